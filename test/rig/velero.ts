@@ -1,0 +1,158 @@
+import { execFile } from "node:child_process";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { KubeObject } from "./api.ts";
+import { type BinaryName, binary } from "./binaries.ts";
+import type { Cluster } from "./cluster.ts";
+import { freePorts, makeDir, removeDir, type Server, startServer, until } from "./process.ts";
+import type { S3 } from "./s3.ts";
+
+const run = promisify(execFile);
+const API = "/apis/velero.io/v1/namespaces/velero";
+const TERMINAL = new Set(["Completed", "PartiallyFailed", "Failed", "FailedValidation"]);
+
+/** What `startVelero` runs, for `requireOrSkip`. */
+export const VELERO: readonly BinaryName[] = ["velero", "velero-plugin-for-aws", "versitygw"];
+
+/** A Backup or Restore of Velero. */
+export interface VeleroObject extends KubeObject {
+  spec: Record<string, unknown>;
+  status?: { phase?: string; warnings?: number; errors?: number; [field: string]: unknown };
+}
+
+/** A real Velero server that works on a cluster from outside, with one BackupStorageLocation, `default`. */
+export interface Velero {
+  /** Runs Velero's command line on the cluster; gives its stdout, throws with its stderr. */
+  cli(args: readonly string[]): Promise<string>;
+  /** Creates a Backup with this BackupSpec and waits for its end, good or bad. */
+  createBackup(name: string, spec?: Record<string, unknown>): Promise<VeleroObject>;
+  /** Creates a Restore with this RestoreSpec (`backupName` …) and waits for its end, good or bad. */
+  createRestore(name: string, spec: Record<string, unknown>): Promise<VeleroObject>;
+  /** Waits until Velero has found a backup in the bucket and made a Backup of it. */
+  waitForSyncedBackup(name: string): Promise<VeleroObject>;
+  /** The server's last log lines. */
+  log(): string;
+  stop(): Promise<void>;
+}
+
+/** Installs Velero's CRDs and objects in the cluster and starts a server whose location is `prefix` in the S3 bucket. */
+export async function startVelero(cluster: Cluster, s3: S3, prefix: string): Promise<Velero> {
+  const velero = await binary("velero");
+  const dir = makeDir("velero");
+  let server: Server | undefined;
+  const stop = async () => {
+    await server?.stop();
+    await removeDir(dir);
+  };
+  const cli = async (args: readonly string[]) => {
+    const flags = ["--kubeconfig", cluster.kubeconfigPath, "--namespace", "velero"];
+    const env = { PATH: process.env.PATH, HOME: dir, TMPDIR: dir };
+    return (await run(velero, [...flags, ...args], { env, maxBuffer: 512 * 1024 * 1024 })).stdout;
+  };
+  try {
+    const crds = await cli(["install", "--crds-only", "--dry-run", "-o", "yaml"]);
+    await cluster.kubectl(["apply", "--server-side", "-f", "-"], { input: crds });
+    await cluster.kubectl(["wait", "--for=condition=Established", "crd", "-l", "component=velero", "--timeout=30s"]);
+    const objects = { apiVersion: "v1", kind: "List", items: installation(s3, prefix) };
+    await cluster.kubectl(["apply", "-f", "-"], { input: JSON.stringify(objects) });
+    server = await startVeleroServer(dir, velero, cluster, s3);
+    const servers = [server];
+    await until(
+      "Velero's location to be available",
+      async () =>
+        (await cluster.api.request<VeleroObject>("GET", `${API}/backupstoragelocations/default`)).status?.phase ===
+        "Available",
+      { servers, everyMs: 200 },
+    );
+
+    const finished = (what: string, path: string) =>
+      until(
+        what,
+        async () => {
+          const object = await cluster.api.request<VeleroObject>("GET", path);
+          return TERMINAL.has(object.status?.phase ?? "") && object;
+        },
+        { servers, seconds: 300, everyMs: 200 },
+      );
+    const create = async (kind: "Backup" | "Restore", name: string, spec: Record<string, unknown>) => {
+      const path = `${API}/${kind.toLowerCase()}s`;
+      await cluster.api.request("POST", path, { apiVersion: "velero.io/v1", kind, metadata: { name }, spec });
+      return finished(`Velero's ${kind} ${name}`, `${path}/${name}`);
+    };
+    return {
+      cli,
+      createBackup: (name, spec = {}) => create("Backup", name, { storageLocation: "default", ...spec }),
+      createRestore: (name, spec) => create("Restore", name, spec),
+      waitForSyncedBackup: (name) => finished(`Velero to find backup ${name}`, `${API}/backups/${name}`),
+      log: server.log,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startVeleroServer(dir: string, velero: string, cluster: Cluster, s3: S3): Promise<Server> {
+  const plugins = join(dir, "plugins");
+  await mkdir(plugins);
+  await symlink(await binary("velero-plugin-for-aws"), join(plugins, "velero-plugin-for-aws"));
+  const credentials = join(dir, "credentials.ini");
+  await writeFile(
+    credentials,
+    `[default]\naws_access_key_id=${s3.accessKeyId}\naws_secret_access_key=${s3.secretAccessKey}\n`,
+    { mode: 0o600 },
+  );
+  const [metrics = 0, profiler = 0] = await freePorts(2);
+  return startServer(
+    dir,
+    "velero",
+    velero,
+    [
+      "server",
+      "--namespace=velero",
+      `--kubeconfig=${cluster.kubeconfigPath}`,
+      `--plugin-dir=${plugins}`,
+      `--metrics-address=127.0.0.1:${metrics}`,
+      `--profiler-address=127.0.0.1:${profiler}`,
+      "--backup-sync-period=2s",
+      "--store-validation-frequency=2s",
+      "--item-operation-sync-frequency=1s",
+    ],
+    { AWS_SHARED_CREDENTIALS_FILE: credentials, VELERO_SCRATCH_DIR: dir },
+  );
+}
+
+/** The objects that a Velero outside the cluster needs; before restoring Pods it reads its image from the Deployment. */
+function installation(s3: S3, prefix: string): unknown[] {
+  const labels = { component: "velero" };
+  const metadata = { name: "velero", namespace: "velero", labels };
+  return [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "velero", labels } },
+    {
+      apiVersion: "velero.io/v1",
+      kind: "BackupStorageLocation",
+      metadata: { name: "default", namespace: "velero" },
+      spec: {
+        provider: "aws",
+        default: true,
+        objectStorage: { bucket: s3.bucket, prefix },
+        config: { region: s3.region, s3ForcePathStyle: "true", s3Url: s3.endpoint, checksumAlgorithm: "" },
+      },
+    },
+    {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata,
+      spec: {
+        replicas: 0,
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: { containers: [{ name: "velero", image: "velero/velero:v1.18.3", command: ["/velero"] }] },
+        },
+      },
+    },
+  ];
+}
