@@ -53,7 +53,10 @@ export interface Cluster {
   tokenUser(token: string): string;
   /** The requests answered so far, in the log's order. Only with `audit`. */
   audit(): Promise<AuditEntry[]>;
-  /** Makes the API server forget all revisions before the current one: exact lists of older ones then answer 410. */
+  /**
+   * Makes etcd forget all revisions before the current one: exact lists of older ones then answer 410, within 15 s or,
+   * where `apiServerFlags` has `WITHOUT_SNAPSHOTS`, at once.
+   */
   compact(): Promise<void>;
   /** The cluster's folder: certificates, data and the servers' logs. */
   dir: string;
