@@ -1,0 +1,239 @@
+import { LifeboatError } from "./errors.ts";
+import { type Resource, resourceKey } from "./kube/resource.ts";
+
+/** Kubernetes' metav1.LabelSelector: all of its requirements must hold. */
+export interface LabelSelector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: LabelRequirement[];
+}
+
+export interface LabelRequirement {
+  key: string;
+  operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+  values?: string[];
+}
+
+/** Which fields of the spec a filter comes from, for messages: "Namespaces" stands for includedNamespaces and excludedNamespaces. */
+type FilterSubject = "Namespaces" | "Resources" | "ClusterScopedResources" | "NamespaceScopedResources";
+
+/** Whether the filter takes everything that isn't excluded: no includes, or "*". */
+export function includesAll(includes: string[] | undefined): boolean {
+  return !includes?.length || includes.includes("*");
+}
+
+/**
+ * Velero's filter of namespaces: a name passes where an include matches it (none, or "*": all do) and no exclude does.
+ * Patterns are names or globs with `*`, `?` and `[a-c]`. Throws `invalid` by Velero's rules: "*" only alone and only in
+ * includes, nothing in both lists, none of `| ( ) ! { } ,` or `**`, brackets closed and not empty, and the rest of a
+ * pattern could be a namespace's name.
+ */
+export function nameFilter(includes: string[] | undefined, excludes: string[] | undefined): (name: string) => boolean {
+  checkLists(includes, excludes, "Namespaces");
+  for (const pattern of [...(includes ?? []), ...(excludes ?? [])]) checkNamespacePattern(pattern);
+  return globFilter(includes, excludes);
+}
+
+/**
+ * Velero's filter of resources. Includes and excludes name them as kubectl does, in any case: plural, singular, kind or
+ * short name, with or without the group or its beginning ("deploy", "deployments.apps", "certificates.cert-manager").
+ * Of several groups that serve a name without a group the core one wins, then the first of `resources`. Globs match the
+ * group-resource string ("*.cert-manager.io"); a name that `resources` doesn't have is taken as that string. The
+ * answer takes a resource or such a string. Throws `invalid` for "*" beside others or in excludes (in the newer filters
+ * of the two scopes, excludes may be exactly "*" where nothing is included), and for a resource in both lists.
+ */
+export function resourceFilter(
+  includes: string[] | undefined,
+  excludes: string[] | undefined,
+  resources: Pick<Resource, "group" | "name" | "kind" | "singular" | "shortNames">[],
+  subject: Exclude<FilterSubject, "Namespaces"> = "Resources",
+): (resource: string | Pick<Resource, "group" | "name">) => boolean {
+  const resolve = (name: string) => resolveResource(name, resources);
+  const included = includes?.map(resolve);
+  const excluded = excludes?.map(resolve);
+  checkLists(included, excluded, subject);
+  const passes = globFilter(included, excluded);
+  return (resource) => passes(typeof resource === "string" ? resource : resourceKey(resource));
+}
+
+/** The group-resource string a user's name of a resource stands for (see `resourceFilter`); the name itself where there is none. */
+export function resolveResource(
+  name: string,
+  resources: Pick<Resource, "group" | "name" | "kind" | "singular" | "shortNames">[],
+): string {
+  if (isGlob(name)) return name;
+  const [short = "", ...rest] = name.toLowerCase().split(".");
+  const group = rest.join(".");
+  const named = resources.filter(
+    (resource) =>
+      [resource.name, resource.singular, resource.kind.toLowerCase(), ...resource.shortNames].includes(short) &&
+      resource.group.startsWith(group),
+  );
+  const found = named.find((resource) => resource.group === group) ?? named[0];
+  return found ? resourceKey(found) : name;
+}
+
+/**
+ * Parses a label selector as kubectl takes it: `app=web,tier!=db,env in (a,b),zone notin (c),canary,!legacy`. Throws
+ * `invalid` for anything else, `>` and `<` among it: a LabelSelector can't say them.
+ */
+export function parseSelector(text: string): LabelSelector {
+  const terms = text.split(/,(?![^(]*\))/).map((term) => term.trim());
+  if (terms.length === 1 && terms[0] === "") return {};
+  const selector: { matchLabels: Record<string, string>; matchExpressions: LabelRequirement[] } = {
+    matchLabels: {},
+    matchExpressions: [],
+  };
+  for (const term of terms) {
+    const requirement = parseTerm(term, text);
+    const { key, operator, values } = requirement;
+    if (operator === "In" && values?.length === 1 && !(key in selector.matchLabels) && !/\bin\s*\(/.test(term)) {
+      selector.matchLabels[key] = values[0]!;
+    } else {
+      selector.matchExpressions.push(requirement);
+    }
+  }
+  return {
+    ...(Object.keys(selector.matchLabels).length ? { matchLabels: selector.matchLabels } : {}),
+    ...(selector.matchExpressions.length ? { matchExpressions: selector.matchExpressions } : {}),
+  };
+}
+
+/** The selector as the API server's `labelSelector` parameter takes it; "" selects all. Throws `invalid` for a broken one. */
+export function selectorText(selector: LabelSelector): string {
+  return requirements(selector)
+    .map(({ key, operator, values = [] }) => {
+      if (operator === "Exists") return key;
+      if (operator === "DoesNotExist") return `!${key}`;
+      return `${key} ${operator === "In" ? "in" : "notin"} (${values.join(",")})`;
+    })
+    .join(",");
+}
+
+/** Whether labels satisfy the selector. As in Kubernetes, NotIn also holds where the label is absent. Throws `invalid` for a broken selector. */
+export function matchesSelector(selector: LabelSelector, labels: Record<string, string> = {}): boolean {
+  return requirements(selector).every(({ key, operator, values = [] }) => {
+    const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+    if (operator === "Exists") return value !== undefined;
+    if (operator === "DoesNotExist") return value === undefined;
+    return (value !== undefined && values.includes(value)) === (operator === "In");
+  });
+}
+
+function requirements(selector: LabelSelector): LabelRequirement[] {
+  const expressions = selector.matchExpressions ?? [];
+  for (const { key, operator, values } of expressions) {
+    const wants = { In: true, NotIn: true, Exists: false, DoesNotExist: false }[operator];
+    if (wants === undefined)
+      throw invalid(
+        `labelSelector: unknown operator "${operator}" for ${key}`,
+        "use In, NotIn, Exists or DoesNotExist",
+      );
+    if (wants !== !!values?.length)
+      throw invalid(`labelSelector: ${operator} for ${key} ${wants ? "needs" : "takes no"} values`);
+  }
+  const equalities = Object.entries(selector.matchLabels ?? {});
+  return [
+    ...equalities.map(([key, value]): LabelRequirement => ({ key, operator: "In", values: [value] })),
+    ...expressions,
+  ];
+}
+
+const KEY = "((?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)";
+const VALUE = "([A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?|)";
+const TERMS: { pattern: RegExp; operator: LabelRequirement["operator"] }[] = [
+  { pattern: new RegExp(`^${KEY}$`), operator: "Exists" },
+  { pattern: new RegExp(`^!\\s*${KEY}$`), operator: "DoesNotExist" },
+  { pattern: new RegExp(`^${KEY}\\s*==?\\s*${VALUE}$`), operator: "In" },
+  { pattern: new RegExp(`^${KEY}\\s*!=\\s*${VALUE}$`), operator: "NotIn" },
+  { pattern: new RegExp(`^${KEY}\\s+in\\s*\\(([^()]*)\\)$`), operator: "In" },
+  { pattern: new RegExp(`^${KEY}\\s+notin\\s*\\(([^()]*)\\)$`), operator: "NotIn" },
+];
+const ONE_VALUE = new RegExp(`^${VALUE}$`);
+
+function parseTerm(term: string, text: string): LabelRequirement {
+  for (const { pattern, operator } of TERMS) {
+    const [, key, list] = pattern.exec(term) ?? [];
+    if (!key) continue;
+    if (list === undefined) return { key, operator };
+    const values = list.split(",").map((value) => value.trim());
+    if (values.every((value) => ONE_VALUE.test(value))) return { key, operator, values };
+  }
+  throw invalid(
+    `label selector "${text}": can't understand "${term}"`,
+    "write it like app=web,tier!=db,env in (a,b),!legacy",
+  );
+}
+
+function globFilter(includes: string[] | undefined, excludes: string[] | undefined): (name: string) => boolean {
+  const included = includesAll(includes) ? () => true : anyGlob(includes ?? []);
+  const excluded = anyGlob(excludes ?? []);
+  return (name) => included(name) && !excluded(name);
+}
+
+function anyGlob(patterns: string[]): (name: string) => boolean {
+  const names = new Set(patterns.filter((pattern) => !isGlob(pattern)));
+  const globs = patterns.filter(isGlob).map(globToRegExp);
+  return (name) => names.has(name) || globs.some((glob) => glob.test(name));
+}
+
+function isGlob(pattern: string): boolean {
+  return /[*?[]/.test(pattern);
+}
+
+function globToRegExp(pattern: string): RegExp {
+  const source = pattern.replace(/\*+|\?|\[[^\]]*\]|[^*?[]+|\[/g, (part) => {
+    if (part.startsWith("*")) return ".*";
+    if (part === "?") return ".";
+    if (part.startsWith("[") && part.length > 2) return `[${part.slice(1, -1).replace(/[\\[\]^]/g, "\\$&")}]`;
+    return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  });
+  try {
+    return new RegExp(`^${source}$`, "s");
+  } catch {
+    throw invalid(`pattern "${pattern}" has a range in brackets that runs backwards`);
+  }
+}
+
+function checkLists(includes: string[] = [], excludes: string[] = [], subject: FilterSubject): void {
+  const [included, excluded] = [`included${subject}`, `excluded${subject}`];
+  if (includes.includes("*") && includes.length > 1)
+    throw invalid(`${included}: "*" stands for all and must be the only entry`);
+  if (excludes.includes("*")) {
+    const mayExcludeAll = subject === "ClusterScopedResources" || subject === "NamespaceScopedResources";
+    if (!mayExcludeAll)
+      throw invalid(
+        `${excluded}: "*" would exclude everything`,
+        `name what to leave out, or what to keep in ${included}`,
+      );
+    if (excludes.length > 1 || includes.length)
+      throw invalid(`${excluded}: "*" must be the only entry, with nothing in ${included}`);
+  }
+  const both = includes.find((name) => excludes.includes(name));
+  if (both !== undefined) throw invalid(`"${both}" is both in ${included} and in ${excluded}`);
+}
+
+function checkNamespacePattern(pattern: string): void {
+  if (pattern === "*") return;
+  const rules: [boolean, string][] = [
+    [/[|()!{},]/.test(pattern), "holds one of | ( ) ! { } ,"],
+    [pattern.includes("**"), "holds **"],
+    [
+      /\[\]/.test(pattern) || /[[\]]/.test(pattern.replace(/\[[^[\]]+\]/g, "")),
+      "has brackets that are empty or not closed",
+    ],
+    [
+      !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(pattern.replace(/\[[^[\]]+\]|[*?]/g, "x")),
+      "can't be a namespace's name",
+    ],
+  ];
+  const broken = rules.find(([fails]) => fails);
+  if (broken)
+    throw invalid(
+      `namespace pattern "${pattern}" ${broken[1]}`,
+      "use names, * for any text, ? for one character, [a-c] for one of these",
+    );
+}
+
+function invalid(message: string, hint?: string): LifeboatError {
+  return new LifeboatError("invalid", message, { hint });
+}
