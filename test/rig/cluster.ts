@@ -36,7 +36,7 @@ export interface ClusterOptions {
 }
 
 /** A real Kubernetes control plane on 127.0.0.1. */
-export interface Cluster {
+export interface Cluster extends AsyncDisposable {
   url: string;
   /** The administrator's kubeconfig, as YAML and as a file. Its user is `admin`. */
   kubeconfig: string;
@@ -162,6 +162,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       dir,
       pids: Object.fromEntries([...servers].map(([name, server]) => [name, server.pid])),
       stop,
+      [Symbol.asyncDispose]: stop,
     };
   } catch (error) {
     await stop();

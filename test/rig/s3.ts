@@ -5,7 +5,7 @@ import { binary } from "./binaries.ts";
 import { freePorts, makeDir, removeDir, startServer, until } from "./process.ts";
 
 /** An S3 server on 127.0.0.1 with one empty bucket. */
-export interface S3 {
+export interface S3 extends AsyncDisposable {
   endpoint: string;
   region: string;
   accessKeyId: string;
@@ -70,5 +70,6 @@ export async function startS3(options: { server?: "versitygw" | "moto"; bucket?:
       `s3://${bucket}/${prefix}?${new URLSearchParams({ region, endpoint, forcePathStyle: "true" })}`,
     dir,
     stop,
+    [Symbol.asyncDispose]: stop,
   };
 }

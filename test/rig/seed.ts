@@ -101,7 +101,7 @@ function core(kind: string, namespace: string, index: number, fields: object = {
 }
 
 function configMap(namespace: string, index: number, random: () => number): Planned {
-  const text = words(500 + random() * 3500, random);
+  const text = words(500 + random() * 2400, random);
   return core("ConfigMap", namespace, index, { data: { "settings.yaml": `text: ${text}\n`, level: "info" } });
 }
 

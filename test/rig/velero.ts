@@ -22,7 +22,7 @@ export interface VeleroObject extends KubeObject {
 }
 
 /** A real Velero server that works on a cluster from outside, with one BackupStorageLocation, `default`. */
-export interface Velero {
+export interface Velero extends AsyncDisposable {
   /** Runs Velero's command line on the cluster; gives its stdout, throws with its stderr. */
   cli(args: readonly string[]): Promise<string>;
   /** Creates a Backup with this BackupSpec and waits for its end, good or bad. */
@@ -87,6 +87,7 @@ export async function startVelero(cluster: Cluster, s3: S3, prefix: string): Pro
       waitForSyncedBackup: (name) => finished(`Velero to find backup ${name}`, `${API}/backups/${name}`),
       log: server.log,
       stop,
+      [Symbol.asyncDispose]: stop,
     };
   } catch (error) {
     await stop();
