@@ -1,0 +1,7 @@
+/** What the benchmark's bare loops borrow from the product: its connection, so that only the work differs. */
+export type { KubernetesObject } from "../core/archive/item.ts";
+export { readTar } from "../core/archive/reader.ts";
+export { connect, expectOk } from "../core/kube/client.ts";
+export { discover } from "../core/kube/discovery.ts";
+export { readKubeconfig } from "../core/kube/kubeconfig.ts";
+export { resourceKey, resourcePath } from "../core/kube/resource.ts";

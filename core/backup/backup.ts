@@ -1,0 +1,91 @@
+import { type Archive, openArchive } from "../archive/reader.ts";
+import { type Backup, backupKeys, checkName, listFolder } from "../catalog.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
+import type { RunLog } from "../log.ts";
+import type { Bucket } from "../ports.ts";
+import { leavingLog } from "../runs.ts";
+import { adoptArchive } from "./adopt.ts";
+import { captureCluster, surveyCluster } from "./capture.ts";
+import type { Progress } from "./collect.ts";
+import { type ArchiveHeader, type ArchiveOutcome, backupRecord, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import type { BackupSpec } from "./scope.ts";
+import { writeSideFiles } from "./sidefiles.ts";
+
+/** One run of a backup. */
+export interface BackupRun {
+  kube: Kube;
+  bucket: Bucket;
+  name: string;
+  spec: BackupSpec;
+  log: RunLog;
+  progress?: (progress: Progress) => void;
+  signal: AbortSignal;
+}
+
+/** What a run committed: the record, and what the archive says of itself. */
+export interface BackupResult {
+  record: Backup;
+  outcome: ArchiveOutcome;
+  /** Whether the archive was written by an earlier, interrupted run. */
+  adopted: boolean;
+}
+
+/**
+ * Makes one backup: the archive and its index first, then the side files, then, as the commit, `velero-backup.json`.
+ * Every object is created once and none is overwritten. An archive that an interrupted run left under the same name
+ * is adopted instead of made again.
+ *
+ * Throws `conflict` where a backup of that name exists, `invalid` for contradictory filters, and whatever stopped the
+ * run; then nothing is listed, and once the cluster had answered, the run's log lies where `readLog` finds it.
+ * Problems with single resources do not throw: they are in the outcome, and the phase is PartiallyFailed.
+ */
+export async function backup(run: BackupRun): Promise<BackupResult> {
+  const { bucket, name, signal } = run;
+  checkName("backup", name);
+  const keys = backupKeys(name);
+  const present = await listFolder(bucket, keys.folder, signal);
+  if (present.has(keys.metadata)) throw alreadyExists(bucket, name);
+  const adopted = present.has(keys.tar);
+  const survey = adopted ? undefined : await surveyCluster(run);
+  return leavingLog({ kind: "backup", ...run }, async () => {
+    if (survey) await captureCluster(run, survey);
+    else await adoptArchive(run, present);
+    return { ...(await commit(run)), adopted };
+  });
+}
+
+async function commit({ bucket, name, log, signal }: BackupRun): Promise<Omit<BackupResult, "adopted">> {
+  const keys = backupKeys(name);
+  const archive = await openArchive(bucket, keys, { signal });
+  try {
+    const header = await ownFile<ArchiveHeader>(archive, HEADER_FILE, keys.tar);
+    const outcome = await ownFile<ArchiveOutcome>(archive, OUTCOME_FILE, keys.tar);
+    const record = backupRecord(name, header, outcome, new Date());
+    log.log("info", "Backup ends", { phase: record.status?.phase ?? "" });
+    await writeSideFiles(bucket, keys, archive, { ...outcome, log: log.text() }, signal);
+    await bucket
+      .put(keys.metadata, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), { ifAbsent: true, signal })
+      .catch((error: unknown) => {
+        throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name, error) : error;
+      });
+    return { record, outcome };
+  } finally {
+    await archive.close();
+  }
+}
+
+async function ownFile<T>(archive: Archive, path: string, tar: string): Promise<T> {
+  const body = await archive.file(path);
+  if (body) return JSON.parse(body.toString()) as T;
+  throw new LifeboatError("conflict", `${tar} lies in the way: it has no ${path}, so no run of Lifeboat wrote it`, {
+    hint: "choose another name, or delete it",
+  });
+}
+
+function alreadyExists(bucket: Bucket, name: string, cause?: unknown): LifeboatError {
+  return new LifeboatError("conflict", `backup "${name}" already exists in ${bucket.location}`, {
+    hint: "a backup is never overwritten: choose another name, or delete it first",
+    cause,
+  });
+}

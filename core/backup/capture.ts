@@ -1,0 +1,108 @@
+import { randomUUID } from "node:crypto";
+import { writeArchive } from "../archive/writer.ts";
+import { backupKeys } from "../catalog.ts";
+import { LifeboatError } from "../errors.ts";
+import { type Discovery, discover } from "../kube/discovery.ts";
+import { type Resource, resourceKey } from "../kube/resource.ts";
+import type { LogLevel } from "../log.ts";
+import { type Problem, problemLine } from "../report.ts";
+import { selectorText } from "../select.ts";
+import { timestamp } from "../timestamp.ts";
+import type { BackupRun } from "./backup.ts";
+import { collect, listNamespaces, type Namespaces } from "./collect.ts";
+import { photograph } from "./photograph.ts";
+import { type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import { type BackupScope, backupResources, backupScope } from "./scope.ts";
+
+/** What a run knows of the cluster before it writes anything. */
+export interface Survey {
+  startedAt: Date;
+  discovery: Discovery;
+  resources: Resource[];
+  scope: BackupScope;
+  namespaces: Namespaces;
+}
+
+/** Asks the cluster what it serves, checks the filters against it and fixes the revision. Writes nothing. */
+export async function surveyCluster({ kube, spec, signal }: BackupRun): Promise<Survey> {
+  const startedAt = new Date();
+  const discovery = await discover(kube, { signal });
+  const resources = backupResources(discovery);
+  const scope = backupScope(spec, resources);
+  const resource = resources.find((candidate) => resourceKey(candidate) === "namespaces");
+  if (!resource) {
+    throw new LifeboatError("invalid", `${kube.server} serves no Namespaces`, {
+      hint: "is it a Kubernetes API server?",
+    });
+  }
+  return { startedAt, discovery, resources, scope, namespaces: await listNamespaces(kube, resource, signal) };
+}
+
+/** Streams the cluster into the archive and its index, which become visible in this order, each complete. */
+export async function captureCluster(run: BackupRun, survey: Survey): Promise<void> {
+  const { kube, bucket, name, spec, signal } = run;
+  const { log } = run.log;
+  const { startedAt, discovery, resources, namespaces } = survey;
+  const { revision } = namespaces;
+  const problems = { warning: [] as Problem[], error: [] as Problem[] };
+  const report = (level: Exclude<LogLevel, "info">, problem: Problem) => {
+    problems[level].push(problem);
+    log(level, problemLine(problem));
+  };
+  const header: ArchiveHeader = {
+    schemaVersion: 1,
+    run: randomUUID(),
+    startTimestamp: timestamp(startedAt),
+    resourceVersion: revision,
+    source: discovery.version,
+    spec,
+  };
+  log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
+  for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });
+
+  const photo = photograph(kube, revision, {
+    labelSelector: spec.labelSelector && selectorText(spec.labelSelector),
+    signal,
+  });
+  const writer = writeArchive({ mtime: startedAt });
+  const keys = backupKeys(name);
+  const tarPut = bucket.put(keys.tar, writer.tar, { ifAbsent: true, signal });
+  const indexPut = bucket.put(keys.index, endingAfter(writer.index, tarPut), { ifAbsent: true, signal });
+
+  const produce = async () => {
+    await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
+    const collected = await collect({
+      ...survey,
+      kube,
+      spec,
+      photograph: photo,
+      writer,
+      log,
+      fail: (problem) => report("error", problem),
+      progress: run.progress ?? (() => {}),
+      signal,
+    });
+    const outcome: ArchiveOutcome = {
+      schemaVersion: 1,
+      consistency: photo.consistency(),
+      ...collected,
+      warnings: problems.warning,
+      errors: problems.error,
+    };
+    await writer.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
+    await writer.finish();
+  };
+  try {
+    await Promise.all([produce(), tarPut, indexPut]);
+  } catch (error) {
+    writer.abort(error);
+    await Promise.allSettled([tarPut, indexPut]);
+    throw error;
+  }
+}
+
+/** `stream`, which ends only once `gate` has succeeded, and fails with it. */
+async function* endingAfter(stream: AsyncIterable<Buffer>, gate: Promise<void>): AsyncGenerator<Buffer> {
+  yield* stream;
+  await gate;
+}

@@ -1,0 +1,186 @@
+import { itemFacts, type KubernetesObject } from "../archive/item.ts";
+import type { ArchiveWriter } from "../archive/writer.ts";
+import { isLifeboatError, messageOf } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
+import { listPages, type Page } from "../kube/list.ts";
+import { type Resource, resourceKey } from "../kube/resource.ts";
+import type { Log } from "../log.ts";
+import type { Problem } from "../report.ts";
+import { matchesSelector } from "../select.ts";
+import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
+import { readAhead } from "./readahead.ts";
+import { type BackupScope, type BackupSpec, EXCLUDE_LABEL } from "./scope.ts";
+
+/** How many lists may be under way at once; each holds one page. */
+const LISTS_AHEAD = 4;
+
+/** What a run tells while it collects; `remaining` is what the server says is left of the list being read, if it says. */
+export interface Progress {
+  items: number;
+  resource: string;
+  remaining: number | undefined;
+}
+
+/** The cluster's Namespaces as the first LIST found them, and the revision that it fixed. */
+export interface Namespaces {
+  revision: string;
+  items: { body: Buffer; object: KubernetesObject }[];
+}
+
+/** The LIST that fixes the backup's revision. Without it there is no backup: its errors are the run's. */
+export async function listNamespaces(kube: Kube, namespaces: Resource, signal: AbortSignal): Promise<Namespaces> {
+  let revision: string | undefined;
+  const items: Namespaces["items"] = [];
+  for await (const page of listPages(kube, namespaces, { limit: PAGE_SIZE, signal })) {
+    revision ??= page.resourceVersion;
+    for (const body of page.items) items.push({ body, object: parse(body) });
+  }
+  return { revision: revision!, items };
+}
+
+/** Everything a collection works on. */
+export interface Collection {
+  kube: Kube;
+  resources: Resource[];
+  scope: BackupScope;
+  spec: BackupSpec;
+  namespaces: Namespaces;
+  photograph: Photograph;
+  writer: ArchiveWriter;
+  log: Log;
+  fail: (problem: Problem) => void;
+  progress: (progress: Progress) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * Writes every object that takes part into the archive: resource by resource in the order given, then what the stored
+ * ones can't be restored without, then the Namespaces. A list that fails is a problem of the report and its objects
+ * are missing; a server that no longer answers at all ends the run.
+ */
+export async function collect(collection: Collection): Promise<{ items: number; bytes: number }> {
+  const { kube, resources, scope, namespaces, photograph, writer, signal } = collection;
+  const labelled = new Set(
+    namespaces.items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name),
+  );
+  const takesPart = (namespace: string) => scope.includesNamespace(namespace) && !labelled.has(namespace);
+  const names = namespaces.items.map(({ object }) => object.metadata.name);
+  for (const name of scope.namedNamespaces.filter((name) => !names.includes(name))) {
+    collection.fail({
+      resource: "namespaces",
+      namespace: "",
+      name,
+      message: "the backup names it, but the cluster has no such Namespace",
+    });
+  }
+
+  let items = 0;
+  let bytes = 0;
+  const inhabited = new Set<string>();
+  const customResources = new Set<string>();
+  const volumes = new Set<string>();
+
+  const store = async (resource: Resource, body: Buffer, object = parse(body)) => {
+    const { name, namespace = "", deletionTimestamp } = object.metadata;
+    if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
+    const key = resourceKey(resource);
+    await writer.item({
+      id: { resource: key, namespace, name },
+      version: resource.version,
+      body,
+      facts: itemFacts(object),
+    });
+    items++;
+    bytes += body.length;
+    if (namespace) inhabited.add(namespace);
+    if (resource.group.includes(".")) customResources.add(key);
+    if (key === "persistentvolumeclaims") volumes.add((object as Claim).spec?.volumeName ?? "");
+  };
+
+  const pages = async function* (listing: Listing): AsyncGenerator<Page> {
+    try {
+      yield* photograph.pages(listing);
+    } catch (error) {
+      await rethrowIfFatal(kube, error, signal);
+      collection.fail({
+        resource: resourceKey(listing.resource),
+        namespace: listing.namespace,
+        message: messageOf(error),
+      });
+    }
+  };
+
+  const storeAll = async (listings: Listing[]) => {
+    for await (const { source, element } of readAhead(listings, pages, LISTS_AHEAD)) {
+      for (const body of element.items) await store(source.resource, body);
+      collection.progress({ items, resource: resourceKey(source.resource), remaining: element.remaining });
+    }
+  };
+
+  const included = names.filter(takesPart).sort();
+  const collected = resources.filter(scope.collects);
+  await storeAll(
+    collected.flatMap((resource): Listing[] =>
+      resource.namespaced && !scope.everyNamespace
+        ? included.map((namespace) => ({ resource, namespace }))
+        : [{ resource }],
+    ),
+  );
+  await storeAll(
+    needed(resources, collected, { customresourcedefinitions: customResources, persistentvolumes: volumes }),
+  );
+
+  const namespaceResource = resources.find((resource) => resourceKey(resource) === "namespaces");
+  if (namespaceResource && scope.includesResource(namespaceResource)) {
+    for (const { body, object } of namespaces.items) {
+      if (storesNamespace(collection, object, inhabited)) await store(namespaceResource, body, object);
+    }
+  }
+  collection.log("info", `Backed up a total of ${items} items`);
+  return { items, bytes };
+}
+
+/**
+ * A limited backup still needs the definitions of its custom resources and the volumes of its claims (Velero's
+ * additional items): one list by name for each.
+ */
+function needed(resources: Resource[], collected: Resource[], names: Record<string, Set<string>>): Listing[] {
+  return resources
+    .filter((resource) => resource.name in names && !collected.includes(resource))
+    .flatMap((resource) =>
+      [...names[resource.name]!]
+        .filter(Boolean)
+        .sort()
+        .map((name) => ({ resource, fieldSelector: `metadata.name=${name}` })),
+    );
+}
+
+/**
+ * Velero's rule (pkg/backup/item_collector.go): a Namespace is stored if something stored lives in it, or it is
+ * Active and matches the selector or, where none is given, the name filter.
+ */
+function storesNamespace({ scope, spec }: Collection, object: KubernetesObject, inhabited: Set<string>): boolean {
+  const { name, labels = {} } = object.metadata;
+  if (inhabited.has(name)) return true;
+  if (spec.labelSelector)
+    return matchesSelector(spec.labelSelector, labels) || (!scope.everyNamespace && scope.includesNamespace(name));
+  return scope.includesNamespace(name);
+}
+
+interface Claim extends KubernetesObject {
+  spec?: { volumeName?: string };
+}
+
+function isExcluded(object: KubernetesObject): boolean {
+  return object.metadata.labels?.[EXCLUDE_LABEL] === "true";
+}
+
+function parse(body: Buffer): KubernetesObject {
+  return JSON.parse(body.toString()) as KubernetesObject;
+}
+
+/** A failed list is one resource's problem only while the server still answers and nobody has called the run off. */
+async function rethrowIfFatal(kube: Kube, error: unknown, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || !isLifeboatError(error)) throw error;
+  if (error.kind === "unreachable" || error.kind === "timeout") await kube.request({ path: "/version", signal });
+}

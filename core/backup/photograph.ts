@@ -1,0 +1,87 @@
+import { isLifeboatError, messageOf } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
+import { listPages, type Page } from "../kube/list.ts";
+import { type Resource, resourceKey } from "../kube/resource.ts";
+
+/** A resource that could not be read at the backup's revision, and why. */
+export interface Exception {
+  resource: string;
+  reason: string;
+}
+
+/** Whether a backup is one point in time: "exact" when every object was read at `resourceVersion`, events aside. */
+export interface Consistency {
+  grade: "exact" | "mixed";
+  resourceVersion: string;
+  exceptions: Exception[];
+}
+
+/** One LIST to make: all objects of the resource, or those of one namespace. */
+export interface Listing {
+  resource: Resource;
+  namespace?: string;
+  fieldSelector?: string;
+}
+
+/** Objects per page: small pages keep memory small and cost little. */
+export const PAGE_SIZE = 250;
+
+/** Often in an etcd of their own, where the cluster's revision means nothing. They never lower the grade. */
+const UNPINNED = new Set(["events", "events.events.k8s.io"]);
+
+/** Reads lists at one revision of the cluster, and keeps account of those that the server could not give at it. */
+export interface Photograph {
+  pages(listing: Listing): AsyncIterable<Page>;
+  consistency(): Consistency;
+}
+
+/** A photograph of `kube` at `revision`; `labelSelector` limits every list. */
+export function photograph(
+  kube: Kube,
+  revision: string,
+  options: { labelSelector?: string; signal: AbortSignal },
+): Photograph {
+  const exceptions = new Map<string, string>();
+  const except = (resource: Resource, reason: string) => {
+    const key = resourceKey(resource);
+    if (!exceptions.has(key)) exceptions.set(key, reason);
+  };
+  return {
+    async *pages({ resource, namespace, fieldSelector }) {
+      const { labelSelector, signal } = options;
+      const query = { namespace, fieldSelector, limit: PAGE_SIZE, signal };
+      const now = () => listPages(kube, resource, { ...query, labelSelector });
+      if (UNPINNED.has(resourceKey(resource))) {
+        yield* now();
+        return;
+      }
+      let begun = false;
+      try {
+        for await (const page of listPages(kube, resource, { ...query, labelSelector, resourceVersion: revision })) {
+          begun = true;
+          if (page.resourceVersion !== revision) {
+            except(resource, `the server answered with revision ${page.resourceVersion}`);
+          }
+          yield page;
+        }
+      } catch (error) {
+        if (begun || !refusesRevision(error)) throw error;
+        except(resource, messageOf(error));
+        yield* now();
+      }
+    },
+    consistency: () => ({
+      grade: exceptions.size === 0 ? "exact" : "mixed",
+      resourceVersion: revision,
+      exceptions: [...exceptions].map(([resource, reason]) => ({ resource, reason })),
+    }),
+  };
+}
+
+/**
+ * Whether a list failed because the server can't give that revision: compacted (410), unknown to an aggregated API
+ * (400), or ahead of another etcd's (a 504 "Too large resource version").
+ */
+function refusesRevision(error: unknown): boolean {
+  return isLifeboatError(error, "invalid") || isLifeboatError(error, "timeout") || isLifeboatError(error, "conflict");
+}

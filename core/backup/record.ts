@@ -1,0 +1,86 @@
+import type { Backup } from "../catalog.ts";
+import type { Discovery } from "../kube/discovery.ts";
+import type { Problem } from "../report.ts";
+import { timestamp } from "../timestamp.ts";
+import { addDuration } from "./duration.ts";
+import type { Consistency } from "./photograph.ts";
+import type { BackupSpec } from "./scope.ts";
+
+/** Where the archive says of itself how it came to be, and how it went. */
+export const HEADER_FILE = "metadata/lifeboat.json";
+export const OUTCOME_FILE = "metadata/lifeboat-outcome.json";
+
+/** First entry of ours in the archive: what the run knew when it began. */
+export interface ArchiveHeader {
+  schemaVersion: 1;
+  /** The id of the run that wrote the archive. */
+  run: string;
+  startTimestamp: string;
+  resourceVersion: string;
+  source: Discovery["version"];
+  spec: BackupSpec;
+}
+
+/** Last entry of ours in the archive: what the run had learned when the last object was in. */
+export interface ArchiveOutcome {
+  schemaVersion: 1;
+  consistency: Consistency;
+  items: number;
+  bytes: number;
+  warnings: Problem[];
+  errors: Problem[];
+}
+
+/**
+ * The Velero Backup that `velero-backup.json` holds (velero-format: 3). It is made from what the archive says of
+ * itself, so that a run that adopts the archive commits the same backup.
+ */
+export function backupRecord(name: string, header: ArchiveHeader, outcome: ArchiveOutcome, completedAt: Date): Backup {
+  const { spec, source, startTimestamp } = header;
+  const { consistency, items, warnings, errors } = outcome;
+  return {
+    apiVersion: "velero.io/v1",
+    kind: "Backup",
+    metadata: {
+      name,
+      namespace: "velero",
+      labels: { "velero.io/storage-location": "default" },
+      annotations: {
+        "velero.io/source-cluster-k8s-gitversion": source.gitVersion,
+        "velero.io/source-cluster-k8s-major-version": source.major,
+        "velero.io/source-cluster-k8s-minor-version": source.minor,
+        "velero.io/resource-timeout": "10m0s",
+        "lifeboat/run": header.run,
+        "lifeboat/consistency": consistency.grade,
+        "lifeboat/resource-version": consistency.resourceVersion,
+        "lifeboat/exceptions": JSON.stringify(consistency.exceptions),
+        "lifeboat/bytes": String(outcome.bytes),
+      },
+    },
+    spec: {
+      metadata: {},
+      ...spec,
+      includedNamespaces: spec.includedNamespaces?.length ? spec.includedNamespaces : ["*"],
+      ttl: spec.ttl ?? "0s",
+      hooks: {},
+      storageLocation: "default",
+      snapshotVolumes: false,
+      defaultVolumesToFsBackup: false,
+      snapshotMoveData: false,
+      csiSnapshotTimeout: "10m0s",
+      itemOperationTimeout: "4h0m0s",
+    },
+    status: {
+      version: 1,
+      formatVersion: "1.1.0",
+      phase: errors.length > 0 ? "PartiallyFailed" : "Completed",
+      startTimestamp,
+      completionTimestamp: timestamp(completedAt),
+      expiration: spec.ttl ? timestamp(addDuration(new Date(startTimestamp), spec.ttl)) : undefined,
+      warnings: warnings.length || undefined,
+      errors: errors.length || undefined,
+      progress: { totalItems: items, itemsBackedUp: items },
+      hookStatus: {},
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import type { Discovery } from "../kube/discovery.ts";
+import { type Resource, resourceKey } from "../kube/resource.ts";
+import { includesAll, type LabelSelector, nameFilter, resourceFilter } from "../select.ts";
+
+/** The part of Velero's BackupSpec that is understood so far; the fields have Velero's names and meaning (velero-format: 3.2). */
+export interface BackupSpec {
+  includedNamespaces?: string[];
+  excludedNamespaces?: string[];
+  includedResources?: string[];
+  excludedResources?: string[];
+  /** Unset: cluster-scoped objects are stored unless `includedNamespaces` limits the backup. */
+  includeClusterResources?: boolean;
+  labelSelector?: LabelSelector;
+  /** A Go duration; without one the backup never expires. */
+  ttl?: string;
+}
+
+/** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
+export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
+
+/** Velero backs up what can be listed, created, read and deleted (velero pkg/discovery). */
+const REQUIRED_VERBS = ["list", "create", "get", "delete"];
+
+/** Where two API groups serve the same objects, the resource that loses (velero pkg/backup/item_collector.go). */
+const COHABITANTS: Record<string, string> = {
+  "deployments.extensions": "deployments.apps",
+  "daemonsets.extensions": "daemonsets.apps",
+  "replicasets.extensions": "replicasets.apps",
+  "networkpolicies.extensions": "networkpolicies.networking.k8s.io",
+  "events.events.k8s.io": "events",
+};
+
+/**
+ * The resources whose objects a whole-cluster backup holds: each in its preferred version, cohabiting ones once,
+ * sorted by their group-resource string.
+ */
+export function backupResources(discovery: Discovery): Resource[] {
+  const suitable = discovery.resources.filter(
+    (resource) => resource.preferred && REQUIRED_VERBS.every((verb) => resource.verbs.includes(verb)),
+  );
+  const served = new Set(suitable.map(resourceKey));
+  return suitable
+    .filter((resource) => !served.has(COHABITANTS[resourceKey(resource)] ?? ""))
+    .sort((a, b) => (resourceKey(a) < resourceKey(b) ? -1 : 1));
+}
+
+/** Who takes part in a backup. Throws `invalid` for contradictory filters. */
+export function backupScope(spec: BackupSpec, resources: Resource[]) {
+  const includesResource = resourceFilter(spec.includedResources, spec.excludedResources, resources);
+  const includesNamespace = nameFilter(spec.includedNamespaces, spec.excludedNamespaces);
+  const everyNamespace = includesAll(spec.includedNamespaces);
+  const withClusterScoped = spec.includeClusterResources ?? everyNamespace;
+  return {
+    includesNamespace,
+    /** Lists may ask for all namespaces at once. */
+    everyNamespace,
+    /** Namespaces that the spec names outright, without a glob. */
+    namedNamespaces: everyNamespace ? [] : spec.includedNamespaces!.filter((name) => !/[*?[]/.test(name)),
+    /** Whether the objects of this resource are collected as such. Namespaces follow rules of their own. */
+    collects: (resource: Resource): boolean =>
+      includesResource(resource) &&
+      (resource.namespaced || (withClusterScoped && resourceKey(resource) !== "namespaces")),
+    /** Whether the lists of resources let this one in, whatever its scope. */
+    includesResource,
+  };
+}
+
+export type BackupScope = ReturnType<typeof backupScope>;

@@ -1,0 +1,325 @@
+import { Readable } from "node:stream";
+import { promisify } from "node:util";
+import { createGzip, gunzip, gzip } from "node:zlib";
+import pLimit from "p-limit";
+import { z } from "zod";
+import { isLifeboatError, LifeboatError } from "./errors.ts";
+import type { Bucket, Listed } from "./ports.ts";
+
+const gunzipBuffer = promisify(gunzip);
+const gzipBuffer = promisify(gzip);
+
+/** Side files larger than this are refused, as Velero's own readers do. */
+const MAX_SIDE_FILE_BYTES = 1 << 30;
+
+/** The objects of one backup, by Velero's names (velero-format: 1.2) plus our index. */
+export function backupKeys(name: string) {
+  const folder = `backups/${name}/`;
+  const key = (suffix: string) => `${folder}${name}${suffix}`;
+  return {
+    folder,
+    /** Its existence is the commit: what has none is not a backup. */
+    metadata: `${folder}velero-backup.json`,
+    tar: key(".tar.gz"),
+    index: key("-lifeboat-index.json.gz"),
+    log: key("-logs.gz"),
+    results: key("-results.gz"),
+    resourceList: key("-resource-list.json.gz"),
+    volumeInfo: key("-volumeinfo.json.gz"),
+    volumeSnapshots: key("-volumesnapshots.json.gz"),
+    podVolumeBackups: key("-podvolumebackups.json.gz"),
+    itemOperations: key("-itemoperations.json.gz"),
+  };
+}
+
+/** The objects of one restore, by Velero's names (velero-format: 1.3) plus our record, which is written last. */
+export function restoreKeys(name: string) {
+  const folder = `restores/${name}/`;
+  return {
+    folder,
+    record: `${folder}lifeboat-restore.json`,
+    log: `${folder}restore-${name}-logs.gz`,
+    results: `${folder}restore-${name}-results.gz`,
+    resourceList: `${folder}restore-${name}-resource-list.json.gz`,
+    itemOperations: `${folder}restore-${name}-itemoperations.json.gz`,
+    volumeInfo: `${folder}${name}-volumeinfo.json.gz`,
+  };
+}
+
+/** Where a run that failed before its commit leaves its log and result; the name stays free for the next run. */
+export function runKeys(kind: "backups" | "restores", name: string, run: string) {
+  const folder = runFolder(kind, name);
+  return { log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
+}
+
+function runFolder(kind: "backups" | "restores", name: string): string {
+  return `metadata/lifeboat/runs/${kind}/${name}/`;
+}
+
+/** Throws `invalid` unless `name` can name a Backup or Restore object in Kubernetes (a DNS-1123 subdomain). */
+export function checkName(kind: "backup" | "restore", name: string): void {
+  if (name.length > 253 || !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)) {
+    throw new LifeboatError("invalid", `"${name}" can't name a ${kind}`, {
+      hint: "use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit, at most 253",
+    });
+  }
+}
+
+const phase = z.string().optional();
+
+/** What is read of a Velero Backup; fields we do not know are kept. */
+const backupSchema = z.looseObject({
+  kind: z.literal("Backup"),
+  metadata: z.looseObject({
+    name: z.string(),
+    labels: z.record(z.string(), z.string()).optional(),
+    annotations: z.record(z.string(), z.string()).optional(),
+  }),
+  spec: z.looseObject({}).optional(),
+  status: z
+    .looseObject({
+      phase,
+      formatVersion: z.string().optional(),
+      startTimestamp: z.string().optional(),
+      completionTimestamp: z.string().optional(),
+      expiration: z.string().optional(),
+      errors: z.number().optional(),
+      warnings: z.number().optional(),
+      progress: z.looseObject({ totalItems: z.number().optional(), itemsBackedUp: z.number().optional() }).optional(),
+    })
+    .optional(),
+});
+
+/** A Velero Backup as it stands in `velero-backup.json`. */
+export type Backup = z.infer<typeof backupSchema>;
+
+/** What is read of the record of a restore, a Velero Restore that no Velero reads. */
+const restoreSchema = z.looseObject({
+  kind: z.literal("Restore"),
+  metadata: z.looseObject({ name: z.string(), annotations: z.record(z.string(), z.string()).optional() }),
+  spec: z.looseObject({ backupName: z.string() }),
+  status: z.looseObject({
+    phase,
+    startTimestamp: z.string(),
+    completionTimestamp: z.string(),
+    errors: z.number(),
+    warnings: z.number(),
+    progress: z.looseObject({ totalItems: z.number(), itemsRestored: z.number() }),
+  }),
+});
+
+/** A Velero Restore as it stands in `lifeboat-restore.json`. */
+export type Restore = z.infer<typeof restoreSchema>;
+
+/** One row of a listing; `problem` where its record can't be read, which never hides the other rows. */
+export type CatalogRow<T> =
+  | { name: string; record: T; problem?: undefined }
+  | { name: string; record?: undefined; problem: string };
+
+/** Every committed backup of the location, by name. */
+export function listBackups(bucket: Bucket, signal?: AbortSignal): Promise<CatalogRow<Backup>[]> {
+  return listRecords(bucket, "backups/", (name) => readBackup(bucket, name, signal), signal);
+}
+
+/** Every recorded restore of the location, by name. Velero's own are not among them: it keeps no record in the bucket. */
+export function listRestores(bucket: Bucket, signal?: AbortSignal): Promise<CatalogRow<Restore>[]> {
+  return listRecords(bucket, "restores/", (name) => readRestore(bucket, name, signal), signal);
+}
+
+async function listRecords<T>(
+  bucket: Bucket,
+  folder: string,
+  read: (name: string) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<CatalogRow<T>[]> {
+  const limit = pLimit(16);
+  const rows: Promise<CatalogRow<T> | undefined>[] = [];
+  for await (const listed of bucket.list(folder, { delimiter: "/", signal })) {
+    if (listed.prefix === undefined) continue;
+    const name = listed.prefix.slice(folder.length, -1);
+    rows.push(limit(() => readRow(name, read)));
+  }
+  return (await Promise.all(rows)).filter((row) => row !== undefined);
+}
+
+async function readRow<T>(name: string, read: (name: string) => Promise<T>): Promise<CatalogRow<T> | undefined> {
+  try {
+    return { name, record: await read(name) };
+  } catch (error) {
+    if (isLifeboatError(error, "missing")) return undefined;
+    if (isLifeboatError(error, "corrupt")) return { name, problem: error.message };
+    throw error;
+  }
+}
+
+/** The backup's record. `missing` where it was never committed, `corrupt` where the record is not a Velero Backup of that name. */
+export async function readBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
+  checkName("backup", name);
+  const text = await readRecord(
+    bucket,
+    backupKeys(name).metadata,
+    `there is no backup "${name}"`,
+    "lifeboat backup get",
+    signal,
+  );
+  return parseRecord(backupSchema, text, name, backupKeys(name).metadata);
+}
+
+/** The restore's record; errors as `readBackup`. */
+export async function readRestore(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Restore> {
+  checkName("restore", name);
+  const text = await readRecord(
+    bucket,
+    restoreKeys(name).record,
+    `there is no restore "${name}"`,
+    "lifeboat restore get",
+    signal,
+  );
+  return parseRecord(restoreSchema, text, name, restoreKeys(name).record);
+}
+
+async function readRecord(
+  bucket: Bucket,
+  key: string,
+  missing: string,
+  listing: string,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  try {
+    return await readObject(bucket, key, signal);
+  } catch (error) {
+    if (!isLifeboatError(error, "missing")) throw error;
+    throw new LifeboatError("missing", `${missing} in ${bucket.location}`, {
+      hint: error.hint ?? `"${listing}" lists what there is`,
+      cause: error,
+    });
+  }
+}
+
+function parseRecord<T extends { metadata: { name: string } }>(
+  schema: z.ZodType<T>,
+  text: Buffer,
+  name: string,
+  key: string,
+): T {
+  let json: unknown;
+  try {
+    json = JSON.parse(text.toString());
+  } catch (cause) {
+    throw new LifeboatError("corrupt", `${key} is not JSON`, { cause });
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new LifeboatError("corrupt", `${key}: ${issue?.path.join(".")}: ${issue?.message}`);
+  }
+  if (parsed.data.metadata.name !== name) {
+    throw new LifeboatError("corrupt", `${key} names "${parsed.data.metadata.name}", not "${name}"`);
+  }
+  return parsed.data;
+}
+
+/** The keys and sizes of all that lies in a folder of the location. */
+export async function listFolder(bucket: Bucket, folder: string, signal?: AbortSignal): Promise<Map<string, number>> {
+  const keys = new Map<string, number>();
+  for await (const listed of bucket.list(folder, { signal })) if (isObject(listed)) keys.set(listed.key, listed.size);
+  return keys;
+}
+
+function isObject(listed: Listed): listed is Listed & { key: string } {
+  return listed.key !== undefined;
+}
+
+/** A gzipped side file as text; undefined where it was never written. `corrupt` where it can't be unzipped. */
+export async function readSideFile(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string | undefined> {
+  let body: Buffer;
+  try {
+    body = await readObject(bucket, key, signal);
+  } catch (error) {
+    if (isLifeboatError(error, "missing")) return undefined;
+    throw error;
+  }
+  try {
+    return (await gunzipBuffer(body, { maxOutputLength: MAX_SIDE_FILE_BYTES })).toString();
+  } catch (cause) {
+    throw new LifeboatError("corrupt", `${key} can't be unzipped`, { cause });
+  }
+}
+
+/**
+ * Writes a gzipped side file unless it is already there: an interrupted run may have left it, and what it left was
+ * made from the same archive.
+ */
+export async function writeSideFile(
+  bucket: Bucket,
+  key: string,
+  text: string | AsyncIterable<string>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const body = typeof text === "string" ? await gzipBuffer(text) : Readable.from(text).compose(createGzip());
+  try {
+    await bucket.put(key, body, { ifAbsent: true, signal });
+  } catch (error) {
+    if (!isLifeboatError(error, "conflict")) throw error;
+  }
+}
+
+/** The newest log a backup or restore has left: its own, else that of its last failed run. `missing` where there is none. */
+export async function readLog(
+  bucket: Bucket,
+  kind: "backups" | "restores",
+  name: string,
+  signal?: AbortSignal,
+): Promise<string> {
+  checkName(kind === "backups" ? "backup" : "restore", name);
+  const own = kind === "backups" ? backupKeys(name).log : restoreKeys(name).log;
+  const runs = await listFolder(bucket, runFolder(kind, name), signal);
+  const candidates = [
+    own,
+    ...[...runs.keys()]
+      .filter((key) => key.endsWith("-logs.gz"))
+      .sort()
+      .reverse(),
+  ];
+  for (const key of candidates) {
+    const text = await readSideFile(bucket, key, signal);
+    if (text !== undefined) return text;
+  }
+  throw new LifeboatError("missing", `no log of ${kind.slice(0, -1)} "${name}" in ${bucket.location}`, {
+    hint: `"lifeboat ${kind.slice(0, -1)} get" lists what there is`,
+  });
+}
+
+/**
+ * Deletes a backup, or what an interrupted run left under its name: the record first, so that it is at no moment
+ * listed and incomplete, then the archive, so that a new run does not adopt it, then the rest.
+ * Throws `missing` where nothing lies under that name.
+ */
+export async function deleteBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<number> {
+  checkName("backup", name);
+  const keys = backupKeys(name);
+  const present = await listFolder(bucket, keys.folder, signal);
+  const runs = await listFolder(bucket, runFolder("backups", name), signal);
+  if (present.size + runs.size === 0) {
+    throw new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}`, {
+      hint: '"lifeboat backup get" lists what there is',
+    });
+  }
+  const first = [keys.metadata, keys.tar].filter((key) => present.has(key));
+  const rest = [...present.keys(), ...runs.keys()].filter((key) => !first.includes(key));
+  for (const key of [...first, ...rest]) await bucket.delete(key, { signal });
+  return first.length + rest.length;
+}
+
+/** A small object, whole. Larger ones than a side file may be are `corrupt`. */
+export async function readObject(bucket: Bucket, key: string, signal?: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of await bucket.get(key, { signal })) {
+    size += chunk.length;
+    if (size > MAX_SIDE_FILE_BYTES)
+      throw new LifeboatError("corrupt", `${key} is larger than ${MAX_SIDE_FILE_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,36 @@
+import { timestamp } from "./timestamp.ts";
+
+export type LogLevel = "info" | "warning" | "error";
+
+/** What a run says while it works. Fields are plain facts (a resource, a count), never secrets. */
+export type Log = (level: LogLevel, message: string, fields?: Record<string, string | number>) => void;
+
+/** The log of one run, kept until the run ends and then stored beside its result. */
+export interface RunLog {
+  log: Log;
+  /** All lines so far, in logrus' text format, as `velero backup logs` prints them. */
+  text(): string;
+}
+
+/**
+ * Starts the log of one run. `subject` stands on every line (`backup=velero/full`); `listen` gets each line as it is
+ * written, without its line feed.
+ */
+export function startRunLog(subject: Record<string, string>, listen?: (line: string, level: LogLevel) => void): RunLog {
+  const lines: string[] = [];
+  return {
+    log(level, message, fields = {}) {
+      const time = timestamp(new Date());
+      const pairs = Object.entries({ time, level, msg: message, ...subject, ...fields });
+      const line = pairs.map(([key, value]) => `${key}=${logrusValue(key, String(value))}`).join(" ");
+      lines.push(line);
+      listen?.(line, level);
+    },
+    text: () => lines.map((line) => `${line}\n`).join(""),
+  };
+}
+
+function logrusValue(key: string, value: string): string {
+  const plain = key !== "time" && key !== "msg" && /^[\w\-./@^+]+$/.test(value);
+  return plain ? value : JSON.stringify(value);
+}

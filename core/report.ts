@@ -1,0 +1,43 @@
+/** Something a report must say about one object, one resource or the whole run. */
+export interface Problem {
+  /** Group-resource, e.g. "deployments.apps". */
+  resource?: string;
+  /** Set for namespaced objects; "" for cluster-scoped ones; absent where the problem belongs to no object. */
+  namespace?: string;
+  name?: string;
+  message: string;
+}
+
+/** Velero's `Result`, the halves of `<name>-results.gz` (velero pkg/util/results). */
+export interface VeleroResult {
+  velero?: string[];
+  cluster?: string[];
+  namespaces?: Record<string, string[]>;
+}
+
+/** Sorts problems into Velero's three places: by namespace, "cluster" for cluster-scoped objects, "velero" for the rest. */
+export function toVeleroResult(problems: Problem[]): VeleroResult {
+  const result: VeleroResult = {};
+  for (const problem of problems) {
+    const line = problemLine(problem);
+    if (problem.namespace === undefined) {
+      result.velero ??= [];
+      result.velero.push(line);
+    } else if (problem.namespace === "") {
+      result.cluster ??= [];
+      result.cluster.push(line);
+    } else {
+      result.namespaces ??= {};
+      result.namespaces[problem.namespace] ??= [];
+      result.namespaces[problem.namespace]?.push(line);
+    }
+  }
+  return result;
+}
+
+/** One line for people: "deployments.apps shop/web: message". */
+export function problemLine(problem: Problem): string {
+  const object = problem.name && problem.namespace ? `${problem.namespace}/${problem.name}` : (problem.name ?? "");
+  const subject = [problem.resource, object].filter(Boolean).join(" ");
+  return subject ? `${subject}: ${problem.message}` : problem.message;
+}

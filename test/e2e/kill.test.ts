@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
+import { requireOrSkip } from "../rig/require.ts";
+import { type S3, startS3 } from "../rig/s3.ts";
+import { createAndReadOnly, startS3Proxy } from "../rig/s3proxy.ts";
+import { seed } from "../rig/seed.ts";
+import { type BackupDocument, document, start } from "./lifeboat.ts";
+import { objectsIn } from "./objects.ts";
+
+const RANDOM_MOMENTS = 25;
+
+describe("a backup that is killed", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "versitygw"]) }, () => {
+  let cluster: Cluster;
+  let s3: S3;
+
+  before(async () => {
+    [cluster, s3] = await Promise.all([startCluster(), startS3()]);
+    await seed(cluster, { objects: 400 });
+  });
+  after(async () => {
+    await Promise.all([cluster?.stop(), s3?.stop()]);
+  });
+
+  const create = (name: string, location: string) => [
+    "backup",
+    "create",
+    name,
+    "--location",
+    location,
+    "--kubeconfig",
+    cluster.kubeconfigPath,
+  ];
+
+  /** The state after the kill and after the next run of the same name, which may only create and read. */
+  const finish = async (name: string, moment: string) => {
+    const { backups } = await document<{ backups: { name: string }[] }>(
+      ["backup", "get", "--location", s3.location("")],
+      s3.env,
+    );
+    const committed = backups.some((backup) => backup.name === name);
+    if (!committed) {
+      const restricted = await startS3Proxy(s3, createAndReadOnly);
+      try {
+        const next = await document<BackupDocument>(create(name, restricted.location("")), s3.env);
+        assert.equal(next.phase, "Completed", moment);
+      } finally {
+        await restricted.stop();
+      }
+    }
+    const objects = await objectsIn(join(s3.dir, "data", s3.bucket, `backups/${name}/${name}.tar.gz`));
+    const record = await document<BackupDocument>(["backup", "get", name, "--location", s3.location("")], s3.env);
+    assert.equal(record.items, objects.size, moment);
+    assert.ok(objects.size > 400, moment);
+    return committed;
+  };
+
+  it("at every bucket call in turn: nothing incomplete is listed, and the next run of the name works", async (t) => {
+    let calls = 0;
+    for (let survived = false; !survived; ) {
+      const name = `call-${calls}`;
+      const victim: { run?: ReturnType<typeof start> } = {};
+      let seen = 0;
+      const proxy = await startS3Proxy(s3, () => {
+        if (seen++ !== calls) return "pass";
+        victim.run?.kill();
+        return "swallow";
+      });
+      victim.run = start(create(name, proxy.location("")), s3.env);
+      const { code } = await victim.run.ended;
+      await proxy.stop();
+      survived = code === 0;
+      if (survived) break;
+      assert.equal(code, null, `call ${calls}: it ended by itself`);
+      await finish(name, `killed at call ${calls}`);
+      calls++;
+    }
+    t.diagnostic(`killed at each of ${calls} bucket calls`);
+    assert.ok(calls >= 12, `only ${calls} bucket calls were seen`);
+  });
+
+  it(`at ${RANDOM_MOMENTS} random moments: the same`, async (t) => {
+    const begun = performance.now();
+    await document(create("whole", s3.location("")), s3.env);
+    const duration = performance.now() - begun;
+    let killed = 0;
+    for (let run = 0; run < RANDOM_MOMENTS; run++) {
+      const moment = Math.random() * duration;
+      const victim = start(create(`random-${run}`, s3.location("")), s3.env);
+      await delay(moment);
+      victim.kill();
+      if ((await victim.ended).code === null) killed++;
+      await finish(`random-${run}`, `killed after ${moment.toFixed(0)} ms`);
+    }
+    t.diagnostic(`${killed} of ${RANDOM_MOMENTS} runs were killed before their end`);
+    assert.ok(killed > RANDOM_MOMENTS / 2);
+  });
+});
