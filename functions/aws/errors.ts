@@ -1,0 +1,86 @@
+import { type ErrorKind, LifeboatError, messageOf } from "../../core/index.ts";
+
+interface Meaning {
+  kind: ErrorKind;
+  hint?: string;
+}
+
+const CREDENTIALS: Meaning = {
+  kind: "denied",
+  hint: "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, the profile, or the function's role",
+};
+const REGION: Meaning = { kind: "invalid", hint: "name the bucket's own region in the location: ?region=R" };
+const NETWORK: Meaning = { kind: "unreachable" };
+const TLS: Meaning = { kind: "unreachable", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
+
+/** By the code that AWS answers, the SDK's name of an error, or Node's code of a network error. */
+const BY_CODE: Record<string, Meaning> = {
+  NoSuchBucket: { kind: "missing", hint: "create the bucket, or correct the location" },
+  NoSuchUpload: { kind: "conflict", hint: "something else ended the multipart upload, perhaps a lifecycle rule" },
+  PreconditionFailed: { kind: "conflict" },
+  ConditionalRequestConflict: { kind: "conflict" },
+  AccessDenied: {
+    kind: "denied",
+    hint: "the policy must allow it; without s3:ListBucket, S3 says this of a missing object too",
+  },
+  InvalidAccessKeyId: CREDENTIALS,
+  // versitygw's word for it, which comes with a 404.
+  XAdminUserNotFound: CREDENTIALS,
+  SignatureDoesNotMatch: CREDENTIALS,
+  ExpiredToken: CREDENTIALS,
+  InvalidToken: CREDENTIALS,
+  CredentialsProviderError: CREDENTIALS,
+  TokenProviderError: CREDENTIALS,
+  RequestTimeTooSkewed: { kind: "denied", hint: "set this machine's clock" },
+  PermanentRedirect: REGION,
+  AuthorizationHeaderMalformed: REGION,
+  IllegalLocationConstraintException: REGION,
+  RequestTimeout: { kind: "timeout" },
+  ETIMEDOUT: { kind: "timeout" },
+  TimeoutError: { kind: "timeout" },
+  DEPTH_ZERO_SELF_SIGNED_CERT: TLS,
+  SELF_SIGNED_CERT_IN_CHAIN: TLS,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TLS,
+};
+
+/** By the HTTP status, where the code says nothing. */
+const BY_STATUS: Record<number, Meaning> = {
+  301: REGION,
+  401: CREDENTIALS,
+  403: { kind: "denied" },
+  404: { kind: "missing" },
+  412: { kind: "conflict" },
+  429: NETWORK,
+};
+
+/**
+ * What an error thrown by the AWS SDK means: `can't <wanted>: …`. The error itself is not passed on as the cause,
+ * since AWS puts a session token that has expired among its fields.
+ */
+export function awsError(error: unknown, wanted: string): LifeboatError {
+  const { name = "", code = "", status } = described(error);
+  // The SDK also calls a connection that was reset a TimeoutError; Node's code tells them apart.
+  const { kind, hint } = BY_CODE[code] ?? (code ? NETWORK : undefined) ?? BY_CODE[name] ?? byStatus(status);
+  const message = messageOf(error);
+  const said = [code || name, message === name ? "" : message].filter(Boolean).join(": ");
+  return new LifeboatError(kind, `can't ${wanted}: ${said}${status ? ` (HTTP ${status})` : ""}`, { hint });
+}
+
+/** The HTTP status of an error thrown by the AWS SDK, if an answer came at all. */
+export function awsStatus(error: unknown): number | undefined {
+  return described(error).status;
+}
+
+function byStatus(status = 0): Meaning {
+  return BY_STATUS[status] ?? { kind: status >= 400 && status < 500 ? "invalid" : "unreachable" };
+}
+
+function described(error: unknown): { name?: string; code?: string; status?: number } {
+  if (!(error instanceof Error)) return {};
+  const { $metadata, code } = error as { $metadata?: { httpStatusCode?: number }; code?: unknown };
+  return {
+    name: error.name,
+    code: typeof code === "string" ? code : undefined,
+    status: $metadata?.httpStatusCode,
+  };
+}

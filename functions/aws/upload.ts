@@ -1,0 +1,118 @@
+import {
+  AbortMultipartUploadCommand,
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  type S3Client,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
+import { abortable } from "../../core/index.ts";
+
+/** A body below this size is one request. S3 takes 10,000 parts: an object can have 80 GiB. */
+const PART_BYTES = 8 * 1024 * 1024;
+const CLEAN_UP_MS = 10_000;
+
+/** Sends a request to S3; what it throws is the signal's reason or a LifeboatError. */
+export type Ask = <T>(
+  signal: AbortSignal | undefined,
+  request: (options: { abortSignal: AbortSignal | undefined }) => Promise<T>,
+) => Promise<T>;
+
+/** What a put is to write, in S3's words. */
+export interface Target {
+  Bucket: string;
+  Key: string;
+  Metadata: Record<string, string>;
+  IfNoneMatch: string | undefined;
+}
+
+/** Puts a stream: by one request if it is shorter than a part, else as a multipart upload. */
+export async function putStream(
+  client: S3Client,
+  ask: Ask,
+  target: Target,
+  body: AsyncIterable<Buffer>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const failed = new AbortController();
+  const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
+  const parts = partsOf(abortable(body, stop));
+  try {
+    const { value: first = Buffer.alloc(0) } = await parts.next();
+    if (first.length === PART_BYTES) return await putParts(client, ask, target, first, parts, stop, failed);
+    await ask(signal, (options) => client.send(new PutObjectCommand({ ...target, Body: first }), options));
+  } finally {
+    await parts.return(undefined);
+  }
+}
+
+/**
+ * A multipart upload: two parts are under way while the next one fills. The condition is checked when it completes.
+ * Any failure aborts the upload, so that no parts stay (and cost). Not by `@aws-sdk/lib-storage`: after a failed part
+ * it reads the body to its end, on a signal it returns before its parts are gone, and an error while it cleans up
+ * hides the body's own.
+ */
+async function putParts(
+  client: S3Client,
+  ask: Ask,
+  { Metadata, IfNoneMatch, ...object }: Target,
+  first: Buffer,
+  parts: AsyncIterator<Buffer, undefined>,
+  stop: AbortSignal,
+  failed: AbortController,
+): Promise<void> {
+  const checksums = (await client.config.requestChecksumCalculation()) === "WHEN_SUPPORTED";
+  const ChecksumAlgorithm = checksums ? ("CRC32" as const) : undefined;
+  const { UploadId } = await ask(stop, (options) =>
+    client.send(new CreateMultipartUploadCommand({ ...object, Metadata, ChecksumAlgorithm }), options),
+  );
+  const sent: Promise<CompletedPart>[] = [];
+  const send = async (PartNumber: number, Body: Buffer): Promise<CompletedPart> => {
+    const part = { ...object, UploadId, PartNumber, Body, ChecksumAlgorithm };
+    const { ETag, ChecksumCRC32 } = await ask(stop, (options) => client.send(new UploadPartCommand(part), options));
+    return { PartNumber, ETag, ChecksumCRC32 };
+  };
+  try {
+    for (let part: Buffer | undefined = first; part; part = (await parts.next()).value) {
+      const sending = send(sent.length + 1, part);
+      sending.catch((error: unknown) => failed.abort(error));
+      sent.push(sending);
+      await sent.at(-2);
+    }
+    const MultipartUpload = { Parts: await Promise.all(sent) };
+    await ask(stop, (options) =>
+      client.send(new CompleteMultipartUploadCommand({ ...object, UploadId, MultipartUpload, IfNoneMatch }), options),
+    );
+  } catch (error) {
+    failed.abort(error);
+    await Promise.allSettled(sent);
+    // What a failure here leaves are invisible parts: the bucket's lifecycle rule removes them.
+    const options = { abortSignal: AbortSignal.timeout(CLEAN_UP_MS) };
+    await client.send(new AbortMultipartUploadCommand({ ...object, UploadId }), options).catch(() => {});
+    throw error;
+  }
+}
+
+/**
+ * The bytes in parts of exactly PART_BYTES, but for the last one; an empty body has none. Two buffers take turns: a
+ * part's bytes hold until the next but one is asked for.
+ */
+async function* partsOf(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer, undefined> {
+  let part: Buffer = Buffer.allocUnsafeSlow(PART_BYTES);
+  let spare: Buffer | undefined;
+  let filled = 0;
+  for await (let chunk of bytes) {
+    while (chunk.length > 0) {
+      const taken = chunk.subarray(0, PART_BYTES - filled);
+      part.set(taken, filled);
+      filled += taken.length;
+      chunk = chunk.subarray(taken.length);
+      if (filled < PART_BYTES) continue;
+      yield part;
+      [part, spare] = [spare ?? Buffer.allocUnsafeSlow(PART_BYTES), part];
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield part.subarray(0, filled);
+}

@@ -1,0 +1,4 @@
+import { memoryBucket } from "../memory-bucket.ts";
+import { bucketConformance } from "./bucket.ts";
+
+bucketConformance("memory", memoryBucket);
