@@ -40,13 +40,14 @@ export interface Velero extends AsyncDisposable {
 export async function startVelero(cluster: Cluster, s3: S3, prefix: string): Promise<Velero> {
   const velero = await binary("velero");
   const dir = makeDir("velero");
-  let server: Server | undefined;
+  const servers: Server[] = [];
+  const endServer = () => Promise.all(servers.splice(0).map((server) => server.stop()));
   const stop = async () => {
-    await server?.stop();
+    await endServer();
     await removeDir(dir);
   };
   const cli = async (args: readonly string[]) => {
-    const flags = ["--kubeconfig", cluster.kubeconfigPath, "--namespace", "velero"];
+    const flags = ["--kubeconfig", cluster.kubeconfigPath, "--namespace", "velero", "--colorized=false"];
     const env = { PATH: process.env.PATH, HOME: dir, TMPDIR: dir };
     return (await run(velero, [...flags, ...args], { env, maxBuffer: 512 * 1024 * 1024 })).stdout;
   };
@@ -56,15 +57,9 @@ export async function startVelero(cluster: Cluster, s3: S3, prefix: string): Pro
     await cluster.kubectl(["wait", "--for=condition=Established", "crd", "-l", "component=velero", "--timeout=30s"]);
     const objects = { apiVersion: "v1", kind: "List", items: installation(s3, prefix) };
     await cluster.kubectl(["apply", "-f", "-"], { input: JSON.stringify(objects) });
-    server = await startVeleroServer(dir, velero, cluster, s3);
-    const servers = [server];
-    await until(
-      "Velero's location to be available",
-      async () =>
-        (await cluster.api.request<VeleroObject>("GET", `${API}/backupstoragelocations/default`)).status?.phase ===
-        "Available",
-      { servers, everyMs: 200 },
-    );
+    const setting = await prepareServer(dir, s3);
+    servers.push(await startVeleroServer(dir, velero, cluster, setting));
+    await until("Velero to have validated its location", () => isValidated(cluster), { servers, everyMs: 200 });
 
     const finished = (what: string, path: string) =>
       until(
@@ -84,8 +79,17 @@ export async function startVelero(cluster: Cluster, s3: S3, prefix: string): Pro
       cli,
       createBackup: (name, spec = {}) => create("Backup", name, { storageLocation: "default", ...spec }),
       createRestore: (name, spec) => create("Restore", name, spec),
-      waitForSyncedBackup: (name) => finished(`Velero to find backup ${name}`, `${API}/backups/${name}`),
-      log: server.log,
+      waitForSyncedBackup: async (name) => {
+        const path = `${API}/backups/${name}`;
+        const known = await cluster.api.request("GET", path).catch(() => undefined);
+        // Velero looks into the bucket when it starts and then once a minute, whatever its sync period.
+        if (!known) {
+          await endServer();
+          servers.push(await startVeleroServer(dir, velero, cluster, setting));
+        }
+        return finished(`Velero to find backup ${name}`, path);
+      },
+      log: () => servers[0]?.log() ?? "",
       stop,
       [Symbol.asyncDispose]: stop,
     };
@@ -95,34 +99,41 @@ export async function startVelero(cluster: Cluster, s3: S3, prefix: string): Pro
   }
 }
 
-async function startVeleroServer(dir: string, velero: string, cluster: Cluster, s3: S3): Promise<Server> {
+/** Lays out the server's plugin and credentials in `dir`. */
+async function prepareServer(dir: string, s3: S3): Promise<{ plugins: string; credentials: string }> {
   const plugins = join(dir, "plugins");
   await mkdir(plugins);
   await symlink(await binary("velero-plugin-for-aws"), join(plugins, "velero-plugin-for-aws"));
   const credentials = join(dir, "credentials.ini");
-  await writeFile(
-    credentials,
-    `[default]\naws_access_key_id=${s3.accessKeyId}\naws_secret_access_key=${s3.secretAccessKey}\n`,
-    { mode: 0o600 },
-  );
+  const profile = `[default]\naws_access_key_id=${s3.accessKeyId}\naws_secret_access_key=${s3.secretAccessKey}\n`;
+  await writeFile(credentials, profile, { mode: 0o600 });
+  return { plugins, credentials };
+}
+
+async function startVeleroServer(
+  dir: string,
+  velero: string,
+  cluster: Cluster,
+  { plugins, credentials }: { plugins: string; credentials: string },
+): Promise<Server> {
   const [metrics = 0, profiler = 0] = await freePorts(2);
-  return startServer(
-    dir,
-    "velero",
-    velero,
-    [
-      "server",
-      "--namespace=velero",
-      `--kubeconfig=${cluster.kubeconfigPath}`,
-      `--plugin-dir=${plugins}`,
-      `--metrics-address=127.0.0.1:${metrics}`,
-      `--profiler-address=127.0.0.1:${profiler}`,
-      "--backup-sync-period=2s",
-      "--store-validation-frequency=2s",
-      "--item-operation-sync-frequency=1s",
-    ],
-    { AWS_SHARED_CREDENTIALS_FILE: credentials, VELERO_SCRATCH_DIR: dir },
-  );
+  const flags = [
+    "--namespace=velero",
+    `--kubeconfig=${cluster.kubeconfigPath}`,
+    `--plugin-dir=${plugins}`,
+    `--metrics-address=127.0.0.1:${metrics}`,
+    `--profiler-address=127.0.0.1:${profiler}`,
+    "--backup-sync-period=1s",
+    "--store-validation-frequency=5s",
+    "--item-operation-sync-frequency=1s",
+  ];
+  const env = { AWS_SHARED_CREDENTIALS_FILE: credentials, VELERO_SCRATCH_DIR: dir };
+  return startServer(dir, "velero", velero, ["server", ...flags], env);
+}
+
+async function isValidated(cluster: Cluster): Promise<boolean> {
+  const location = await cluster.api.request<VeleroObject>("GET", `${API}/backupstoragelocations/default`);
+  return location.status?.phase === "Available" && location.status.lastValidationTime !== undefined;
 }
 
 /** The objects that a Velero outside the cluster needs; before restoring Pods it reads its image from the Deployment. */
@@ -141,6 +152,8 @@ function installation(s3: S3, prefix: string): unknown[] {
         objectStorage: { bucket: s3.bucket, prefix },
         config: { region: s3.region, s3ForcePathStyle: "true", s3Url: s3.endpoint, checksumAlgorithm: "" },
       },
+      // Without a phase the server, when it starts, does not yet look for backups in the bucket.
+      status: { phase: "Available" },
     },
     {
       apiVersion: "apps/v1",
