@@ -1,0 +1,209 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Dispatcher } from "undici";
+import { LifeboatError } from "../errors.ts";
+import type { Credentials } from "./credentials.ts";
+import type { ClusterAccess } from "./kubeconfig.ts";
+import { type NetworkFailure, networkFailure } from "./network.ts";
+import { retryAfterMs, retryDelay, troubleOf } from "./retry.ts";
+import { type Answer, openPool, send } from "./send.ts";
+
+export { expectOk } from "./status.ts";
+
+export interface KubeRequest {
+  /** GET where not given. */
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** Absolute, as `resourcePath` makes it. */
+  path: string;
+  query?: Record<string, string | undefined>;
+  body?: Buffer | string;
+  /** Of the body; application/json where not given. */
+  contentType?: string;
+  accept?: string;
+  /** Ends the request wherever it is, waiting included; it then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Of one attempt; 30 s where not given. */
+  timeoutMs?: number;
+}
+
+export interface KubeResponse extends Answer {
+  /** Requests sent. After more than one, a write's 409 or 404 may be the work of an earlier attempt. */
+  attempts: number;
+  /** Whether a 429 was met on the way. */
+  throttled: boolean;
+  /** Of the last attempt. */
+  latencyMs: number;
+}
+
+export interface Kube {
+  /** The API server's URL. */
+  readonly server: string;
+  /** The kubeconfig's context. */
+  readonly context: string;
+  /**
+   * Sends the request, again where retry.ts says so, and resolves with the last answer whatever its status (see
+   * `expectOk`). Throws `unreachable`, `timeout` or `denied` where there was none, and what authentication throws.
+   */
+  request(request: KubeRequest): Promise<KubeResponse>;
+  /** Ends the connections, and requests that are still under way. */
+  close(): Promise<void>;
+}
+
+const TIMEOUT_MS = 30_000;
+
+/**
+ * A client of one API server over one pool of at most `connections` (64) kept-alive connections. Nothing is sent until
+ * the first request. A 401, or credentials past their time, are met by obtaining them anew, once per request: from
+ * `reload`, for kubeconfigs kept in a secret store, or else by authenticating again.
+ */
+export function connect(
+  access: ClusterAccess,
+  options: { connections?: number; reload?: () => Promise<ClusterAccess> } = {},
+): Kube {
+  const closing = new AbortController();
+  const { connections = 64, reload = async () => access } = options;
+  let session: Promise<Session> | undefined;
+  let expires = Number.POSITIVE_INFINITY;
+  let reached = false;
+
+  /** The session in use; a new one where `stale` is still it, so that many requests refused at once renew it once. */
+  function sessionAfter(stale?: Promise<Session>): Promise<Session> {
+    const old = session;
+    if (old && old !== stale && Date.now() < expires) return old;
+    const opened = openSession(old ? reload() : Promise.resolve(access), connections, closing.signal);
+    session = opened;
+    expires = Number.POSITIVE_INFINITY;
+    opened.then(
+      (next) => {
+        if (next.expires && next.expires.getTime() > Date.now()) expires = next.expires.getTime();
+      },
+      () => {
+        if (session === opened) session = undefined;
+      },
+    );
+    old?.then(({ pool }) => pool.close()).catch(() => {});
+    return opened;
+  }
+
+  async function request(wanted: KubeRequest): Promise<KubeResponse> {
+    using ending = abortedBy([closing.signal, wanted.signal]);
+    const { signal } = ending;
+    const began = performance.now();
+    let throttled = false;
+    let refused: Promise<Session> | undefined;
+    for (let attempts = 1; ; attempts++) {
+      const current = sessionAfter(refused);
+      const { answer, failed, latencyMs } = await attempt(await orAborted(current, signal), wanted, signal);
+      if (answer) reached = true;
+      if (answer?.status === 401 && !refused) {
+        refused = current;
+        continue;
+      }
+      throttled ||= answer?.status === 429;
+      const trouble = answer ? troubleOf(answer) : failed.failure && (reached ? failed.failure : "unreached");
+      const elapsedMs = performance.now() - began;
+      const delay =
+        trouble && retryDelay(trouble, attempts, { elapsedMs, retryAfterMs: answer && retryAfterMs(answer) });
+      if (delay === undefined) {
+        if (failed) throw failed.error;
+        return { ...answer, attempts, throttled, latencyMs };
+      }
+      await orAborted(sleep(delay, undefined, { signal }), signal);
+    }
+  }
+
+  return {
+    server: access.server,
+    context: access.name,
+    request,
+    async close() {
+      closing.abort(new LifeboatError("unreachable", `the client of ${access.server} is closed`));
+      await session?.then(({ pool }) => pool.destroy()).catch(() => {});
+    },
+  };
+}
+
+/** Credentials in use and the connections that were opened with them. */
+interface Session {
+  access: ClusterAccess;
+  pool: Dispatcher;
+  headers: Credentials["headers"];
+  expires: Date | undefined;
+}
+
+async function openSession(
+  loading: Promise<ClusterAccess>,
+  connections: number,
+  signal: AbortSignal,
+): Promise<Session> {
+  const access = await loading;
+  const credentials = await access.authenticate(signal);
+  const pool = await openPool(access, credentials, connections);
+  return { access, pool, headers: credentials.headers, expires: credentials.expires };
+}
+
+type Attempt = { latencyMs: number } & (
+  | { answer: Answer; failed?: undefined }
+  | { answer?: undefined; failed: NetworkFailure }
+);
+
+/** Sends the request once. Throws only the signal's reason. */
+async function attempt({ access, pool, headers }: Session, wanted: KubeRequest, signal: AbortSignal): Promise<Attempt> {
+  const timeoutMs = wanted.timeoutMs ?? TIMEOUT_MS;
+  const began = performance.now();
+  try {
+    const answer = await send(pool, dispatchOptions(access.server, wanted, headers), { signal, timeoutMs });
+    return { answer, latencyMs: performance.now() - began };
+  } catch (error) {
+    signal.throwIfAborted();
+    const failed = networkFailure(error, { server: access.server, proxied: access.proxyUrl !== undefined, timeoutMs });
+    return { failed, latencyMs: performance.now() - began };
+  }
+}
+
+function dispatchOptions(
+  server: string,
+  wanted: KubeRequest,
+  credentials: Credentials["headers"],
+): Dispatcher.DispatchOptions {
+  const url = new URL(server + wanted.path);
+  for (const [name, value] of Object.entries(wanted.query ?? {}))
+    if (value !== undefined) url.searchParams.set(name, value);
+  const headers: Credentials["headers"] = { accept: "application/json", "user-agent": "lifeboat", ...credentials };
+  if (wanted.accept) headers.accept = wanted.accept;
+  if (wanted.body !== undefined) headers["content-type"] = wanted.contentType ?? "application/json";
+  return {
+    origin: url.origin,
+    path: url.pathname + url.search,
+    method: wanted.method ?? "GET",
+    headers,
+    body: wanted.body,
+  };
+}
+
+/** A signal that aborts with the first of `signals`, which forget it when it is disposed of; AbortSignal.any keeps it alive. */
+function abortedBy(signals: (AbortSignal | undefined)[]): { signal: AbortSignal } & Disposable {
+  const controller = new AbortController();
+  const present = signals.filter((signal) => signal !== undefined);
+  const abort = () => controller.abort(present.find((signal) => signal.aborted)?.reason);
+  if (present.some((signal) => signal.aborted)) abort();
+  for (const signal of present) signal.addEventListener("abort", abort, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      for (const signal of present) signal.removeEventListener("abort", abort);
+    },
+  };
+}
+
+/** Settles as `promise` does, or rejects with the signal's reason once that aborts. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,0 +1,221 @@
+import { LifeboatError } from "../errors.ts";
+
+/** What a `…List` document of the API server holds. */
+export interface ListDocument {
+  /** One Buffer per item, in the server's order. Slices of `body`, except for items whose type was filled in. */
+  items: Buffer[];
+  resourceVersion: string;
+  /** The token for the next page; undefined on the last one. */
+  continue: string | undefined;
+  /** How many items follow this page, where the server says so. */
+  remaining: number | undefined;
+}
+
+/**
+ * Cuts the items out of a list document without parsing them, so that every byte the server sent survives (integers
+ * beyond 2^53, the order of keys). With `type`, items that lack `apiVersion` or `kind`, as the API server's typed
+ * lists do, get them as their first keys. Slices keep the whole page in memory as long as one of them lives: copy what
+ * is kept for longer. Throws `unreachable` for anything that is not a complete list document.
+ */
+export function listItems(body: Buffer, type?: { apiVersion: string; kind: string }): ListDocument {
+  const spans: Span[] = [];
+  let metadata: ListMeta = {};
+  let found = false;
+  const start = skipSpace(body, 0);
+  if (body[start] !== OPEN_OBJECT) throw notAList("it doesn't begin with {");
+  const end = walkObject(body, start, (key, at) => {
+    if (keyIs(body, key, METADATA)) {
+      const after = skipValue(body, at);
+      metadata = parseMetadata(body.toString("utf8", at, after));
+      return after;
+    }
+    if (!keyIs(body, key, ITEMS)) return skipValue(body, at);
+    found = true;
+    return body[at] === OPEN_ARRAY ? walkArray(body, at, (item) => pushItem(body, item, spans)) : skipValue(body, at);
+  });
+  if (!found) throw notAList("it has no items");
+  if (skipSpace(body, end) !== body.length) throw notAList("something follows its end");
+  return {
+    items: type ? withType(body, spans, type) : spans.map((span) => body.subarray(span.start, span.end)),
+    resourceVersion: metadata.resourceVersion ?? "",
+    continue: metadata.continue || undefined,
+    remaining: metadata.remainingItemCount,
+  };
+}
+
+/**
+ * `JSON.parse` that keeps integers which a double can't hold: they become `JSON.rawJSON` values, so that
+ * `JSON.stringify` gives their digits back unchanged. Only documents in which such digits occur pay for it.
+ */
+export function parseExact(text: string | Buffer): unknown {
+  const json = typeof text === "string" ? text : text.toString("utf8");
+  return LONG_INTEGER.test(json) ? JSON.parse(json, keepInteger) : JSON.parse(json);
+}
+
+const LONG_INTEGER = /(?:^|[:[,])\s*-?\d{16}/;
+const INTEGER = /^-?\d+$/;
+
+function keepInteger(_key: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value !== "number" || Number.isSafeInteger(value) || !source || !INTEGER.test(source)) return value;
+  return JSON.rawJSON(source);
+}
+
+interface ListMeta {
+  resourceVersion?: string;
+  continue?: string;
+  remainingItemCount?: number;
+}
+
+function parseMetadata(json: string): ListMeta {
+  try {
+    return JSON.parse(json) ?? {};
+  } catch {
+    throw notAList("its metadata is not JSON");
+  }
+}
+
+interface Span {
+  start: number;
+  end: number;
+  empty: boolean;
+  hasApiVersion: boolean;
+  hasKind: boolean;
+}
+
+function pushItem(body: Buffer, start: number, spans: Span[]): number {
+  if (body[start] !== OPEN_OBJECT) throw notAList("an item is not an object");
+  const span = { start, end: start, empty: true, hasApiVersion: false, hasKind: false };
+  span.end = walkObject(body, start, (key, at) => {
+    span.empty = false;
+    if (keyIs(body, key, API_VERSION)) span.hasApiVersion = true;
+    else if (keyIs(body, key, KIND)) span.hasKind = true;
+    return skipValue(body, at);
+  });
+  spans.push(span);
+  return span.end;
+}
+
+function withType(body: Buffer, spans: Span[], type: { apiVersion: string; kind: string }): Buffer[] {
+  const apiVersion = `"apiVersion":${JSON.stringify(type.apiVersion)}`;
+  const kind = `"kind":${JSON.stringify(type.kind)}`;
+  return spans.map((span) => {
+    const missing = [span.hasApiVersion ? "" : apiVersion, span.hasKind ? "" : kind].filter(Boolean).join(",");
+    if (!missing) return body.subarray(span.start, span.end);
+    const head = Buffer.from(`{${missing}${span.empty ? "" : ","}`);
+    const item = Buffer.allocUnsafeSlow(head.length + span.end - span.start - 1);
+    head.copy(item);
+    body.copy(item, head.length, span.start + 1, span.end);
+    return item;
+  });
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const BACKSLASH = 0x5c;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+const API_VERSION = Buffer.from("apiVersion");
+const KIND = Buffer.from("kind");
+const METADATA = Buffer.from("metadata");
+const ITEMS = Buffer.from("items");
+
+interface Key {
+  start: number;
+  end: number;
+}
+
+/** Keys are compared as raw bytes: the API server escapes none of those asked for. */
+function keyIs(body: Buffer, key: Key, name: Buffer): boolean {
+  return key.end - key.start === name.length && body.compare(name, 0, name.length, key.start, key.end) === 0;
+}
+
+/** Calls `member` with each key (without its quotes) and where its value begins; `member` returns where that ends. */
+function walkObject(body: Buffer, start: number, member: (key: Key, at: number) => number): number {
+  let at = skipSpace(body, start + 1);
+  if (body[at] === CLOSE_OBJECT) return at + 1;
+  for (;;) {
+    if (body[at] !== QUOTE) throw notAList(`a key was expected at byte ${at}`);
+    const key = { start: at + 1, end: skipString(body, at) - 1 };
+    at = skipSpace(body, key.end + 1);
+    if (body[at] !== COLON) throw notAList(`":" was expected at byte ${at}`);
+    at = skipSpace(body, member(key, skipSpace(body, at + 1)));
+    if (body[at] === CLOSE_OBJECT) return at + 1;
+    if (body[at] !== COMMA) throw notAList(`"," was expected at byte ${at}`);
+    at = skipSpace(body, at + 1);
+  }
+}
+
+function walkArray(body: Buffer, start: number, element: (at: number) => number): number {
+  let at = skipSpace(body, start + 1);
+  if (body[at] === CLOSE_ARRAY) return at + 1;
+  for (;;) {
+    at = skipSpace(body, element(at));
+    if (body[at] === CLOSE_ARRAY) return at + 1;
+    if (body[at] !== COMMA) throw notAList(`"," was expected at byte ${at}`);
+    at = skipSpace(body, at + 1);
+  }
+}
+
+function skipSpace(body: Buffer, start: number): number {
+  let at = start;
+  for (let byte = body[at]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = body[at]) at++;
+  return at;
+}
+
+function skipValue(body: Buffer, start: number): number {
+  const first = body[start];
+  if (first === QUOTE) return skipString(body, start);
+  if (first === OPEN_OBJECT || first === OPEN_ARRAY) return skipNested(body, start);
+  let at = start;
+  for (;;) {
+    const byte = body[at];
+    if (byte === undefined || byte <= 0x20 || byte === COMMA || byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) break;
+    at++;
+  }
+  if (at === start) throw notAList(`a value was expected at byte ${at}`);
+  return at;
+}
+
+/** From an opening quote to behind the closing one. A plain loop beats indexOf: most strings are a few bytes long. */
+function skipString(body: Buffer, start: number): number {
+  let at = start + 1;
+  for (;;) {
+    const byte = body[at++];
+    if (byte === QUOTE) return at;
+    if (byte === BACKSLASH) at++;
+    else if (byte === undefined) throw notAList("it ends within a string");
+  }
+}
+
+/** From an opening bracket to behind its closing one. Setting bit 0x20 makes "[" a "{" and "]" a "}". */
+function skipNested(body: Buffer, start: number): number {
+  let at = start;
+  let depth = 0;
+  for (;;) {
+    const byte = body[at];
+    if (byte === QUOTE) {
+      at = skipString(body, at);
+      continue;
+    }
+    if (byte === undefined) throw notAList("it ends too early");
+    at++;
+    const bracket = byte | 0x20;
+    if (bracket === OPEN_OBJECT) depth++;
+    else if (bracket === CLOSE_OBJECT && --depth === 0) return at;
+  }
+}
+
+function notAList(why: string): LifeboatError {
+  return notKubernetes(`not a complete list document: ${why}`);
+}
+
+/** The error for an answer that no API server gives; `what` says what it is instead. */
+export function notKubernetes(what: string): LifeboatError {
+  return new LifeboatError("unreachable", `the server's answer is ${what}`, {
+    hint: "is `server` in the kubeconfig a Kubernetes API server, or does something in between answer in its place?",
+  });
+}

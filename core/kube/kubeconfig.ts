@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { newClusters, newContexts, newUsers } from "@kubernetes/client-node/dist/config_types.js";
+import { parseDocument } from "yaml";
+import { LifeboatError, messageOf } from "../errors.ts";
+import { authenticateUser, type Credentials } from "./credentials.ts";
+
+/** One cluster and how to prove who we are there: what `connect` needs. Credentials come only out of the function. */
+export interface ClusterAccess {
+  /** The context's name, for messages. */
+  name: string;
+  /** The API server's URL without a trailing slash; it may have a path (Rancher). */
+  server: string;
+  /** The proxy to reach it through: http, https or socks5. It may hold a password: not for messages. */
+  proxyUrl?: string;
+  tls: {
+    /** PEM; without it, the authorities that Node trusts. */
+    ca?: Buffer;
+    /** The name to ask for and to check, where it is not the server's host. */
+    servername?: string;
+    /** false for `insecure-skip-tls-verify`. */
+    rejectUnauthorized?: boolean;
+  };
+  /** Obtains the credentials anew: reads files, runs the credential program. Throws `denied` or `invalid`. */
+  authenticate(signal: AbortSignal): Promise<Credentials>;
+}
+
+/**
+ * Parses a kubeconfig (YAML or JSON) and takes one context of it: `context`, or else its current one. Relative paths
+ * in it are resolved against `directory`, for which kubectl takes the file's own. Throws `invalid`; no message quotes
+ * the text, which holds credentials. The kubeconfig is trusted: it may name files to read and programs to run.
+ */
+export function readKubeconfig(yaml: string, options: { context?: string; directory?: string } = {}): ClusterAccess {
+  const directory = options.directory ?? ".";
+  const config = parse(yaml);
+  const rawContext = chooseContext(config, options.context);
+  const context = checked(() => newContexts([rawContext])[0]!, rawContext);
+  const rawCluster = find(config, "clusters", context.cluster, context.name);
+  const cluster = checked(() => newClusters([rawCluster])[0]!, rawCluster);
+  const rawUser = context.user ? find(config, "users", context.user, context.name) : { name: "anonymous", user: {} };
+  const user = checked(() => newUsers([rawUser])[0]!, rawUser);
+  return {
+    name: String(context.name),
+    server: checkedUrl(cluster.server, "server", ["http:", "https:"]),
+    proxyUrl: cluster.proxyUrl ? checkedUrl(cluster.proxyUrl, "proxy-url", ["http:", "https:", "socks5:"]) : undefined,
+    tls: {
+      ca: pem(directory, "certificate-authority", cluster.caFile, cluster.caData),
+      servername: cluster.tlsServerName || undefined,
+      rejectUnauthorized: !cluster.skipTLSVerify,
+    },
+    authenticate: (signal) =>
+      authenticateUser(
+        {
+          ...user,
+          tokenFile: rawUser.user?.tokenFile,
+          impersonateGroups: rawUser.user?.["as-groups"] ?? [],
+          cert: () => pem(directory, "client-certificate", user.certFile, user.certData),
+          key: () => pem(directory, "client-key", user.keyFile, user.keyData),
+        },
+        { directory, cluster: rawCluster.cluster, signal },
+      ),
+  };
+}
+
+interface Kubeconfig {
+  "current-context"?: string;
+  contexts?: Named[];
+  clusters?: Named[];
+  users?: Named[];
+}
+
+interface Named {
+  name: string;
+  cluster?: Record<string, unknown>;
+  user?: { tokenFile?: string; "as-groups"?: string[] };
+}
+
+function parse(yaml: string): Kubeconfig {
+  if (!yaml.trim()) throw broken("it is empty");
+  const document = parseDocument(yaml, { prettyErrors: false });
+  const [error] = document.errors;
+  if (error)
+    throw broken(`it is not valid YAML: ${error.code} in line ${yaml.slice(0, error.pos[0]).split("\n").length}`);
+  const config: unknown = checked(() => document.toJS());
+  if (typeof config !== "object" || config === null || Array.isArray(config)) throw broken("it is not a mapping");
+  return config;
+}
+
+function chooseContext(config: Kubeconfig, wanted: string | undefined): Named {
+  const contexts = list(config, "contexts");
+  const hint = contexts.length
+    ? `its contexts are: ${contexts.map(({ name }) => name).join(", ")}`
+    : "it has no contexts at all";
+  const name = wanted ?? config["current-context"];
+  if (!name)
+    throw new LifeboatError("invalid", "the kubeconfig has no current-context and none was asked for", { hint });
+  const found = contexts.find((context) => String(context?.name) === String(name));
+  if (!found) throw new LifeboatError("invalid", `the kubeconfig has no context "${name}"`, { hint });
+  return found;
+}
+
+function find(config: Kubeconfig, section: "clusters" | "users", name: string, context: string): Named {
+  const found = list(config, section).find((entry) => String(entry?.name) === String(name));
+  if (!found) throw broken(`its context "${context}" names "${name}", which is not among its ${section}`);
+  return found;
+}
+
+function list(config: Kubeconfig, section: "contexts" | "clusters" | "users"): Named[] {
+  const entries = config[section] ?? [];
+  if (!Array.isArray(entries)) throw broken(`its ${section} are not a list`);
+  return entries;
+}
+
+function checkedUrl(value: string, field: string, protocols: string[]): string {
+  if (!URL.canParse(value) || !protocols.includes(new URL(value).protocol)) {
+    throw broken(
+      `its ${field} is not a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
+    );
+  }
+  if (field === "server" && new URL(value).password) {
+    throw broken("its server holds a password: put it into the user's username and password");
+  }
+  return value.replace(/\/+$/, "");
+}
+
+/** The certificate or key of `field`, from its file or from its base64 `-data`. */
+function pem(directory: string, field: string, file: string | undefined, data: string | undefined): Buffer | undefined {
+  if (!file && !data) return undefined;
+  const bytes = data ? Buffer.from(data, "base64") : checked(() => readFileSync(resolve(directory, file!)));
+  if (!bytes.includes("-----BEGIN "))
+    throw broken(`its ${data ? `${field}-data` : field} is not ${data ? "the base64 of a " : ""}PEM`);
+  return bytes;
+}
+
+/** Runs what throws plain errors, none of which quotes a credential; client-node's name the one `entry` as "[0]". */
+function checked<T>(read: () => T, entry?: Named): T {
+  try {
+    return read();
+  } catch (error) {
+    throw broken(messageOf(error).replace("[0]", `["${entry?.name}"]`));
+  }
+}
+
+function broken(why: string): LifeboatError {
+  return new LifeboatError("invalid", `the kubeconfig can't be used: ${why}`, {
+    hint: "check it with: kubectl --kubeconfig FILE config view",
+  });
+}
