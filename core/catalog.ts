@@ -1,6 +1,5 @@
-import { Readable } from "node:stream";
 import { promisify } from "node:util";
-import { createGzip, gunzip, gzip } from "node:zlib";
+import { gunzip, gzip } from "node:zlib";
 import pLimit from "p-limit";
 import { z } from "zod";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
@@ -247,18 +246,17 @@ export async function readSideFile(bucket: Bucket, key: string, signal?: AbortSi
 }
 
 /**
- * Writes a gzipped side file unless it is already there: an interrupted run may have left it, and what it left was
- * made from the same archive.
+ * Writes a side file, text or already gzipped, unless it is already there: an interrupted run may have left it, and
+ * what it left was made from the same archive.
  */
 export async function writeSideFile(
   bucket: Bucket,
   key: string,
-  text: string | AsyncIterable<string>,
+  body: string | Buffer,
   signal?: AbortSignal,
 ): Promise<void> {
-  const body = typeof text === "string" ? await gzipBuffer(text) : Readable.from(text).compose(createGzip());
   try {
-    await bucket.put(key, body, { ifAbsent: true, signal });
+    await bucket.put(key, typeof body === "string" ? await gzipBuffer(body) : body, { ifAbsent: true, signal });
   } catch (error) {
     if (!isLifeboatError(error, "conflict")) throw error;
   }

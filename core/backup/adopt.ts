@@ -1,16 +1,18 @@
 import { isDeepStrictEqual } from "node:util";
-import { openArchive } from "../archive/reader.ts";
+import { type Archive, openArchive } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
 import { backupKeys } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import type { BackupRun } from "./backup.ts";
-import { type ArchiveHeader, HEADER_FILE } from "./record.ts";
+import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import { takeInventory } from "./sidefiles.ts";
 
 /**
- * Takes over the archive that an interrupted run left: checks that it was made with the same options, and writes its
- * index where that is missing. Throws `conflict` where the options differ, `corrupt` where the archive is damaged.
+ * Takes over the archive that an interrupted run left: writes its index where that is missing, and checks that it was
+ * made with the same options. Throws `conflict` where the options differ or no run of ours wrote it, `corrupt` where
+ * the archive is damaged.
  */
-export async function adoptArchive(run: BackupRun, present: Map<string, number>): Promise<void> {
+export async function adoptArchive(run: BackupRun, present: Map<string, number>): Promise<Archived> {
   const { bucket, name, spec, signal } = run;
   const keys = backupKeys(name);
   if (!present.has(keys.index)) {
@@ -19,22 +21,27 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
   }
   const archive = await openArchive(bucket, keys, { signal });
   try {
-    const body = await archive.file(HEADER_FILE);
-    const header = body && (JSON.parse(body.toString()) as ArchiveHeader);
-    if (header && !isDeepStrictEqual(header.spec, JSON.parse(JSON.stringify(spec)))) {
+    const header = await ownFile<ArchiveHeader>(archive, HEADER_FILE, keys.tar);
+    const outcome = await ownFile<ArchiveOutcome>(archive, OUTCOME_FILE, keys.tar);
+    if (!isDeepStrictEqual(header.spec, JSON.parse(JSON.stringify(spec)))) {
       throw new LifeboatError(
         "conflict",
         `an unfinished backup "${name}" with other options lies in ${bucket.location}`,
-        {
-          hint: "run it again with the same options to finish it, choose another name, or delete it",
-        },
+        { hint: "run it again with the same options to finish it, choose another name, or delete it" },
       );
     }
-    run.log.log(
-      "warning",
-      `Adopted the archive of the interrupted run ${header?.run}: it holds the cluster as of ${header?.startTimestamp}`,
-    );
+    const { run: writtenBy, startTimestamp } = header;
+    run.log.log("warning", `Adopted what the interrupted run ${writtenBy} wrote: the cluster as of ${startTimestamp}`);
+    return { header, outcome, inventory: await takeInventory(archive) };
   } finally {
     await archive.close();
   }
+}
+
+async function ownFile<T>(archive: Archive, path: string, tar: string): Promise<T> {
+  const body = await archive.file(path);
+  if (body) return JSON.parse(body.toString()) as T;
+  throw new LifeboatError("conflict", `${tar} lies in the way: it has no ${path}, so no run of Lifeboat wrote it`, {
+    hint: "choose another name, or delete it",
+  });
 }

@@ -1,4 +1,3 @@
-import { type Archive, openArchive } from "../archive/reader.ts";
 import { type Backup, backupKeys, checkName, listFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
@@ -8,7 +7,7 @@ import { leavingLog } from "../runs.ts";
 import { adoptArchive } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Progress } from "./collect.ts";
-import { type ArchiveHeader, type ArchiveOutcome, backupRecord, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
 
@@ -49,38 +48,26 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
   const adopted = present.has(keys.tar);
   const survey = adopted ? undefined : await surveyCluster(run);
   return leavingLog({ kind: "backup", ...run }, async () => {
-    if (survey) await captureCluster(run, survey);
-    else await adoptArchive(run, present);
-    return { ...(await commit(run)), adopted };
+    const archived = survey ? await captureCluster(run, survey) : await adoptArchive(run, present);
+    return { ...(await commit(run, archived)), adopted };
   });
 }
 
-async function commit({ bucket, name, log, signal }: BackupRun): Promise<Omit<BackupResult, "adopted">> {
+async function commit(
+  { bucket, name, log, signal }: BackupRun,
+  { header, outcome, inventory }: Archived,
+): Promise<Omit<BackupResult, "adopted">> {
   const keys = backupKeys(name);
-  const archive = await openArchive(bucket, keys, { signal });
+  const record = backupRecord(name, header, outcome, new Date());
+  log.log("info", "Backup ends", { phase: record.status?.phase ?? "" });
+  await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.text() }, signal);
   try {
-    const header = await ownFile<ArchiveHeader>(archive, HEADER_FILE, keys.tar);
-    const outcome = await ownFile<ArchiveOutcome>(archive, OUTCOME_FILE, keys.tar);
-    const record = backupRecord(name, header, outcome, new Date());
-    log.log("info", "Backup ends", { phase: record.status?.phase ?? "" });
-    await writeSideFiles(bucket, keys, archive, { ...outcome, log: log.text() }, signal);
-    await bucket
-      .put(keys.metadata, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), { ifAbsent: true, signal })
-      .catch((error: unknown) => {
-        throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name, error) : error;
-      });
-    return { record, outcome };
-  } finally {
-    await archive.close();
+    const body = Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
+    await bucket.put(keys.metadata, body, { ifAbsent: true, signal });
+  } catch (error) {
+    throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name, error) : error;
   }
-}
-
-async function ownFile<T>(archive: Archive, path: string, tar: string): Promise<T> {
-  const body = await archive.file(path);
-  if (body) return JSON.parse(body.toString()) as T;
-  throw new LifeboatError("conflict", `${tar} lies in the way: it has no ${path}, so no run of Lifeboat wrote it`, {
-    hint: "choose another name, or delete it",
-  });
+  return { record, outcome };
 }
 
 function alreadyExists(bucket: Bucket, name: string, cause?: unknown): LifeboatError {

@@ -11,8 +11,9 @@ import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
 import { collect, listNamespaces, type Namespaces } from "./collect.ts";
 import { photograph } from "./photograph.ts";
-import { type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
 import { type BackupScope, backupResources, backupScope } from "./scope.ts";
+import { startInventory } from "./sidefiles.ts";
 
 /** What a run knows of the cluster before it writes anything. */
 export interface Survey {
@@ -39,7 +40,7 @@ export async function surveyCluster({ kube, spec, signal }: BackupRun): Promise<
 }
 
 /** Streams the cluster into the archive and its index, which become visible in this order, each complete. */
-export async function captureCluster(run: BackupRun, survey: Survey): Promise<void> {
+export async function captureCluster(run: BackupRun, survey: Survey): Promise<Archived> {
   const { kube, bucket, name, spec, signal } = run;
   const { log } = run.log;
   const { startedAt, discovery, resources, namespaces } = survey;
@@ -64,6 +65,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<vo
     labelSelector: spec.labelSelector && selectorText(spec.labelSelector),
     signal,
   });
+  const inventory = startInventory();
   const writer = writeArchive({ mtime: startedAt });
   const keys = backupKeys(name);
   const tarPut = bucket.put(keys.tar, writer.tar, { ifAbsent: true, signal });
@@ -77,6 +79,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<vo
       spec,
       photograph: photo,
       writer,
+      inventory,
       log,
       fail: (problem) => report("error", problem),
       progress: run.progress ?? (() => {}),
@@ -91,9 +94,11 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<vo
     };
     await writer.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
     await writer.finish();
+    return outcome;
   };
   try {
-    await Promise.all([produce(), tarPut, indexPut]);
+    const [outcome] = await Promise.all([produce(), tarPut, indexPut]);
+    return { header, outcome, inventory };
   } catch (error) {
     writer.abort(error);
     await Promise.allSettled([tarPut, indexPut]);

@@ -10,6 +10,7 @@ import { matchesSelector } from "../select.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
 import { type BackupScope, type BackupSpec, EXCLUDE_LABEL } from "./scope.ts";
+import type { Inventory } from "./sidefiles.ts";
 
 /** How many lists may be under way at once; each holds one page. */
 const LISTS_AHEAD = 4;
@@ -47,6 +48,7 @@ export interface Collection {
   namespaces: Namespaces;
   photograph: Photograph;
   writer: ArchiveWriter;
+  inventory: Inventory;
   log: Log;
   fail: (problem: Problem) => void;
   progress: (progress: Progress) => void;
@@ -84,12 +86,16 @@ export async function collect(collection: Collection): Promise<{ items: number; 
     const { name, namespace = "", deletionTimestamp } = object.metadata;
     if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
     const key = resourceKey(resource);
-    await writer.item({
-      id: { resource: key, namespace, name },
-      version: resource.version,
-      body,
-      facts: itemFacts(object),
-    });
+    const id = { resource: key, namespace, name };
+    const facts = itemFacts(object);
+    try {
+      await writer.item({ id, version: resource.version, body, facts });
+    } catch (error) {
+      if (!isLifeboatError(error, "invalid")) throw error;
+      collection.fail({ ...id, message: error.message });
+      return;
+    }
+    collection.inventory.add({ ...id, ...facts }, body);
     items++;
     bytes += body.length;
     if (namespace) inhabited.add(namespace);

@@ -5,6 +5,7 @@ import { timestamp } from "../timestamp.ts";
 import { addDuration } from "./duration.ts";
 import type { Consistency } from "./photograph.ts";
 import type { BackupSpec } from "./scope.ts";
+import type { Inventory } from "./sidefiles.ts";
 
 /** Where the archive says of itself how it came to be, and how it went. */
 export const HEADER_FILE = "metadata/lifeboat.json";
@@ -29,6 +30,13 @@ export interface ArchiveOutcome {
   bytes: number;
   warnings: Problem[];
   errors: Problem[];
+}
+
+/** An archive that is in the bucket, complete, with its index: all that the commit needs of it. */
+export interface Archived {
+  header: ArchiveHeader;
+  outcome: ArchiveOutcome;
+  inventory: Inventory;
 }
 
 /**

@@ -1,4 +1,5 @@
-import type { KubernetesObject } from "../archive/item.ts";
+import { gzipSync } from "node:zlib";
+import type { ItemFacts, ItemId, KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { type backupKeys, writeSideFile } from "../catalog.ts";
 import { parseExact } from "../kube/json.ts";
@@ -8,51 +9,13 @@ import { type Problem, toVeleroResult } from "../report.ts";
 /** Why a volume of a backup has no data in it (Velero's `skippedReason`). */
 const NO_DATA = "lifeboat: volume data is not backed up";
 
-/**
- * Writes the side files that Velero's CLI and restores read (velero-format: 1.2), each made from the archive alone, so
- * that a run that adopts the archive writes the same ones. Those already there stay.
- */
-export async function writeSideFiles(
-  bucket: Bucket,
-  keys: ReturnType<typeof backupKeys>,
-  archive: Archive,
-  report: { log: string; warnings: Problem[]; errors: Problem[] },
-  signal: AbortSignal,
-): Promise<void> {
-  const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
-  await Promise.all([
-    writeSideFile(bucket, keys.resourceList, resourceList(archive), signal),
-    writeSideFile(bucket, keys.volumeInfo, `${JSON.stringify(await volumeInfos(archive))}\n`, signal),
-    writeSideFile(bucket, keys.results, `${JSON.stringify(results)}\n`, signal),
-    writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
-    writeSideFile(bucket, keys.podVolumeBackups, "[]\n", signal),
-    writeSideFile(bucket, keys.volumeSnapshots, "[]\n", signal),
-  ]);
-  await writeSideFile(bucket, keys.log, report.log, signal);
-}
-
-/**
- * Velero's resource list: "apps/v1/Deployment" to sorted "namespace/name" or "name". The archive holds a resource's
- * items together, so no more than one resource's names are in memory.
- */
-async function* resourceList(archive: Archive): AsyncGenerator<string> {
-  let kind = "";
-  let names: string[] = [];
-  let opening = "{";
-  const flush = function* () {
-    if (names.length === 0) return;
-    yield `${opening}${JSON.stringify(kind)}:${JSON.stringify(names.sort())}`;
-    opening = ",";
-    names = [];
-  };
-  for await (const entry of archive.entries()) {
-    const next = `${entry.apiVersion}/${entry.kind}`;
-    if (next !== kind) yield* flush();
-    kind = next;
-    names.push(entry.namespace ? `${entry.namespace}/${entry.name}` : entry.name);
-  }
-  yield* flush();
-  yield opening === "{" ? "{}\n" : "}\n";
+/** The items of an archive as the side files need them, gathered in archive order. */
+export interface Inventory {
+  add(item: ItemId & Pick<ItemFacts, "apiVersion" | "kind">, body: Buffer): void;
+  /** Velero's resource list, gzipped: "apps/v1/Deployment" to "namespace/name" or "name". */
+  resourceList(): Buffer;
+  /** Velero's BackupVolumeInfo (velero-format: 6.2) of every PersistentVolume. */
+  volumeInfos: VolumeInfo[];
 }
 
 interface VolumeInfo {
@@ -70,22 +33,88 @@ interface PersistentVolume extends KubernetesObject {
   spec: { persistentVolumeReclaimPolicy?: string; claimRef?: { namespace?: string; name?: string } };
 }
 
-/** Velero's BackupVolumeInfo (velero-format: 6.2) of every PersistentVolume. */
-async function volumeInfos(archive: Archive): Promise<VolumeInfo[]> {
-  const infos: VolumeInfo[] = [];
-  const volumes = archive.read(archive.entries((id) => id.resource === "persistentvolumes"));
-  for await (const { body } of volumes) {
-    const { metadata, spec } = parseExact(body) as PersistentVolume;
-    infos.push({
-      pvcName: spec.claimRef?.name,
-      pvcNamespace: spec.claimRef?.namespace,
-      pvName: metadata.name,
-      snapshotDataMoved: false,
-      preserveLocalSnapshot: false,
-      skipped: true,
-      skippedReason: NO_DATA,
-      pvInfo: { reclaimPolicy: spec.persistentVolumeReclaimPolicy ?? "", labels: metadata.labels ?? null },
-    });
-  }
-  return infos;
+/** An empty inventory. Names are kept compressed: some three bytes each. */
+export function startInventory(): Inventory {
+  const text = compressedText();
+  const volumeInfos: VolumeInfo[] = [];
+  let current: string | undefined;
+  return {
+    volumeInfos,
+    add({ resource, namespace, name, apiVersion, kind }, body) {
+      const key = `${apiVersion}/${kind}`;
+      if (key !== current) text.add(`${current === undefined ? "{" : "],"}${JSON.stringify(key)}:[`);
+      else text.add(",");
+      current = key;
+      text.add(JSON.stringify(namespace ? `${namespace}/${name}` : name));
+      if (resource === "persistentvolumes") volumeInfos.push(volumeInfo(parseExact(body) as PersistentVolume));
+    },
+    resourceList: () => text.end(current === undefined ? "{}\n" : "]}\n"),
+  };
+}
+
+/** The inventory of an archive that is already written. */
+export async function takeInventory(archive: Archive): Promise<Inventory> {
+  const inventory = startInventory();
+  const volumes = archive.read(archive.entries(({ resource }) => resource === "persistentvolumes"));
+  const bodies = new Map<string, Buffer>();
+  for await (const { entry, body } of volumes) bodies.set(entry.name, body);
+  for await (const entry of archive.entries()) inventory.add(entry, bodies.get(entry.name) ?? Buffer.alloc(0));
+  return inventory;
+}
+
+/**
+ * Writes the side files that Velero's CLI and restores read (velero-format: 1.2), each made from what the archive
+ * holds, so that a run that adopts the archive writes the same ones. Those already there stay.
+ */
+export async function writeSideFiles(
+  bucket: Bucket,
+  keys: ReturnType<typeof backupKeys>,
+  inventory: Inventory,
+  report: { log: string; warnings: Problem[]; errors: Problem[] },
+  signal: AbortSignal,
+): Promise<void> {
+  const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
+  await Promise.all([
+    writeSideFile(bucket, keys.resourceList, inventory.resourceList(), signal),
+    writeSideFile(bucket, keys.volumeInfo, `${JSON.stringify(inventory.volumeInfos)}\n`, signal),
+    writeSideFile(bucket, keys.results, `${JSON.stringify(results)}\n`, signal),
+    writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
+    writeSideFile(bucket, keys.podVolumeBackups, "[]\n", signal),
+    writeSideFile(bucket, keys.volumeSnapshots, "[]\n", signal),
+    writeSideFile(bucket, keys.log, report.log, signal),
+  ]);
+}
+
+function volumeInfo({ metadata, spec }: PersistentVolume): VolumeInfo {
+  return {
+    pvcName: spec.claimRef?.name,
+    pvcNamespace: spec.claimRef?.namespace,
+    pvName: metadata.name,
+    snapshotDataMoved: false,
+    preserveLocalSnapshot: false,
+    skipped: true,
+    skippedReason: NO_DATA,
+    pvInfo: { reclaimPolicy: spec.persistentVolumeReclaimPolicy ?? "", labels: metadata.labels ?? null },
+  };
+}
+
+/** Text that grows and is held as gzip members, which one after the other are one gzip file. */
+function compressedText() {
+  const members: Buffer[] = [];
+  let pending = "";
+  const flush = () => {
+    members.push(gzipSync(pending));
+    pending = "";
+  };
+  return {
+    add(text: string) {
+      pending += text;
+      if (pending.length > 1 << 18) flush();
+    },
+    end(text: string): Buffer {
+      pending += text;
+      flush();
+      return Buffer.concat(members);
+    },
+  };
 }
