@@ -1,0 +1,199 @@
+import type { KubernetesObject } from "../archive/item.ts";
+import { resourceKey } from "../kube/resource.ts";
+
+/** One resource in one version, as the server serves it. */
+export interface Served {
+  group: string;
+  version: string;
+  /** The plural name in paths. */
+  name: string;
+  kind: string;
+  listKind: string;
+  singular: string;
+  shortNames: string[];
+  categories: string[];
+  namespaced: boolean;
+  /** Where its objects are stored: all versions of a resource share one collection. */
+  collection: string;
+  /** Whether `status` is written through the status subresource alone. */
+  hasStatus: boolean;
+  /** `status` of a new object, where it gets one. */
+  initialStatus?: Record<string, unknown>;
+  /** Defined by a CustomResourceDefinition. */
+  custom: boolean;
+}
+
+/** The verbs of every resource: those of the real server but watch and deletecollection. */
+export const VERBS = ["create", "delete", "get", "list", "patch", "update"];
+
+const NAMESPACED = true;
+const CLUSTER = false;
+const STATUS = {};
+
+/** Plural name, kind, scope, short names, status of a new object (where the kind has a status subresource). */
+type Row = [name: string, kind: string, namespaced: boolean, short?: string, status?: Record<string, unknown>];
+
+/**
+ * What Kubernetes 1.36 serves and stores (its stable versions; no reviews, bindings or other create-only resources).
+ * The groups' order is that of `/apis`.
+ */
+const BUILT_IN: Record<string, Row[]> = {
+  v1: [
+    ["configmaps", "ConfigMap", NAMESPACED, "cm"],
+    ["endpoints", "Endpoints", NAMESPACED, "ep"],
+    ["events", "Event", NAMESPACED, "ev"],
+    ["limitranges", "LimitRange", NAMESPACED, "limits"],
+    ["namespaces", "Namespace", CLUSTER, "ns", { phase: "Active" }],
+    ["nodes", "Node", CLUSTER, "no", STATUS],
+    ["persistentvolumeclaims", "PersistentVolumeClaim", NAMESPACED, "pvc", { phase: "Pending" }],
+    ["persistentvolumes", "PersistentVolume", CLUSTER, "pv", { phase: "Pending" }],
+    ["pods", "Pod", NAMESPACED, "po", { phase: "Pending" }],
+    ["podtemplates", "PodTemplate", NAMESPACED],
+    ["replicationcontrollers", "ReplicationController", NAMESPACED, "rc", STATUS],
+    ["resourcequotas", "ResourceQuota", NAMESPACED, "quota", STATUS],
+    ["secrets", "Secret", NAMESPACED],
+    ["serviceaccounts", "ServiceAccount", NAMESPACED, "sa"],
+    ["services", "Service", NAMESPACED, "svc", { loadBalancer: {} }],
+  ],
+  "apiregistration.k8s.io/v1": [["apiservices", "APIService", CLUSTER, "", STATUS]],
+  "apps/v1": [
+    ["controllerrevisions", "ControllerRevision", NAMESPACED],
+    ["daemonsets", "DaemonSet", NAMESPACED, "ds", STATUS],
+    ["deployments", "Deployment", NAMESPACED, "deploy", STATUS],
+    ["replicasets", "ReplicaSet", NAMESPACED, "rs", STATUS],
+    ["statefulsets", "StatefulSet", NAMESPACED, "sts", STATUS],
+  ],
+  "events.k8s.io/v1": [["events", "Event", NAMESPACED, "ev"]],
+  "autoscaling/v2": [["horizontalpodautoscalers", "HorizontalPodAutoscaler", NAMESPACED, "hpa", STATUS]],
+  "batch/v1": [
+    ["cronjobs", "CronJob", NAMESPACED, "cj", STATUS],
+    ["jobs", "Job", NAMESPACED, "", STATUS],
+  ],
+  "certificates.k8s.io/v1": [["certificatesigningrequests", "CertificateSigningRequest", CLUSTER, "csr", STATUS]],
+  "networking.k8s.io/v1": [
+    ["ingressclasses", "IngressClass", CLUSTER],
+    ["ingresses", "Ingress", NAMESPACED, "ing", { loadBalancer: {} }],
+    ["ipaddresses", "IPAddress", CLUSTER, "ip"],
+    ["networkpolicies", "NetworkPolicy", NAMESPACED, "netpol"],
+    ["servicecidrs", "ServiceCIDR", CLUSTER, "", STATUS],
+  ],
+  "policy/v1": [["poddisruptionbudgets", "PodDisruptionBudget", NAMESPACED, "pdb", STATUS]],
+  "rbac.authorization.k8s.io/v1": [
+    ["clusterrolebindings", "ClusterRoleBinding", CLUSTER],
+    ["clusterroles", "ClusterRole", CLUSTER],
+    ["rolebindings", "RoleBinding", NAMESPACED],
+    ["roles", "Role", NAMESPACED],
+  ],
+  "storage.k8s.io/v1": [
+    ["csidrivers", "CSIDriver", CLUSTER],
+    ["csinodes", "CSINode", CLUSTER],
+    ["csistoragecapacities", "CSIStorageCapacity", NAMESPACED],
+    ["storageclasses", "StorageClass", CLUSTER, "sc"],
+    ["volumeattachments", "VolumeAttachment", CLUSTER, "", STATUS],
+    ["volumeattributesclasses", "VolumeAttributesClass", CLUSTER, "vac"],
+  ],
+  "admissionregistration.k8s.io/v1": [
+    ["mutatingadmissionpolicies", "MutatingAdmissionPolicy", CLUSTER],
+    ["mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", CLUSTER],
+    ["mutatingwebhookconfigurations", "MutatingWebhookConfiguration", CLUSTER],
+    ["validatingadmissionpolicies", "ValidatingAdmissionPolicy", CLUSTER, "", STATUS],
+    ["validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", CLUSTER],
+    ["validatingwebhookconfigurations", "ValidatingWebhookConfiguration", CLUSTER],
+  ],
+  "apiextensions.k8s.io/v1": [["customresourcedefinitions", "CustomResourceDefinition", CLUSTER, "crd,crds", STATUS]],
+  "scheduling.k8s.io/v1": [["priorityclasses", "PriorityClass", CLUSTER, "pc"]],
+  "coordination.k8s.io/v1": [["leases", "Lease", NAMESPACED]],
+  "node.k8s.io/v1": [["runtimeclasses", "RuntimeClass", CLUSTER]],
+  "discovery.k8s.io/v1": [["endpointslices", "EndpointSlice", NAMESPACED]],
+  "resource.k8s.io/v1": [
+    ["deviceclasses", "DeviceClass", CLUSTER],
+    ["resourceclaims", "ResourceClaim", NAMESPACED, "", STATUS],
+    ["resourceclaimtemplates", "ResourceClaimTemplate", NAMESPACED],
+    ["resourceslices", "ResourceSlice", CLUSTER],
+  ],
+  "flowcontrol.apiserver.k8s.io/v1": [
+    ["flowschemas", "FlowSchema", CLUSTER, "", STATUS],
+    ["prioritylevelconfigurations", "PriorityLevelConfiguration", CLUSTER, "", STATUS],
+  ],
+};
+
+/** Resources that `kubectl get all` asks for. */
+const CATEGORY_ALL = new Set(
+  "pods replicationcontrollers services daemonsets deployments replicasets statefulsets horizontalpodautoscalers cronjobs jobs".split(
+    " ",
+  ),
+);
+
+/** Resources that are another one under a second name: events.k8s.io shows the core group's events, fields as they are. */
+const SHARED: Record<string, string> = { "events.events.k8s.io": "events" };
+
+/** The built-in resources. */
+export const builtIn: Served[] = Object.entries(BUILT_IN).flatMap(([groupVersion, rows]) => {
+  const { group, version } = parseGroupVersion(groupVersion);
+  return rows.map(([name, kind, namespaced, short = "", initialStatus]): Served => {
+    const collection = resourceKey({ group, name });
+    return {
+      ...{ group, version, name, kind, listKind: `${kind}List`, singular: kind.toLowerCase(), namespaced },
+      shortNames: short.split(",").filter(Boolean),
+      categories: CATEGORY_ALL.has(name) ? ["all"] : [],
+      collection: SHARED[collection] ?? collection,
+      hasStatus: initialStatus !== undefined,
+      initialStatus,
+      custom: false,
+    };
+  });
+});
+
+/** The parts of a CustomResourceDefinition's `spec` that decide what is served. */
+export interface DefinitionSpec {
+  group: string;
+  scope: "Namespaced" | "Cluster";
+  names: {
+    plural: string;
+    kind: string;
+    listKind?: string;
+    singular?: string;
+    shortNames?: string[];
+    categories?: string[];
+  };
+  versions: { name: string; served: boolean; storage: boolean; subresources?: { status?: object } }[];
+}
+
+/** The resources that a CustomResourceDefinition defines: one for each served version, the preferred one first. */
+export function definedResources(definition: KubernetesObject): Served[] {
+  const { group, scope, names, versions } = definition.spec as DefinitionSpec;
+  const served = versions.filter((version) => version.served).sort((a, b) => compareVersions(a.name, b.name));
+  return served.map((version) => ({
+    ...{ group, version: version.name, name: names.plural, kind: names.kind, custom: true },
+    listKind: names.listKind ?? `${names.kind}List`,
+    singular: names.singular ?? names.kind.toLowerCase(),
+    shortNames: names.shortNames ?? [],
+    categories: names.categories ?? [],
+    namespaced: scope === "Namespaced",
+    collection: resourceKey({ group, name: names.plural }),
+    hasStatus: version.subresources?.status !== undefined,
+  }));
+}
+
+/** "apps/v1" or "v1" in its parts. */
+export function parseGroupVersion(apiVersion: string): { group: string; version: string } {
+  const slash = apiVersion.indexOf("/");
+  return { group: apiVersion.slice(0, Math.max(slash, 0)), version: apiVersion.slice(slash + 1) };
+}
+
+/** Kubernetes' order of version names, preferred first: v2, v1, v2beta1, v1beta2, v1alpha1, then all others by name. */
+export function compareVersions(a: string, b: string): number {
+  const [left, right] = [versionRank(a), versionRank(b)];
+  for (let index = 0; index < 3; index++) {
+    const difference = right[index]! - left[index]!;
+    if (difference !== 0) return difference;
+  }
+  return a < b ? -1 : Number(a > b);
+}
+
+function versionRank(version: string): [stage: number, major: number, minor: number] {
+  const match = /^v(\d+)(?:(alpha|beta)(\d+))?$/.exec(version);
+  if (!match) return [0, 0, 0];
+  const stage = match[2] === "alpha" ? 1 : match[2] === "beta" ? 2 : 3;
+  return [stage, Number(match[1]), Number(match[3] ?? 0)];
+}
