@@ -262,29 +262,29 @@ export async function writeSideFile(
   }
 }
 
-/** The newest log a backup or restore has left: its own, else that of its last failed run. `missing` where there is none. */
+/**
+ * The log of a backup or restore; of one that was never committed, that of its last failed run. `missing` where there
+ * is none.
+ */
 export async function readLog(
   bucket: Bucket,
   kind: "backups" | "restores",
   name: string,
   signal?: AbortSignal,
 ): Promise<string> {
-  checkName(kind === "backups" ? "backup" : "restore", name);
-  const own = kind === "backups" ? backupKeys(name).log : restoreKeys(name).log;
-  const runs = await listFolder(bucket, runFolder(kind, name), signal);
-  const candidates = [
-    own,
-    ...[...runs.keys()]
-      .filter((key) => key.endsWith("-logs.gz"))
-      .sort()
-      .reverse(),
-  ];
-  for (const key of candidates) {
-    const text = await readSideFile(bucket, key, signal);
-    if (text !== undefined) return text;
-  }
-  throw new LifeboatError("missing", `no log of ${kind.slice(0, -1)} "${name}" in ${bucket.location}`, {
-    hint: `"lifeboat ${kind.slice(0, -1)} get" lists what there is`,
+  const noun = kind === "backups" ? "backup" : "restore";
+  checkName(noun, name);
+  const { record, log } =
+    kind === "backups" ? { ...backupKeys(name), record: backupKeys(name).metadata } : restoreKeys(name);
+  const own = await listFolder(bucket, `${kind}/${name}/`, signal);
+  const runs = [...(await listFolder(bucket, runFolder(kind, name), signal)).keys()].filter((key) =>
+    key.endsWith("-logs.gz"),
+  );
+  const key = own.has(record) ? log : (runs.sort().at(-1) ?? log);
+  const text = await readSideFile(bucket, key, signal);
+  if (text !== undefined) return text;
+  throw new LifeboatError("missing", `no log of ${noun} "${name}" in ${bucket.location}`, {
+    hint: `"lifeboat ${noun} get" lists what there is`,
   });
 }
 

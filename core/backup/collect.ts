@@ -132,9 +132,8 @@ export async function collect(collection: Collection): Promise<{ items: number; 
         : [{ resource }],
     ),
   );
-  await storeAll(
-    needed(resources, collected, { customresourcedefinitions: customResources, persistentvolumes: volumes }),
-  );
+  const related = resources.filter((resource) => !collected.includes(resource) && scope.bringsAlong(resource));
+  await storeAll(needed(related, { customresourcedefinitions: customResources, persistentvolumes: volumes }));
 
   const namespaceResource = resources.find((resource) => resourceKey(resource) === "namespaces");
   if (namespaceResource && scope.includesResource(namespaceResource)) {
@@ -150,9 +149,9 @@ export async function collect(collection: Collection): Promise<{ items: number; 
  * A limited backup still needs the definitions of its custom resources and the volumes of its claims (Velero's
  * additional items): one list by name for each.
  */
-function needed(resources: Resource[], collected: Resource[], names: Record<string, Set<string>>): Listing[] {
+function needed(resources: Resource[], names: Record<string, Set<string>>): Listing[] {
   return resources
-    .filter((resource) => resource.name in names && !collected.includes(resource))
+    .filter((resource) => resource.name in names)
     .flatMap((resource) =>
       [...names[resource.name]!]
         .filter(Boolean)

@@ -18,6 +18,8 @@ export interface BackupSpec {
 /** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
 export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
 
+const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
+
 /** Velero backs up what can be listed, created, read and deleted (velero pkg/discovery). */
 const REQUIRED_VERBS = ["list", "create", "get", "delete"];
 
@@ -47,6 +49,7 @@ export function backupResources(discovery: Discovery): Resource[] {
 /** Who takes part in a backup. Throws `invalid` for contradictory filters. */
 export function backupScope(spec: BackupSpec, resources: Resource[]) {
   const includesResource = resourceFilter(spec.includedResources, spec.excludedResources, resources);
+  const notExcluded = resourceFilter(undefined, spec.excludedResources, resources);
   const includesNamespace = nameFilter(spec.includedNamespaces, spec.excludedNamespaces);
   const everyNamespace = includesAll(spec.includedNamespaces);
   const withClusterScoped = spec.includeClusterResources ?? everyNamespace;
@@ -60,6 +63,14 @@ export function backupScope(spec: BackupSpec, resources: Resource[]) {
     collects: (resource: Resource): boolean =>
       includesResource(resource) &&
       (resource.namespaced || (withClusterScoped && resourceKey(resource) !== "namespaces")),
+    /**
+     * Whether an object of this cluster-scoped resource may come along because a stored one needs it: the definition
+     * of a custom resource unless definitions are excluded, anything else only if the lists let it in (Velero's rule
+     * for additional items).
+     */
+    bringsAlong: (resource: Resource): boolean =>
+      spec.includeClusterResources !== false &&
+      (resourceKey(resource) === DEFINITIONS ? notExcluded(resource) : includesResource(resource)),
     /** Whether the lists of resources let this one in, whatever its scope. */
     includesResource,
   };

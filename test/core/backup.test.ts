@@ -1,0 +1,283 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import type { IndexEntry } from "../../core/archive/index.ts";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { openArchive, readTar } from "../../core/archive/reader.ts";
+import { backup } from "../../core/backup/backup.ts";
+import type { BackupSpec } from "../../core/backup/scope.ts";
+import {
+  backupKeys,
+  deleteBackup,
+  listBackups,
+  listFolder,
+  readBackup,
+  readLog,
+  readSideFile,
+} from "../../core/catalog.ts";
+import { connect, type Kube } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+
+let server: ApiServer;
+let kube: Kube;
+
+before(async () => {
+  server = await startApiServer({ objects: cluster() });
+  kube = connect(readKubeconfig(server.kubeconfig));
+});
+after(async () => {
+  await kube.close();
+  await server.stop();
+});
+
+const run = (bucket: Bucket, name: string, spec: BackupSpec = {}) =>
+  backup({ kube, bucket, name, spec, log: startRunLog({ backup: name }), signal: new AbortController().signal });
+
+/** The classic paths of a backup of `spec` that do not belong to what every cluster has, without "resources/". */
+async function stored(spec: BackupSpec): Promise<string[]> {
+  const bucket = memoryBucket();
+  await run(bucket, "b", spec);
+  const paths: string[] = [];
+  for await (const { path } of readTar(await bucket.get(backupKeys("b").tar))) {
+    const own = /(shop|pay|secret|widget|volume|gold)/.test(path) && !path.includes("kube-root-ca.crt");
+    if (own && !path.includes("-preferredversion/")) paths.push(path.replace("resources/", "").replace(".json", ""));
+  }
+  return paths.sort();
+}
+
+describe("what a backup holds", () => {
+  const ALL = [
+    "customresourcedefinitions.apiextensions.k8s.io/cluster/widgets.example.com",
+    "configmaps/namespaces/pay/pay-settings",
+    "configmaps/namespaces/shop/shop-settings",
+    "namespaces/cluster/pay",
+    "namespaces/cluster/shop",
+    "persistentvolumeclaims/namespaces/shop/shop-data",
+    "persistentvolumes/cluster/volume-1",
+    "persistentvolumes/cluster/volume-2",
+    "serviceaccounts/namespaces/pay/default",
+    "serviceaccounts/namespaces/shop/default",
+    "storageclasses.storage.k8s.io/cluster/gold",
+    "widgets.example.com/namespaces/shop/widget-1",
+  ];
+  const cases: { what: string; spec: BackupSpec; expected: string[] }[] = [
+    { what: "everything, without filters", spec: {}, expected: ALL },
+    {
+      what: "an excluded namespace does not drop the cluster-scoped objects",
+      spec: { excludedNamespaces: ["pay"] },
+      expected: ALL.filter((path) => !path.includes("pay")),
+    },
+    {
+      what: "one namespace, and what its objects need",
+      spec: { includedNamespaces: ["shop"] },
+      expected: ALL.filter((path) => !/pay|volume-2|gold/.test(path)),
+    },
+    {
+      what: "one namespace with all cluster-scoped objects",
+      spec: { includedNamespaces: ["shop"], includeClusterResources: true },
+      expected: ALL.filter((path) => !path.includes("pay")),
+    },
+    {
+      what: "namespaces by glob",
+      spec: { includedNamespaces: ["p?y"] },
+      expected: ALL.filter((path) => /\/pay/.test(path)),
+    },
+    {
+      what: "one resource by its short name, and the Namespaces it lives in",
+      spec: { includedResources: ["cm", "ns"], includedNamespaces: ["shop"] },
+      expected: ["configmaps/namespaces/shop/shop-settings", "namespaces/cluster/shop"],
+    },
+    {
+      what: "no cluster-scoped objects but Namespaces",
+      spec: { includeClusterResources: false, excludedResources: ["serviceaccounts"] },
+      expected: ALL.filter((path) => /\/namespaces\/|^namespaces/.test(path) && !path.includes("serviceaccounts")),
+    },
+    {
+      what: "what a label selects, and the Namespace it lives in",
+      spec: { labelSelector: { matchLabels: { app: "pay" } } },
+      expected: ["configmaps/namespaces/pay/pay-settings", "namespaces/cluster/pay"],
+    },
+  ];
+  for (const { what, spec, expected } of cases) {
+    it(what, async () => assert.deepEqual(await stored(spec), expected.toSorted()));
+  }
+
+  it("names a missing namespace as an error, and stores the rest", async () => {
+    const bucket = memoryBucket();
+    const { record, outcome } = await run(bucket, "b", { includedNamespaces: ["shop", "nowhere"] });
+    assert.equal(record.status?.phase, "PartiallyFailed");
+    assert.deepEqual(
+      outcome.errors.map(({ name }) => name),
+      ["nowhere"],
+    );
+    assert.ok(outcome.items > 3);
+  });
+
+  const refused: [what: string, spec: BackupSpec][] = [
+    ["the same namespace in both lists", { includedNamespaces: ["a"], excludedNamespaces: ["a"] }],
+    ["an exclude of everything", { excludedResources: ["*"] }],
+  ];
+  for (const [what, spec] of refused) {
+    it(`refuses ${what}, and writes nothing`, async () => {
+      const bucket = memoryBucket();
+      await assert.rejects(run(bucket, "b", spec), { kind: "invalid" });
+      assert.equal((await listFolder(bucket, "")).size, 0);
+    });
+  }
+});
+
+describe("a backup in its bucket", () => {
+  it("has all of Velero's files, and is listed", async () => {
+    const bucket = memoryBucket();
+    const { record } = await run(bucket, "full");
+    const { folder, ...keys } = backupKeys("full");
+    assert.deepEqual([...(await listFolder(bucket, folder)).keys()], Object.values(keys).sort());
+    assert.deepEqual(await readBackup(bucket, "full"), JSON.parse(JSON.stringify(record)));
+    assert.deepEqual(
+      (await listBackups(bucket)).map(({ name }) => name),
+      ["full"],
+    );
+    const list = JSON.parse((await readSideFile(bucket, keys.resourceList))!) as Record<string, string[]>;
+    assert.deepEqual(list["example.com/v1/Widget"], ["shop/widget-1"]);
+    const volumes = JSON.parse((await readSideFile(bucket, keys.volumeInfo))!) as {
+      pvName: string;
+      pvcName?: string;
+    }[];
+    assert.deepEqual(
+      volumes.map(({ pvName, pvcName }) => [pvName, pvcName]),
+      [
+        ["volume-1", "shop-data"],
+        ["volume-2", undefined],
+      ],
+    );
+    assert.match(await readLog(bucket, "backups", "full"), /Backed up a total of \d+ items/);
+  });
+
+  it("is never made twice", async () => {
+    const bucket = memoryBucket();
+    await run(bucket, "full");
+    await assert.rejects(run(bucket, "full"), { kind: "conflict", message: /already exists/ });
+  });
+
+  it("can be deleted, and then made again", async () => {
+    const bucket = memoryBucket();
+    await run(bucket, "full");
+    await deleteBackup(bucket, "full");
+    assert.equal((await listFolder(bucket, "")).size, 0);
+    await assert.rejects(deleteBackup(bucket, "full"), { kind: "missing" });
+    await run(bucket, "full");
+  });
+
+  it("is committed last: whichever put fails, nothing is listed, and the next run makes the same backup", async () => {
+    const reference = memoryBucket();
+    await run(reference, "full");
+    const puts = Object.values(backupKeys("full")).length - 1;
+    for (let failing = 0; failing < puts; failing++) {
+      const bucket = memoryBucket();
+      await assert.rejects(run(failingAt(bucket, failing), "full"), { message: "the bucket is gone" });
+      assert.deepEqual(await listBackups(bucket), []);
+      assert.match(await readLog(bucket, "backups", "full"), /level=error msg="the bucket is gone"/);
+      await run(bucket, "full");
+      for (const side of ["resourceList", "volumeInfo", "results"] as const) {
+        const key = backupKeys("full")[side];
+        assert.equal(
+          await readSideFile(bucket, key),
+          await readSideFile(reference, key),
+          `${side} after put ${failing}`,
+        );
+      }
+      assert.deepEqual(await entriesOf(bucket), await entriesOf(reference));
+    }
+  });
+
+  it("adopts an interrupted run's archive only for the same options", async () => {
+    const bucket = memoryBucket();
+    await assert.rejects(run(failingAt(bucket, 8), "full"));
+    await assert.rejects(run(bucket, "full", { excludedNamespaces: ["pay"] }), {
+      kind: "conflict",
+      message: /other options/,
+    });
+    const { adopted } = await run(bucket, "full");
+    assert.ok(adopted);
+    assert.match(await readLog(bucket, "backups", "full"), /Adopted what the interrupted run/);
+  });
+
+  it("ends with the signal's reason, leaving its log", async () => {
+    const bucket = memoryBucket();
+    const controller = new AbortController();
+    const log = startRunLog({ backup: "full" }, () => controller.abort(new Error("called off")));
+    await assert.rejects(backup({ kube, bucket, name: "full", spec: {}, log, signal: controller.signal }), {
+      message: "called off",
+    });
+    assert.deepEqual(await listBackups(bucket), []);
+    assert.match(await readLog(bucket, "backups", "full"), /called off/);
+  });
+});
+
+/** The bucket, whose nth put of a backup's own objects fails once all of its body has been taken. */
+function failingAt(bucket: Bucket, nth: number): Bucket {
+  let puts = 0;
+  return {
+    ...bucket,
+    async put(key, body, options) {
+      if (!key.startsWith("backups/") || puts++ !== nth) return bucket.put(key, body, options);
+      if (!Buffer.isBuffer(body)) for await (const _ of body);
+      throw new Error("the bucket is gone");
+    },
+  };
+}
+
+async function entriesOf(bucket: Bucket): Promise<IndexEntry[]> {
+  const archive = await openArchive(bucket, backupKeys("full"));
+  return Array.fromAsync(archive.entries()).finally(() => archive.close());
+}
+
+function cluster(): KubernetesObject[] {
+  const object = (apiVersion: string, kind: string, name: string, namespace?: string, rest: object = {}) =>
+    ({
+      apiVersion,
+      kind,
+      ...rest,
+      metadata: { name, namespace, ...(rest as { metadata?: object }).metadata },
+    }) as KubernetesObject;
+  const excluded = { metadata: { labels: { "velero.io/exclude-from-backup": "true" } } };
+  const volume = (claim?: string) => ({
+    spec: {
+      persistentVolumeReclaimPolicy: "Retain",
+      ...(claim ? { claimRef: { namespace: "shop", name: claim } } : {}),
+    },
+  });
+  const names = { kind: "Widget", plural: "widgets", singular: "widget", listKind: "WidgetList" };
+  return [
+    object("v1", "Namespace", "shop"),
+    object("v1", "Namespace", "pay"),
+    object("v1", "Namespace", "secretive", undefined, excluded),
+    object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com", undefined, {
+      spec: {
+        group: "example.com",
+        scope: "Namespaced",
+        names,
+        versions: [{ name: "v1", served: true, storage: true, schema: {} }],
+      },
+    }),
+    object("v1", "ConfigMap", "shop-settings", "shop"),
+    object("v1", "ConfigMap", "shop-secret", "shop", excluded),
+    object("v1", "ConfigMap", "shop-leaving", "shop", {
+      metadata: {
+        deletionTimestamp: "2026-11-23T00:00:00Z",
+        finalizers: ["example.com/hold"],
+        labels: excluded.metadata.labels,
+      },
+    }),
+    object("v1", "ConfigMap", "pay-settings", "pay", { metadata: { labels: { app: "pay" } } }),
+    object("v1", "ConfigMap", "kept-secret", "secretive"),
+    object("v1", "PersistentVolume", "volume-1", undefined, volume("shop-data")),
+    object("v1", "PersistentVolume", "volume-2", undefined, volume()),
+    object("v1", "PersistentVolumeClaim", "shop-data", "shop", { spec: { volumeName: "volume-1" } }),
+    object("storage.k8s.io/v1", "StorageClass", "gold", undefined, { provisioner: "example.com/gold" }),
+    object("example.com/v1", "Widget", "widget-1", "shop"),
+  ];
+}
