@@ -81,9 +81,18 @@ function parse(yaml: string): Kubeconfig {
   const [error] = document.errors;
   if (error)
     throw broken(`it is not valid YAML: ${error.code} in line ${yaml.slice(0, error.pos[0]).split("\n").length}`);
-  const config: unknown = checked(() => document.toJS());
+  const config = aliasesResolved(document);
   if (typeof config !== "object" || config === null || Array.isArray(config)) throw broken("it is not a mapping");
   return config;
+}
+
+/** The library's own error quotes the alias. */
+function aliasesResolved(document: { toJS(): unknown }): unknown {
+  try {
+    return document.toJS();
+  } catch {
+    throw broken("an alias in it (*name) names no anchor, or there are too many");
+  }
 }
 
 function chooseContext(config: Kubeconfig, wanted: string | undefined): Named {

@@ -64,11 +64,10 @@ export async function* listPages(
     if (items.length > 0) {
       expired = 0;
       given = "";
+      if (list.continue) lastKey = itemKey(items.at(-1)!);
     }
-    if (list.continue && list.items.length > 0) {
-      lastKey = itemKey(list.items.at(-1)!);
-      limit = Math.max(1, Math.min(most, Math.floor((PAGE_BYTES * list.items.length) / response.body.length)));
-    }
+    const fitting = Math.floor((PAGE_BYTES * list.items.length) / response.body.length);
+    if (list.items.length > 0) limit = Math.max(1, Math.min(most, fitting));
     from = { continue: list.continue };
     yield { items, resourceVersion: list.resourceVersion, remaining: list.remaining };
     if (!from.continue) return;
