@@ -30,7 +30,7 @@ const WRITER = "lifeboat-put";
 /**
  * The bucket at `s3://bucket/prefix?region=R&endpoint=URL&forcePathStyle=true`, with the credentials that the AWS SDK
  * finds. The region: the parameter, else AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1 where an endpoint is
- * given. Throws `invalid` for a location that can't be used. A streamed put needs three parts (24 MiB) of memory.
+ * given. Throws `invalid` for a location that can't be used. A streamed put needs two parts (16 MiB) of memory.
  */
 export function s3Bucket(location: URL): Bucket {
   const { bucket, prefix, parameters } = readLocation(location, ["region", "endpoint", "forcePathStyle"]);

@@ -48,7 +48,7 @@ export async function putStream(
 }
 
 /**
- * A multipart upload: two parts are under way while the next one fills. The condition is checked when it completes.
+ * A multipart upload: one part is under way while the next one fills. The condition is checked when it completes.
  * Any failure aborts the upload, so that no parts stay (and cost). Not by `@aws-sdk/lib-storage`: after a failed part
  * it reads the body to its end, on a signal it returns before its parts are gone, and an error while it cleans up
  * hides the body's own.

@@ -349,18 +349,6 @@ export function bucketConformance(
         await bucket.delete("a/b/2");
         assert.deepEqual(await list(bucket, "", "/"), []);
       });
-
-      check("puts and deletes of neighbours don't disturb each other", async (bucket) => {
-        const work = async (key: string) => {
-          for (let round = 0; round < 10; round++) {
-            await bucket.put(key, Buffer.from(key), { ifAbsent: true });
-            assert.equal(String(await read(bucket, key)), key);
-            await bucket.delete(key);
-          }
-        };
-        await Promise.all(["a/b/1", "a/b/2", "a/b/c/3", "a/4"].map(work));
-        assert.deepEqual(await list(bucket, ""), []);
-      });
     });
 
     describe("signal", () => {

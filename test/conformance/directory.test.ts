@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -29,6 +29,30 @@ describe("directory", () => {
     await bucket.put("a/b", Buffer.from("1"));
     assert.equal((await stat(path)).mode & 0o777, 0o700);
     assert.equal((await stat(join(path, "a/b"))).mode & 0o777, 0o600);
+  });
+
+  test("puts and deletes in one folder don't disturb each other", async () => {
+    const bucket = directoryBucket(newPath());
+    const work = async (key: string) => {
+      for (let round = 0; round < 10; round++) {
+        await bucket.put(key, Buffer.from(key), { ifAbsent: true });
+        assert.equal(String(await read(bucket, key)), key);
+        await bucket.delete(key);
+      }
+    };
+    await Promise.all(["a/b/1", "a/b/2", "a/b/c/3", "a/4"].map(work));
+    assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
+  });
+
+  test("folders without an object and links are not listed", async () => {
+    const path = newPath();
+    const bucket = directoryBucket(path);
+    await bucket.put("a/b", Buffer.from("1"));
+    await mkdir(join(path, "empty/below"), { recursive: true });
+    await symlink(join(path, "a"), join(path, "link"));
+    assert.deepEqual(await Array.fromAsync(bucket.list("", { delimiter: "/" })), [{ prefix: "a/" }]);
+    const keys = await Array.fromAsync(bucket.list(""), (listed) => listed.key);
+    assert.deepEqual(keys, ["a/b"]);
   });
 
   test("what a killed process left is not listed, and goes after a day", async () => {
