@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { builtInApiServices, SERVICE_RANGE } from "./upkeep.ts";
 
@@ -14,18 +13,6 @@ export function bootstrapObjects(): KubernetesObject[] {
     ...kubernetesService(),
     ...rbac(),
     ...priorities(),
-    make("v1", "ConfigMap", "extension-apiserver-authentication", "kube-system", {
-      data: { "requestheader-username-headers": '["X-Remote-User"]' },
-    }),
-    make(
-      "coordination.k8s.io/v1",
-      "Lease",
-      `apiserver-${randomUUID().replaceAll("-", "").slice(0, 26)}`,
-      "kube-system",
-      {
-        spec: { holderIdentity: `apiserver-${randomUUID()}`, leaseDurationSeconds: 3600 },
-      },
-    ),
   ];
 }
 
@@ -80,14 +67,7 @@ function rbac(): KubernetesObject[] {
       }),
     ),
     make(api, "Role", "extension-apiserver-authentication-reader", "kube-system", {
-      rules: [
-        {
-          apiGroups: [""],
-          resources: ["configmaps"],
-          resourceNames: ["extension-apiserver-authentication"],
-          verbs: ["get"],
-        },
-      ],
+      rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }],
     }),
   ];
   for (const { metadata } of objects) {
@@ -99,24 +79,7 @@ function rbac(): KubernetesObject[] {
 
 function priorities(): KubernetesObject[] {
   const classes = { "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000 };
-  const flow = "flowcontrol.apiserver.k8s.io/v1";
-  const objects = [
-    ...["exempt", "catch-all"].map((name) => {
-      const spec =
-        name === "exempt"
-          ? { type: "Exempt", exempt: {} }
-          : { type: "Limited", limited: { limitResponse: { type: "Reject" } } };
-      return make(flow, "PriorityLevelConfiguration", name, "", { spec });
-    }),
-    ...["exempt", "catch-all"].map((name) =>
-      make(flow, "FlowSchema", name, "", {
-        spec: { matchingPrecedence: name === "exempt" ? 1 : 10_000, priorityLevelConfiguration: { name } },
-      }),
-    ),
-  ];
-  for (const { metadata } of objects) metadata.annotations = { "apf.kubernetes.io/autoupdate-spec": "true" };
-  const priorityClasses = Object.entries(classes).map(([name, value]) =>
+  return Object.entries(classes).map(([name, value]) =>
     make("scheduling.k8s.io/v1", "PriorityClass", name, "", { value, preemptionPolicy: "PreemptLowerPriority" }),
   );
-  return [...priorityClasses, ...objects];
 }

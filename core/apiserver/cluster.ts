@@ -47,9 +47,9 @@ export function create(
   if (resourceVersion) {
     throw new StatusError("InternalError", "resourceVersion should not be set on objects to be created");
   }
-  const object_ = filled(resource, created(resource, object), cluster.store);
+  const made = filled(resource, created(resource, object), cluster.store);
   if (cluster.store.get(resource.collection, objectKey(namespace, name))) throw alreadyExists(resource, name);
-  return dryRun ? object_ : store(cluster, resource, object_);
+  return dryRun ? made : store(cluster, resource, made);
 }
 
 /**
@@ -69,7 +69,8 @@ export function replace(
     throw conflict(resource, name, why);
   }
   if (!resourceVersion && resource.custom) {
-    throw invalid(resource, name, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+    const named = { ...resource, kind: resource.name };
+    throw invalid(named, name, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
   }
   if (resourceVersion && resourceVersion !== live.metadata.resourceVersion) {
     const why = "the object has been modified; please apply your changes to the latest version and try again";
@@ -86,6 +87,7 @@ export function replace(
   return store(cluster, resource, object);
 }
 
+const NAMESPACES = builtIn.find(({ collection }) => collection === "namespaces")!;
 const PROTECTED = ["default", "kube-system", "kube-public"];
 
 /**
@@ -98,14 +100,13 @@ export function remove(
   live: KubernetesObject,
   { dryRun }: WriteOptions,
 ): KubernetesObject | undefined {
-  const isNamespace = resource.collection === "namespaces";
+  const isNamespace = resource === NAMESPACES;
   const { name, namespace } = live.metadata;
   if (isNamespace && PROTECTED.includes(name)) throw forbidden(resource, name, "this namespace may not be deleted");
-  const marked = {
-    ...live,
-    metadata: { ...live.metadata, deletionTimestamp: live.metadata.deletionTimestamp ?? timestamp(new Date()) },
-  };
-  const ending = isNamespace ? { ...marked, status: { phase: "Terminating" } } : marked;
+  const deletionTimestamp = live.metadata.deletionTimestamp ?? timestamp(new Date());
+  const ending = isNamespace
+    ? { ...live, metadata: { ...live.metadata, deletionTimestamp }, status: { phase: "Terminating" } }
+    : { ...live, metadata: { ...live.metadata, deletionTimestamp, deletionGracePeriodSeconds: 0 } };
   const stays = isNamespace || pendingFinalizers(live).length > 0;
   if (dryRun) return stays ? ending : undefined;
   if (!stays) {
@@ -129,8 +130,8 @@ export function remove(
  * order, their namespaces and definitions among them. Throws `invalid` for a kind that is not served.
  */
 export function adopt(cluster: Cluster, objects: Iterable<KubernetesObject>): void {
-  const rank = ({ kind }: KubernetesObject) => ["CustomResourceDefinition", "Namespace"].indexOf(kind) >>> 0;
-  for (const object of [...objects].sort((a, b) => rank(a) - rank(b))) {
+  const isDefinition = ({ kind }: KubernetesObject) => Number(kind === "CustomResourceDefinition");
+  for (const object of [...objects].sort((a, b) => isDefinition(b) - isDefinition(a))) {
     const { apiVersion, kind } = object;
     const resource = cluster.served.find((one) => one.kind === kind && resourceApiVersion(one) === apiVersion);
     if (!resource) {
@@ -186,8 +187,7 @@ function placeOf(cluster: Cluster, { kind, metadata }: KubernetesObject) {
 }
 
 function requireLivingNamespace(cluster: Cluster, resource: Served, namespace: string, name: string): void {
-  const namespaces = builtIn.find(({ collection }) => collection === "namespaces")!;
-  const { metadata } = read(cluster, namespaces, "", namespace);
+  const { metadata } = read(cluster, NAMESPACES, "", namespace);
   if (!metadata.deletionTimestamp) return;
   const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
   throw forbidden(resource, name, why, "NamespaceTerminating");
@@ -195,8 +195,7 @@ function requireLivingNamespace(cluster: Cluster, resource: Served, namespace: s
 
 /** Finalizers that someone outside must remove. Those of Kubernetes' own controllers, of which none runs here, are done. */
 function pendingFinalizers({ metadata }: KubernetesObject): string[] {
-  const own =
-    /^(kubernetes|orphan|foregroundDeletion|service\.kubernetes\.io\/.*|(.*\.)?kubernetes\.io\/p(v|vc)-protection)$/;
+  const own = /^(orphan|foregroundDeletion)$|^([a-z0-9.-]+\.)?(kubernetes|k8s)\.io\//;
   return (metadata.finalizers ?? []).filter((finalizer) => !own.test(finalizer));
 }
 
@@ -212,5 +211,5 @@ function* contents(cluster: Cluster, namespace: string): Generator<[Served, Kube
 function endNamespace(cluster: Cluster, name: string | undefined): void {
   const namespace = name ? cluster.store.get("namespaces", name) : undefined;
   if (!namespace?.metadata.deletionTimestamp || !contents(cluster, name!).next().done) return;
-  erase(cluster, builtIn.find(({ collection }) => collection === "namespaces")!, namespace);
+  erase(cluster, NAMESPACES, namespace);
 }

@@ -2,7 +2,7 @@ import { resourceApiVersion } from "../kube/resource.ts";
 import { present } from "./objects.ts";
 import type { Served } from "./resources.ts";
 import { fieldSelector, labelSelector } from "./selectors.ts";
-import { StatusError } from "./status.ts";
+import { invalid, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 
 /** Where a paged list goes on: after that key, at that revision. */
@@ -52,20 +52,20 @@ function listed(resource: Served, object: object & { apiVersion: string; kind: s
   return rest;
 }
 
+const LIST_OPTIONS = { group: "meta.k8s.io", name: "", kind: "ListOptions" };
+
 function exactRevision(store: Store, query: URLSearchParams): number | undefined {
   const match = query.get("resourceVersionMatch") ?? "";
   const wanted = wholeNumber(query, "resourceVersion");
+  const refuse = (why: string) => invalid(LIST_OPTIONS, "", "resourceVersionMatch", why);
   if (match !== "" && wanted === undefined) {
-    const message = "resourceVersionMatch is forbidden unless resourceVersion is provided";
-    throw new StatusError("Invalid", `ListOptions.meta.k8s.io "" is invalid: ${message}`);
+    throw refuse("Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
   }
   if (match !== "" && match !== "Exact" && match !== "NotOlderThan") {
-    const message = `resourceVersionMatch: Unsupported value: "${match}": supported values: "Exact", "NotOlderThan"`;
-    throw new StatusError("Invalid", `ListOptions.meta.k8s.io "" is invalid: ${message}`);
+    throw refuse(`NotSupported value: "${match}": supported values: "Exact", "NotOlderThan"`);
   }
   if (match === "Exact" && wanted === 0) {
-    const message = 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"';
-    throw new StatusError("Invalid", `ListOptions.meta.k8s.io "" is invalid: ${message}`);
+    throw refuse('Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
   }
   if (wanted !== undefined && wanted > store.revision()) {
     const message = `Too large resource version: ${wanted}, current: ${store.revision()}`;

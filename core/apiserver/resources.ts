@@ -117,12 +117,11 @@ const BUILT_IN: Record<string, Row[]> = {
   ],
 };
 
-/** Resources that `kubectl get all` asks for. */
-const CATEGORY_ALL = new Set(
-  "pods replicationcontrollers services daemonsets deployments replicasets statefulsets horizontalpodautoscalers cronjobs jobs".split(
-    " ",
-  ),
-);
+/** What `kubectl get all` and `kubectl get api-extensions` ask for. */
+const CATEGORIES = {
+  all: "pods replicationcontrollers services daemonsets deployments replicasets statefulsets horizontalpodautoscalers cronjobs jobs",
+  "api-extensions": "admissionregistration.k8s.io apiextensions.k8s.io apiregistration.k8s.io",
+};
 
 /** Resources that are another one under a second name: events.k8s.io shows the core group's events, fields as they are. */
 const SHARED: Record<string, string> = { "events.events.k8s.io": "events" };
@@ -135,7 +134,7 @@ export const builtIn: Served[] = Object.entries(BUILT_IN).flatMap(([groupVersion
     return {
       ...{ group, version, name, kind, listKind: `${kind}List`, singular: kind.toLowerCase(), namespaced },
       shortNames: short.split(",").filter(Boolean),
-      categories: CATEGORY_ALL.has(name) ? ["all"] : [],
+      categories: categoriesOf(group, name),
       collection: SHARED[collection] ?? collection,
       hasStatus: initialStatus !== undefined,
       initialStatus,
@@ -143,6 +142,11 @@ export const builtIn: Served[] = Object.entries(BUILT_IN).flatMap(([groupVersion
     };
   });
 });
+
+function categoriesOf(group: string, name: string): string[] {
+  if (CATEGORIES["api-extensions"].split(" ").includes(group)) return ["api-extensions"];
+  return CATEGORIES.all.split(" ").includes(name) ? ["all"] : [];
+}
 
 /** The parts of a CustomResourceDefinition's `spec` that decide what is served. */
 export interface DefinitionSpec {

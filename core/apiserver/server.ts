@@ -30,9 +30,10 @@ const BODY_LIMIT = 3 * 1024 * 1024;
  * It does discovery (both kinds), list (limit, continue, selectors, exact revisions), get, create, update, merge patch
  * and delete, the status subresource, dry runs, custom resources; it fills in what clients rely on (uids, revisions,
  * generations, Service addresses, a namespace's `default` ServiceAccount). It does not: authenticate, watch, validate
- * against schemas, default, run admission, convert between versions, serve OpenAPI, Table output, strategic, JSON or
- * apply patches, subresources other than status, or play any controller (no Pods for a Deployment, no garbage
- * collection of dependents). Throws `invalid` where an object is of a kind it doesn't know.
+ * beyond names, default, run admission, keep immutable fields, convert between versions (each shows the stored fields),
+ * track managed fields, speak anything but JSON, serve OpenAPI or Table output, take strategic, JSON or apply patches,
+ * offer subresources other than status, or play a controller (no Pods for a Deployment, no garbage collection). Every
+ * version of every object is kept until it ends. Throws `invalid` where an object is of a kind it doesn't know.
  */
 export async function startApiServer(
   options: { objects?: Iterable<KubernetesObject>; port?: number; gitVersion?: string } = {},

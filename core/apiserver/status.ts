@@ -53,43 +53,43 @@ interface Named {
   kind: string;
 }
 
-const qualified = (name: string, group: string) => (group === "" ? name : `${name}.${group}`);
+/** A refusal about one object: `deployments.apps "web" <text>`. */
+function about(
+  reason: keyof typeof CODES,
+  { group, name: kind }: Named,
+  name: string,
+  text: string,
+  more: object = {},
+) {
+  const message = `${group === "" ? kind : `${kind}.${group}`} "${name}" ${text}`;
+  const details = { name: name || undefined, group: group || undefined, kind, ...more };
+  return new StatusError(reason, message, details);
+}
 
 /** 404 for an object: `deployments.apps "web" not found`. */
 export function notFound(resource: Named, name: string): StatusError {
-  const message = `${qualified(resource.name, resource.group)} "${name}" not found`;
-  return new StatusError("NotFound", message, { name, group: resource.group || undefined, kind: resource.name });
+  return about("NotFound", resource, name, "not found");
 }
 
 /** 409 for a create: `pods "web" already exists`. */
 export function alreadyExists(resource: Named, name: string): StatusError {
-  const message = `${qualified(resource.name, resource.group)} "${name}" already exists`;
-  return new StatusError("AlreadyExists", message, { name, group: resource.group || undefined, kind: resource.name });
+  return about("AlreadyExists", resource, name, "already exists");
 }
 
 /** 409 for a write that names a state the object is no longer in. */
 export function conflict(resource: Named, name: string, why: string): StatusError {
-  const message = `Operation cannot be fulfilled on ${qualified(resource.name, resource.group)} "${name}": ${why}`;
-  return new StatusError("Conflict", message, { name, group: resource.group || undefined, kind: resource.name });
+  const { message, details } = about("Conflict", resource, name, "");
+  return new StatusError("Conflict", `Operation cannot be fulfilled on ${message.trim()}: ${why}`, details);
 }
 
 /** 403 for an object: `namespaces "default" is forbidden: this namespace may not be deleted`. */
 export function forbidden(resource: Named, name: string, why: string, cause?: string): StatusError {
-  const message = `${qualified(resource.name, resource.group)} "${name}" is forbidden: ${why}`;
-  const details = { name, group: resource.group || undefined, kind: resource.name };
-  return new StatusError(
-    "Forbidden",
-    message,
-    cause ? { ...details, causes: [{ reason: cause, message: why }] } : details,
-  );
+  const causes = cause ? [{ reason: cause, message: why }] : undefined;
+  return about("Forbidden", resource, name, `is forbidden: ${why}`, { causes });
 }
 
-/** 422 for one field: `Service "web" is invalid: spec.clusterIPs: Invalid value: …`. */
+/** 422 for one field: `Service "web" is invalid: spec.clusterIPs: Invalid value: …`. Here `details.kind` is the kind. */
 export function invalid(resource: Named, name: string, field: string, why: string): StatusError {
-  const message = `${qualified(resource.kind, resource.group)} "${name}" is invalid: ${field}: ${why}`;
-  const details = { name, group: resource.group || undefined, kind: resource.kind };
-  return new StatusError("Invalid", message, {
-    ...details,
-    causes: [{ reason: "FieldValueInvalid", message: why, field }],
-  });
+  const causes = [{ reason: `FieldValue${why.split(/\W/, 1)[0]}`, message: why, field }];
+  return about("Invalid", { ...resource, name: resource.kind }, name, `is invalid: ${field}: ${why}`, { causes });
 }

@@ -1,9 +1,10 @@
 import { randomInt } from "node:crypto";
+import { isIP } from "node:net";
 import type { KubernetesObject } from "../archive/item.ts";
 import { timestamp } from "../timestamp.ts";
 import { isRecord } from "./patch.ts";
 import { builtIn, type DefinitionSpec, type Served } from "./resources.ts";
-import { invalid } from "./status.ts";
+import { invalid, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 
 /** Where the resource definitions lie. */
@@ -59,27 +60,24 @@ function withAddress(
   return { ...object, spec: { ...spec, clusterIP: address, clusterIPs: addresses } };
 }
 
-/** Any free one, as the real allocator does; the range holds more than this server ever will. */
+/** Any that is free, as the real allocator does. */
 function freeAddress(store: Store): string {
-  for (;;) {
+  for (let tries = 0; tries < 1000; tries++) {
     const address = `10.96.${randomInt(1, 256)}.${randomInt(256)}`;
     if (!store.get(ADDRESSES, address)) return address;
   }
+  throw new StatusError("InternalError", "failed to allocate a serviceIP: range is full");
 }
 
 function withConditions(resource: Served, object: KubernetesObject): KubernetesObject {
   const { group, names, versions } = record(object.spec) as Partial<DefinitionSpec>;
   const { name } = object.metadata;
-  if (!names?.plural || !names.kind || !group || !Array.isArray(versions)) {
+  if (!names?.plural || !names.kind || !group || !Array.isArray(versions) || !versions.every(isRecord)) {
     throw invalid(resource, name, "spec", "Required value: group, names.plural, names.kind and versions");
   }
   if (name !== `${names.plural}.${group}`) {
-    throw invalid(
-      resource,
-      name,
-      "metadata.name",
-      `Invalid value: "${name}": must be spec.names.plural+"."+spec.group`,
-    );
+    const why = `Invalid value: "${name}": must be spec.names.plural+"."+spec.group`;
+    throw invalid(resource, name, "metadata.name", why);
   }
   const { conditions, storedVersions } = record(object.status);
   if (Array.isArray(conditions) && conditions.length > 0) {
@@ -112,9 +110,7 @@ const COMPANIONS: Record<string, (object: KubernetesObject) => KubernetesObject[
   ],
   services: ({ metadata: { name, namespace }, spec }) => {
     const address = record(spec).clusterIP;
-    return typeof address === "string" && address !== "" && address !== "None"
-      ? [ipAddress(address, namespace, name)]
-      : [];
+    return typeof address === "string" && isIP(address) ? [ipAddress(address, namespace, name)] : [];
   },
   [DEFINITIONS]: ({ spec }) => {
     const { group, versions } = spec as DefinitionSpec;
@@ -129,7 +125,7 @@ export function companions(resource: Served, object: KubernetesObject): Kubernet
 
 function ipAddress(address: string, namespace: string | undefined, name: string): KubernetesObject {
   const labels = {
-    "ipaddress.kubernetes.io/ip-family": address.includes(":") ? "IPv6" : "IPv4",
+    "ipaddress.kubernetes.io/ip-family": isIP(address) === 6 ? "IPv6" : "IPv4",
     "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
   };
   const spec = { parentRef: { group: "", resource: "services", namespace, name } };
