@@ -1,0 +1,306 @@
+import { createHash } from "node:crypto";
+import type { KubernetesObject } from "../archive/item.ts";
+import { drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+import { dropChosenNodePorts } from "./nodeports.ts";
+
+/** What the fixes of one restore know beside the object. */
+export interface FixContext {
+  backupName: string;
+  restoreName: string;
+  /** From namespaces of the source to those of the target; absent ones keep their name. */
+  namespaceMapping: Record<string, string>;
+  preserveNodePorts: boolean;
+  /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to. */
+  keepsVolume: (volume: string, claim: string) => boolean;
+}
+
+/** One change made to objects before they are created. It works on the object itself. */
+export interface Fix {
+  id: string;
+  /** Group-resource strings; undefined stands for all. */
+  resources?: string[];
+  why: string;
+  source: string;
+  /** Whether it removes what belongs to a cluster, not to the object: then comparing disregards it too, on both sides. */
+  clusterOwned: boolean;
+  apply: (object: KubernetesObject, context: FixContext) => void;
+}
+
+/** Every change a restore makes to an object, in this order, beside its owner references (see owners.ts). */
+export const FIXES: Fix[] = [
+  {
+    id: "node-ports",
+    resources: ["services"],
+    why: "node ports that the source cluster chose may be taken here",
+    source: "velero.io/service (5.7.1)",
+    clusterOwned: false,
+    apply: (object, { preserveNodePorts }) => {
+      if (!preserveNodePorts) dropChosenNodePorts(object);
+    },
+  },
+  {
+    id: "cluster-ips",
+    resources: ["services"],
+    why: "addresses belong to the source cluster's range; None is no address",
+    source: "velero.io/service",
+    clusterOwned: true,
+    apply: ({ spec }) => {
+      if (fieldsAt(spec)?.clusterIP !== "None") drop(spec, [], ["clusterIP", "clusterIPs"]);
+    },
+  },
+  {
+    id: "status",
+    why: "this cluster's controllers write their own",
+    source: "Velero restoreItem (5.5)",
+    clusterOwned: true,
+    apply: (object) => drop(object, [], ["status"]),
+  },
+  {
+    id: "server-metadata",
+    why: "the API server sets it anew; owner references are written by owners.ts, managedFields by the API server",
+    source: "Velero resetMetadata (5.5); managedFields: design section 5",
+    clusterOwned: true,
+    apply: (object) => drop(object.metadata, [], SERVER_METADATA),
+  },
+  {
+    id: "namespace-finalizer",
+    resources: ["namespaces"],
+    why: "the API server writes the Namespace's own name and finalizer",
+    source: "Kubernetes namespace strategy",
+    clusterOwned: true,
+    apply: (object) => {
+      drop(object, ["metadata", "labels"], ["kubernetes.io/metadata.name"]);
+      drop(object, ["spec"], ["finalizers"]);
+    },
+  },
+  {
+    id: "pod-placement",
+    resources: ["pods"],
+    why: "nodes and the numbers behind priority classes differ between clusters",
+    source: "velero.io/pod",
+    clusterOwned: true,
+    apply: (object) => drop(object, ["spec"], ["nodeName", "priority"]),
+  },
+  {
+    id: "pod-token-volumes",
+    resources: ["pods"],
+    why: "admission mounts a token of this cluster",
+    source: "velero.io/pod",
+    clusterOwned: true,
+    apply: dropTokenVolumes,
+  },
+  {
+    id: "pod-ephemeral-containers",
+    resources: ["pods"],
+    why: "debugging sessions of the past; the API server refuses them in a new Pod",
+    source: "Kubernetes pod validation",
+    clusterOwned: true,
+    apply: (object) => drop(object, ["spec"], ["ephemeralContainers"]),
+  },
+  {
+    id: "job-selector",
+    resources: ["jobs.batch"],
+    why: "they hold the UID of the source's Job; the new Job gets its own",
+    source: "velero.io/job",
+    clusterOwned: true,
+    apply: (object) => {
+      const uidLabels = ["controller-uid", "batch.kubernetes.io/controller-uid"];
+      drop(object, ["spec", "selector", "matchLabels"], uidLabels);
+      drop(object, ["spec", "template", "metadata", "labels"], uidLabels);
+    },
+  },
+  {
+    id: "claim-binding",
+    resources: ["persistentvolumeclaims"],
+    why: "what was bound, provisioned and placed in the source cluster must be so again here",
+    source: "velero.io/pvc, Velero restoreItem (5.5)",
+    clusterOwned: true,
+    apply: (object) => drop(object, ["metadata", "annotations"], CLAIM_ANNOTATIONS),
+  },
+  {
+    id: "claim-volume",
+    resources: ["persistentvolumeclaims"],
+    why: "a claim that names a volume which doesn't come back would wait for ever: it gets a new one",
+    source: "Velero restoreItem (5.5, 5.8)",
+    clusterOwned: false,
+    apply: (object, context) => {
+      const spec = fieldsAt(object, "spec");
+      const claim = `${targetNamespace(object.metadata.namespace ?? "", context)}/${object.metadata.name}`;
+      if (typeof spec?.volumeName === "string" && !context.keepsVolume(spec.volumeName, claim)) delete spec.volumeName;
+    },
+  },
+  {
+    id: "volume-binding",
+    resources: ["persistentvolumes"],
+    why: "the volume waits for the restored claim, which has another UID",
+    source: "Velero resetVolumeBindingInfo (5.8)",
+    clusterOwned: true,
+    apply: (object) => {
+      drop(object, ["spec", "claimRef"], ["uid", "resourceVersion"]);
+      drop(
+        object,
+        ["metadata", "annotations"],
+        ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"],
+      );
+    },
+  },
+  {
+    id: "volume-claim-namespace",
+    resources: ["persistentvolumes"],
+    why: "the claim may be restored into another namespace",
+    source: "Velero namespaceMapping (5.8)",
+    clusterOwned: false,
+    apply: (object, context) => mapNamespace(fieldsAt(object, "spec", "claimRef"), context),
+  },
+  {
+    id: "account-token-data",
+    resources: ["secrets"],
+    why: "tokens and the certificate authority of the source cluster are worth nothing here; controllers fill in this cluster's",
+    source: "velero.io/secret",
+    clusterOwned: true,
+    apply: (object) => {
+      if (object.type !== "kubernetes.io/service-account-token") return;
+      drop(object, ["metadata", "annotations"], ["kubernetes.io/service-account.uid"]);
+      drop(object, ["data"], ["token", "ca.crt", "namespace"]);
+    },
+  },
+  {
+    id: "account-token-secrets",
+    resources: ["serviceaccounts"],
+    why: "the source cluster made these token Secrets; they are not restored",
+    source: "velero.io/service-account",
+    clusterOwned: true,
+    apply: (object) => {
+      dropNamed(object, "secrets", `${object.metadata.name}-token-`);
+    },
+  },
+  {
+    id: "binding-subjects",
+    resources: ["rolebindings.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io"],
+    why: "the accounts may be restored into another namespace",
+    source: "velero.io/role-bindings, velero.io/cluster-role-bindings",
+    clusterOwned: false,
+    apply: (object, context) => {
+      for (const subject of entriesOf(object, "subjects")) mapNamespace(subject, context);
+    },
+  },
+  {
+    id: "crd-unknown-fields",
+    resources: ["customresourcedefinitions.apiextensions.k8s.io"],
+    why: "apiextensions/v1 refuses preserveUnknownFields: true, which v1beta1 allowed, and says the same in the schema",
+    source: "velero.io/crd-preserve-fields",
+    clusterOwned: true,
+    apply: (object) => {
+      const spec = fieldsAt(object, "spec");
+      if (object.apiVersion !== "apiextensions.k8s.io/v1" || spec?.preserveUnknownFields !== true) return;
+      spec.preserveUnknownFields = false;
+      for (const version of entriesOf(spec, "versions")) {
+        const schema = fieldsAt(version, "schema", "openAPIV3Schema");
+        if (schema) schema["x-kubernetes-preserve-unknown-fields"] = true;
+      }
+    },
+  },
+  {
+    id: "webhook-side-effects",
+    resources: [
+      "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+      "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    ],
+    why: "admissionregistration/v1 takes only None and NoneOnDryRun",
+    source: "velero.io/admission-webhook-configuration",
+    clusterOwned: true,
+    apply: (object) => {
+      for (const webhook of entriesOf(object, "webhooks")) {
+        if (!["None", "NoneOnDryRun"].includes(String(webhook.sideEffects))) webhook.sideEffects = "None";
+      }
+    },
+  },
+  {
+    id: "namespace",
+    why: "namespaceMapping",
+    source: "Velero restoreItem (5.5)",
+    clusterOwned: false,
+    apply: (object, context) => {
+      if (object.kind === "Namespace" && object.apiVersion === "v1")
+        object.metadata.name = targetNamespace(object.metadata.name, context);
+      else mapNamespace(object.metadata, context);
+    },
+  },
+  {
+    id: "restore-labels",
+    why: "says where the object came from",
+    source: "Velero addRestoreLabels (5.5)",
+    clusterOwned: false,
+    apply: (object, context) => {
+      object.metadata.labels = { ...object.metadata.labels, ...restoreLabels(context) };
+    },
+  },
+];
+
+/** Makes the object of a backup what is sent to the target: applies every fix of its resource (a group-resource string), in place. */
+export function fix(object: KubernetesObject, resource: string, context: FixContext): void {
+  for (const { resources, apply } of FIXES) if (!resources || resources.includes(resource)) apply(object, context);
+}
+
+/** The namespace of the target for one of the source; "" stays "". */
+export function targetNamespace(namespace: string, { namespaceMapping }: Pick<FixContext, "namespaceMapping">): string {
+  return Object.hasOwn(namespaceMapping, namespace) ? namespaceMapping[namespace]! : namespace;
+}
+
+/** The labels of every restored object. */
+export function restoreLabels({
+  backupName,
+  restoreName,
+}: Pick<FixContext, "backupName" | "restoreName">): Record<string, string> {
+  return { "velero.io/backup-name": labelValue(backupName), "velero.io/restore-name": labelValue(restoreName) };
+}
+
+/** A name as a label's value: at most 63 characters, else its first 57 and 6 of its SHA-256 (Velero label.GetValidName). */
+export function labelValue(name: string): string {
+  return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
+}
+
+const SERVER_METADATA = [
+  "generateName",
+  "selfLink",
+  "uid",
+  "resourceVersion",
+  "generation",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "ownerReferences",
+  "managedFields",
+];
+
+const CLAIM_ANNOTATIONS = [
+  "pv.kubernetes.io/bind-completed",
+  "pv.kubernetes.io/bound-by-controller",
+  "volume.kubernetes.io/storage-provisioner",
+  "volume.beta.kubernetes.io/storage-provisioner",
+  "volume.kubernetes.io/selected-node",
+  "velero.io/volume-snapshot-name",
+  "velero.io/data-upload-name",
+];
+
+function dropTokenVolumes(pod: KubernetesObject): void {
+  const spec = fieldsAt(pod, "spec");
+  if (!spec?.serviceAccountName) return;
+  const token = `${spec.serviceAccountName}-token-`;
+  dropNamed(spec, "volumes", token);
+  for (const container of [...entriesOf(spec, "containers"), ...entriesOf(spec, "initContainers")])
+    dropNamed(container, "volumeMounts", token);
+}
+
+/** Removes the list's entries whose name begins so, and a list that is then empty. */
+function dropNamed(holder: Fields, list: string, prefix: string): void {
+  const entries = entriesOf(holder, list);
+  const kept = entries.filter(({ name }) => !String(name).startsWith(prefix));
+  if (kept.length === entries.length) return;
+  if (kept.length) holder[list] = kept;
+  else delete holder[list];
+}
+
+function mapNamespace(holder: { namespace?: unknown } | undefined, context: FixContext): void {
+  if (typeof holder?.namespace === "string") holder.namespace = targetNamespace(holder.namespace, context);
+}

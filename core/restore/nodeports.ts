@@ -1,0 +1,59 @@
+import type { KubernetesObject } from "../archive/item.ts";
+import { at, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+
+const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+/**
+ * Removes from a Service the node ports that the source cluster chose, and keeps those its author chose: where
+ * `kubectl apply` left its annotation, the ports given there, else those that `managedFields` shows were sent by a
+ * client (Velero's `velero.io/service` action, velero-format: 5.7.1).
+ */
+export function dropChosenNodePorts(service: KubernetesObject): void {
+  const spec = fieldsAt(service, "spec");
+  if (!spec || spec.type === "ExternalName") return;
+  const explicit = explicitPorts(service);
+  for (const port of entriesOf(spec, "ports")) if (!explicit.has(portKey(port))) delete port.nodePort;
+  if (!explicit.has(HEALTH_CHECK)) delete spec.healthCheckNodePort;
+}
+
+const HEALTH_CHECK = "healthCheckNodePort";
+
+function explicitPorts(service: KubernetesObject): Set<string> {
+  const applied = service.metadata.annotations?.[LAST_APPLIED];
+  if (applied === undefined)
+    return new Set(entriesOf(service, "metadata", "managedFields").flatMap(sentPorts(service)));
+  const spec = at(parse(applied), "spec");
+  const ports = entriesOf(spec, "ports").filter(({ nodePort }) => nodePort);
+  return new Set([...ports.map(portKey), ...(at(spec, HEALTH_CHECK) ? [HEALTH_CHECK] : [])]);
+}
+
+/** A port is known by its name or, unnamed, by its number and protocol. */
+function portKey({ name, port, protocol }: Fields): string {
+  return name ? `name ${name}` : `port ${port}/${protocol ?? "TCP"}`;
+}
+
+function sentPorts(service: KubernetesObject): (manager: Fields) => string[] {
+  const ports = entriesOf(service, "spec", "ports");
+  return (manager) => {
+    const spec = at(manager, "fieldsV1", "f:spec");
+    const sent = Object.entries(fieldsAt(spec, "f:ports") ?? {}).filter(
+      ([, fields]) => at(fields, "f:nodePort") !== undefined,
+    );
+    const named = sent.map(([key]) => {
+      const { port, protocol = "TCP" } = (parse(key.replace(/^k:/, "")) ?? {}) as Fields;
+      return ports.find((one) => one.port === port && (one.protocol ?? "TCP") === protocol);
+    });
+    return [
+      ...named.filter((port) => port !== undefined).map(portKey),
+      ...(at(spec, `f:${HEALTH_CHECK}`) ? [HEALTH_CHECK] : []),
+    ];
+  };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

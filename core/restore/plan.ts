@@ -1,0 +1,48 @@
+/** What is done with one item, and why. */
+export interface Step {
+  /** "merge": a ServiceAccount that exists gets what it lacks. */
+  action: "create" | "update" | "merge" | "skip" | "blocked";
+  reason?: string;
+  /** The reason is worth the user's attention: it becomes a warning of the restore. */
+  warning?: boolean;
+}
+
+/** What is known of an item when its step is decided. */
+export interface Known {
+  /** A group-resource string. */
+  resource: string;
+  /** Why it is never restored (skips.ts). */
+  skip?: string;
+  /** The controller, in the target, that adopted it or makes its like: "ReplicaSet web-5d4". */
+  keeper?: string;
+  /** The other item of the backup that becomes the same object, by `namespaceMapping`. */
+  clash?: string;
+  /** Why it can't be restored. */
+  blocked?: string;
+  /** The target's object of that name, compared with the backup's; "deleting": it has a deletionTimestamp. */
+  live: "absent" | "equal" | "different" | "deleting";
+  /** Why an object that exists is left as it is, whatever it says. */
+  leave?: string;
+}
+
+/** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
+export function plan(known: Known, policy: "none" | "update"): Step {
+  const { skip, clash, keeper, blocked, live, leave } = known;
+  if (skip) return { action: "skip", reason: skip };
+  if (clash)
+    return { action: "skip", reason: `left out: the backup's ${clash} becomes the same object`, warning: true };
+  if (keeper) return { action: "skip", reason: `${keeper} exists and makes what it needs` };
+  if (blocked) return { action: "blocked", reason: blocked };
+  if (live === "absent") return { action: "create" };
+  if (live === "deleting")
+    return { action: "blocked", reason: "it is being deleted; restore it again when it is gone" };
+  if (live === "equal") return { action: "skip", reason: "exists, equal" };
+  if (leave) return { action: "skip", reason: `exists; ${leave}` };
+  if (known.resource === "serviceaccounts") return { action: "merge" };
+  if (policy === "update") return { action: "update" };
+  return {
+    action: "skip",
+    reason: "exists and differs; use --existing-resource-policy update to make it what the backup says",
+    warning: true,
+  };
+}

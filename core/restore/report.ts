@@ -1,0 +1,65 @@
+import { type Problem, toVeleroResult, type VeleroResult } from "../report.ts";
+import type { Item } from "./survey.ts";
+
+/** What became of one item. */
+export interface ItemOutcome {
+  /** A group-resource string. */
+  resource: string;
+  apiVersion: string;
+  kind: string;
+  /** In the target; "" for cluster-scoped objects. */
+  namespace: string;
+  name: string;
+  action: "created" | "updated" | "skipped" | "blocked" | "failed";
+  /** Why it was not created, or what is missing of it. */
+  reason?: string;
+}
+
+/** How a restore ended. */
+export interface RestoreResult {
+  /** PartiallyFailed where there is an error; warnings don't change it (Velero's phases). */
+  phase: "Completed" | "PartiallyFailed";
+  counts: Record<"created" | "updated" | "recreated" | "pruned" | "skipped" | "blocked" | "failed", number>;
+  warnings: VeleroResult;
+  errors: VeleroResult;
+  /** The same warnings and errors one by one; what is blocked or failed is an error. */
+  problems: { warnings: Problem[]; errors: Problem[] };
+}
+
+export interface Report {
+  /** Tells of an item's end; `warning` says that the reason is worth the user's attention. */
+  item(item: Item, action: ItemOutcome["action"], reason?: string, warning?: boolean): void;
+  /** Tells of an error about an item that has ended already. */
+  error(item: Item, message: string): void;
+  result(): RestoreResult;
+}
+
+export function startReport(listen: {
+  outcome: (outcome: ItemOutcome) => void;
+  progress: (done: number) => void;
+}): Report {
+  const counts = { created: 0, updated: 0, recreated: 0, pruned: 0, skipped: 0, blocked: 0, failed: 0 };
+  const problems: RestoreResult["problems"] = { warnings: [], errors: [] };
+  let done = 0;
+  return {
+    item({ entry, namespace, name }, action, reason, warning = false) {
+      const { resource, apiVersion, kind } = entry;
+      counts[action]++;
+      listen.outcome({ resource, apiVersion, kind, namespace, name, action, ...(reason ? { reason } : {}) });
+      const problem = { resource, namespace, name, message: reason ?? action };
+      if (action === "failed" || action === "blocked") problems.errors.push(problem);
+      else if (warning) problems.warnings.push(problem);
+      listen.progress(++done);
+    },
+    error({ entry, namespace, name }, message) {
+      problems.errors.push({ resource: entry.resource, namespace, name, message });
+    },
+    result: () => ({
+      phase: problems.errors.length ? "PartiallyFailed" : "Completed",
+      counts,
+      warnings: toVeleroResult(problems.warnings),
+      errors: toVeleroResult(problems.errors),
+      problems,
+    }),
+  };
+}

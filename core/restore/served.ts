@@ -1,0 +1,37 @@
+import type { Discovery } from "../kube/discovery.ts";
+import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
+import type { Item } from "./survey.ts";
+
+/** What the target serves, by the items of a backup. */
+export interface Served {
+  /** The resource of the item's group, name and version; undefined where the target doesn't serve it. */
+  find(item: Item): Resource | undefined;
+  /** The version of a resource (a group-resource string) that the server prefers. */
+  preferred(resource: string): Resource | undefined;
+  /** Why `find` finds nothing. */
+  absence(item: Item): string;
+}
+
+export function servedBy({ resources, warnings }: Discovery): Served {
+  const byVersion = new Map(
+    resources.map((resource) => [`${resourceKey(resource)} ${resourceApiVersion(resource)}`, resource]),
+  );
+  const preferred = (key: string) => resources.find((resource) => resourceKey(resource) === key && resource.preferred);
+  return {
+    preferred,
+    find: ({ entry, namespace }) => {
+      const found = byVersion.get(`${entry.resource} ${entry.apiVersion}`);
+      return found && found.namespaced === (namespace !== "") ? found : undefined;
+    },
+    absence: ({ entry }) => {
+      const versions = resources.filter((resource) => resourceKey(resource) === entry.resource);
+      if (byVersion.has(`${entry.resource} ${entry.apiVersion}`)) {
+        return `here ${entry.resource} are ${versions[0]?.namespaced ? "" : "not "}namespaced, in the backup they are${versions[0]?.namespaced ? " not" : ""}`;
+      }
+      const served = versions.map(resourceApiVersion).join(", ");
+      const broken = warnings.find(({ group }) => entry.resource.endsWith(`.${group}`));
+      if (broken) return `${entry.apiVersion} can't be reached: ${broken.message}`;
+      return `this cluster doesn't serve ${entry.resource} as ${entry.apiVersion}${served ? `, only as ${served}` : ""}`;
+    },
+  };
+}

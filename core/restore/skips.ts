@@ -1,0 +1,226 @@
+import type { ItemId, KubernetesObject } from "../archive/item.ts";
+import { at, entriesOf } from "./fields.ts";
+
+/** What the rules know beside the object itself. */
+export interface SkipFacts {
+  /** "namespace/name" (of the source) of the Services with a selector. */
+  selectingServices: Set<string>;
+  /** Names of the target's Nodes. */
+  nodes: Set<string>;
+}
+
+/** Objects that are not restored, and why; never a warning. */
+export interface Skip {
+  /** Group-resource strings; undefined stands for all. */
+  resources?: string[];
+  why: string;
+  /** Which objects; all where not given. `id` is the identity in the backup. */
+  when?: (object: KubernetesObject, id: ItemId, facts: SkipFacts) => boolean;
+}
+
+/** What every cluster has of itself or makes by itself, and what is over; first match wins. */
+export const SKIPS: Skip[] = [
+  { resources: ["nodes"], why: "every cluster has its own nodes" },
+  { resources: ["events", "events.events.k8s.io"], why: "events tell what happened in the source cluster" },
+  {
+    resources: ["csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io"],
+    why: "storage drivers report it for this cluster's nodes",
+  },
+  { resources: ["volumeattachments.storage.k8s.io"], why: "volumes are attached where their Pods run now" },
+  { resources: ["resourceslices.resource.k8s.io"], why: "device drivers report it for this cluster's nodes" },
+  {
+    resources: [
+      "backups.velero.io",
+      "restores.velero.io",
+      "resticrepositories.velero.io",
+      "backuprepositories.velero.io",
+    ],
+    why: "Velero never restores its own records",
+  },
+  {
+    resources: ["certificatesigningrequests.certificates.k8s.io", "podcertificaterequests.certificates.k8s.io"],
+    why: "a request to the source cluster's signers",
+  },
+  {
+    resources: ["storageversions.internal.apiserver.k8s.io", "leasecandidates.coordination.k8s.io"],
+    why: "the API servers' own bookkeeping",
+  },
+  { resources: ["componentstatuses"], why: "a report of the API server, not an object" },
+  {
+    resources: ["namespaces"],
+    why: "every cluster has it of itself",
+    when: ({ metadata }) => ["default", "kube-system", "kube-public", "kube-node-lease"].includes(metadata.name),
+  },
+  {
+    resources: ["services", "endpoints", "endpointslices.discovery.k8s.io"],
+    why: "every API server publishes itself",
+    when: (_object, { namespace, name }) => namespace === "default" && name === "kubernetes",
+  },
+  {
+    resources: ["configmaps"],
+    why: "every cluster publishes its own certificate authority",
+    when: (_object, { name }) => name === "kube-root-ca.crt",
+  },
+  {
+    resources: ["configmaps"],
+    why: "this cluster's components keep their own settings in it",
+    when: (_object, { namespace, name }) =>
+      (namespace === "kube-system" &&
+        /^(extension-apiserver-authentication|kube-apiserver-legacy-service-account-token-tracking|kubeadm-config|kubelet-config.*)$/.test(
+          name,
+        )) ||
+      (namespace === "kube-public" && name === "cluster-info"),
+  },
+  {
+    resources: ["secrets"],
+    why: "it lets nodes join the source cluster",
+    when: (object, { namespace }) => namespace === "kube-system" && object.type === "bootstrap.kubernetes.io/token",
+  },
+  {
+    why: "API servers make the default roles, bindings and policies themselves",
+    when: ({ metadata: { labels, annotations } }) =>
+      labels?.["kubernetes.io/bootstrapping"] !== undefined &&
+      annotations?.["rbac.authorization.kubernetes.io/autoupdate"] !== "false",
+  },
+  {
+    resources: ["flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io"],
+    why: "API servers make and keep the suggested ones themselves",
+    when: ({ metadata }) => metadata.annotations?.["apf.kubernetes.io/autoupdate-spec"] === "true",
+  },
+  {
+    resources: ["priorityclasses.scheduling.k8s.io"],
+    why: "every cluster has it of itself",
+    when: ({ metadata }) => metadata.name.startsWith("system-"),
+  },
+  {
+    resources: ["apiservices.apiregistration.k8s.io"],
+    why: "API servers register what they serve themselves",
+    when: ({ metadata }) => metadata.labels?.["kube-aggregator.kubernetes.io/automanaged"] !== undefined,
+  },
+  {
+    resources: ["leases.coordination.k8s.io"],
+    why: "a heartbeat of the source cluster's components",
+    when: (object, { namespace }) =>
+      ["kube-system", "kube-node-lease"].includes(namespace) ||
+      object.metadata.labels?.["apiserver.kubernetes.io/identity"] !== undefined,
+  },
+  {
+    resources: ["ipaddresses.networking.k8s.io"],
+    why: "API servers make them when Services get their addresses",
+    when: ({ metadata }) => metadata.labels?.["ipaddress.kubernetes.io/managed-by"] === "ipallocator.k8s.io",
+  },
+  {
+    resources: ["servicecidrs.networking.k8s.io"],
+    why: "every cluster has its own range of addresses",
+    when: ({ metadata }) => metadata.name === "kubernetes",
+  },
+  {
+    resources: ["clustertrustbundles.certificates.k8s.io"],
+    why: "the cluster's own signers publish it",
+    when: ({ metadata }) => metadata.name.startsWith("kubernetes.io:"),
+  },
+  {
+    resources: ["endpointslices.discovery.k8s.io"],
+    why: "made from its Service or Endpoints",
+    when: ({ metadata }) =>
+      /^endpointslice(mirroring)?-controller\.k8s\.io$/.test(
+        metadata.labels?.["endpointslice.kubernetes.io/managed-by"] ?? "",
+      ),
+  },
+  {
+    resources: ["endpoints"],
+    why: "made from its Service",
+    when: ({ metadata }, { namespace, name }, { selectingServices }) =>
+      metadata.labels?.["endpoints.kubernetes.io/managed-by"] === "endpoint-controller" ||
+      selectingServices.has(`${namespace}/${name}`),
+  },
+  {
+    resources: ["secrets"],
+    why: "a token that the source cluster made for a ServiceAccount",
+    when: (object) => {
+      const account = object.metadata.annotations?.["kubernetes.io/service-account.name"];
+      return (
+        object.type === "kubernetes.io/service-account-token" &&
+        !!account &&
+        object.metadata.name.startsWith(`${account}-token-`)
+      );
+    },
+  },
+  {
+    resources: ["pods"],
+    why: "it mirrors a file on a node of the source cluster",
+    when: ({ metadata }) => metadata.annotations?.["kubernetes.io/config.mirror"] !== undefined,
+  },
+  {
+    resources: ["pods"],
+    why: "it has finished",
+    when: (object) => ["Succeeded", "Failed"].includes(String(at(object, "status", "phase"))),
+  },
+  {
+    resources: ["jobs.batch"],
+    why: "it has finished",
+    when: (object) =>
+      at(object, "status", "completionTime") !== undefined ||
+      entriesOf(object, "status", "conditions").some(
+        ({ type, status }) => ["Complete", "Failed"].includes(String(type)) && status === "True",
+      ),
+  },
+  {
+    resources: ["pods"],
+    why: "its Job makes new ones",
+    when: (object) => controllerOf(object)?.kind === "Job",
+  },
+  {
+    resources: ["pods"],
+    why: "its node isn't in this cluster; its DaemonSet makes one for each node there is",
+    when: (object, _id, { nodes }) => {
+      const node = boundNode(object);
+      return controllerOf(object)?.kind === "DaemonSet" && node !== undefined && !nodes.has(node);
+    },
+  },
+  {
+    resources: ["persistentvolumes"],
+    why: "its data isn't in the backup and its reclaim policy is Delete: its claim gets a new, empty volume",
+    when: (object) => at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
+  },
+  {
+    resources: ["resourceclaims.resource.k8s.io"],
+    why: "made for one Pod from its template; the Pod gets a new one",
+    when: ({ metadata }) => metadata.annotations?.["resource.kubernetes.io/pod-claim-name"] !== undefined,
+  },
+];
+
+/** Why an object isn't restored; undefined where it is. */
+export function skipReason(object: KubernetesObject, id: ItemId, facts: SkipFacts): string | undefined {
+  const skip = SKIPS.find(
+    ({ resources, when }) => (!resources || resources.includes(id.resource)) && (!when || when(object, id, facts)),
+  );
+  return skip?.why;
+}
+
+/** Whether no object of the resource (a group-resource string) is ever restored. */
+export function neverRestored(resource: string): boolean {
+  return SKIPS.some(({ resources, when }) => !when && resources?.includes(resource));
+}
+
+function controllerOf(object: KubernetesObject) {
+  return object.metadata.ownerReferences?.find(({ controller }) => controller);
+}
+
+/** The node that a DaemonSet's Pod is for: its affinity names it, as the DaemonSet controller wrote it. */
+function boundNode(object: KubernetesObject): string | undefined {
+  const terms = entriesOf(
+    object,
+    "spec",
+    "affinity",
+    "nodeAffinity",
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "nodeSelectorTerms",
+  );
+  for (const term of terms) {
+    for (const { key, values } of entriesOf(term, "matchFields")) {
+      if (key === "metadata.name" && Array.isArray(values)) return String(values[0]);
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,214 @@
+import type { IndexEntry } from "../archive/index.ts";
+import type { KubernetesObject } from "../archive/item.ts";
+import type { Archive } from "../archive/reader.ts";
+import { adopts } from "./adoptions.ts";
+import { at, entriesOf, fieldsAt } from "./fields.ts";
+import { targetNamespace } from "./fixes.ts";
+import { type Before, ranks } from "./ranks.ts";
+import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, type Selection, VOLUMES } from "./selection.ts";
+import { compactUid } from "./uid.ts";
+import { waveOf } from "./waves.ts";
+
+/** One item of the restore, small: the backup's bodies are never kept. */
+export interface Item {
+  /** Where its body lies; of the facts only `kind` and `apiVersion` are kept. */
+  entry: IndexEntry;
+  /** In the target. */
+  namespace: string;
+  name: string;
+  /** It isn't selected, but a selected one can't be without it: it is created where it is missing, and else left alone. */
+  needed: boolean;
+}
+
+/** What a restore takes out of the backup. Items are known by their place in `items`. */
+export interface Survey {
+  /** In archive order. */
+  items: Item[];
+  /** Items of lower ranks are restored first. */
+  ranks: Int32Array;
+  /** Of items that own others, by their compact UID in the source. */
+  owners: Map<string, number>;
+  /** Whether others refer to the item as their owner, so that its UID in the target matters. */
+  owns(place: number): boolean;
+  /** From a child to the owner whose controller adopts it. */
+  keepers: Map<number, number>;
+  /** Resources that are custom ones and whose definition takes part. */
+  definitions: Set<string>;
+  /** "namespace/name", in the source, of Services with a selector, as far as their Endpoints don't say who made them. */
+  selectingServices: Set<string>;
+}
+
+/** Reads the backup's index, decides what takes part and in which order. Throws `corrupt` for a damaged backup. */
+export async function surveyArchive(
+  archive: Archive,
+  selection: Selection,
+  namespaceMapping: Record<string, string>,
+): Promise<Survey> {
+  const { taken, spare, services, unlabelled } = await choose(archive, selection);
+  const chosen = taken.map((entry) => ({ entry, needed: false }));
+  for (const entry of await neededOf(archive, taken, spare)) chosen.push({ entry, needed: true });
+  chosen.sort((a, b) => a.entry.segment - b.entry.segment || a.entry.offset - b.entry.offset);
+
+  const { order, owners, keepers } = kinship(chosen.map(({ entry }) => entry));
+  const owning = new Set(owners.values());
+  const waves = chosen.map(({ entry }) => waveOf(entry.resource));
+  return {
+    items: chosen.map(({ entry, needed }) => ({
+      entry: { ...entry, uid: "", owners: NONE },
+      namespace: targetNamespace(entry.namespace, { namespaceMapping }),
+      name: entry.resource === NAMESPACES ? targetNamespace(entry.name, { namespaceMapping }) : entry.name,
+      needed,
+    })),
+    ranks: ranks(waves, order),
+    owners,
+    owns: (place) => owning.has(place),
+    keepers,
+    definitions: new Set(chosen.filter(({ entry }) => entry.resource === DEFINITIONS).map(({ entry }) => entry.name)),
+    selectingServices: await selecting(archive, services, unlabelled),
+  };
+}
+
+/** The entries that are taken, those that may be needed by them, all Services, and which Endpoints don't say who made them. */
+async function choose(archive: Archive, selection: Selection) {
+  const intern = interner();
+  const taken: IndexEntry[] = [];
+  const spare: IndexEntry[] = [];
+  const services: IndexEntry[] = [];
+  const unlabelled = new Set<string>();
+  for await (const entry of archive.entries()) {
+    const { resource, namespace, name, labels } = entry;
+    const small = trimmed(entry, intern);
+    if (selection.takes(entry)) taken.push(small);
+    else if (selection.mayNeed(entry)) spare.push(small);
+    if (resource === "services") services.push(small);
+    if (resource === "endpoints" && !labels["endpoints.kubernetes.io/managed-by"])
+      unlabelled.add(`${namespace}/${name}`);
+  }
+  return { taken, spare, services, unlabelled };
+}
+
+/**
+ * Which spare entries taken ones can't be without: the Namespaces they live in, the definitions of custom resources,
+ * claims and priority classes of Pods, volumes bound to claims (Velero's additional items, velero-format: 5.7).
+ */
+async function neededOf(archive: Archive, taken: IndexEntry[], spare: IndexEntry[]): Promise<IndexEntry[]> {
+  if (spare.length === 0) return [];
+  const wanted = new Set<string>();
+  for (const { resource, namespace } of taken) {
+    wanted.add(`${DEFINITIONS} /${resource}`);
+    if (namespace) wanted.add(`${NAMESPACES} /${namespace}`);
+  }
+  if (spare.some(({ resource }) => resource === CLAIMS || resource === PRIORITY_CLASSES)) {
+    for await (const pod of objects(
+      archive,
+      taken.filter(({ resource }) => resource === "pods"),
+    )) {
+      wanted.add(`${PRIORITY_CLASSES} /${at(pod, "spec", "priorityClassName")}`);
+      for (const volume of entriesOf(pod, "spec", "volumes")) {
+        wanted.add(`${CLAIMS} ${pod.metadata.namespace}/${at(volume, "persistentVolumeClaim", "claimName")}`);
+      }
+    }
+  }
+  const claims = new Set(taken.filter(({ resource }) => resource === CLAIMS).map(idOf));
+  for (const entry of spare) if (entry.resource === CLAIMS && wanted.has(idOf(entry))) claims.add(idOf(entry));
+  if (claims.size) {
+    for await (const volume of objects(
+      archive,
+      spare.filter(({ resource }) => resource === VOLUMES),
+    )) {
+      const claim = fieldsAt(volume, "spec", "claimRef");
+      if (at(volume, "status", "phase") !== "Bound" || !claims.has(`${CLAIMS} ${claim?.namespace}/${claim?.name}`))
+        continue;
+      wanted.add(`${VOLUMES} /${volume.metadata.name}`);
+    }
+  }
+  return spare.filter((entry) => wanted.has(idOf(entry)));
+}
+
+function idOf({ resource, namespace, name }: IndexEntry): string {
+  return `${resource} ${namespace}/${name}`;
+}
+
+/** Who comes before whom, and why: owners before what they own, adopted children before their owner. */
+function kinship(entries: IndexEntry[]): { order: Before[]; owners: Survey["owners"]; keepers: Survey["keepers"] } {
+  const asked = new Set(entries.flatMap(({ owners }) => owners.map(compactUid)));
+  const owners: Survey["owners"] = new Map();
+  for (const [place, { uid }] of entries.entries()) {
+    const compact = compactUid(uid);
+    if (asked.has(compact)) owners.set(compact, place);
+  }
+  const order: Before[] = [];
+  const keepers: Survey["keepers"] = new Map();
+  for (const [child, entry] of entries.entries()) {
+    for (const uid of entry.owners) {
+      const owner = owners.get(compactUid(uid));
+      if (owner === undefined) continue;
+      if (adopts(entries[owner]!.resource, entry.resource)) {
+        order.push({ early: child, late: owner });
+        keepers.set(child, owner);
+      } else order.push({ early: owner, late: child });
+    }
+  }
+  return { order: [...order, ...containment(entries)], owners, keepers };
+}
+
+/**
+ * Definitions and Namespaces come before what they hold by their waves already, unless they have owners themselves,
+ * which may put them later (Crossplane's definitions, Capsule's Namespaces).
+ */
+function containment(entries: IndexEntry[]): Before[] {
+  const holders = new Map<string, number>();
+  for (const [place, entry] of entries.entries()) {
+    if (entry.owners.length && [DEFINITIONS, NAMESPACES].includes(entry.resource)) holders.set(idOf(entry), place);
+  }
+  if (holders.size === 0) return [];
+  return entries.flatMap(({ resource, namespace }, late) =>
+    [holders.get(`${DEFINITIONS} /${resource}`), holders.get(`${NAMESPACES} /${namespace}`)]
+      .filter((early) => early !== undefined)
+      .map((early) => ({ early, late })),
+  );
+}
+
+/** Servers before 1.33 don't label the Endpoints that the controller makes: then it takes the Service to know. */
+async function selecting(archive: Archive, services: IndexEntry[], unlabelled: Set<string>): Promise<Set<string>> {
+  const found = new Set<string>();
+  const asked = services.filter(({ namespace, name }) => unlabelled.has(`${namespace}/${name}`));
+  for await (const { metadata, spec } of objects(archive, asked)) {
+    if (Object.keys(fieldsAt(spec, "selector") ?? {}).length) found.add(`${metadata.namespace}/${metadata.name}`);
+  }
+  return found;
+}
+
+async function* objects(archive: Archive, entries: IndexEntry[]): AsyncGenerator<KubernetesObject> {
+  for await (const { body } of archive.read(entries)) yield JSON.parse(body.toString("utf8"));
+}
+
+/** What a restore keeps of an entry: a backup has many, which differ in little. */
+function trimmed(entry: IndexEntry, intern: (text: string) => string): IndexEntry {
+  const { resource, namespace, kind, apiVersion, version, owners } = entry;
+  return {
+    ...entry,
+    resource: intern(resource),
+    namespace: intern(namespace),
+    kind: intern(kind),
+    apiVersion: intern(apiVersion),
+    version: intern(version),
+    owners: owners.length ? owners : NONE,
+    resourceVersion: "",
+    labels: NO_LABELS,
+    images: NONE,
+  };
+}
+
+/** Gives the same string for equal ones, so that it is kept once. */
+function interner(): (text: string) => string {
+  const known = new Map<string, string>();
+  return (text) => {
+    const found = known.get(text);
+    if (found === undefined) known.set(text, text);
+    return found ?? text;
+  };
+}
+
+const NONE: string[] = [];
+const NO_LABELS: Record<string, string> = {};

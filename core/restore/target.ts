@@ -1,0 +1,193 @@
+import type { KubernetesObject } from "../archive/item.ts";
+import { isLifeboatError, messageOf } from "../errors.ts";
+import { expectOk, type Kube } from "../kube/client.ts";
+import { parseExact } from "../kube/json.ts";
+import { listPages } from "../kube/list.ts";
+import { type Resource, resourceKey } from "../kube/resource.ts";
+import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
+import { fieldsAt } from "./fields.ts";
+import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
+import type { Served } from "./served.ts";
+import { neverRestored } from "./skips.ts";
+import type { Survey } from "./survey.ts";
+import { namespaceGone, type Waiting } from "./waits.ts";
+
+/** What the target has of what is restored, found by one LIST per resource. */
+export interface Target extends CompareFacts {
+  /** Of existing objects, by the item's place: the digest of their comparable form, or DELETING. */
+  digests: Map<number, string>;
+  /** UIDs of existing objects that own others, by the item's place. */
+  uids: Map<number, string>;
+  /** Where two items of the backup become the same object: the first one's name, by the place of the other. */
+  clashes: Map<number, string>;
+  /** Resources that can't be listed, and Namespaces that don't end: why. */
+  blocked: Map<string, string>;
+  namespaces: Set<string>;
+  /** Namespaces that were found being deleted. */
+  ending: Set<string>;
+  nodes: Set<string>;
+  /** From a volume to the claim ("namespace/name") it is for; "" for a free one. */
+  volumes: Map<string, string>;
+}
+
+/** Instead of a digest: the object is going away. */
+export const DELETING = "deleting";
+
+const LISTS_AT_ONCE = 4;
+const SCALERS = "horizontalpodautoscalers.autoscaling";
+
+interface Reading extends Waiting {
+  served: Served;
+  survey: Survey;
+  log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
+}
+
+/** Lists what the restore needs to know. Throws where the server can't be reached; a list that is refused is data. */
+export async function readTarget(reading: Reading): Promise<Target> {
+  const target: Target = {
+    digests: new Map(),
+    uids: new Map(),
+    clashes: new Map(),
+    blocked: new Map(),
+    namespaces: new Set(),
+    ending: new Set(),
+    nodes: new Set(),
+    volumes: new Map(),
+    scaled: new Set(),
+  };
+  const lists = [...listsOf(reading, target).values()];
+  const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;
+  await inParallel(lists.filter(isFact), (list) => readList(reading, target, list));
+  await awaitEnding(reading, target);
+  await inParallel(
+    lists.filter((list) => !isFact(list)),
+    (list) => readList(reading, target, list),
+  );
+  return target;
+}
+
+/** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. */
+async function awaitEnding(reading: Reading, target: Target): Promise<void> {
+  const wanted = new Set(reading.survey.items.map(({ namespace }) => namespace));
+  for (const name of target.ending) {
+    if (!wanted.has(name)) continue;
+    reading.log("warning", "Waiting for a namespace that is being deleted", { namespace: name });
+    const reason = await namespaceGone(reading, name);
+    if (reason) target.blocked.set(`${NAMESPACES}/${name}`, reason);
+    else target.namespaces.delete(name);
+  }
+  for (const [place, { entry, name }] of reading.survey.items.entries()) {
+    if (entry.resource === NAMESPACES && target.ending.has(name) && !target.namespaces.has(name))
+      target.digests.delete(place);
+  }
+}
+
+/** One LIST: a resource in one version, of one namespace where the items lie in one. */
+interface List {
+  resource: Resource;
+  namespace: string | undefined;
+  /** Items by "namespace/name" in the target. */
+  places: Map<string, number>;
+}
+
+function listsOf({ survey, served }: Reading, target: Target): Map<string, List> {
+  const lists = new Map<string, List>();
+  const listOf = (resource: Resource, namespace: string | undefined) => {
+    const key = `${resourceKey(resource)} ${resource.version}`;
+    const known = lists.get(key);
+    if (known && known.namespace !== namespace) known.namespace = undefined;
+    const list = known ?? { resource, namespace, places: new Map() };
+    lists.set(key, list);
+    return list;
+  };
+  const present = new Set<string>();
+  for (const [place, item] of survey.items.entries()) {
+    present.add(item.entry.resource);
+    const resource = served.find(item);
+    if (!resource || neverRestored(item.entry.resource)) continue;
+    const list = listOf(resource, item.namespace || undefined);
+    const key = `${item.namespace}/${item.name}`;
+    const other = list.places.get(key);
+    if (other === undefined) list.places.set(key, place);
+    else target.clashes.set(place, nameOf(survey, other));
+  }
+  for (const [key, { neededBy }] of Object.entries(FACTS)) {
+    const resource = served.preferred(key);
+    const listed = [...lists.values()].find((list) => resourceKey(list.resource) === key);
+    if (resource && (listed || !neededBy || neededBy.some((one) => present.has(one))))
+      (listed ?? listOf(resource, undefined)).namespace = undefined;
+  }
+  return lists;
+}
+
+function nameOf({ items }: Survey, place: number): string {
+  const { namespace, name } = items[place]!.entry;
+  return namespace ? `${namespace}/${name}` : name;
+}
+
+/** Lists that tell more than their objects' digests; they are read first, where one of `neededBy` is restored. */
+const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObject, target: Target) => void }> = {
+  [NAMESPACES]: {
+    note: ({ metadata }, { namespaces, ending }) => {
+      namespaces.add(metadata.name);
+      if (metadata.deletionTimestamp) ending.add(metadata.name);
+    },
+  },
+  nodes: { neededBy: ["daemonsets.apps", "pods"], note: ({ metadata }, { nodes }) => nodes.add(metadata.name) },
+  [VOLUMES]: {
+    neededBy: [CLAIMS],
+    note: (object, { volumes }) => {
+      const claim = fieldsAt(object, "spec", "claimRef");
+      volumes.set(object.metadata.name, claim ? `${claim.namespace}/${claim.name}` : "");
+    },
+  },
+  [SCALERS]: {
+    neededBy: ["deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers"],
+    note: (object, { scaled }) => {
+      const { kind, name } = fieldsAt(object, "spec", "scaleTargetRef") ?? {};
+      scaled.add(scaledKey(kind, object.metadata.namespace, name));
+    },
+  },
+};
+
+async function readList(
+  { kube, survey, signal, log }: Reading,
+  target: Target,
+  { resource, namespace, places }: List,
+): Promise<void> {
+  const key = resourceKey(resource);
+  try {
+    for await (const page of listPages(kube, resource, { namespace, signal })) {
+      for (const body of page.items) {
+        const object = parseExact(body) as KubernetesObject;
+        FACTS[key]?.note(object, target);
+        const place = places.get(`${object.metadata.namespace ?? ""}/${object.metadata.name}`);
+        if (place === undefined) continue;
+        const { uid, deletionTimestamp } = object.metadata;
+        if (uid && survey.owns(place)) target.uids.set(place, uid);
+        target.digests.set(place, deletionTimestamp ? DELETING : digest(comparable(object, key, target)));
+      }
+    }
+  } catch (error) {
+    await throwIfGone(kube, error, signal);
+    target.blocked.set(key, `the target's ${key} can't be listed: ${messageOf(error)}`);
+    log("warning", "A list was refused", { resource: key, error: messageOf(error) });
+  }
+}
+
+/** Throws `error` where it means the end of the run: it was cancelled, its own fault, or the server is gone; else it concerns one request. */
+export async function throwIfGone(kube: Kube, error: unknown, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (!isLifeboatError(error)) throw error;
+  if (error.kind === "unreachable" || error.kind === "timeout")
+    expectOk(await kube.request({ path: "/version", signal }), "tell its version");
+}
+
+async function inParallel<T>(all: T[], task: (one: T) => Promise<void>): Promise<void> {
+  const left = all.values();
+  await Promise.all(
+    Array.from({ length: LISTS_AT_ONCE }, async () => {
+      for (const one of left) await task(one);
+    }),
+  );
+}
