@@ -1,7 +1,45 @@
 /** All that functions/ may import of the core. */
 export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
+export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
+export { parseDuration } from "./backup/duration.ts";
+export type { Consistency } from "./backup/photograph.ts";
+export type { BackupSpec } from "./backup/scope.ts";
 export { abortable, checkKey, checkRange, compareKeys } from "./bucket.ts";
-export { type ErrorKind, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export {
+  type Backup,
+  backupKeys,
+  type CatalogRow,
+  deleteBackup,
+  listBackups,
+  listFolder,
+  listRestores,
+  type Restore,
+  readBackup,
+  readLog,
+  readRestore,
+  restoreKeys,
+} from "./catalog.ts";
+export {
+  type BackupDocument,
+  backupDocument,
+  type RestoreCounts,
+  type RestoreDocument,
+  readBackupDocument,
+  readResourceList,
+  readRestoreDocument,
+  restoreDocument,
+} from "./documents.ts";
+export { ERROR_KINDS, type ErrorKind, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export { connect, type Kube } from "./kube/client.ts";
+export { discover } from "./kube/discovery.ts";
+export { parseExact } from "./kube/json.ts";
+export { readKubeconfig } from "./kube/kubeconfig.ts";
+export { listPages } from "./kube/list.ts";
 export { parseLocation, readLocation } from "./location.ts";
+export { startRunLog } from "./log.ts";
 export type { Bucket, Listed } from "./ports.ts";
+export { type Problem, problemLine } from "./report.ts";
+export { type RestoreRun, runRestore } from "./restore/run.ts";
+export type { RestoreSpec } from "./restore/spec.ts";
+export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";

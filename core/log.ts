@@ -1,3 +1,4 @@
+import { gzipText } from "./gziptext.ts";
 import { timestamp } from "./timestamp.ts";
 
 export type LogLevel = "info" | "warning" | "error";
@@ -8,8 +9,8 @@ export type Log = (level: LogLevel, message: string, fields?: Record<string, str
 /** The log of one run, kept until the run ends and then stored beside its result. */
 export interface RunLog {
   log: Log;
-  /** All lines so far, in logrus' text format, as `velero backup logs` prints them. */
-  text(): string;
+  /** All lines so far, gzipped, in logrus' text format, as `velero backup logs` prints them. */
+  gzipped(): Buffer;
 }
 
 /**
@@ -17,16 +18,16 @@ export interface RunLog {
  * written, without its line feed.
  */
 export function startRunLog(subject: Record<string, string>, listen?: (line: string, level: LogLevel) => void): RunLog {
-  const lines: string[] = [];
+  const text = gzipText();
   return {
     log(level, message, fields = {}) {
       const time = timestamp(new Date());
       const pairs = Object.entries({ time, level, msg: message, ...subject, ...fields });
       const line = pairs.map(([key, value]) => `${key}=${logrusValue(key, String(value))}`).join(" ");
-      lines.push(line);
+      text.add(`${line}\n`);
       listen?.(line, level);
     },
-    text: () => lines.map((line) => `${line}\n`).join(""),
+    gzipped: text.gzipped,
   };
 }
 

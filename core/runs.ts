@@ -23,7 +23,7 @@ export async function leavingLog<T>(
     const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
     const signal = AbortSignal.timeout(10_000);
     await Promise.allSettled([
-      writeSideFile(bucket, keys.log, log.text(), signal),
+      writeSideFile(bucket, keys.log, log.gzipped(), signal),
       bucket.put(keys.result, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true, signal }),
     ]);
     throw error;

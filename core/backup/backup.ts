@@ -60,7 +60,7 @@ async function commit(
   const keys = backupKeys(name);
   const record = backupRecord(name, header, outcome, new Date());
   log.log("info", "Backup ends", { phase: record.status?.phase ?? "" });
-  await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.text() }, signal);
+  await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
   try {
     const body = Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });

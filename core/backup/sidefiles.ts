@@ -1,7 +1,7 @@
-import { gzipSync } from "node:zlib";
 import type { ItemFacts, ItemId, KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { type backupKeys, writeSideFile } from "../catalog.ts";
+import { gzipText } from "../gziptext.ts";
 import { parseExact } from "../kube/json.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, toVeleroResult } from "../report.ts";
@@ -12,7 +12,7 @@ const NO_DATA = "lifeboat: volume data is not backed up";
 /** The items of an archive as the side files need them, gathered in archive order. */
 export interface Inventory {
   add(item: ItemId & Pick<ItemFacts, "apiVersion" | "kind">, body: Buffer): void;
-  /** Velero's resource list, gzipped: "apps/v1/Deployment" to "namespace/name" or "name". */
+  /** Velero's resource list, gzipped: "apps/v1/Deployment" to "namespace/name" or "name". Ends the inventory. */
   resourceList(): Buffer;
   /** Velero's BackupVolumeInfo (velero-format: 6.2) of every PersistentVolume. */
   volumeInfos: VolumeInfo[];
@@ -33,9 +33,9 @@ interface PersistentVolume extends KubernetesObject {
   spec: { persistentVolumeReclaimPolicy?: string; claimRef?: { namespace?: string; name?: string } };
 }
 
-/** An empty inventory. Names are kept compressed: some three bytes each. */
+/** An empty inventory. */
 export function startInventory(): Inventory {
-  const text = compressedText();
+  const text = gzipText();
   const volumeInfos: VolumeInfo[] = [];
   let current: string | undefined;
   return {
@@ -48,7 +48,10 @@ export function startInventory(): Inventory {
       text.add(JSON.stringify(namespace ? `${namespace}/${name}` : name));
       if (resource === "persistentvolumes") volumeInfos.push(volumeInfo(parseExact(body) as PersistentVolume));
     },
-    resourceList: () => text.end(current === undefined ? "{}\n" : "]}\n"),
+    resourceList() {
+      text.add(current === undefined ? "{}\n" : "]}\n");
+      return text.gzipped();
+    },
   };
 }
 
@@ -70,7 +73,7 @@ export async function writeSideFiles(
   bucket: Bucket,
   keys: ReturnType<typeof backupKeys>,
   inventory: Inventory,
-  report: { log: string; warnings: Problem[]; errors: Problem[] },
+  report: { log: Buffer; warnings: Problem[]; errors: Problem[] },
   signal: AbortSignal,
 ): Promise<void> {
   const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
@@ -81,8 +84,8 @@ export async function writeSideFiles(
     writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
     writeSideFile(bucket, keys.podVolumeBackups, "[]\n", signal),
     writeSideFile(bucket, keys.volumeSnapshots, "[]\n", signal),
-    writeSideFile(bucket, keys.log, report.log, signal),
   ]);
+  await writeSideFile(bucket, keys.log, report.log, signal);
 }
 
 function volumeInfo({ metadata, spec }: PersistentVolume): VolumeInfo {
@@ -95,26 +98,5 @@ function volumeInfo({ metadata, spec }: PersistentVolume): VolumeInfo {
     skipped: true,
     skippedReason: NO_DATA,
     pvInfo: { reclaimPolicy: spec.persistentVolumeReclaimPolicy ?? "", labels: metadata.labels ?? null },
-  };
-}
-
-/** Text that grows and is held as gzip members, which one after the other are one gzip file. */
-function compressedText() {
-  const members: Buffer[] = [];
-  let pending = "";
-  const flush = () => {
-    members.push(gzipSync(pending));
-    pending = "";
-  };
-  return {
-    add(text: string) {
-      pending += text;
-      if (pending.length > 1 << 18) flush();
-    },
-    end(text: string): Buffer {
-      pending += text;
-      flush();
-      return Buffer.concat(members);
-    },
   };
 }

@@ -22,7 +22,7 @@ export interface RestoreRun {
 /** Phases of a backup that may be restored, as in Velero. */
 const RESTORABLE = ["Completed", "PartiallyFailed"];
 
-/** Our outcomes in the words of Velero's restore resource list (velero-format: 1.3). */
+/** Our outcomes in the words of Velero's restore resource list, "v1/Pod" to "namespace/name(created)" (velero-format: 1.3). */
 const VELERO_ACTION = {
   created: "created",
   updated: "updated",
@@ -54,7 +54,17 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
 
   return leavingLog({ kind: "restore", ...run }, async () => {
     const startedAt = new Date();
-    const outcomes: ItemOutcome[] = [];
+    const list: Record<string, string[]> = {};
+    const heard = (outcome: ItemOutcome) => {
+      const { apiVersion, kind, action, reason } = outcome;
+      const key = `${apiVersion}/${kind}`;
+      list[key] ??= [];
+      list[key].push(`${objectName(outcome)}(${VELERO_ACTION[action]})`);
+      if (action !== "created" || reason) {
+        const level = action === "failed" || action === "blocked" ? "error" : "info";
+        run.log.log(level, `${outcome.resource} ${objectName(outcome)}: ${action}${reason ? `: ${reason}` : ""}`);
+      }
+    };
     const archive = await openArchive(bucket, backupKeys(spec.backupName), { signal });
     try {
       const result = await restore({
@@ -62,11 +72,11 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
         archive,
         backupName: spec.backupName,
         log: run.log.log,
-        outcome: (outcome) => outcomes.push(outcome),
+        outcome: heard,
       });
       const stored = restoreRecord(name, spec, startedAt, result);
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
-      await storeReport(run, stored, result, outcomes);
+      await storeReport(run, stored, result, list);
       return { record: stored, result };
     } finally {
       await archive.close();
@@ -78,17 +88,18 @@ async function storeReport(
   run: RestoreRun,
   record: Restore,
   result: RestoreResult,
-  outcomes: ItemOutcome[],
+  list: Record<string, string[]>,
 ): Promise<void> {
   const { bucket, name, signal } = run;
   const keys = restoreKeys(name);
+  for (const names of Object.values(list)) names.sort();
   const results = { errors: result.errors, warnings: result.warnings };
   await Promise.all([
-    writeSideFile(bucket, keys.resourceList, `${JSON.stringify(resourceList(outcomes))}\n`, signal),
+    writeSideFile(bucket, keys.resourceList, `${JSON.stringify(list)}\n`, signal),
     writeSideFile(bucket, keys.results, `${JSON.stringify(results)}\n`, signal),
     writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
     writeSideFile(bucket, keys.volumeInfo, "[]\n", signal),
-    writeSideFile(bucket, keys.log, run.log.text(), signal),
+    writeSideFile(bucket, keys.log, run.log.gzipped(), signal),
   ]);
   try {
     await bucket.put(keys.record, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), { ifAbsent: true, signal });
@@ -97,16 +108,8 @@ async function storeReport(
   }
 }
 
-/** Velero's resource list of a restore: "v1/Pod" to "namespace/name(created)", with the reason for what was not. */
-function resourceList(outcomes: ItemOutcome[]): Record<string, string[]> {
-  const list: Record<string, string[]> = {};
-  for (const { apiVersion, kind, namespace, name, action } of outcomes) {
-    const key = `${apiVersion}/${kind}`;
-    list[key] ??= [];
-    list[key].push(`${namespace ? `${namespace}/` : ""}${name}(${VELERO_ACTION[action]})`);
-  }
-  for (const names of Object.values(list)) names.sort();
-  return list;
+function objectName({ namespace, name }: ItemOutcome): string {
+  return namespace ? `${namespace}/${name}` : name;
 }
 
 function restoreRecord(name: string, spec: RestoreSpec, startedAt: Date, result: RestoreResult): Restore {
@@ -115,7 +118,7 @@ function restoreRecord(name: string, spec: RestoreSpec, startedAt: Date, result:
     apiVersion: "velero.io/v1",
     kind: "Restore",
     metadata: { name, namespace: "velero", annotations: { "lifeboat/counts": JSON.stringify(result.counts) } },
-    spec,
+    spec: { ...spec },
     status: {
       phase: result.phase,
       startTimestamp: timestamp(startedAt),

@@ -1,0 +1,31 @@
+import { gzipSync } from "node:zlib";
+
+/** Text that grows line by line and is kept compressed. */
+export interface GzipText {
+  add(text: string): void;
+  /** All so far, as one gzip file: members one after the other. */
+  gzipped(): Buffer;
+}
+
+/** Characters that wait to be compressed together. */
+const BATCH = 1 << 18;
+
+/** An empty text. A name in a list of names costs some three bytes in it. */
+export function gzipText(): GzipText {
+  const members: Buffer[] = [];
+  let pending = "";
+  const compress = () => {
+    members.push(gzipSync(pending));
+    pending = "";
+  };
+  return {
+    add(text) {
+      pending += text;
+      if (pending.length >= BATCH) compress();
+    },
+    gzipped() {
+      if (pending !== "" || members.length === 0) compress();
+      return Buffer.concat(members);
+    },
+  };
+}
