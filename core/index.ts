@@ -36,6 +36,7 @@ export { discover } from "./kube/discovery.ts";
 export { parseExact } from "./kube/json.ts";
 export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
+export type { Resource } from "./kube/resource.ts";
 export { parseLocation, readLocation } from "./location.ts";
 export { startRunLog } from "./log.ts";
 export type { Bucket, Listed } from "./ports.ts";

@@ -1,0 +1,203 @@
+import type { Consistency } from "./backup/photograph.ts";
+import { type Backup, backupKeys, type Restore, readSideFile, restoreKeys } from "./catalog.ts";
+import { LifeboatError } from "./errors.ts";
+import type { Bucket } from "./ports.ts";
+import type { Problem, VeleroResult } from "./report.ts";
+
+/** What one backup is and how it went: the same for the command line, HTTP and functions. */
+export interface BackupDocument {
+  schemaVersion: 1;
+  kind: "backup";
+  name: string;
+  phase: string;
+  /** The URL of the location it lies in. */
+  location: string;
+  /** Absent for a backup of Velero, which doesn't know. */
+  consistency?: Consistency;
+  items: number;
+  /** Of the objects' JSON; absent for a backup of Velero. */
+  bytes?: number;
+  durationMs?: number;
+  startTimestamp?: string;
+  completionTimestamp?: string;
+  /** When it expires; absent where it never does. */
+  expiration?: string;
+  /** The cluster's version. */
+  kubernetesVersion?: string;
+  formatVersion?: string;
+  /** Velero's BackupSpec. */
+  spec: Record<string, unknown>;
+  warnings: Problem[];
+  errors: Problem[];
+}
+
+/** What one restore is and how it went. */
+export interface RestoreDocument {
+  schemaVersion: 1;
+  kind: "restore";
+  name: string;
+  backup: string;
+  phase: string;
+  location: string;
+  counts: RestoreCounts;
+  durationMs?: number;
+  startTimestamp?: string;
+  completionTimestamp?: string;
+  /** Velero's RestoreSpec. */
+  spec: Record<string, unknown>;
+  warnings: Problem[];
+  errors: Problem[];
+}
+
+/** Objects by what became of them. */
+export type RestoreCounts = Record<(typeof OUTCOMES)[number], number>;
+
+const OUTCOMES = ["created", "updated", "recreated", "pruned", "skipped", "blocked", "failed"] as const;
+
+/** What a run or its `-results.gz` says beside the record. */
+export interface Report {
+  warnings: Problem[];
+  errors: Problem[];
+}
+
+/** The document of a backup's record. `durationMs` is that of its two timestamps, where it was not measured. */
+export function backupDocument(
+  record: Backup,
+  location: string,
+  report: Report & { durationMs?: number },
+): BackupDocument {
+  const { metadata, spec = {}, status = {} } = record;
+  const annotations = metadata.annotations ?? {};
+  const bytes = Number(annotations["lifeboat/bytes"]);
+  return {
+    schemaVersion: 1,
+    kind: "backup",
+    name: metadata.name,
+    phase: status.phase ?? "",
+    location,
+    consistency: consistencyOf(annotations),
+    items: status.progress?.itemsBackedUp ?? 0,
+    bytes: Number.isFinite(bytes) ? bytes : undefined,
+    durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
+    startTimestamp: status.startTimestamp,
+    completionTimestamp: status.completionTimestamp,
+    expiration: status.expiration,
+    kubernetesVersion: annotations["velero.io/source-cluster-k8s-gitversion"],
+    formatVersion: status.formatVersion,
+    spec,
+    warnings: report.warnings,
+    errors: report.errors,
+  };
+}
+
+/** The document of a restore's record; as `backupDocument`. */
+export function restoreDocument(
+  record: Restore,
+  location: string,
+  report: Report & { durationMs?: number },
+): RestoreDocument {
+  const { metadata, spec, status } = record;
+  const counts = parseOr<Partial<RestoreCounts>>(metadata.annotations?.["lifeboat/counts"], {});
+  return {
+    schemaVersion: 1,
+    kind: "restore",
+    name: metadata.name,
+    backup: spec.backupName,
+    phase: status.phase ?? "",
+    location,
+    counts: Object.fromEntries(OUTCOMES.map((outcome) => [outcome, counts[outcome] ?? 0])) as RestoreCounts,
+    durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
+    startTimestamp: status.startTimestamp,
+    completionTimestamp: status.completionTimestamp,
+    spec,
+    warnings: report.warnings,
+    errors: report.errors,
+  };
+}
+
+/** The document of a backup in the bucket, its problems from `-results.gz`, which is read only where there are some. */
+export async function readBackupDocument(
+  bucket: Bucket,
+  record: Backup,
+  signal?: AbortSignal,
+): Promise<BackupDocument> {
+  const report = await readReport(bucket, backupKeys(record.metadata.name).results, record.status ?? {}, signal);
+  return backupDocument(record, bucket.location, report);
+}
+
+/** The document of a restore in the bucket; as `readBackupDocument`. */
+export async function readRestoreDocument(
+  bucket: Bucket,
+  record: Restore,
+  signal?: AbortSignal,
+): Promise<RestoreDocument> {
+  const report = await readReport(bucket, restoreKeys(record.metadata.name).results, record.status, signal);
+  return restoreDocument(record, bucket.location, report);
+}
+
+/** Velero's resource list of a backup or restore: "apps/v1/Deployment" to "namespace/name"; undefined where there is none. */
+export async function readResourceList(
+  bucket: Bucket,
+  key: string,
+  signal?: AbortSignal,
+): Promise<Record<string, string[]> | undefined> {
+  const text = await readSideFile(bucket, key, signal);
+  return text === undefined ? undefined : (parseSideFile(text, key) as Record<string, string[]>);
+}
+
+async function readReport(
+  bucket: Bucket,
+  key: string,
+  counts: { warnings?: number; errors?: number },
+  signal?: AbortSignal,
+): Promise<Report> {
+  if (!counts.warnings && !counts.errors) return { warnings: [], errors: [] };
+  const text = await readSideFile(bucket, key, signal);
+  if (text !== undefined) {
+    const { warnings, errors } = parseSideFile(text, key) as { warnings?: VeleroResult; errors?: VeleroResult };
+    return { warnings: problemsOf(warnings), errors: problemsOf(errors) };
+  }
+  const untold = (count: number, word: string): Problem[] =>
+    count ? [{ message: `${count} ${word}, which ${key} would tell: it is missing` }] : [];
+  return { warnings: untold(counts.warnings ?? 0, "warnings"), errors: untold(counts.errors ?? 0, "errors") };
+}
+
+function problemsOf({ velero, cluster, namespaces }: VeleroResult = {}): Problem[] {
+  const lines = (messages: string[] | undefined, namespace?: string): Problem[] =>
+    (messages ?? []).map((message) => ({ ...(namespace === undefined ? {} : { namespace }), message: message.trim() }));
+  return [
+    ...lines(velero),
+    ...lines(cluster, ""),
+    ...Object.entries(namespaces ?? {}).flatMap(([namespace, messages]) => lines(messages, namespace)),
+  ];
+}
+
+function consistencyOf(annotations: Record<string, string>): Consistency | undefined {
+  const grade = annotations["lifeboat/consistency"];
+  if (grade !== "exact" && grade !== "mixed") return undefined;
+  return {
+    grade,
+    resourceVersion: annotations["lifeboat/resource-version"] ?? "",
+    exceptions: parseOr(annotations["lifeboat/exceptions"], []),
+  };
+}
+
+function millisecondsBetween(start: string | undefined, end: string | undefined): number | undefined {
+  const ms = Date.parse(end ?? "") - Date.parse(start ?? "");
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
+function parseSideFile(text: string, key: string): object {
+  const value = parseOr<unknown>(text, undefined);
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new LifeboatError("corrupt", `${key} does not hold what its name says`);
+}
+
+function parseOr<T>(json: string | undefined, otherwise: T): T {
+  if (json === undefined) return otherwise;
+  try {
+    return JSON.parse(json) as T;
+  } catch {
+    return otherwise;
+  }
+}

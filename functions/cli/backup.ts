@@ -1,0 +1,105 @@
+import type { Command } from "commander";
+import { addAction, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
+
+/** `lifeboat backup …`: verbs and flags as Velero's. */
+export function addBackup(program: Command, signal: AbortSignal): void {
+  const backup = addHiddenShared(
+    program
+      .command("backup")
+      .description("Makes, lists, reads and deletes backups.")
+      .summary("make, list, read and delete backups")
+      .helpCommand(false),
+  );
+
+  const create = backup
+    .command("create")
+    .summary("back up a cluster")
+    .description("Backs up a cluster: everything in it, unless flags say otherwise.")
+    .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)")
+    .option("--include-namespaces <names>", "only these namespaces; globs match (default: all)", commaList)
+    .option("--exclude-namespaces <names>", "without these namespaces", commaList)
+    .option("--include-resources <names>", "only these resources, e.g. deploy,secrets,*.cert-manager.io", commaList)
+    .option("--exclude-resources <names>", "without these resources", commaList)
+    .addOption(
+      optionalBoolean(
+        "--include-cluster-resources",
+        "cluster-scoped objects too, or not (default: if all namespaces are included)",
+      ),
+    )
+    .option("-l, --selector <labels>", "only objects with these labels, e.g. app=web,tier!=db")
+    .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat backup create --location ./backups
+  lifeboat backup create full \\
+    --location 's3://acme-backups/prod?region=eu-west-1'
+  lifeboat backup create shop --include-namespaces shop,shop-db --ttl 720h
+  lifeboat backup create config --include-resources configmaps,secrets -o json
+`,
+    );
+  addShared(create, ["kubeconfig", "context", "location", "output", "verbose"]);
+  addAction(create, signal, async () => (await import("./backup/create.ts")).createBackup);
+
+  const get = backup
+    .command("get")
+    .summary("list backups, or show one")
+    .description("Lists the backups of a location, newest first. Velero's are listed too.")
+    .argument("[name]", "only this backup")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat backup get --location ./backups\n  lifeboat backup get full -o yaml\n",
+    );
+  addShared(get, ["location", "output"]);
+  addAction(get, signal, async () => (await import("./backup/get.ts")).getBackups);
+
+  const describe = backup
+    .command("describe")
+    .summary("tell all about a backup")
+    .description("Tells what is in a backup and how it came to be.")
+    .argument("<name>", "the backup's name")
+    .option("--details", "with every object in it")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat backup describe full\n  lifeboat backup describe full --details -o json\n",
+    );
+  addShared(describe, ["location", "output"]);
+  addAction(describe, signal, async () => (await import("./backup/describe.ts")).describeBackup);
+
+  const logs = backup
+    .command("logs")
+    .summary("print a backup's log")
+    .description("Prints the log of the run that made a backup, or of the last run under that name that failed.")
+    .argument("<name>", "the backup's name")
+    .addHelpText("after", "\nExamples:\n  lifeboat backup logs full | grep level=error\n");
+  addShared(logs, ["location"]);
+  addAction(logs, signal, async () => (await import("./logs.ts")).backupLogs);
+
+  const download = backup
+    .command("download")
+    .summary("save a backup's archive as a file")
+    .description("Saves the archive with all objects of a backup as a .tar.gz file.")
+    .argument("<name>", "the backup's name")
+    .option("-o, --output <file>", "the file (default: NAME-data.tar.gz)")
+    .option("--force", "overwrite the file")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat backup download full -o /tmp/full.tar.gz && tar -tf /tmp/full.tar.gz\n",
+    );
+  addShared(download, ["location"]);
+  addAction(download, signal, async () => (await import("./backup/download.ts")).downloadBackup);
+
+  const remove = backup
+    .command("delete")
+    .summary("delete backups")
+    .description("Deletes backups with all that belongs to them. This can't be undone.")
+    .argument("<names...>", "the backups' names")
+    .option("--confirm", "do not ask")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat backup delete full\n  lifeboat backup delete full-1 full-2 --confirm\n",
+    );
+  addShared(remove, ["location"]);
+  addAction(remove, signal, async () => (await import("./backup/delete.ts")).deleteBackups);
+}

@@ -1,0 +1,92 @@
+import { type BackupDocument, type BackupSpec, backup, backupDocument, startRunLog } from "../../../core/index.ts";
+import { durationFlag, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
+import type { Invocation, SharedOptions } from "../options.ts";
+import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
+import { problemBlock } from "../problems.ts";
+import { startProgress } from "../progress.ts";
+import { COMMAND, locationFlag, openBucket, openCluster } from "../session.ts";
+import { consistencyText, exceptionsBlock } from "./consistency.ts";
+
+const PARTIAL = 3;
+const PROBLEMS_SHOWN = 10;
+
+interface CreateOptions extends FilterOptions {
+  ttl?: string;
+}
+
+/** `lifeboat backup create [NAME]`: exit code 3 where it is PartiallyFailed. */
+export async function createBackup({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
+  const name = (args[0] as string | undefined) ?? timestampedName("backup");
+  const spec: BackupSpec = withoutUndefined({ ...filterSpec(options), ttl: durationFlag("--ttl", options.ttl) });
+  const kube = await openCluster(options);
+  const progress = startProgress(`backing up ${kube.context}`);
+  try {
+    const bucket = await openBucket(options);
+    const log = startRunLog({ backup: `velero/${name}` }, options.verbose ? progress.line : undefined);
+    const startedAt = performance.now();
+    const { record, outcome, adopted } = await backup({
+      kube,
+      bucket,
+      name,
+      spec,
+      log,
+      signal,
+      progress: ({ items, resource, remaining }) => progress.update({ done: items, current: { resource, remaining } }),
+    });
+    progress.end();
+    const durationMs = Math.round(performance.now() - startedAt);
+    const document = backupDocument(record, bucket.location, { durationMs, ...outcome });
+    await printResult(options.output, document, () => backupSummary(document, adopted));
+    if (!options.output || options.output === "table") say(nextSteps(document, options));
+    return document.phase === "Completed" ? 0 : PARTIAL;
+  } finally {
+    progress.end();
+    await kube.close();
+  }
+}
+
+/** How the run went, for people. */
+export function backupSummary(document: BackupDocument, adopted: boolean): string {
+  const { name, phase, location, consistency, items, bytes = 0, durationMs = 0, warnings, errors } = document;
+  const objects = items === 1 ? "1 object" : `${countText(items)} objects`;
+  return [
+    `Backup ${name}: ${phaseText(phase)}\n\n`,
+    `${fields(
+      [
+        ["Location", location],
+        ["Items", `${objects}, ${bytesText(bytes)} of JSON`],
+        [
+          "Duration",
+          `${durationText(durationMs)}${durationMs > 1000 && items > durationMs / 1000 ? `, ${countText(Math.round(items / (durationMs / 1000)))} objects/s` : ""}`,
+        ],
+        ["Consistency", consistencyText(consistency)],
+        [
+          "Problems",
+          errors.length + warnings.length
+            ? `${plural(errors.length, "error")}, ${plural(warnings.length, "warning")}`
+            : "none",
+        ],
+        ...(adopted
+          ? [
+              ["Note", `finished an interrupted run: it shows the cluster as of ${document.startTimestamp}`] as [
+                string,
+                string,
+              ],
+            ]
+          : []),
+      ],
+      "  ",
+    )}\n`,
+    exceptionsBlock(consistency),
+    problemBlock("Errors", errors, PROBLEMS_SHOWN),
+    problemBlock("Warnings", warnings, PROBLEMS_SHOWN),
+  ].join("");
+}
+
+function nextSteps({ name, phase }: BackupDocument, { location }: SharedOptions): string {
+  const flag = locationFlag(location);
+  const restore = `${COMMAND} restore create --from-backup ${name}${flag} --context OTHER-CLUSTER`;
+  return phase === "Completed"
+    ? `\nRestore it:  ${restore}`
+    : `\nWhat went wrong:  ${COMMAND} backup describe ${name}${flag}`;
+}

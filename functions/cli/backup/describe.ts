@@ -1,0 +1,51 @@
+import {
+  type BackupDocument,
+  backupKeys,
+  readBackup,
+  readBackupDocument,
+  readResourceList,
+} from "../../../core/index.ts";
+import { detailsBlock, filtersText } from "../describe.ts";
+import type { Invocation } from "../options.ts";
+import { bytesText, countText, fields, phaseText, printable, printResult, timeText } from "../output.ts";
+import { problemBlock } from "../problems.ts";
+import { openBucket } from "../session.ts";
+import { consistencyText, exceptionsBlock } from "./consistency.ts";
+
+/** `lifeboat backup describe NAME` */
+export async function describeBackup({ args, options, signal }: Invocation<{ details?: boolean }>): Promise<undefined> {
+  const bucket = await openBucket(options);
+  const record = await readBackup(bucket, args[0] as string, signal);
+  const document = await readBackupDocument(bucket, record, signal);
+  if (!options.details) {
+    await printResult(options.output, document, () => describe(document));
+    return;
+  }
+  const resources = await readResourceList(bucket, backupKeys(document.name).resourceList, signal);
+  await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
+}
+
+function describe(document: BackupDocument): string {
+  const { name, phase, location, consistency, spec, items, bytes, expiration, warnings, errors } = document;
+  return [
+    fields([
+      ["Name", printable(name)],
+      ["Phase", phaseText(phase)],
+      ["Storage Location", location],
+      ["Consistency", consistencyText(consistency)],
+      ["Kubernetes Version", printable(document.kubernetesVersion ?? "n/a")],
+      ["Backup Format Version", printable(document.formatVersion ?? "n/a")],
+    ]),
+    `\n\n${filtersText(spec, "*")}`,
+    `\n\n${fields([["TTL", printable(String(spec.ttl ?? "<none>"))]])}`,
+    `\n\n${fields([
+      ["Started", timeText(document.startTimestamp)],
+      ["Completed", timeText(document.completionTimestamp)],
+      ["Expiration", expiration ? timeText(expiration) : "never"],
+    ])}`,
+    `\n\n${fields([["Items backed up", `${countText(items)}${bytes === undefined ? "" : ` (${bytesText(bytes)} of JSON)`}`]])}\n`,
+    exceptionsBlock(consistency),
+    problemBlock("Errors", errors) || "\nErrors:    <none>\n",
+    problemBlock("Warnings", warnings) || "Warnings:  <none>\n",
+  ].join("");
+}

@@ -1,0 +1,89 @@
+import {
+  isLifeboatError,
+  type LabelSelector,
+  LifeboatError,
+  nameFilter,
+  parseDuration,
+  parseSelector,
+} from "../../core/index.ts";
+
+/** The flags that `backup create` and `restore create` both have, as commander gives them. */
+export interface FilterOptions {
+  includeNamespaces?: string[];
+  excludeNamespaces?: string[];
+  includeResources?: string[];
+  excludeResources?: string[];
+  includeClusterResources?: "true" | "false";
+  selector?: string;
+}
+
+/** The same as fields of Velero's BackupSpec and RestoreSpec; those not given are left out. */
+export interface FilterSpec {
+  includedNamespaces?: string[];
+  excludedNamespaces?: string[];
+  includedResources?: string[];
+  excludedResources?: string[];
+  includeClusterResources?: boolean;
+  labelSelector?: LabelSelector;
+}
+
+/** Checks the filter flags as far as that goes without a cluster. Throws `invalid`, naming the flag. */
+export function filterSpec(options: FilterOptions): FilterSpec {
+  for (const flag of ["includeNamespaces", "excludeNamespaces", "includeResources", "excludeResources"] as const) {
+    if (options[flag]?.some((name) => name === "")) {
+      throw new LifeboatError("invalid", `${flagOf(flag)} holds an empty name`, {
+        hint: "separate names by single commas: a,b",
+      });
+    }
+  }
+  nameFilter(options.includeNamespaces, options.excludeNamespaces);
+  const both = options.includeResources?.find((name) => options.excludeResources?.includes(name));
+  if (both) throw new LifeboatError("invalid", `"${both}" is both in --include-resources and in --exclude-resources`);
+  return withoutUndefined({
+    includedNamespaces: options.includeNamespaces,
+    excludedNamespaces: options.excludeNamespaces,
+    includedResources: options.includeResources,
+    excludedResources: options.excludeResources,
+    includeClusterResources: booleanOf(options.includeClusterResources),
+    labelSelector: readFlag("--selector", options.selector, parseSelector),
+  });
+}
+
+/** Checks a duration flag and gives its text back. Throws `invalid`, naming the flag. */
+export function durationFlag(flag: string, text: string | undefined): string | undefined {
+  return readFlag(flag, text, (duration) => {
+    if (parseDuration(duration) > 0) return duration;
+    throw new LifeboatError("invalid", `"${duration}" is no time at all`, {
+      hint: 'write it as Go does: "720h", "1h30m"',
+    });
+  });
+}
+
+/** "true" or "false" of a flag as a boolean. */
+export function booleanOf(value: "true" | "false" | undefined): boolean | undefined {
+  return value === undefined ? undefined : value === "true";
+}
+
+/** `fields` without those that are undefined, so that the spec stored says only what was asked for. */
+export function withoutUndefined<Fields extends object>(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Fields;
+}
+
+/** Names for runs that were given none: `prefix-YYYYMMDDhhmmss`, in UTC. */
+export function timestampedName(prefix: string, now = new Date()): string {
+  return `${prefix}-${now.toISOString().slice(0, 19).replace(/\D/g, "")}`;
+}
+
+function readFlag<T>(flag: string, text: string | undefined, read: (text: string) => T): T | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return read(text);
+  } catch (error) {
+    if (!isLifeboatError(error)) throw error;
+    throw new LifeboatError(error.kind, `${flag}: ${error.message}`, { hint: error.hint });
+  }
+}
+
+function flagOf(option: string): string {
+  return `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}

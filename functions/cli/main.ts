@@ -1,0 +1,33 @@
+import { CommanderError } from "commander";
+import { fail, usageFailure } from "./failure.ts";
+import { closeOptionalValues } from "./options.ts";
+import { flushOutput, toleratePipesClosed } from "./output.ts";
+import { commandNamed, createProgram } from "./program.ts";
+
+const CANCELLED = 130;
+
+toleratePipesClosed();
+const controller = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    if (controller.signal.aborted) process.exit(CANCELLED);
+    controller.abort(new Error(`cancelled by ${signal}`));
+  });
+}
+
+const program = createProgram(controller.signal);
+const args = process.argv.slice(2);
+try {
+  await program.parseAsync(closeOptionalValues(args, program), { from: "user" });
+} catch (error) {
+  if (controller.signal.aborted) {
+    process.exitCode = CANCELLED;
+    process.stderr.write(`error: ${controller.signal.reason.message}\n`);
+  } else if (error instanceof CommanderError) {
+    process.exitCode = usageFailure(error, commandNamed(program, args));
+  } else {
+    process.exitCode = await fail(error);
+  }
+}
+await flushOutput();
+process.exit();

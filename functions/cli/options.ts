@@ -1,0 +1,87 @@
+import { type Command, Option } from "commander";
+
+/** The flags that several commands share, as Velero names them where it has them. */
+export interface SharedOptions {
+  kubeconfig?: string;
+  context?: string;
+  location?: string;
+  output?: OutputFormat;
+  verbose?: boolean;
+}
+
+export const OUTPUT_FORMATS = ["table", "json", "yaml"] as const;
+export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
+
+const SHARED: Record<keyof SharedOptions, () => Option> = {
+  kubeconfig: () =>
+    new Option("--kubeconfig <file>", "the cluster's kubeconfig (default: $KUBECONFIG, else ~/.kube/config)"),
+  context: () => new Option("--context <name>", "the kubeconfig's context (default: its current one)"),
+  location: () =>
+    new Option(
+      "--location <url>",
+      "where the backups lie: s3://…, file:///… or ./directory (default: $LIFEBOAT_LOCATION)",
+    ),
+  output: () =>
+    new Option("-o, --output <format>", "how to print the result: table, json or yaml").choices(OUTPUT_FORMATS),
+  verbose: () => new Option("-v, --verbose", "print the run's log while it works"),
+};
+
+/** What a verb is called with: its arguments, its flags with those given before it, and what calls it off. */
+export interface Invocation<Options = unknown> {
+  args: (string | string[] | undefined)[];
+  options: SharedOptions & Options;
+  signal: AbortSignal;
+}
+
+/** Carries out one verb. The exit code is 0 unless it gives another one. */
+export type Verb<Options = unknown> = (invocation: Invocation<Options>) => Promise<number | undefined>;
+
+/** Adds shared flags to a command. */
+export function addShared(command: Command, names: (keyof SharedOptions)[]): Command {
+  for (const name of names) command.addOption(SHARED[name]());
+  return command;
+}
+
+/** Adds all shared flags to a command that has sub-commands, without showing them: `lifeboat backup -o json get` works too. */
+export function addHiddenShared(command: Command): Command {
+  for (const option of Object.values(SHARED)) command.addOption(option().hideHelp());
+  return command;
+}
+
+/** Makes the verb that `load` gives the command's action; it is loaded only when it is called. */
+export function addAction<Options>(command: Command, signal: AbortSignal, load: () => Promise<Verb<Options>>): Command {
+  return command.action(async (...given: unknown[]) => {
+    const args = given.slice(0, -2) as Invocation["args"];
+    const verb = await load();
+    process.exitCode = (await verb({ args, options: optionsOf(command) as SharedOptions & Options, signal })) ?? 0;
+  });
+}
+
+/** The command's flags, and those of the commands above it that it does not have itself. */
+function optionsOf(command: Command): object {
+  return { ...(command.parent ? optionsOf(command.parent) : {}), ...command.opts() };
+}
+
+/** Adds up comma lists: `--include-namespaces a,b --include-namespaces c`. */
+export function commaList(value: string, previous: string[] = []): string[] {
+  return [...previous, ...value.split(",").map((name) => name.trim())];
+}
+
+/** A flag that is true where it stands alone, and can be set with "=". */
+export function optionalBoolean(flag: string, description: string): Option {
+  return new Option(`${flag} [bool]`, description).choices(["true", "false"]);
+}
+
+/**
+ * `args` with "=true" added to the flags that may stand alone, so that they don't take the argument after them for
+ * their value: `backup create --include-cluster-resources full` names the backup "full", as in Velero.
+ */
+export function closeOptionalValues(args: string[], program: Command): string[] {
+  const flags = new Set(optionsBelow(program).flatMap(({ optional, long }) => (optional && long ? [long] : [])));
+  const end = args.includes("--") ? args.indexOf("--") : args.length;
+  return args.map((arg, at) => (at < end && flags.has(arg) ? `${arg}=true` : arg));
+}
+
+function optionsBelow(command: Command): readonly Option[] {
+  return [...command.options, ...command.commands.flatMap(optionsBelow)];
+}

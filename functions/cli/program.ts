@@ -1,0 +1,71 @@
+import { Command } from "commander";
+import manifest from "../../package.json" with { type: "json" };
+import { addBackup } from "./backup.ts";
+import { addCompletion } from "./completion.ts";
+import { addDemo } from "./demo.ts";
+import { addHiddenShared } from "./options.ts";
+import { addRestore } from "./restore.ts";
+
+const EXAMPLES = `
+Examples:
+  # Back up the cluster of the current kubeconfig context into a directory
+  lifeboat backup create --location ./backups
+
+  # Restore it into another cluster
+  lifeboat restore create --from-backup backup-20260821010000 --context other
+
+  # See it work, with no cluster at hand
+  lifeboat demo
+
+Environment:
+  LIFEBOAT_LOCATION   the default of --location
+  KUBECONFIG          the default of --kubeconfig; files separated by colons are merged
+  NO_COLOR            no colours
+  LIFEBOAT_DEBUG=1    errors with their stack
+
+Exit codes:
+  0 ok, 1 failed, 2 usage or invalid, 3 partially failed, 4 not allowed,
+  5 not found, 6 corrupt, 7 busy, 130 cancelled
+`;
+
+/** How a sub-command stands in its parent's help: with its arguments, without "[options]". */
+function subcommandTerm(command: Command): string {
+  const terms = command.registeredArguments.map((argument) => {
+    const name = `${argument.name()}${argument.variadic ? "..." : ""}`;
+    return argument.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...terms].join(" ");
+}
+
+/** The command that `args` name, as far as they name one: "lifeboat backup create". */
+export function commandNamed(program: Command, args: string[]): string {
+  let command = program;
+  const names = [program.name()];
+  for (const arg of args) {
+    const next = command.commands.find((child) => child.name() === arg);
+    if (!next) continue;
+    command = next;
+    names.push(arg);
+  }
+  return names.join(" ");
+}
+
+/** The whole command line as a commander tree; `signal` calls off what its actions run. */
+export function createProgram(signal: AbortSignal): Command {
+  const program = new Command("lifeboat")
+    .description("Backs up whole Kubernetes clusters from outside, in Velero's format, and restores them.")
+    .version(manifest.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureHelp({ subcommandTerm, optionDescription: ({ description }) => description, minWidthToWrap: 30 })
+    .configureOutput({ outputError: () => {} })
+    .addHelpText("after", EXAMPLES);
+  addHiddenShared(program);
+  addBackup(program, signal);
+  addRestore(program, signal);
+  addDemo(program, signal);
+  addCompletion(program, signal);
+  return program;
+}

@@ -1,0 +1,87 @@
+import { type Command, Option } from "commander";
+import { addAction, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
+
+/** `lifeboat restore …`: verbs and flags as Velero's. */
+export function addRestore(program: Command, signal: AbortSignal): void {
+  const restore = addHiddenShared(
+    program
+      .command("restore")
+      .description("Restores backups, lists and reads restores.")
+      .summary("restore backups, list and read restores")
+      .helpCommand(false),
+  );
+
+  const create = restore
+    .command("create")
+    .summary("restore a backup into a cluster")
+    .description("Restores a backup into a cluster. What is there already stays as it is, unless flags say otherwise.")
+    .argument("[name]", "the restore's name (default: BACKUP-YYYYMMDDhhmmss)")
+    .requiredOption("--from-backup <name>", "the backup to restore")
+    .option(
+      "--include-namespaces <names>",
+      "only these namespaces of the backup; globs match (default: all)",
+      commaList,
+    )
+    .option("--exclude-namespaces <names>", "without these namespaces", commaList)
+    .option("--include-resources <names>", "only these resources, e.g. deploy,secrets,*.cert-manager.io", commaList)
+    .option("--exclude-resources <names>", "without these resources", commaList)
+    .addOption(
+      optionalBoolean(
+        "--include-cluster-resources",
+        "cluster-scoped objects too, or not (default: if all namespaces are included)",
+      ),
+    )
+    .option("--namespace-mappings <from:to>", "restore namespaces under other names, e.g. shop:shop-copy", commaList)
+    .option("-l, --selector <labels>", "only objects with these labels, e.g. app=web,tier!=db")
+    .addOption(
+      new Option(
+        "--existing-resource-policy <policy>",
+        "what to do with objects that exist and differ: none (default) or update",
+      ).choices(["none", "update"]),
+    )
+    .addOption(optionalBoolean("--preserve-nodeports", "keep the node ports of Services"))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat restore create --from-backup full --context other
+  lifeboat restore create --from-backup full --include-namespaces shop \\
+    --namespace-mappings shop:shop-copy
+  lifeboat restore create again --from-backup full \\
+    --existing-resource-policy update -o json
+`,
+    );
+  addShared(create, ["kubeconfig", "context", "location", "output", "verbose"]);
+  addAction(create, signal, async () => (await import("./restore/create.ts")).createRestore);
+
+  const get = restore
+    .command("get")
+    .summary("list restores, or show one")
+    .description("Lists the restores recorded in a location, newest first.")
+    .argument("[name]", "only this restore")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat restore get --location ./backups\n  lifeboat restore get full-20260821010000 -o yaml\n",
+    );
+  addShared(get, ["location", "output"]);
+  addAction(get, signal, async () => (await import("./restore/get.ts")).getRestores);
+
+  const describe = restore
+    .command("describe")
+    .summary("tell all about a restore")
+    .description("Tells what a restore did.")
+    .argument("<name>", "the restore's name")
+    .option("--details", "with every object of it and what became of it")
+    .addHelpText("after", "\nExamples:\n  lifeboat restore describe full-20260821010000 --details\n");
+  addShared(describe, ["location", "output"]);
+  addAction(describe, signal, async () => (await import("./restore/describe.ts")).describeRestore);
+
+  const logs = restore
+    .command("logs")
+    .summary("print a restore's log")
+    .description("Prints the log of a restore, or of the last run under that name that failed.")
+    .argument("<name>", "the restore's name")
+    .addHelpText("after", "\nExamples:\n  lifeboat restore logs full-20260821010000 | grep level=warning\n");
+  addShared(logs, ["location"]);
+  addAction(logs, signal, async () => (await import("./logs.ts")).restoreLogs);
+}

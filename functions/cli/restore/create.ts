@@ -1,0 +1,115 @@
+import {
+  LifeboatError,
+  type RestoreDocument,
+  type RestoreSpec,
+  restoreDocument,
+  runRestore,
+  startRunLog,
+} from "../../../core/index.ts";
+import { booleanOf, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
+import type { Invocation } from "../options.ts";
+import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
+import { problemBlock } from "../problems.ts";
+import { startProgress } from "../progress.ts";
+import { COMMAND, locationFlag, openBucket, openCluster } from "../session.ts";
+import { countsText } from "./counts.ts";
+
+const PARTIAL = 3;
+const PROBLEMS_SHOWN = 10;
+
+interface CreateOptions extends FilterOptions {
+  fromBackup: string;
+  namespaceMappings?: string[];
+  existingResourcePolicy?: "none" | "update";
+  preserveNodeports?: "true" | "false";
+}
+
+/** `lifeboat restore create [NAME] --from-backup BACKUP`: exit code 3 where it is PartiallyFailed. */
+export async function createRestore({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
+  const name = (args[0] as string | undefined) ?? timestampedName(options.fromBackup);
+  const spec: RestoreSpec = withoutUndefined({
+    backupName: options.fromBackup,
+    ...filterSpec(options),
+    namespaceMapping: readMappings(options.namespaceMappings),
+    existingResourcePolicy: options.existingResourcePolicy,
+    preserveNodePorts: booleanOf(options.preserveNodeports),
+  });
+  const kube = await openCluster(options);
+  const progress = startProgress(`restoring into ${kube.context}`);
+  try {
+    const bucket = await openBucket(options);
+    const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
+    const startedAt = performance.now();
+    const { record, result } = await runRestore({
+      kube,
+      bucket,
+      name,
+      spec,
+      log,
+      signal,
+      progress: (done, total) => progress.update({ done, total }),
+    });
+    progress.end();
+    const durationMs = Math.round(performance.now() - startedAt);
+    const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
+    await printResult(options.output, document, () => restoreSummary(document, kube.context));
+    if (!options.output || options.output === "table") {
+      say(
+        `\nWhat became of each object:  ${COMMAND} restore describe ${name} --details${locationFlag(options.location)}`,
+      );
+    }
+    return document.phase === "Completed" ? 0 : PARTIAL;
+  } finally {
+    progress.end();
+    await kube.close();
+  }
+}
+
+/** How the run went, for people. */
+export function restoreSummary(
+  { name, backup, phase, counts, durationMs = 0, warnings, errors }: RestoreDocument,
+  context: string,
+): string {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const rate = durationMs > 1000 ? `, ${countText(Math.round(total / (durationMs / 1000)))} objects/s` : "";
+  return [
+    `Restore ${name}: ${phaseText(phase)}\n\n`,
+    `${fields(
+      [
+        ["Backup", backup],
+        ["Cluster", context],
+        ["Objects", countsText(counts)],
+        ["Duration", `${durationText(durationMs)}${rate}`],
+        [
+          "Problems",
+          errors.length + warnings.length
+            ? `${plural(errors.length, "error")}, ${plural(warnings.length, "warning")}`
+            : "none",
+        ],
+      ],
+      "  ",
+    )}\n`,
+    problemBlock("Errors", errors, PROBLEMS_SHOWN),
+    problemBlock("Warnings", warnings, PROBLEMS_SHOWN),
+  ].join("");
+}
+
+function readMappings(pairs: string[] | undefined): Record<string, string> | undefined {
+  if (!pairs) return undefined;
+  const mapping: Record<string, string> = {};
+  for (const pair of pairs) {
+    const [from = "", to = "", ...rest] = pair.split(":");
+    const fault =
+      !from || !to || rest.length > 0
+        ? `"${pair}" is not a pair`
+        : from in mapping
+          ? `"${from}" stands there twice`
+          : undefined;
+    if (fault)
+      throw new LifeboatError("invalid", `--namespace-mappings: ${fault}`, {
+        hint: "write it like shop:shop-copy,db:db-copy",
+      });
+    mapping[from] = to;
+  }
+  return mapping;
+}

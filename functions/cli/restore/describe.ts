@@ -1,0 +1,56 @@
+import {
+  type RestoreDocument,
+  readResourceList,
+  readRestore,
+  readRestoreDocument,
+  restoreKeys,
+} from "../../../core/index.ts";
+import { detailsBlock, filtersText, listText } from "../describe.ts";
+import type { Invocation } from "../options.ts";
+import { fields, phaseText, printable, printResult, timeText } from "../output.ts";
+import { problemBlock } from "../problems.ts";
+import { openBucket } from "../session.ts";
+import { countsText } from "./counts.ts";
+
+/** `lifeboat restore describe NAME` */
+export async function describeRestore({
+  args,
+  options,
+  signal,
+}: Invocation<{ details?: boolean }>): Promise<undefined> {
+  const bucket = await openBucket(options);
+  const record = await readRestore(bucket, args[0] as string, signal);
+  const document = await readRestoreDocument(bucket, record, signal);
+  if (!options.details) {
+    await printResult(options.output, document, () => describe(document));
+    return;
+  }
+  const resources = await readResourceList(bucket, restoreKeys(document.name).resourceList, signal);
+  await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
+}
+
+function describe(document: RestoreDocument): string {
+  const { name, phase, location, backup, spec, counts, warnings, errors } = document;
+  const mapping = Object.entries(spec.namespaceMapping ?? {}).map(([from, to]) => `${from}:${to}`);
+  return [
+    fields([
+      ["Name", printable(name)],
+      ["Phase", phaseText(phase)],
+      ["Backup", printable(backup)],
+      ["Storage Location", location],
+    ]),
+    `\n\n${filtersText(spec, "all namespaces found in the backup")}`,
+    `\n\n${fields([
+      ["Namespace mappings", listText(mapping, "<none>")],
+      ["Existing Resource Policy", printable(String(spec.existingResourcePolicy ?? "<none>"))],
+      ["Preserve Service NodePorts", spec.preserveNodePorts === undefined ? "auto" : String(spec.preserveNodePorts)],
+    ])}`,
+    `\n\n${fields([
+      ["Started", timeText(document.startTimestamp)],
+      ["Completed", timeText(document.completionTimestamp)],
+    ])}`,
+    `\n\n${fields([["Objects", countsText(counts)]])}\n`,
+    problemBlock("Errors", errors) || "\nErrors:    <none>\n",
+    problemBlock("Warnings", warnings) || "Warnings:  <none>\n",
+  ].join("");
+}
