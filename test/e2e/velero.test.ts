@@ -102,7 +102,7 @@ describe("a backup that Velero 1.18.3 wrote elsewhere", { skip: rig || requireOr
       ]);
       assert.deepEqual({ phase: restored.phase, errors: restored.errors }, { phase: "Completed", errors: [] });
       assert.equal(restored.counts.failed, 0);
-      const { stdout } = await lifeboat(["restore", "logs", "fixture", ...flags]);
+      const { stdout } = await lifeboat(["restore", "logs", "fixture", "--location", `file://${dir}`]);
       const notCreated = [...stdout.matchAll(/msg="(.*?): (skipped|blocked): (.*?)"/g)]
         .map(([, object, action, reason]) => `${object}: ${action}: ${reason}`)
         .sort();
