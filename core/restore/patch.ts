@@ -7,12 +7,10 @@ import { canonical, entriesOf, type Fields, isFields } from "./fields.ts";
  * than `from` shows.
  */
 export function mergePatch(from: Fields, to: Fields, full: Fields = to): Fields | undefined {
-  return difference(from, { ...to, metadata: { ...emptied(from.metadata), ...fieldsOf(to.metadata) } }, full);
-}
-
-function emptied(metadata: unknown): Fields {
-  const { labels, annotations } = fieldsOf(metadata);
-  return { ...(labels ? { labels: {} } : {}), ...(annotations ? { annotations: {} } : {}) };
+  const maps = ["labels", "annotations"].filter((map) => isFields(fieldsOf(from.metadata)[map]));
+  if (maps.length === 0) return difference(from, to, full);
+  const emptied = Object.fromEntries(maps.map((map) => [map, {}]));
+  return difference(from, { ...to, metadata: { ...emptied, ...fieldsOf(to.metadata) } }, full);
 }
 
 function difference(from: Fields, to: Fields, full: Fields): Fields | undefined {

@@ -44,7 +44,6 @@ export const WAVES: Wave[] = [
     why: "Pods need their permissions from their first second",
   },
   { resources: ["secrets", "configmaps"], why: "Pods mount them and read them into their environment" },
-  { resources: ["limitranges"], why: "admission writes their defaults into Pods and claims" },
   { resources: ["networkpolicies.networking.k8s.io"], why: "no Pod may run without the policies that guarded it" },
   {
     resources: ["endpoints", "endpointslices.discovery.k8s.io"],
@@ -58,6 +57,10 @@ export const WAVES: Wave[] = [
   {
     resources: ["controllerrevisions.apps", "pods"],
     why: "before their controllers, which adopt what matches their selector and make only what is missing",
+  },
+  {
+    resources: ["limitranges"],
+    why: "Pods and claims come back as they were, not with defaults or limits set since; what controllers make anew gets them",
   },
   {
     resources: ["replicasets.apps", "replicationcontrollers"],

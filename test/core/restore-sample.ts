@@ -1,0 +1,129 @@
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { type Archive, openArchive } from "../../core/archive/reader.ts";
+import { connect, type Kube, type KubeRequest, type KubeResponse } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { type ItemOutcome, type RestoreInput, type RestoreSpec, restore } from "../../core/restore/restore.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+import { KEYS, put, write } from "./archive-sample.ts";
+
+const RESOURCES: Record<string, string> = {
+  ConfigMap: "configmaps",
+  ControllerRevision: "controllerrevisions.apps",
+  CustomResourceDefinition: "customresourcedefinitions.apiextensions.k8s.io",
+  Deployment: "deployments.apps",
+  Gadget: "gadgets.gone.example.com",
+  Namespace: "namespaces",
+  PersistentVolume: "persistentvolumes",
+  PersistentVolumeClaim: "persistentvolumeclaims",
+  Pod: "pods",
+  PriorityClass: "priorityclasses.scheduling.k8s.io",
+  ReplicaSet: "replicasets.apps",
+  Secret: "secrets",
+  Service: "services",
+  ServiceAccount: "serviceaccounts",
+  Widget: "widgets.example.com",
+};
+
+/** The UID of an object of the backup, told by a number. */
+export const uid = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
+
+/** An object of the backup; `name` is "namespace/name" or "name". */
+export function sample(
+  apiVersion: string,
+  kind: string,
+  name: string,
+  more: Partial<KubernetesObject> = {},
+): KubernetesObject {
+  const [namespace, inner] = name.includes("/") ? name.split("/") : [undefined, name];
+  const { metadata, ...fields } = more;
+  return {
+    apiVersion,
+    kind,
+    ...fields,
+    metadata: { name: inner!, ...(namespace && { namespace }), resourceVersion: "1", ...metadata },
+  };
+}
+
+/** Metadata of an owner, and of what it owns. */
+export const owner = (number: number) => ({ metadata: { uid: uid(number) } as KubernetesObject["metadata"] });
+export const ownedBy = (kind: string, name: string, number: number, more: object = {}) =>
+  ({
+    metadata: { ...more, ownerReferences: [{ apiVersion: "v1", kind, name, uid: uid(number), controller: true }] },
+  }) as Partial<KubernetesObject>;
+
+/** The archive of a backup that holds the objects, in the order of a real one. */
+export async function archiveOf(objects: KubernetesObject[], damage?: (tar: Buffer) => void): Promise<Archive> {
+  const items = objects.map((object) => {
+    const { name, namespace = "" } = object.metadata;
+    const resource = RESOURCES[object.kind]!;
+    return {
+      id: { resource, namespace, name },
+      version: object.apiVersion.split("/").at(-1)!,
+      body: Buffer.from(JSON.stringify(object)),
+    };
+  });
+  const path = ({ id }: (typeof items)[number]) => `${id.resource} ${id.namespace} ${id.name}`;
+  const archive = await write(items.sort((a, b) => (path(a) < path(b) ? -1 : 1)));
+  damage?.(archive.tar);
+  return await openArchive(await put(memoryBucket(), archive), KEYS);
+}
+
+/** Answers a request, or leaves it to the server. */
+export type Intercept = (
+  request: KubeRequest,
+  next: (instead?: KubeRequest) => Promise<KubeResponse>,
+) => Promise<KubeResponse> | undefined;
+
+/** A client that notes the writes it sends. */
+export function watchedKube(kubeconfig: string, intercept?: Intercept): Kube & { writes: string[] } {
+  const kube = connect(readKubeconfig(kubeconfig));
+  const writes: string[] = [];
+  return {
+    ...kube,
+    writes,
+    request(request) {
+      if (request.method && request.method !== "GET")
+        writes.push(`${request.method} ${request.path.replace(/^\/apis?\//, "")}`);
+      return intercept?.(request, (instead) => kube.request(instead ?? request)) ?? kube.request(request);
+    },
+  };
+}
+
+/** A restore's result, and what became of each item: "created pods shop/web-1: why". */
+export async function restored(
+  kube: Kube,
+  archive: Archive,
+  spec: Partial<RestoreSpec> = {},
+  more: Partial<RestoreInput> = {},
+) {
+  const outcomes: ItemOutcome[] = [];
+  const result = await restore({
+    kube,
+    archive,
+    name: "r",
+    backupName: "b",
+    spec: { backupName: "b", ...spec },
+    signal: new AbortController().signal,
+    log: () => {},
+    outcome: (outcome) => outcomes.push(outcome),
+    ...more,
+  });
+  const lines = outcomes.map(
+    ({ action, resource, namespace, name, reason }) =>
+      `${action} ${resource} ${namespace && `${namespace}/`}${name}${reason ? `: ${reason}` : ""}`,
+  );
+  return { result, outcomes, lines };
+}
+
+/** An answer as the API server would give it. */
+export function answer(status: number, body: object, more: Partial<KubeResponse> = {}): Promise<KubeResponse> {
+  return Promise.resolve({
+    status,
+    headers: {},
+    body: Buffer.from(JSON.stringify(body)),
+    attempts: 1,
+    throttled: false,
+    latencyMs: 1,
+    ...more,
+  });
+}
