@@ -105,6 +105,8 @@ describe("a backup that Velero 1.18.3 wrote elsewhere", { skip: rig || requireOr
       const { stdout } = await lifeboat(["restore", "logs", "fixture", "--location", `file://${dir}`]);
       const notCreated = [...stdout.matchAll(/msg="(.*?): (skipped|blocked): (.*?)"/g)]
         .map(([, object, action, reason]) => `${object}: ${action}: ${reason}`)
+        // Whether the cluster's own controllers were faster to make it is chance.
+        .filter((line) => line !== "serviceaccounts shop/default: skipped: exists, equal")
         .sort();
       if (process.env.UPDATE_GOLDEN) await writeFile(GOLDEN, `${notCreated.join("\n")}\n`);
       assert.equal(`${notCreated.join("\n")}\n`, await readFile(GOLDEN, "utf8"));
