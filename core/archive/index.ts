@@ -1,0 +1,251 @@
+import { z } from "zod";
+import { LifeboatError, messageOf } from "../errors.ts";
+import { ahead } from "./flow.ts";
+import { frameMember, type Member, openMember, sha256, writeMembers } from "./gzip.ts";
+import { type ItemFacts, type ItemId, itemPath } from "./item.ts";
+import type { Source } from "./source.ts";
+
+/** One item's line. `version`: as in its path ("v1"); `offset`: of its body in the uncompressed segment; `size`, `sha256`: of the body. */
+export interface IndexEntry extends ItemId, ItemFacts {
+  version: string;
+  segment: number;
+  offset: number;
+  size: number;
+  sha256: string;
+}
+
+/** Where a file of metadata/ lies. */
+export interface FileEntry {
+  path: string;
+  segment: number;
+  offset: number;
+  size: number;
+  sha256: string;
+}
+
+/** Of an archive: its items, their JSON's bytes (each item counted once), its segments. */
+export interface ArchiveTotals {
+  items: number;
+  bytes: number;
+  segments: number;
+}
+
+const VERSION = 1;
+/** Characters of lines after which a member is closed. */
+const MEMBER_SIZE = 256 * 1024;
+/** Compressed bytes of members that are read at once. */
+const READ_SIZE = 1024 * 1024;
+/** The footer of most indexes lies within this distance of the end. */
+const TAIL_SIZE = 64 * 1024;
+/** The closing member holds nothing but, in an FEXTRA subfield "LF", the footer's offset and the SHA-256 of its member. */
+const CLOSING_SIZE = 74;
+/** Nothing, deflated; its CRC and length. */
+const NOTHING = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+const memberShape = { offset: z.int().min(0), length: z.int().min(0), raw: z.int().min(0), sha256: z.string() };
+const footerShape = z.object({
+  format: z.literal("lifeboat-index"),
+  version: z.literal(VERSION),
+  items: z.int().min(0),
+  bytes: z.int().min(0),
+  files: z.array(
+    z.object({
+      path: z.string(),
+      segment: z.int().min(0),
+      offset: z.int().min(0),
+      size: z.int().min(0),
+      sha256: z.string(),
+    }),
+  ),
+  segments: z.array(z.object(memberShape)).min(1),
+  members: z.array(z.object({ ...memberShape, items: z.int(), smallest: z.string(), largest: z.string() })),
+});
+
+/** The index's last line: what the archive and the index consist of. */
+export type IndexFooter = z.infer<typeof footerShape>;
+
+/** An index being written. */
+export interface IndexWriter {
+  /** Adds the next item in archive order; resolves when there is room for another. */
+  add(entry: IndexEntry): Promise<void>;
+  finish(archive: { segments: Member[]; files: FileEntry[]; items: number; bytes: number }): Promise<void>;
+  fail(error: unknown): void;
+  readonly out: AsyncIterable<Buffer>;
+}
+
+/** Starts an index. The same entries give the same bytes. `onStop` hears of a consumer that gave up. */
+export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
+  const file = writeMembers(onStop);
+  const ranges: { items: number; smallest: string; largest: string }[] = [];
+  let lines = "";
+  let range = { items: 0, smallest: "", largest: "" };
+
+  async function close(): Promise<void> {
+    const raw = Buffer.from(lines);
+    ranges.push(range);
+    lines = "";
+    range = { items: 0, smallest: "", largest: "" };
+    await file.push(raw);
+  }
+
+  return {
+    async add(entry) {
+      const path = itemPath(entry);
+      if (range.items === 0 || path < range.smallest) range.smallest = path;
+      if (range.items === 0 || path > range.largest) range.largest = path;
+      range.items += 1;
+      lines += `${line(entry)}\n`;
+      if (lines.length >= MEMBER_SIZE) await close();
+    },
+    async finish({ segments, files, items, bytes }) {
+      if (range.items > 0) await close();
+      const members = (await file.members()).map((member, i) => ({ ...member, ...ranges[i] }));
+      const footer = { format: "lifeboat-index", version: VERSION, items, bytes, files, segments, members };
+      await file.push(Buffer.from(`${JSON.stringify(footer)}\n`));
+      const { offset, sha256: digest } = (await file.members()).at(-1) as Member;
+      await file.pushBytes(closingMember(offset, digest));
+      file.end();
+    },
+    fail: file.fail,
+    out: file.out,
+  };
+}
+
+/** The fields in the order of docs/format.md. */
+function line(entry: IndexEntry): string {
+  const { resource, namespace, name, version, kind, apiVersion, uid, resourceVersion } = entry;
+  const { owners, labels, images, segment, offset, size, sha256 } = entry;
+  const identity = { resource, namespace, name, version, kind, apiVersion, uid, resourceVersion };
+  return JSON.stringify({ ...identity, owners, labels, images, segment, offset, size, sha256 });
+}
+
+function closingMember(footerOffset: number, footerDigest: string): Buffer {
+  const field = Buffer.alloc(44);
+  field.write("LF", "latin1");
+  field.writeUInt16LE(40, 2);
+  field.writeBigUInt64LE(BigInt(footerOffset), 4);
+  field.write(footerDigest, 12, "hex");
+  return frameMember(NOTHING, field);
+}
+
+/** Reads an index's footer: `corrupt` when damaged, `invalid` when a newer Lifeboat wrote it. */
+export async function readFooter(index: Source): Promise<IndexFooter> {
+  if (index.size < CLOSING_SIZE) throw damaged(index, "it is too short");
+  const tailStart = Math.max(0, index.size - TAIL_SIZE);
+  const tail = await index.read(tailStart, index.size);
+  const closing = tail.subarray(-CLOSING_SIZE);
+  const offset = Number(closing.readBigUInt64LE(24));
+  const digest = closing.subarray(32, 64).toString("hex");
+  if (!closing.equals(closingMember(offset, digest))) throw damaged(index, "it is cut off, or its end is damaged");
+  const end = index.size - CLOSING_SIZE;
+  if (offset >= end) throw damaged(index, "its end is damaged");
+  const member = offset >= tailStart ? tail.subarray(offset - tailStart, -CLOSING_SIZE) : await index.read(offset, end);
+  if (sha256(member) !== digest) throw damaged(index, "its footer differs from its digest");
+  return parseFooter(index, (await openMember(member)).toString());
+}
+
+function parseFooter(index: Source, text: string): IndexFooter {
+  const footer = parse(index, text) as { format?: unknown; version?: unknown } | null;
+  if (footer?.format !== "lifeboat-index") throw damaged(index, "it has no footer");
+  if (typeof footer.version === "number" && footer.version > VERSION) {
+    throw new LifeboatError("invalid", `${index.name} was written by a newer Lifeboat; upgrade`, {
+      hint: `Its format is version ${footer.version}; this Lifeboat reads up to ${VERSION}.`,
+    });
+  }
+  const parsed = footerShape.safeParse(footer);
+  if (!parsed.success) throw damaged(index, `its footer is not one (${parsed.error.issues[0]?.path.join(".")})`);
+  return parsed.data;
+}
+
+/** All entries in archive order, each member checked against its digest: `corrupt`. */
+export async function* readEntries(index: Source, footer: IndexFooter): AsyncGenerator<IndexEntry> {
+  for await (const entries of ahead(memberReads(index, footer.members), 2)) yield* entries;
+}
+
+/** The entry of one item, out of the members whose range of paths holds it. */
+export async function findEntry(index: Source, footer: IndexFooter, id: ItemId): Promise<IndexEntry | undefined> {
+  const path = itemPath(id);
+  for (const member of footer.members) {
+    if (path < member.smallest || path > member.largest) continue;
+    const bytes = await index.read(member.offset, member.offset + member.length);
+    const found = (await memberEntries(index, member, bytes)).find((entry) => itemPath(entry) === path);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function* memberReads(index: Source, members: IndexFooter["members"]): Generator<() => Promise<IndexEntry[]>> {
+  for (let i = 0; i < members.length; ) {
+    const first = i;
+    const start = (members[first] as Member).offset;
+    let end = start;
+    for (let member = members[i]; member && member.offset + member.length - start <= READ_SIZE; member = members[++i]) {
+      end = member.offset + member.length;
+    }
+    if (i === first) end = start + (members[i++] as Member).length;
+    const run = members.slice(first, i);
+    yield async () => {
+      const bytes = await index.read(start, end);
+      const opened = run.map((member) =>
+        memberEntries(index, member, bytes.subarray(member.offset - start, member.offset - start + member.length)),
+      );
+      return (await Promise.all(opened)).flat();
+    };
+  }
+}
+
+async function memberEntries(
+  index: Source,
+  member: IndexFooter["members"][number],
+  bytes: Buffer,
+): Promise<IndexEntry[]> {
+  if (sha256(bytes) !== member.sha256) throw damaged(index, "a part of it differs from its digest");
+  const lines = (await openMember(bytes)).toString().split("\n");
+  if (lines.pop() !== "" || lines.length !== member.items)
+    throw damaged(index, "a part of it has lines too many or too few");
+  return lines.map((text) => {
+    const entry = parse(index, text);
+    if (!isEntry(entry)) throw damaged(index, "a line of it is no item's");
+    return entry;
+  });
+}
+
+function isEntry(value: unknown): value is IndexEntry {
+  if (typeof value !== "object" || value === null) return false;
+  const entry = value as Record<string, unknown>;
+  const strings = [
+    "resource",
+    "namespace",
+    "name",
+    "version",
+    "kind",
+    "apiVersion",
+    "uid",
+    "resourceVersion",
+    "sha256",
+  ];
+  return (
+    strings.every((field) => typeof entry[field] === "string") &&
+    [entry.segment, entry.offset, entry.size].every(
+      (number) => Number.isSafeInteger(number) && (number as number) >= 0,
+    ) &&
+    Array.isArray(entry.owners) &&
+    Array.isArray(entry.images) &&
+    typeof entry.labels === "object" &&
+    entry.labels !== null
+  );
+}
+
+function parse(index: Source, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw damaged(index, `a line of it is no JSON: ${messageOf(error)}`);
+  }
+}
+
+function damaged(index: Source, reason: string): LifeboatError {
+  return new LifeboatError("corrupt", `the index ${index.name} is damaged: ${reason}`, {
+    hint: "The backup was damaged after it was written. Without the index object, Lifeboat rebuilds it from the archive.",
+  });
+}

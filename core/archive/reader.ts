@@ -1,0 +1,213 @@
+import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
+import type { Bucket } from "../ports.ts";
+import { ahead } from "./flow.ts";
+import { gunzip, memberSize, openMember, sha256 } from "./gzip.ts";
+import { type ArchiveTotals, findEntry, type IndexEntry, type IndexFooter, readEntries, readFooter } from "./index.ts";
+import { type ItemId, itemPath, parseItemPath } from "./item.ts";
+import { readFacts, rebuildIndex } from "./rebuild.ts";
+import { bucketSource, type Source, spool } from "./source.ts";
+import { type ReadLimits, readTarFiles } from "./tar.ts";
+import { together, VERSION_FILE, writeArchive } from "./writer.ts";
+
+/** Velero's own limit for what it extracts. */
+const MAX_TOTAL_BYTES = 16 * 1024 ** 3;
+/** The bytes that tell whether a file begins with a member of ours. */
+const PEEK = 20;
+
+/** Streams the files of any Velero or Lifeboat archive; refuses traversal, links, absurd sizes, bombs, truncation and what is no archive: `corrupt`. */
+export async function* readTar(
+  tar: AsyncIterable<Buffer>,
+  limits: ReadLimits = {},
+): AsyncGenerator<{ path: string; body: Buffer }> {
+  let found = false;
+  const raw = gunzip(tar, limits.totalBytes ?? MAX_TOTAL_BYTES);
+  for await (const { path, body } of readTarFiles(raw, limits)) {
+    found ||= path === VERSION_FILE.path || path.startsWith("resources/");
+    yield { path, body };
+  }
+  if (!found)
+    throw new LifeboatError("corrupt", "not a backup's archive: it has neither metadata/version nor resources/");
+}
+
+/** A backup's archive, open for reading. */
+export interface Archive {
+  readonly totals: ArchiveTotals;
+  /** In archive order; only those for which `match` holds. */
+  entries(match?: (id: ItemId) => boolean): AsyncIterable<IndexEntry>;
+  /** One item's entry: costs one read of a part of the index. */
+  find(id: ItemId): Promise<IndexEntry | undefined>;
+  /**
+   * Bodies in the order asked; consecutive entries of one segment cost one read; the segment's and item's digests are
+   * checked first: `corrupt`. The next segment is read ahead.
+   */
+  read(entries: AsyncIterable<IndexEntry> | Iterable<IndexEntry>): AsyncIterable<{ entry: IndexEntry; body: Buffer }>;
+  /** A file of metadata/, e.g. "metadata/lifeboat.json". */
+  file(path: string): Promise<Buffer | undefined>;
+  /** Reads everything and gives what is damaged, instead of throwing at the first. A damaged index still throws. */
+  verify(): AsyncIterable<{ path?: string; reason: string }>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a backup's archive; with its index by ranged reads, without one by reading it once: a Lifeboat archive gets its
+ * index made again, a foreign one (Velero's) is spooled, as segments with an index, into temporary files that `close`
+ * frees. Throws `missing` without a tar, `corrupt` for damage and for an index that belongs to another archive,
+ * `invalid` for an index of a newer Lifeboat.
+ */
+export async function openArchive(
+  bucket: Bucket,
+  keys: { tar: string; index: string },
+  options: { signal?: AbortSignal; limits?: ReadLimits } = {},
+): Promise<Archive> {
+  const { signal, limits = {} } = options;
+  const tar = await bucketSource(bucket, keys.tar, signal);
+  if (!tar) throw new LifeboatError("missing", `${keys.tar} is not in ${bucket.location}`);
+  const index = await bucketSource(bucket, keys.index, signal);
+  if (index) return await archiveOf(tar, index);
+  if (tar.size === 0) throw damaged(tar, "it is empty");
+  const ours = memberSize(await tar.read(0, Math.min(PEEK, tar.size))) !== undefined;
+  const bytes = await bucket.get(keys.tar, { signal });
+  if (!ours) return await spoolForeign(keys.tar, bytes, limits);
+  const rebuilt = rebuildIndex(bytes, { limits });
+  return await archiveOf(tar, await spool(keys.index, rebuilt.index));
+}
+
+/** Reads a foreign archive into segments: of each item the classic entry, which is the one Velero restores. */
+async function spoolForeign(name: string, bytes: AsyncIterable<Buffer>, limits: ReadLimits): Promise<Archive> {
+  const writer = writeArchive({ mtime: new Date(0) });
+  async function fill(): Promise<void> {
+    for await (const { path, body } of readTar(bytes, limits)) {
+      const id = parseItemPath(path);
+      if (id && id.version === undefined) {
+        const facts = readFacts(path, body);
+        await writer.item({ id, version: facts.apiVersion.split("/").at(-1) || "v1", body, facts });
+      } else if (path.startsWith("metadata/") && path !== VERSION_FILE.path) {
+        await writer.file(path, body);
+      }
+    }
+    await writer.finish();
+  }
+  const tar = spool(name, writer.tar);
+  const index = spool(`${name}'s index`, writer.index);
+  try {
+    await together(writer, [tar, index, fill()]);
+  } catch (error) {
+    for (const file of await Promise.allSettled([tar, index]))
+      if (file.status === "fulfilled") await file.value.close();
+    throw error;
+  }
+  return await archiveOf(await tar, await index);
+}
+
+async function archiveOf(tar: Source, index: Source): Promise<Archive> {
+  try {
+    return archive(tar, index, await readFooter(index));
+  } catch (error) {
+    await Promise.all([tar.close(), index.close()]);
+    throw error;
+  }
+}
+
+function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
+  const { segments, files, items, bytes } = footer;
+  const size = segments.reduce((total, segment) => total + segment.length, 0);
+  if (size !== tar.size) {
+    throw damaged(tar, `it has ${tar.size} bytes, its index ${index.name} says ${size}`);
+  }
+
+  async function segment(number: number): Promise<Buffer> {
+    const { offset, length, sha256: digest } = segments[number] ?? { offset: 0, length: 0, sha256: "" };
+    if (length === 0) throw damaged(tar, `its index ${index.name} tells of a segment ${number} that isn't there`);
+    const member = await tar.read(offset, offset + length);
+    if (sha256(member) !== digest) throw damaged(tar, `segment ${number} differs from its digest`);
+    return await openMember(member);
+  }
+
+  function bodyOf(raw: Buffer, path: string, place: { offset: number; size: number; sha256: string }): Buffer {
+    // A copy: else one small body that is kept would keep its whole segment.
+    const body = Buffer.from(raw.subarray(place.offset, place.offset + place.size));
+    if (body.length !== place.size || sha256(body) !== place.sha256) {
+      throw damaged(tar, `${JSON.stringify(path)} differs from its digest`);
+    }
+    return body;
+  }
+
+  async function* entries(match?: (id: ItemId) => boolean): AsyncGenerator<IndexEntry> {
+    for await (const entry of readEntries(index, footer)) if (!match || match(entry)) yield entry;
+  }
+
+  async function* reads(wanted: AsyncIterable<IndexEntry> | Iterable<IndexEntry>) {
+    for await (const group of bySegment(wanted)) {
+      yield async () => ({ group, raw: await segment((group[0] as IndexEntry).segment) });
+    }
+  }
+
+  async function* checks() {
+    let next = 0;
+    const check = (number: number, group: IndexEntry[]) => async () => {
+      try {
+        return { group, raw: await segment(number), reason: "" };
+      } catch (error) {
+        if (!isLifeboatError(error, "corrupt")) throw error;
+        return { group, raw: undefined, reason: messageOf(error) };
+      }
+    };
+    for await (const group of bySegment(entries())) {
+      const number = (group[0] as IndexEntry).segment;
+      for (; next < number; next++) yield check(next, []);
+      next = Math.max(next, number + 1);
+      yield check(number, group);
+    }
+    for (; next < segments.length; next++) yield check(next, []);
+  }
+
+  return {
+    totals: { items, bytes, segments: segments.length },
+    entries,
+    find: (id) => findEntry(index, footer, id),
+    async *read(wanted) {
+      for await (const { group, raw } of ahead(reads(wanted), 2)) {
+        for (const entry of group) yield { entry, body: bodyOf(raw, itemPath(entry), entry) };
+      }
+    },
+    async file(path) {
+      const entry = files.find((file) => file.path === path);
+      return entry && bodyOf(await segment(entry.segment), path, entry);
+    },
+    async *verify() {
+      for await (const { group, raw, reason } of ahead(checks(), 2)) {
+        if (!raw && group.length === 0) yield { reason };
+        for (const entry of group) {
+          const path = itemPath(entry);
+          try {
+            if (raw) bodyOf(raw, path, entry);
+            else yield { path, reason };
+          } catch (error) {
+            yield { path, reason: messageOf(error) };
+          }
+        }
+      }
+    },
+    async close() {
+      await Promise.all([tar.close(), index.close()]);
+    },
+  };
+}
+
+async function* bySegment(entries: AsyncIterable<IndexEntry> | Iterable<IndexEntry>): AsyncGenerator<IndexEntry[]> {
+  let group: IndexEntry[] = [];
+  for await (const entry of entries) {
+    if (group[0] && group[0].segment !== entry.segment) {
+      yield group;
+      group = [];
+    }
+    group.push(entry);
+  }
+  if (group.length > 0) yield group;
+}
+
+function damaged(tar: Source, reason: string): LifeboatError {
+  return new LifeboatError("corrupt", `the archive ${tar.name} is damaged: ${reason}`, {
+    hint: "It was damaged or replaced after it was written: use another backup, or another copy of this one.",
+  });
+}

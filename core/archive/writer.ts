@@ -1,0 +1,126 @@
+import { LifeboatError } from "../errors.ts";
+import { stopped } from "./flow.ts";
+import { sha256, writeMembers } from "./gzip.ts";
+import { type ArchiveTotals, type FileEntry, type IndexEntry, writeIndex } from "./index.ts";
+import { type ItemFacts, type ItemId, itemPath, unsafePath } from "./item.ts";
+import { MAX_ITEM_BYTES, tarBuffer } from "./tar.ts";
+
+/** An archive being written, and its index with it. Both streams must be consumed at the same time. */
+export interface ArchiveWriter {
+  /** Adds a file of metadata/; resolves when there is room for more. */
+  file(path: string, body: Buffer): Promise<void>;
+  /**
+   * Adds an item: its classic entry and, right after, the one of `<version>-preferredversion`. Resolves when there is
+   * room for more; await it before the next, or memory isn't bounded. `invalid`, and nothing is written, for an
+   * identity that can't be a path, and for a body over 64 MiB.
+   */
+  item(item: { id: ItemId; version: string; body: Buffer; facts: ItemFacts }): Promise<void>;
+  /** Writes the rest; resolves when all has been handed over. */
+  finish(): Promise<ArchiveTotals>;
+  /** Both streams, and whoever waits for room, fail with `error`. To be called when a put of one of them fails. */
+  abort(error: unknown): void;
+  readonly tar: AsyncIterable<Buffer>;
+  readonly index: AsyncIterable<Buffer>;
+}
+
+/** The bytes of tar after which a segment is closed. */
+const SEGMENT_SIZE = 1024 * 1024;
+
+/** One part of a path. */
+const PART = /^(?!\.{1,2}$)[^/\0]+$/;
+
+/** The first entry of every archive: the layout's version (velero-format.md section 2). */
+export const VERSION_FILE = { path: "metadata/version", body: Buffer.from("1.1.0\n") };
+
+/** Starts an archive. `mtime`: of every entry, cut to seconds. The same calls give the same bytes, on one version of Node. */
+export function writeArchive(options: { mtime: Date }): ArchiveWriter {
+  const segments = writeMembers(abort);
+  const index = writeIndex(abort);
+  const batch = tarBuffer(options.mtime, SEGMENT_SIZE * 1.25);
+  const files: FileEntry[] = [];
+  let segment = 0;
+  let items = 0;
+  let bytes = 0;
+
+  function abort(error: unknown): void {
+    segments.fail(error);
+    index.fail(error);
+  }
+
+  function cut(): Promise<void> {
+    segment += 1;
+    return segments.push(batch.take(), batch.recycle);
+  }
+
+  /** Before an entry, not after: so the end of the archive is never a segment of its own, which no item's digest guards. */
+  function cutIfFull(): Promise<void> | undefined {
+    return batch.length >= SEGMENT_SIZE ? cut() : undefined;
+  }
+
+  function addFile(path: string, body: Buffer): void {
+    files.push({ path, segment, offset: batch.append(path, body), size: body.length, sha256: sha256(body) });
+  }
+
+  addFile(VERSION_FILE.path, VERSION_FILE.body);
+
+  return {
+    async file(path, body) {
+      if (!path.startsWith("metadata/") || path === VERSION_FILE.path || unsafePath(path) !== undefined) {
+        throw new LifeboatError("invalid", `a file of an archive lies below metadata/, not at ${JSON.stringify(path)}`);
+      }
+      const room = cutIfFull();
+      addFile(path, body);
+      await room;
+    },
+    async item({ id, version, body, facts }) {
+      const path = itemPath(id);
+      checkPath(id, version, path);
+      if (body.length > MAX_ITEM_BYTES) {
+        throw new LifeboatError(
+          "invalid",
+          `the item ${path} can't be stored: it has ${body.length} bytes, over 64 MiB`,
+        );
+      }
+      const room = cutIfFull();
+      const offset = batch.append(path, body);
+      batch.append(itemPath(id, `${version}-preferredversion`), body);
+      items += 1;
+      bytes += body.length;
+      const entry: IndexEntry = { ...id, version, ...facts, segment, offset, size: body.length, sha256: sha256(body) };
+      await Promise.all([room, index.add(entry)]);
+    },
+    async finish() {
+      batch.appendEnd();
+      await cut();
+      segments.end();
+      await index.finish({ segments: await segments.members(), files, items, bytes });
+      return { items, bytes, segments: segment };
+    },
+    abort,
+    tar: segments.out,
+    index: index.out,
+  };
+}
+
+/**
+ * Waits for the tasks that fill and consume an archive. When one fails, the writer is aborted, so that the others end
+ * too, and the error that began it is thrown.
+ */
+export async function together(writer: Pick<ArchiveWriter, "abort">, tasks: Promise<unknown>[]): Promise<void> {
+  const errors: unknown[] = [];
+  const guarded = tasks.map((task) =>
+    task.catch((error) => {
+      errors.push(error);
+      writer.abort(error);
+    }),
+  );
+  await Promise.all(guarded);
+  if (errors.length > 0) throw errors.find((error) => error !== stopped) ?? errors[0];
+}
+
+/** What can be written can be read: each part of the path is one, and no backslash makes it unsafe. */
+function checkPath(id: ItemId, version: string, path: string): void {
+  const parts = [id.resource, id.namespace || "-", id.name, version];
+  if (parts.every((part) => PART.test(part)) && !(path.includes("\\") && unsafePath(path))) return;
+  throw new LifeboatError("invalid", `the item ${JSON.stringify(path)} can't be stored: its name is no part of a path`);
+}

@@ -1,0 +1,75 @@
+import { createHash } from "node:crypto";
+import { type ItemId, itemFacts, type KubernetesObject } from "../../core/archive/item.ts";
+import { together, writeArchive } from "../../core/archive/writer.ts";
+import type { Bucket } from "../../core/ports.ts";
+
+export const KEYS = { tar: "backups/b/b.tar.gz", index: "backups/b/b-index.json.gz" };
+export const MTIME = new Date("2026-01-02T03:04:05.678Z");
+
+export interface SampleItem {
+  id: ItemId;
+  version: string;
+  body: Buffer;
+}
+
+/** A ConfigMap ("" as namespace: a ClusterRole) with `data` in it. */
+export function sampleItem(namespace: string, name: string, data = ""): SampleItem {
+  const resource = namespace === "" ? "clusterroles.rbac.authorization.k8s.io" : "configmaps";
+  const object = {
+    apiVersion: namespace === "" ? "rbac.authorization.k8s.io/v1" : "v1",
+    kind: namespace === "" ? "ClusterRole" : "ConfigMap",
+    metadata: {
+      labels: { app: "a" },
+      name,
+      namespace: namespace || undefined,
+      resourceVersion: "7",
+      uid: `uid-${name}`,
+    },
+    data: { data },
+  };
+  return { id: { resource, namespace, name }, version: "v1", body: Buffer.from(JSON.stringify(object)) };
+}
+
+/** Text that compresses badly, the same for the same seed. */
+export function noise(length: number, seed: number): string {
+  return createHash("shake256", { outputLength: length }).update(String(seed)).digest("base64").slice(0, length);
+}
+
+/** Items that fill some segments. */
+export function manyItems(count: number, size = 20_000): SampleItem[] {
+  return Array.from({ length: count }, (_, i) => sampleItem(`ns-${i % 3}`, `item-${i}`, noise(size, i)));
+}
+
+/** Writes an archive with its index and gives the bytes of both. */
+export async function write(items: Iterable<SampleItem>, files: Record<string, string> = {}) {
+  const writer = writeArchive({ mtime: MTIME });
+  const tar = collect(writer.tar);
+  const index = collect(writer.index);
+  const fill = (async () => {
+    for (const [path, text] of Object.entries(files)) await writer.file(path, Buffer.from(text));
+    for (const item of items) await writer.item({ ...item, facts: itemFacts(objectOf(item)) });
+    return await writer.finish();
+  })();
+  await together(writer, [tar, index, fill]);
+  return { tar: await tar, index: await index, totals: await fill };
+}
+
+export function objectOf(item: SampleItem): KubernetesObject {
+  return JSON.parse(item.body.toString());
+}
+
+export async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  return Buffer.concat(await Array.fromAsync(stream));
+}
+
+/** Puts what there is of an archive below KEYS. */
+export async function put(bucket: Bucket, archive: { tar?: Buffer; index?: Buffer }): Promise<Bucket> {
+  if (archive.tar) await bucket.put(KEYS.tar, archive.tar);
+  if (archive.index) await bucket.put(KEYS.index, archive.index);
+  return bucket;
+}
+
+/** `bytes` as a stream of chunks of `size`. */
+export async function* streamOf(bytes: Buffer, size = 50_000): AsyncGenerator<Buffer> {
+  for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
+}
