@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { CommanderError } from "commander";
 import { fail, usageFailure } from "./failure.ts";
 import { closeOptionalValues } from "./options.ts";
@@ -6,6 +7,8 @@ import { commandNamed, createProgram } from "./program.ts";
 
 const CANCELLED = 130;
 
+// Keeps V8's young generation small. Left alone it doubles as a run goes on: 60 MB more for the same work, a tenth less CPU.
+setFlagsFromString("--semi-space-growth-factor=1");
 toleratePipesClosed();
 const controller = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
