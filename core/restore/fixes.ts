@@ -76,10 +76,13 @@ export const FIXES: Fix[] = [
   {
     id: "pod-placement",
     resources: ["pods"],
-    why: "nodes and the numbers behind priority classes differ between clusters",
-    source: "velero.io/pod",
+    why: "nodes, their places and the numbers behind priority classes differ between clusters",
+    source: "velero.io/pod; the labels: Kubernetes' PodTopologyLabels admission, which copies them from the node",
     clusterOwned: true,
-    apply: (object) => drop(object, ["spec"], ["nodeName", "priority"]),
+    apply: (object) => {
+      drop(object, ["spec"], ["nodeName", "priority"]);
+      drop(object, ["metadata", "labels"], ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]);
+    },
   },
   {
     id: "pod-token-volumes",
