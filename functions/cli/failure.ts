@@ -1,5 +1,12 @@
 import type { CommanderError } from "commander";
 
+let afterword: string | undefined;
+
+/** Has a failure of this command end with a line more, which says where its log lies. */
+export function tellWhereLogLies(command: string): void {
+  afterword = `log: ${command}\n`;
+}
+
 /**
  * Prints what stopped a command on stderr, as one line "error: …" and perhaps one "hint: …", and gives its exit code.
  * Only what is no LifeboatError is a fault of ours, and says so. LIFEBOAT_DEBUG=1 adds the stack.
@@ -26,9 +33,9 @@ export function usageFailure({ code, exitCode, message }: CommanderError, comman
   return 2;
 }
 
-/** One "error:" line and, where there is one, a "hint:" line. */
-export function printFailure(message: string, hint: string | undefined): void {
-  process.stderr.write(`error: ${oneLine(message)}\n${hint ? `hint: ${oneLine(hint)}\n` : ""}`);
+/** One "error:" line and, where there is one, a "hint:" line; then where the log lies, if that was told. */
+export function printFailure(message: string, hint?: string): void {
+  process.stderr.write(`error: ${oneLine(message)}\n${hint ? `hint: ${oneLine(hint)}\n` : ""}${afterword ?? ""}`);
 }
 
 function oneLine(text: string): string {

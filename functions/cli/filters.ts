@@ -36,9 +36,13 @@ export function filterSpec(options: FilterOptions): FilterSpec {
       });
     }
   }
-  nameFilter(options.includeNamespaces, options.excludeNamespaces);
+  checkNamespaces(options);
   const both = options.includeResources?.find((name) => options.excludeResources?.includes(name));
-  if (both) throw new LifeboatError("invalid", `"${both}" is both in --include-resources and in --exclude-resources`);
+  if (both) {
+    throw new LifeboatError("invalid", `"${both}" is both in --include-resources and in --exclude-resources`, {
+      hint: "leave it out of one of them",
+    });
+  }
   return withoutUndefined({
     includedNamespaces: options.includeNamespaces,
     excludedNamespaces: options.excludeNamespaces,
@@ -72,6 +76,19 @@ export function withoutUndefined<Fields extends object>(fields: Fields): Fields 
 /** Names for runs that were given none: `prefix-YYYYMMDDhhmmss`, in UTC. */
 export function timestampedName(prefix: string, now = new Date()): string {
   return `${prefix}-${now.toISOString().slice(0, 19).replace(/\D/g, "")}`;
+}
+
+/** Velero's rules for namespaces speak of the spec's fields: here they are flags. */
+function checkNamespaces({ includeNamespaces, excludeNamespaces }: FilterOptions): void {
+  try {
+    nameFilter(includeNamespaces, excludeNamespaces);
+  } catch (error) {
+    if (!isLifeboatError(error)) throw error;
+    const inFlags = (text: string) => text.replace(/\b(in|ex)cludedNamespaces\b/g, "--$1clude-namespaces");
+    throw new LifeboatError(error.kind, inFlags(error.message), {
+      hint: inFlags(error.hint ?? "leave it out of one of them"),
+    });
+  }
 }
 
 function readFlag<T>(flag: string, text: string | undefined, read: (text: string) => T): T | undefined {

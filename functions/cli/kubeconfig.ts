@@ -3,6 +3,8 @@ import { homedir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { LifeboatError } from "../../core/index.ts";
 
+const HINT = "give one: --kubeconfig FILE, or try without a cluster: lifeboat demo";
+
 /** A kubeconfig's text, and the directory that relative paths in it start from. */
 export interface KubeconfigText {
   yaml: string;
@@ -20,7 +22,9 @@ export async function loadKubeconfig(file: string | undefined, env: NodeJS.Proce
   if (files.length === 1) return readKubeconfigFile(files[0]!);
   const found = (await Promise.all(files.map(readIfThere))).filter((text) => text !== undefined);
   if (found.length > 0) return { yaml: await mergeKubeconfigs(found), directory: "." };
-  throw new LifeboatError("invalid", `none of the kubeconfigs in KUBECONFIG exists: ${files.join(", ")}`);
+  throw new LifeboatError("invalid", `none of the kubeconfigs in KUBECONFIG exists: ${files.join(", ")}`, {
+    hint: HINT,
+  });
 }
 
 async function readKubeconfigFile(file: string, because = `no file ${file}`): Promise<KubeconfigText> {
@@ -32,7 +36,7 @@ async function readKubeconfigFile(file: string, because = `no file ${file}`): Pr
       ? `there is no kubeconfig: ${because}`
       : `there is no kubeconfig: neither --kubeconfig nor KUBECONFIG is given, and there is no file ${file}`,
     {
-      hint: "give one: --kubeconfig FILE, or try without a cluster: lifeboat demo",
+      hint: HINT,
     },
   );
 }

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { CommanderError } from "commander";
-import { fail, usageFailure } from "./failure.ts";
+import { fail, printFailure, usageFailure } from "./failure.ts";
 import { closeOptionalValues } from "./options.ts";
 import { flushOutput, toleratePipesClosed } from "./output.ts";
 import { commandNamed, createProgram } from "./program.ts";
@@ -25,7 +25,7 @@ try {
 } catch (error) {
   if (controller.signal.aborted) {
     process.exitCode = CANCELLED;
-    process.stderr.write(`error: ${controller.signal.reason.message}\n`);
+    printFailure(controller.signal.reason.message);
   } else if (error instanceof CommanderError) {
     process.exitCode = usageFailure(error, commandNamed(program, args));
   } else {

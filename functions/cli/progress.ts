@@ -23,26 +23,32 @@ const PLAIN_MS = 5000;
 
 /**
  * Shows how a run goes, on stderr: on a terminal as one line that is redrawn at most ten times a second, elsewhere as a
- * plain line every five seconds. `verb` begins it: "backing up".
+ * plain line every five seconds. `verb` begins it: "backing up". `first` is shown on a terminal until there is a standing.
  */
-export function startProgress(verb: string, stream: NodeJS.WriteStream = process.stderr): ProgressLine {
+export function startProgress(verb: string, first: string, stream: NodeJS.WriteStream = process.stderr): ProgressLine {
   const terminal = stream.isTTY === true;
-  const startedAt = performance.now();
-  let drawnAt = terminal ? Number.NEGATIVE_INFINITY : startedAt;
+  let drawnAt = terminal ? Number.NEGATIVE_INFINITY : performance.now();
+  let begun: { at: number; done: number } | undefined;
   let shown = false;
+  const draw = (text: string) => {
+    stream.write(`\r\u001b[K${`${verb}: ${text}`.slice(0, (stream.columns || 80) - 1)}`);
+    shown = true;
+  };
   const clear = () => {
     if (shown) stream.write("\r\u001b[K");
     shown = false;
   };
+  if (terminal) draw(first);
   return {
     update(standing) {
       const now = performance.now();
+      begun ??= { at: now, done: standing.done };
       if (now - drawnAt < (terminal ? REDRAW_MS : PLAIN_MS)) return;
       drawnAt = now;
-      const text = `${verb}: ${standingText(standing, (now - startedAt) / 1000)}`;
-      if (terminal) stream.write(`\r\u001b[K${text.slice(0, (stream.columns || 80) - 1)}`);
-      else stream.write(`${text}\n`);
-      shown = terminal;
+      const seconds = (now - begun.at) / 1000;
+      const text = standingText(standing, seconds > 0 ? (standing.done - begun.done) / seconds : 0);
+      if (terminal) draw(text);
+      else stream.write(`${verb}: ${text}\n`);
     },
     line(text) {
       clear();
@@ -52,9 +58,8 @@ export function startProgress(verb: string, stream: NodeJS.WriteStream = process
   };
 }
 
-/** "12,345 objects, 5,200/s, configmaps: 8,000 left, ETA 1.5 s"; a total gives "1,200 of 3,000 objects, …". */
-export function standingText({ done, total, current }: Standing, seconds: number): string {
-  const rate = seconds > 0 ? done / seconds : 0;
+/** With objects per second: "12,345 objects, 5,200/s, configmaps: 8,000 left, ETA 1.5 s"; a total gives "1,200 of 3,000 objects, …". */
+export function standingText({ done, total, current }: Standing, rate: number): string {
   const remaining = total === undefined ? current?.remaining : total - done;
   const parts = [
     total === undefined ? `${countText(done)} objects` : `${countText(done)} of ${countText(total)} objects`,

@@ -17,6 +17,11 @@ export async function openCluster({ kubeconfig, context }: SharedOptions): Promi
   return connect(readKubeconfig(yaml, { context, directory }));
 }
 
+/** A cluster, for people: "prod (https://10.0.0.1:6443)". */
+export function clusterText({ context, server }: Kube): string {
+  return `${context} (${server})`;
+}
+
 /** How the user calls this program, for suggested commands: in a clone, npx finds it. */
 export const COMMAND = import.meta.url.endsWith(".ts") ? "npx lifeboat" : "lifeboat";
 

@@ -1,10 +1,11 @@
 import { type BackupDocument, type BackupSpec, backup, backupDocument, startRunLog } from "../../../core/index.ts";
+import { tellWhereLogLies } from "../failure.ts";
 import { durationFlag, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, locationFlag, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlag, openBucket, openCluster } from "../session.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
 const PARTIAL = 3;
@@ -19,10 +20,13 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
   const name = (args[0] as string | undefined) ?? timestampedName("backup");
   const spec: BackupSpec = withoutUndefined({ ...filterSpec(options), ttl: durationFlag("--ttl", options.ttl) });
   const kube = await openCluster(options);
-  const progress = startProgress(`backing up ${kube.context}`);
+  const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {
     const bucket = await openBucket(options);
-    const log = startRunLog({ backup: `velero/${name}` }, options.verbose ? progress.line : undefined);
+    const log = startRunLog({ backup: `velero/${name}` }, (line) => {
+      tellWhereLogLies(`${COMMAND} backup logs ${name}${locationFlag(options.location)}`);
+      if (options.verbose) progress.line(line);
+    });
     const startedAt = performance.now();
     const { record, outcome, adopted } = await backup({
       kube,
@@ -36,7 +40,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = backupDocument(record, bucket.location, { durationMs, ...outcome });
-    await printResult(options.output, document, () => backupSummary(document, adopted));
+    await printResult(options.output, document, () => backupSummary(document, clusterText(kube), adopted));
     if (!options.output || options.output === "table") say(nextSteps(document, options));
     return document.phase === "Completed" ? 0 : PARTIAL;
   } finally {
@@ -46,13 +50,14 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
 }
 
 /** How the run went, for people. */
-export function backupSummary(document: BackupDocument, adopted: boolean): string {
+export function backupSummary(document: BackupDocument, cluster: string, adopted = false): string {
   const { name, phase, location, consistency, items, bytes = 0, durationMs = 0, warnings, errors } = document;
   const objects = items === 1 ? "1 object" : `${countText(items)} objects`;
   return [
     `Backup ${name}: ${phaseText(phase)}\n\n`,
     `${fields(
       [
+        ["Cluster", cluster],
         ["Location", location],
         ["Items", `${objects}, ${bytesText(bytes)} of JSON`],
         [
@@ -85,8 +90,6 @@ export function backupSummary(document: BackupDocument, adopted: boolean): strin
 
 function nextSteps({ name, phase }: BackupDocument, { location }: SharedOptions): string {
   const flag = locationFlag(location);
-  const restore = `${COMMAND} restore create --from-backup ${name}${flag} --context OTHER-CLUSTER`;
-  return phase === "Completed"
-    ? `\nRestore it:  ${restore}`
-    : `\nWhat went wrong:  ${COMMAND} backup describe ${name}${flag}`;
+  if (phase !== "Completed") return `\nWhat went wrong:\n  ${COMMAND} backup describe ${name}${flag}`;
+  return `\nRestore it into another cluster:\n  ${COMMAND} restore create --from-backup ${name}${flag} --context NAME`;
 }

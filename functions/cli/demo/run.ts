@@ -100,7 +100,7 @@ async function backUp(kube: Kube, bucket: Bucket, signal: AbortSignal): Promise<
   const startedAt = performance.now();
   const { record, outcome } = await backup({ kube, bucket, name: BACKUP, spec: {}, log, signal });
   const durationMs = performance.now() - startedAt;
-  print(indent(backupSummary(backupDocument(record, bucket.location, { ...outcome, durationMs }), false)));
+  print(indent(backupSummary(backupDocument(record, bucket.location, { ...outcome, durationMs }), kube.server)));
 }
 
 async function restoreInto(kube: Kube, bucket: Bucket, signal: AbortSignal): Promise<boolean> {

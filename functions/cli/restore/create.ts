@@ -6,12 +6,13 @@ import {
   runRestore,
   startRunLog,
 } from "../../../core/index.ts";
+import { tellWhereLogLies } from "../failure.ts";
 import { booleanOf, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
 import type { Invocation } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, locationFlag, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlag, openBucket, openCluster } from "../session.ts";
 import { countsText } from "./counts.ts";
 
 const PARTIAL = 3;
@@ -35,10 +36,13 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     preserveNodePorts: booleanOf(options.preserveNodeports),
   });
   const kube = await openCluster(options);
-  const progress = startProgress(`restoring into ${kube.context}`);
+  const progress = startProgress("restoring", `reading the backup, and what ${kube.server} has`);
   try {
     const bucket = await openBucket(options);
-    const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
+    const log = startRunLog({ restore: `velero/${name}` }, (line) => {
+      tellWhereLogLies(`${COMMAND} restore logs ${name}${locationFlag(options.location)}`);
+      if (options.verbose) progress.line(line);
+    });
     const startedAt = performance.now();
     const { record, result } = await runRestore({
       kube,
@@ -52,10 +56,10 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
-    await printResult(options.output, document, () => restoreSummary(document, kube.context));
+    await printResult(options.output, document, () => restoreSummary(document, clusterText(kube)));
     if (!options.output || options.output === "table") {
       say(
-        `\nWhat became of each object:  ${COMMAND} restore describe ${name} --details${locationFlag(options.location)}`,
+        `\nWhat became of each object:\n  ${COMMAND} restore describe ${name} --details${locationFlag(options.location)}`,
       );
     }
     return document.phase === "Completed" ? 0 : PARTIAL;
@@ -68,7 +72,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
 /** How the run went, for people. */
 export function restoreSummary(
   { name, backup, phase, counts, durationMs = 0, warnings, errors }: RestoreDocument,
-  context: string,
+  cluster: string,
 ): string {
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const rate = durationMs > 1000 ? `, ${countText(Math.round(total / (durationMs / 1000)))} objects/s` : "";
@@ -77,7 +81,7 @@ export function restoreSummary(
     `${fields(
       [
         ["Backup", backup],
-        ["Cluster", context],
+        ["Cluster", cluster],
         ["Objects", countsText(counts)],
         ["Duration", `${durationText(durationMs)}${rate}`],
         [

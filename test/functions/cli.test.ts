@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { parse } from "yaml";
+import { document, lifeboat, start } from "../e2e/lifeboat.ts";
+import { filesIn, makeScratch, type Scratch, shop, startCluster } from "./cli-sample.ts";
+
+const run = promisify(execFile);
+
+describe("the command line", { concurrency: 3 }, () => {
+  let scratch: Scratch;
+  let source: Awaited<ReturnType<typeof startCluster>>;
+  let env: Record<string, string>;
+
+  before(async () => {
+    scratch = await makeScratch();
+    source = await startCluster(scratch, "source", shop());
+    env = {
+      LIFEBOAT_LOCATION: scratch.path("bucket"),
+      KUBECONFIG: source.file,
+      NODE_COMPILE_CACHE: scratch.path("cache"),
+    };
+    await succeeds(["backup", "create", "full", "--ttl", "720h"]);
+  });
+  after(async () => {
+    await source?.stop();
+    await scratch?.remove();
+  });
+
+  async function succeeds(args: string[], code = 0): Promise<string> {
+    const ended = await lifeboat(args, env);
+    assert.equal(ended.code, code, `${args.join(" ")}: ${ended.stderr}`);
+    return ended.stdout;
+  }
+
+  it("backup create prints a result for people, with the next command on stderr", async () => {
+    const { code, stdout, stderr } = await lifeboat(["backup", "create", "text", "-l", "app=password"], env);
+    assert.equal(code, 0);
+    assert.match(stdout, /^Backup text: Completed\n\n {2}Cluster: +lifeboat \(http:\/\/127\.0\.0\.1:\d+\)\n/);
+    assert.match(stdout, /\n {2}Consistency: +exact: one point in time, revision \d+\n {2}Problems: +none\n$/);
+    assert.equal(
+      stderr,
+      "\nRestore it into another cluster:\n  npx lifeboat restore create --from-backup text --context NAME\n",
+    );
+  });
+
+  it("backup create -o json prints one document, and names a backup that has no name", async () => {
+    const made = await document<Record<string, unknown>>(["backup", "create", "--include-resources", "cm"], env);
+    assert.match(String(made.name), /^backup-\d{14}$/);
+    const { name, durationMs, consistency, startTimestamp, completionTimestamp, spec, bytes, items, ...rest } = made;
+    assert.deepEqual(rest, {
+      schemaVersion: 1,
+      kind: "backup",
+      phase: "Completed",
+      location: `file://${scratch.path("bucket")}`,
+      kubernetesVersion: "v1.36.3+lifeboat",
+      formatVersion: "1.1.0",
+      warnings: [],
+      errors: [],
+    });
+    assert.deepEqual(Object.keys(consistency as object), ["grade", "resourceVersion", "exceptions"]);
+    assert.deepEqual((spec as Record<string, unknown>).includedResources, ["cm"]);
+    assert.ok([durationMs, bytes, items].every((value) => Number(value) > 0));
+    assert.ok(startTimestamp && completionTimestamp);
+  });
+
+  it("an optional value needs a =, so that the name after the flag stays the name", async () => {
+    const args = ["backup", "create", "--include-cluster-resources", "everything", "--include-namespaces", "shop"];
+    const made = await document<{ name: string; spec: Record<string, unknown> }>(args, env);
+    assert.equal(made.name, "everything");
+    assert.equal(made.spec.includeClusterResources, true);
+    const without = ["backup", "create", "less", "--include-cluster-resources=false"];
+    const { spec } = await document<{ spec: Record<string, unknown> }>(without, env);
+    assert.equal(spec.includeClusterResources, false);
+  });
+
+  it("backup get lists backups with Velero's columns, one of them alone too", async () => {
+    const [head = "", row = ""] = (await succeeds(["backup", "get", "full"])).split("\n");
+    assert.deepEqual(head.split(/ {3,}/), [
+      "NAME",
+      "STATUS",
+      "ERRORS",
+      "WARNINGS",
+      "CREATED",
+      "EXPIRES",
+      "ITEMS",
+      "CONSISTENCY",
+    ]);
+    assert.match(row, /^full +Completed +0 +0 +[-\d]{10} [:\d]{8} UTC +29d +\d+ +exact$/);
+  });
+
+  it("flags may stand before the noun, between noun and verb, and after it", async () => {
+    const [first, ...others] = await Promise.all(
+      [
+        ["-o", "yaml", "backup", "get", "full"],
+        ["backup", "-o", "yaml", "get", "full"],
+        ["backup", "get", "full", "-o", "yaml"],
+        ["-o", "json", "backup", "get", "full", "-o", "yaml"],
+      ].map((args) => succeeds(args)),
+    );
+    assert.equal(parse(first!).name, "full");
+    for (const other of others) assert.equal(other, first);
+  });
+
+  it("backup describe tells filters, times and consistency; with --details every object", async () => {
+    const text = await succeeds(["backup", "describe", "full", "--details"]);
+    for (const line of [
+      "Name:  ",
+      "Phase:  ",
+      "  Included:  \\*",
+      "TTL:  +720h",
+      "Expiration: ",
+      "Errors:    <none>",
+      "    - shop/settings-0",
+    ]) {
+      assert.match(text, new RegExp(`^${line}`, "m"));
+    }
+    const details = await document<{ resources: Record<string, string[]> }>(
+      ["backup", "describe", "full", "--details"],
+      env,
+    );
+    assert.deepEqual(details.resources["v1/Secret"], ["shop/password"]);
+  });
+
+  it("backup logs prints the run's log, as -v does while it runs", async () => {
+    assert.match(
+      await succeeds(["backup", "logs", "full"]),
+      /^time="[^"]+" level=info msg="Backing up [^"]+" backup=velero\/full/,
+    );
+    const { stderr } = await lifeboat(["backup", "create", "loud", "-v", "-o", "json"], env);
+    assert.match(stderr, /level=info msg="Backing up [^"]+" backup=velero\/loud/);
+  });
+
+  it("backup download writes a whole file, and never over another one without --force", async () => {
+    const file = scratch.path("full.tgz");
+    await succeeds(["backup", "download", "full", "-o", file]);
+    const { stdout } = await run("tar", ["-tzf", file]);
+    assert.match(stdout, /^resources\/secrets\/namespaces\/shop\/password\.json$/m);
+    const { code, stderr } = await lifeboat(["backup", "download", "full", "-o", file], env);
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: the file .*full\.tgz exists already\nhint: .*--force\n$/);
+    await succeeds(["backup", "download", "full", "-o", file, "--force"]);
+    const { code: nowhere } = await lifeboat(["backup", "download", "full", "-o", scratch.path("no/where.tgz")], env);
+    assert.equal(nowhere, 2);
+    assert.deepEqual(
+      (await filesIn(scratch.dir)).filter((name) => name.includes("tgz") || name.startsWith("no")),
+      ["full.tgz"],
+    );
+  });
+
+  it("backup delete takes several names, and needs --confirm where it can't ask", async () => {
+    const flags = ["--location", scratch.path("doomed")];
+    for (const name of ["a", "b"]) await succeeds(["backup", "create", name, ...flags]);
+    const { code, stderr } = await lifeboat(["backup", "delete", "a", "b", ...flags], env);
+    assert.equal(code, 2);
+    assert.match(stderr, /^error: .*consent.*\nhint: add --confirm\n$/);
+    assert.notDeepEqual(await filesIn(scratch.path("doomed")), []);
+    const partly = await lifeboat(["backup", "delete", "a", "no-such", "b", "--confirm", ...flags], env);
+    assert.equal(partly.code, 5);
+    assert.equal(partly.stdout, "Deleted backup a\nDeleted backup b\n");
+    assert.match(partly.stderr, /^error: there is no backup "no-such"/);
+    assert.deepEqual(await filesIn(scratch.path("doomed")), []);
+  });
+
+  it("restore create brings everything into an empty cluster, and is listed, described and logged", async () => {
+    const target = await startCluster(scratch, "target");
+    try {
+      const into = ["restore", "create", "--from-backup", "full", "--kubeconfig", target.file];
+      const made = await document<Record<string, unknown>>([...into, "--namespace-mappings", "shop:copy"], env);
+      const { name, durationMs, counts, startTimestamp, completionTimestamp, spec, ...rest } = made;
+      assert.match(String(name), /^full-\d{14}$/);
+      assert.deepEqual(rest, {
+        schemaVersion: 1,
+        kind: "restore",
+        backup: "full",
+        phase: "Completed",
+        location: `file://${scratch.path("bucket")}`,
+        warnings: [],
+        errors: [],
+      });
+      assert.deepEqual(Object.keys(counts as object), [
+        "created",
+        "updated",
+        "recreated",
+        "pruned",
+        "skipped",
+        "blocked",
+        "failed",
+      ]);
+      assert.deepEqual((spec as Record<string, unknown>).namespaceMapping, { shop: "copy" });
+      assert.ok(Number(durationMs) > 0 && startTimestamp && completionTimestamp);
+      const answer = await fetch(`${target.url}/api/v1/namespaces/copy/secrets/password`);
+      assert.equal(((await answer.json()) as { data: { password: string } }).data.password, "c2VjcmV0");
+
+      assert.match(
+        await succeeds([...into.slice(0, 2), "again", ...into.slice(2)]),
+        /^Restore again: Completed\n\n {2}Backup: +full\n/,
+      );
+      const list = await document<{ kind: string; restores: { name: string }[] }>(["restore", "get"], env);
+      assert.equal(list.kind, "restoreList");
+      assert.deepEqual(list.restores.map((restore) => restore.name).sort(), ["again", name].sort());
+      assert.match(
+        await succeeds(["restore", "describe", String(name), "--details"]),
+        /Namespace mappings: +shop:copy\n.*- copy\/password\(created\)/s,
+      );
+      assert.match(await succeeds(["restore", "logs", "again"]), /restore=velero\/again/);
+    } finally {
+      await target.stop();
+    }
+  });
+
+  it("a record that can't be read is listed as such and hides no other", async () => {
+    const flags = ["--location", scratch.path("mixed")];
+    await succeeds(["backup", "create", "good", ...flags]);
+    await succeeds(["backup", "create", "bad", ...flags]);
+    await scratch.write("mixed/backups/bad/velero-backup.json", "{");
+    assert.match(
+      await succeeds(["backup", "get", ...flags]),
+      /^good +Completed.+^bad +Unreadable +backups\/bad\/velero-backup\.json is not JSON$/ms,
+    );
+    const { backups } = await document<{ backups: { name: string; problem?: string }[] }>(
+      ["backup", "get", ...flags],
+      env,
+    );
+    assert.deepEqual(
+      backups.map(({ name, problem }) => [name, problem !== undefined]),
+      [
+        ["good", false],
+        ["bad", true],
+      ],
+    );
+  });
+
+  it("a backup called off leaves nothing listed, but its log; exit code 130", async () => {
+    const flags = ["--location", scratch.path("cancelled")];
+    const slow = await startCluster(scratch, "slow", shop(5000));
+    try {
+      const running = start(["backup", "create", "long", "-v", ...flags, "--kubeconfig", slow.file], env);
+      while ((await filesIn(scratch.path("cancelled"))).length === 0) await delay(5);
+      process.kill(running.pid, "SIGINT");
+      const { code, stderr } = await running.ended;
+      assert.equal(code, 130);
+      assert.match(stderr, /\nerror: cancelled by SIGINT\nlog: npx lifeboat backup logs long --location .+\n$/);
+      assert.match(await succeeds(["backup", "logs", "long", ...flags]), /level=error msg="cancelled by SIGINT"/);
+      assert.equal(await succeeds(["backup", "get", ...flags]), "");
+    } finally {
+      await slow.stop();
+    }
+  });
+
+  it("a reader that closes the pipe is no error", async () => {
+    const main = new URL("../../functions/cli/main.ts", import.meta.url).pathname;
+    const { stdout, stderr } = await run(
+      "bash",
+      ["-c", `"${process.execPath}" "${main}" backup logs full | true; echo "\${PIPESTATUS[0]}"`],
+      { env: { ...process.env, ...env } },
+    );
+    assert.equal(stderr, "");
+    assert.equal(stdout, "0\n");
+  });
+});
