@@ -37,6 +37,32 @@ export function tarBuffer(mtime: Date, size: number): TarBuffer {
     buffer = larger;
   }
 
+  // Both write byte by byte: a call of Buffer's write costs more than the few bytes do.
+
+  /** Returns the sum of its bytes. */
+  function putName(at: number, name: string): number {
+    let sum = 0;
+    for (let i = 0; i < name.length; i++) {
+      const byte = name.charCodeAt(i);
+      buffer[at + i] = byte;
+      sum += byte;
+    }
+    return sum;
+  }
+
+  /** Returns the sum of its bytes. */
+  function putOctal(at: number, value: number, digits: number): number {
+    let sum = 0;
+    let rest = value;
+    for (let i = digits - 1; i >= 0; i--) {
+      const byte = 0x30 + (rest & 7);
+      buffer[at + i] = byte;
+      sum += byte;
+      rest >>>= 3;
+    }
+    return sum;
+  }
+
   /** `name`: at most 100 ASCII characters. */
   function put(type: typeof REGULAR | typeof PAX, name: string, body: Buffer): number {
     const padding = (BLOCK - (body.length % BLOCK)) % BLOCK;
@@ -44,12 +70,9 @@ export function tarBuffer(mtime: Date, size: number): TarBuffer {
     const { block, sum } = headers[type];
     const start = length;
     block.copy(buffer, start);
-    buffer.write(name, start, "latin1");
-    buffer.write(octal(body.length, 11), start + 124, "latin1");
-    let checksum = sum;
-    for (let i = start; i < start + name.length; i++) checksum += buffer[i] as number;
-    for (let i = start + 124; i < start + 135; i++) checksum += buffer[i] as number;
-    buffer.write(octal(checksum, 6), start + 148, "latin1");
+    const named = putName(start, name);
+    const sized = putOctal(start + 124, body.length, 11);
+    putOctal(start + 148, sum + named + sized, 6);
     body.copy(buffer, start + BLOCK);
     length = start + BLOCK + body.length;
     buffer.fill(0, length, length + padding);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { writeArchive } from "../archive/writer.ts";
+import { together, writeArchive } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
@@ -96,14 +96,12 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
     await writer.finish();
     return outcome;
   };
-  try {
-    const [outcome] = await Promise.all([produce(), tarPut, indexPut]);
-    return { header, outcome, inventory };
-  } catch (error) {
-    writer.abort(error);
-    await Promise.allSettled([tarPut, indexPut]);
-    throw error;
-  }
+  let outcome: ArchiveOutcome | undefined;
+  const filling = produce().then((produced) => {
+    outcome = produced;
+  });
+  await together(writer, [tarPut, indexPut, filling]);
+  return { header, outcome: outcome!, inventory };
 }
 
 /** `stream`, which ends only once `gate` has succeeded, and fails with it. */

@@ -2,8 +2,9 @@ import { itemFacts, type KubernetesObject } from "../archive/item.ts";
 import type { ArchiveWriter } from "../archive/writer.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
+import { metadataOf } from "../kube/json.ts";
 import { listPages, type Page } from "../kube/list.ts";
-import { type Resource, resourceKey } from "../kube/resource.ts";
+import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
 import type { Problem } from "../report.ts";
 import { matchesSelector } from "../select.ts";
@@ -82,7 +83,7 @@ export async function collect(collection: Collection): Promise<{ items: number; 
   const customResources = new Set<string>();
   const volumes = new Set<string>();
 
-  const store = async (resource: Resource, body: Buffer, object = parse(body)) => {
+  const store = async (resource: Resource, body: Buffer, object = readItem(resource, body)) => {
     const { name, namespace = "", deletionTimestamp } = object.metadata;
     if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
     const key = resourceKey(resource);
@@ -178,6 +179,15 @@ interface Claim extends KubernetesObject {
 
 function isExcluded(object: KubernetesObject): boolean {
   return object.metadata.labels?.[EXCLUDE_LABEL] === "true";
+}
+
+const IMAGE = Buffer.from('"image":"');
+
+/** As much of an object as a backup looks at: its metadata, and the rest only where it names images or a volume. */
+function readItem(resource: Resource, body: Buffer): KubernetesObject {
+  if (resource.name === "persistentvolumeclaims" || body.includes(IMAGE)) return parse(body);
+  const metadata = metadataOf(body) as KubernetesObject["metadata"];
+  return { apiVersion: resourceApiVersion(resource), kind: resource.kind, metadata };
 }
 
 function parse(body: Buffer): KubernetesObject {

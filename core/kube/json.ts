@@ -95,18 +95,46 @@ function pushItem(body: Buffer, start: number, spans: Span[]): number {
   return span.end;
 }
 
+/** The items with their type, in one new buffer: those that say it already are copied as they are. */
 function withType(body: Buffer, spans: Span[], type: { apiVersion: string; kind: string }): Buffer[] {
   const apiVersion = `"apiVersion":${JSON.stringify(type.apiVersion)}`;
   const kind = `"kind":${JSON.stringify(type.kind)}`;
-  return spans.map((span) => {
+  const heads = spans.map((span) => {
     const missing = [span.hasApiVersion ? "" : apiVersion, span.hasKind ? "" : kind].filter(Boolean).join(",");
-    if (!missing) return body.subarray(span.start, span.end);
-    const head = Buffer.from(`{${missing}${span.empty ? "" : ","}`);
-    const item = Buffer.allocUnsafeSlow(head.length + span.end - span.start - 1);
-    head.copy(item);
-    body.copy(item, head.length, span.start + 1, span.end);
-    return item;
+    return `{${missing}${missing && !span.empty ? "," : ""}`;
   });
+  const longest = apiVersion.length + kind.length + 3;
+  const room = spans.reduce((total, { start, end }) => total + end - start + 3 * longest, 0);
+  const typed = Buffer.allocUnsafeSlow(room);
+  let at = 0;
+  return spans.map((span, index) => {
+    const start = at;
+    at += typed.write(heads[index]!, at);
+    at += body.copy(typed, at, span.start + 1, span.end);
+    return typed.subarray(start, at);
+  });
+}
+
+const MANAGED_FIELDS = Buffer.from('"managedFields":[');
+
+/**
+ * The `metadata` of an object's JSON, parsed, without what is in its managedFields, which is half of many objects.
+ * Nothing else of the object is parsed. `{}` where there is none.
+ */
+export function metadataOf(item: Buffer): unknown {
+  let metadata: Buffer | undefined;
+  walkObject(item, 0, (key, at) => {
+    const end = skipValue(item, at);
+    if (!keyIs(item, key, METADATA)) return end;
+    metadata = item.subarray(at, end);
+    return undefined;
+  });
+  if (!metadata) return {};
+  // Within JSON these bytes are always that key: inside a string the quotes would be escaped.
+  const managed = metadata.indexOf(MANAGED_FIELDS);
+  if (managed < 0) return JSON.parse(metadata.toString());
+  const start = managed + MANAGED_FIELDS.length - 1;
+  return JSON.parse(`${metadata.toString("utf8", 0, start)}[]${metadata.toString("utf8", skipValue(metadata, start))}`);
 }
 
 const QUOTE = 0x22;
@@ -133,8 +161,11 @@ function keyIs(body: Buffer, key: Key, name: Buffer): boolean {
   return key.end - key.start === name.length && body.compare(name, 0, name.length, key.start, key.end) === 0;
 }
 
-/** Calls `member` with each key (without its quotes) and where its value begins; `member` returns where that ends. */
-function walkObject(body: Buffer, start: number, member: (key: Key, at: number) => number): number {
+/**
+ * Calls `member` with each key (without its quotes) and where its value begins; `member` returns where that ends, or
+ * undefined to go no further.
+ */
+function walkObject(body: Buffer, start: number, member: (key: Key, at: number) => number | undefined): number {
   let at = skipSpace(body, start + 1);
   if (body[at] === CLOSE_OBJECT) return at + 1;
   for (;;) {
@@ -142,7 +173,9 @@ function walkObject(body: Buffer, start: number, member: (key: Key, at: number) 
     const key = { start: at + 1, end: skipString(body, at) - 1 };
     at = skipSpace(body, key.end + 1);
     if (body[at] !== COLON) throw notAList(`":" was expected at byte ${at}`);
-    at = skipSpace(body, member(key, skipSpace(body, at + 1)));
+    const after = member(key, skipSpace(body, at + 1));
+    if (after === undefined) return at;
+    at = skipSpace(body, after);
     if (body[at] === CLOSE_OBJECT) return at + 1;
     if (body[at] !== COMMA) throw notAList(`"," was expected at byte ${at}`);
     at = skipSpace(body, at + 1);

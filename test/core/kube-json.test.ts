@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { listItems, parseExact } from "../../core/kube/json.ts";
+import { listItems, metadataOf, parseExact } from "../../core/kube/json.ts";
 
 /** JSON text of a value with white space where JSON allows it, drawn from `spaces`. */
 function print(value: unknown, spaces: string[]): string {
@@ -138,4 +138,20 @@ suite("parseExact", () => {
       c: 0.1,
     });
   });
+});
+
+test("metadataOf gives the metadata without what is in its managedFields, whatever the object holds", () => {
+  const note = fc.constantFrom("", '"managedFields":[', '\\"managedFields":[', '"metadata":{');
+  const managedFields = fc.array(fc.jsonValue());
+  const metadata = fc.record({ note, managedFields, name: fc.string() }, { requiredKeys: ["name"] });
+  const before = fc.dictionary(fc.constantFrom("kind", "apiVersion", "data"), fc.jsonValue());
+  fc.assert(
+    fc.property(before, metadata, fc.jsonValue(), (before, metadata, spec) => {
+      const text = JSON.stringify({ ...before, metadata, spec });
+      const expected = JSON.parse(JSON.stringify(metadata)) as { managedFields?: unknown };
+      if (expected.managedFields) expected.managedFields = [];
+      assert.deepEqual(metadataOf(Buffer.from(text)), expected);
+    }),
+  );
+  assert.deepEqual(metadataOf(Buffer.from('{"kind":"Odd"}')), {});
 });
