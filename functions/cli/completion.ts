@@ -12,8 +12,12 @@ export function addCompletion(program: Command, _signal: AbortSignal): void {
       "after",
       `
 Examples:
-  source <(lifeboat completion bash)                                       # in ~/.bashrc
-  source <(lifeboat completion zsh)                                        # in ~/.zshrc, after compinit
+  # in ~/.bashrc
+  source <(lifeboat completion bash)
+
+  # in ~/.zshrc, after compinit
+  source <(lifeboat completion zsh)
+
   lifeboat completion fish > ~/.config/fish/completions/lifeboat.fish
 `,
     )
@@ -60,26 +64,26 @@ function shellCore(nodes: Node[]): string {
   );
   const values = valued.map(
     ({ pattern, option }) =>
-      `    ${pattern}) ${option.argChoices ? `words="${option.argChoices.join(" ")}"` : "files=1"} ;;`,
+      `    ${pattern}) ${option.argChoices ? `next="${option.argChoices.join(" ")}"` : "files=1"} ;;`,
   );
   const next = nodes.map((node) => {
     const words = [...node.commands.map((command) => command.name()), ...node.values];
-    return `    "${node.path}") words="${words.join(" ")}"; flags="${flagsOf(node).join(" ")}" ;;`;
+    return `    "${node.path}") next="${words.join(" ")}"; flags="${flagsOf(node).join(" ")}" ;;`;
   });
-  return `_lifeboat_next() { # sets words, flags, files for the words "$@" before the one to complete
-  local word path="" previous=""
-  words="" flags="" files=""
+  return `_lifeboat_next() { # sets next, flags, files for the words "$@" before the one to complete
+  local word at="" previous=""
+  next="" flags="" files=""
   for word in "$@"; do
-    case "$path $word" in
-      ${paths.join("|")}) path="$path $word" ;;
+    case "$at $word" in
+      ${paths.join("|")}) at="$at $word" ;;
     esac
     previous="$word"
   done
-  case "$path|$previous" in
+  case "$at|$previous" in
 ${values.join("\n")}
   esac
-  [ -n "$words$files" ] && return
-  case "$path" in
+  [ -n "$next$files" ] && return
+  case "$at" in
 ${next.join("\n")}
   esac
 }`;
@@ -89,15 +93,15 @@ function bashScript(nodes: Node[]): string {
   return `# bash completion for lifeboat
 ${shellCore(nodes)}
 _lifeboat() {
-  local words flags files current="\${COMP_WORDS[COMP_CWORD]}"
+  local next flags files current="\${COMP_WORDS[COMP_CWORD]}"
   _lifeboat_next "\${COMP_WORDS[@]:1:COMP_CWORD-1}"
   if [ -n "$files" ]; then
     compopt -o filenames 2>/dev/null
     COMPREPLY=($(compgen -f -- "$current"))
     return
   fi
-  case "$current" in -*) words="$flags" ;; esac
-  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  case "$current" in -*) next="$flags" ;; esac
+  COMPREPLY=($(compgen -W "$next" -- "$current"))
 }
 complete -F _lifeboat lifeboat
 `;
@@ -109,11 +113,11 @@ ${shellCore(nodes)}
 _lifeboat() {
   local current="\${words[CURRENT]}"
   local -a before=("\${(@)words[2,CURRENT-1]}")
-  local words flags files
+  local next flags files
   _lifeboat_next "\${before[@]}"
   if [ -n "$files" ]; then _files; return; fi
-  case "$current" in -*) words="$flags" ;; esac
-  compadd -- \${=words}
+  case "$current" in -*) next="$flags" ;; esac
+  compadd -- \${=next}
 }
 compdef _lifeboat lifeboat
 `;
@@ -122,7 +126,7 @@ compdef _lifeboat lifeboat
 function fishScript(nodes: Node[]): string {
   const quote = (text: string) => `'${text.replace(/[\\']/g, "\\$&")}'`;
   const lines = nodes.flatMap(({ path, commands, options, values }) => {
-    const when = `complete -c lifeboat -f -n ${quote(`__lifeboat_at ${path.trim()}`.trim())}`;
+    const when = `complete -c lifeboat -n ${quote(`__lifeboat_at ${path.trim()}`.trim())}`;
     return [
       ...commands.map((command) => `${when} -a ${command.name()} -d ${quote(command.summary())}`),
       ...values.map((value) => `${when} -a ${value}`),
@@ -142,12 +146,13 @@ function fishScript(nodes: Node[]): string {
 function __lifeboat_at # whether the commands on the line so far are just these
     set -l path
     for word in (commandline -opc)[2..]
-        if contains -- (string join ' ' $path $word) ${paths.join(" ")}
+        if contains -- (string join -- ' ' $path $word) ${paths.join(" ")}
             set path $path $word
         end
     end
-    test (string join ' ' $path) = (string join ' ' $argv)
+    test "$path" = "$argv"
 end
+complete -c lifeboat -f
 ${lines.join("\n")}
 `;
 }

@@ -19,7 +19,7 @@ Examples:
 
 Environment:
   LIFEBOAT_LOCATION   the default of --location
-  KUBECONFIG          the default of --kubeconfig; files separated by colons are merged
+  KUBECONFIG          the default of --kubeconfig: one file, or several with colons
   NO_COLOR            no colours
   LIFEBOAT_DEBUG=1    errors with their stack
 
