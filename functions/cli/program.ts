@@ -19,7 +19,7 @@ Examples:
 
 Environment:
   LIFEBOAT_LOCATION   the default of --location
-  KUBECONFIG          the default of --kubeconfig: one file, or several with colons
+  KUBECONFIG          the default of --kubeconfig; one file or more (a:b)
   NO_COLOR            no colours
   LIFEBOAT_DEBUG=1    errors with their stack
 

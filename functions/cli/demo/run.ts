@@ -42,8 +42,8 @@ Look at what was made:
   tar -tzf demo/backups/${BACKUP}/${BACKUP}.tar.gz | head
 
 With a cluster of yours:
-  ${COMMAND} backup create --location ./backups
-  ${COMMAND} restore create --from-backup NAME --location ./backups --context OTHER-CLUSTER
+  ${COMMAND} backup create --location ./backups --context A
+  ${COMMAND} restore create --from-backup NAME --location ./backups --context B
 `;
 
 /**
@@ -90,7 +90,7 @@ async function emptyFolder(bucket: Bucket, signal: AbortSignal): Promise<void> {
 function introduce(shop: ApiServer, empty: ApiServer): void {
   const rows = [
     [shop.url, `a shop: ${countText(shop.count())} objects`],
-    [empty.url, `empty: the ${countText(empty.count())} objects that every cluster has of itself`],
+    [empty.url, `empty: ${countText(empty.count())} objects, which every cluster has`],
   ];
   print(indent(columns(rows)));
 }

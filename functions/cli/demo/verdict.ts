@@ -9,7 +9,7 @@ const REASONS: [RegExp, string][] = [
   [/^spec\.(nodeName|priority)$/, "its scheduler and its admission place Pods anew"],
   [/^spec\.claimRef\.uid$/, "its volumes wait for the restored claims"],
   [/^metadata\.annotations\.(pv|volume)\.kubernetes\.io\//, "its controllers bind claims to volumes anew"],
-  [/^metadata\.ownerReferences$/, "its controllers adopt Pods and ReplicaSets by their labels (none runs here)"],
+  [/^metadata\.ownerReferences$/, "its controllers (none runs here) adopt their children by labels"],
 ];
 
 const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
@@ -45,7 +45,7 @@ export function judge(
     ...block(fates.get("skipped")?.length, "were left out of the restore, by its rules:", kinds(fates.get("skipped"))),
     ...block(
       fates.get("excluded")?.length,
-      `were left out of the backup, by the label ${EXCLUDE_LABEL}:`,
+      `were left out of the backup, labelled ${EXCLUDE_LABEL}:`,
       kinds(fates.get("excluded")),
     ),
     ...block(onlySecond.length, "are new, made by the second cluster itself:", kinds(onlySecond)),
