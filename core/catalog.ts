@@ -20,7 +20,7 @@ export function backupKeys(name: string) {
     /** Its existence is the commit: what has none is not a backup. */
     metadata: `${folder}velero-backup.json`,
     tar: key(".tar.gz"),
-    index: key("-lifeboat-index.json.gz"),
+    index: key("-index.json.gz"),
     log: key("-logs.gz"),
     results: key("-results.gz"),
     resourceList: key("-resource-list.json.gz"),
