@@ -7,6 +7,8 @@ import { FIXES, type FixContext } from "./fixes.ts";
 export interface CompareFacts {
   /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale. */
   scaled: Set<string>;
+  /** Names of volumes that are to be freed from their deleted claim. */
+  freed: Set<string>;
 }
 
 /** Something of a live object that isn't its author's: comparing disregards it, updating leaves it alone. */
@@ -71,7 +73,13 @@ const DISREGARDS: Disregard[] = [
   {
     why: "controllers bind volumes to claims",
     resources: ["persistentvolumes"],
-    apply: (object) => drop(object, ["spec"], ["claimRef"]),
+    apply: (object, { freed }) => {
+      drop(object, ["metadata", "annotations"], ["pv.kubernetes.io/bound-by-controller"]);
+      const claim = fieldsAt(object, "spec", "claimRef");
+      if (claim && freed.has(object.metadata.name))
+        drop(claim, [], (key) => key !== "uid" && key !== "resourceVersion");
+      else drop(object, ["spec"], ["claimRef"]);
+    },
   },
   {
     why: "a controller writes the rules together from other ClusterRoles",
@@ -92,13 +100,6 @@ const DISREGARDS: Disregard[] = [
     why: "controllers mark when a token was last used",
     resources: ["secrets"],
     apply: (object) => drop(object, ["metadata", "labels"], (key) => key.startsWith("kubernetes.io/legacy-token-")),
-  },
-  {
-    why: "false is what its absence says",
-    resources: ["customresourcedefinitions.apiextensions.k8s.io"],
-    apply: ({ spec }) => {
-      if (fieldsAt(spec)?.preserveUnknownFields === false) drop(spec, [], ["preserveUnknownFields"]);
-    },
   },
   {
     why: "cert-manager writes the certificate authority in where it is asked to",

@@ -137,7 +137,7 @@ export const FIXES: Fix[] = [
     resources: ["persistentvolumes"],
     why: "the volume waits for the restored claim, which has another UID",
     source: "Velero resetVolumeBindingInfo (5.8)",
-    clusterOwned: true,
+    clusterOwned: false,
     apply: (object) => {
       drop(object, ["spec", "claimRef"], ["uid", "resourceVersion"]);
       drop(
@@ -196,7 +196,7 @@ export const FIXES: Fix[] = [
     apply: (object) => {
       const spec = fieldsAt(object, "spec");
       if (object.apiVersion !== "apiextensions.k8s.io/v1" || spec?.preserveUnknownFields !== true) return;
-      spec.preserveUnknownFields = false;
+      delete spec.preserveUnknownFields;
       for (const version of entriesOf(spec, "versions")) {
         const schema = fieldsAt(version, "schema", "openAPIV3Schema");
         if (schema) schema["x-kubernetes-preserve-unknown-fields"] = true;

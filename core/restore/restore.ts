@@ -9,9 +9,10 @@ import { type ItemOutcome, type Report, type RestoreResult, startReport } from "
 import { DEFINITIONS, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
-import { createdVolumes, type PlannedStep, planSteps } from "./steps.ts";
+import { type PlannedStep, planSteps } from "./steps.ts";
 import { surveyArchive } from "./survey.ts";
 import { readTarget } from "./target.ts";
+import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
 import { definitionsServed, WAIT_MS } from "./waits.ts";
 
 export type { ItemOutcome, RestoreResult } from "./report.ts";
@@ -57,10 +58,11 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
     restoreName: input.name,
     namespaceMapping,
     preserveNodePorts,
-    keepsVolume: (volume, claim) => volumes.has(volume) || ["", claim].includes(target.volumes.get(volume) ?? "none"),
+    keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
   const steps = await planSteps({ archive, survey, target, served, fixing, policy, signal });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
+  for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
 
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
   const writes = reportUnchanged(steps, report);

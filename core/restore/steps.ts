@@ -5,7 +5,7 @@ import { parseExact } from "../kube/json.ts";
 import { comparable, digest } from "./comparable.ts";
 import { type FixContext, fix } from "./fixes.ts";
 import { type Known, plan, type Step } from "./plan.ts";
-import { NAMESPACES, VOLUMES } from "./selection.ts";
+import { NAMESPACES } from "./selection.ts";
 import type { Served } from "./served.ts";
 import { skipReason } from "./skips.ts";
 import type { Item, Survey } from "./survey.ts";
@@ -138,10 +138,4 @@ function blankNamespace(name: string): PlannedStep {
     place: undefined,
     rank: waveOf(NAMESPACES),
   };
-}
-
-/** The volumes that a restore makes. */
-export function createdVolumes(steps: PlannedStep[]): Set<string> {
-  const volumes = steps.filter(({ action, item }) => action === "create" && item.entry.resource === VOLUMES);
-  return new Set(volumes.map(({ item }) => item.name));
 }

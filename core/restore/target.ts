@@ -10,6 +10,7 @@ import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { Served } from "./served.ts";
 import { neverRestored } from "./skips.ts";
 import type { Survey } from "./survey.ts";
+import { type LiveVolume, readVolume } from "./volumes.ts";
 import { namespaceGone, type Waiting } from "./waits.ts";
 
 /** What the target has of what is restored, found by one LIST per resource. */
@@ -26,8 +27,7 @@ export interface Target extends CompareFacts {
   /** Namespaces that were found being deleted. */
   ending: Set<string>;
   nodes: Set<string>;
-  /** From a volume to the claim ("namespace/name") it is for; "" for a free one. */
-  volumes: Map<string, string>;
+  volumes: Map<string, LiveVolume>;
 }
 
 /** Instead of a digest: the object is going away. */
@@ -54,15 +54,16 @@ export async function readTarget(reading: Reading): Promise<Target> {
     nodes: new Set(),
     volumes: new Map(),
     scaled: new Set(),
+    freed: new Set(),
   };
   const lists = [...listsOf(reading, target).values()];
   const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;
-  await inParallel(lists.filter(isFact), (list) => readList(reading, target, list));
+  const isNamespaces = ({ resource }: List) => resourceKey(resource) === NAMESPACES;
+  const read = (some: List[]) => inParallel(some, (list) => readList(reading, target, list));
+  await read(lists.filter(isNamespaces));
   await awaitEnding(reading, target);
-  await inParallel(
-    lists.filter((list) => !isFact(list)),
-    (list) => readList(reading, target, list),
-  );
+  await read(lists.filter((list) => isFact(list) && !isNamespaces(list)));
+  await read(lists.filter((list) => !isFact(list)));
   return target;
 }
 
@@ -136,10 +137,7 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
   nodes: { neededBy: ["daemonsets.apps", "pods"], note: ({ metadata }, { nodes }) => nodes.add(metadata.name) },
   [VOLUMES]: {
     neededBy: [CLAIMS],
-    note: (object, { volumes }) => {
-      const claim = fieldsAt(object, "spec", "claimRef");
-      volumes.set(object.metadata.name, claim ? `${claim.namespace}/${claim.name}` : "");
-    },
+    note: (object, { volumes }) => volumes.set(object.metadata.name, readVolume(object)),
   },
   [SCALERS]: {
     neededBy: ["deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers"],

@@ -12,6 +12,7 @@ const RESOURCES: Record<string, string> = {
   CustomResourceDefinition: "customresourcedefinitions.apiextensions.k8s.io",
   Deployment: "deployments.apps",
   Gadget: "gadgets.gone.example.com",
+  HorizontalPodAutoscaler: "horizontalpodautoscalers.autoscaling",
   Namespace: "namespaces",
   PersistentVolume: "persistentvolumes",
   PersistentVolumeClaim: "persistentvolumeclaims",

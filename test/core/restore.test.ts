@@ -514,6 +514,27 @@ describe("claims and volumes", () => {
     assert.deepEqual((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec, {});
   });
 
+  it("of a deleted claim are bound to the restored one under update, and else warned about", async () => {
+    const archive = await archiveOf([claim, volume("Retain")]);
+    const path = "/api/v1/persistentvolumes/pv";
+    await live("/api/v1/persistentvolumes", "POST", { ...volume("Retain"), metadata: { name: "pv" } });
+    await live(`${path}/status`, "PATCH", { status: { phase: "Released" } });
+    const left = await restored(kube, archive);
+    assert.match(
+      left.result.warnings.cluster?.[0] ?? "",
+      /persistentvolumes pv: .*still belongs to the deleted claim shop\/data/,
+    );
+    await live("/api/v1/namespaces/shop/persistentvolumeclaims/data", "DELETE");
+
+    const bound = await restored(kube, archive, { existingResourcePolicy: "update" });
+    assert.deepEqual([bound.result.counts.updated, bound.result.warnings], [1, {}]);
+    assert.deepEqual((await live(path)).spec, {
+      persistentVolumeReclaimPolicy: "Retain",
+      claimRef: { namespace: "shop", name: "data" },
+    });
+    assert.deepEqual((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec, { volumeName: "pv" });
+  });
+
   it("don't take a volume that serves another claim", async () => {
     await restored(kube, await archiveOf([volume("Retain")]));
     await restored(kube, await archiveOf([claim]), { namespaceMapping: { shop: "copy" } });
@@ -647,13 +668,18 @@ describe("a namespace that is being deleted", () => {
         body: Buffer.from(response.body.toString().replaceAll('"name":"shop"', mark)),
       }));
     };
-  const items = [namespace, sample("v1", "ConfigMap", "shop/a")];
+  const scaler = { scaleTargetRef: { kind: "Deployment", name: "web" } };
+  const items = [
+    namespace,
+    sample("v1", "ConfigMap", "shop/a"),
+    sample("autoscaling/v2", "HorizontalPodAutoscaler", "shop/web", { spec: scaler }),
+  ];
   const make = () =>
     live("/api/v1/namespaces", "POST", { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
 
-  it("is waited for, and made again", async () => {
+  it("is waited for before anything else is listed, and made again with all that was in it", async () => {
     let polls = 0;
-    await make();
+    await restored(kube, await archiveOf(items));
     await intercepted((request, next) => {
       if (request.path === "/api/v1/namespaces/shop" && !request.method && ++polls === 2) {
         return kube.request({ method: "DELETE", path: request.path }).then(() => answer(404, {}));
@@ -661,14 +687,14 @@ describe("a namespace that is being deleted", () => {
       return ending(() => polls >= 2)(request, next);
     });
     const { result } = await restored(kube, await archiveOf(items));
-    assert.deepEqual([result.phase, result.counts.created], ["Completed", 2]);
+    assert.deepEqual([result.phase, result.counts.created], ["Completed", 3]);
   });
 
   it("for too long blocks what belongs into it", async () => {
     await make();
     await intercepted(ending(() => false));
     const { result, lines } = await restored(kube, await archiveOf(items), {}, { waitMs: 200 });
-    assert.deepEqual([result.phase, result.counts.blocked], ["PartiallyFailed", 2]);
+    assert.deepEqual([result.phase, result.counts.blocked], ["PartiallyFailed", 3]);
     assert.match(
       lines.join("\n"),
       /blocked configmaps shop\/a: namespace shop is being deleted since 2026-01-01T00:00:00Z/,

@@ -1,0 +1,73 @@
+import type { KubernetesObject } from "../archive/item.ts";
+import { at, fieldsAt } from "./fields.ts";
+import { CLAIMS, VOLUMES } from "./selection.ts";
+import type { PlannedStep } from "./steps.ts";
+
+/** What a volume of the target is for. */
+export interface LiveVolume {
+  /** The claim ("namespace/name") it is, or was, bound to; "" for a free one. */
+  claim: string;
+  /** That claim was deleted: nobody can bind to the volume any more. */
+  released: boolean;
+  /** It goes away with its claim. */
+  deletes: boolean;
+}
+
+export function readVolume(object: KubernetesObject): LiveVolume {
+  const claim = fieldsAt(object, "spec", "claimRef");
+  return {
+    claim: claim ? `${claim.namespace}/${claim.name}` : "",
+    released: ["Released", "Failed"].includes(String(at(object, "status", "phase"))),
+    deletes: at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
+  };
+}
+
+/** Whether a claim that is created finds the volume: it is created too, or waits for this claim, or for any. */
+export function findsVolume(volume: LiveVolume | undefined, claim: string): boolean {
+  if (!volume || (volume.released && volume.deletes)) return false;
+  return volume.claim === claim || volume.claim === "";
+}
+
+/** The volumes that a restore makes. */
+export function createdVolumes(steps: PlannedStep[]): Set<string> {
+  return new Set(steps.filter((step) => creates(step, VOLUMES)).map(({ item }) => item.name));
+}
+
+/**
+ * A volume that exists and still belongs to a deleted claim which is restored now must be freed, or the claim waits for
+ * ever: under `update` that is done (the volumes are given back), else it is a warning.
+ */
+export function freeVolumes(
+  steps: PlannedStep[],
+  volumes: Map<string, LiveVolume>,
+  policy: "none" | "update",
+): Set<string> {
+  const claims = new Set(
+    steps.filter((step) => creates(step, CLAIMS)).map(({ item }) => `${item.namespace}/${item.name}`),
+  );
+  const freed = new Set<string>();
+  for (const step of steps) {
+    const { entry, name } = step.item;
+    const volume = volumes.get(name);
+    if (
+      entry.resource !== VOLUMES ||
+      step.action !== "skip" ||
+      !volume?.released ||
+      volume.deletes ||
+      !claims.has(volume.claim)
+    )
+      continue;
+    if (policy === "update") {
+      freed.add(name);
+      step.action = "update";
+    } else {
+      step.reason = `exists and still belongs to the deleted claim ${volume.claim}; use --existing-resource-policy update to bind it to the restored one`;
+      step.warning = true;
+    }
+  }
+  return freed;
+}
+
+function creates({ action, item }: PlannedStep, resource: string): boolean {
+  return action === "create" && item.entry.resource === resource;
+}
