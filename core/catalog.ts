@@ -136,7 +136,10 @@ async function listRecords<T>(
   for await (const listed of bucket.list(folder, { delimiter: "/", signal })) {
     if (listed.prefix === undefined) continue;
     const name = listed.prefix.slice(folder.length, -1);
-    rows.push(limit(() => readRow(name, read)));
+    const row = limit(() => readRow(name, read));
+    // It may fail while the listing still goes on; Promise.all tells of it.
+    row.catch(() => {});
+    rows.push(row);
   }
   return (await Promise.all(rows)).filter((row) => row !== undefined);
 }
@@ -146,7 +149,7 @@ async function readRow<T>(name: string, read: (name: string) => Promise<T>): Pro
     return { name, record: await read(name) };
   } catch (error) {
     if (isLifeboatError(error, "missing")) return undefined;
-    if (isLifeboatError(error, "corrupt")) return { name, problem: error.message };
+    if (isLifeboatError(error, "corrupt") || isLifeboatError(error, "invalid")) return { name, problem: error.message };
     throw error;
   }
 }

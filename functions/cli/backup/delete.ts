@@ -38,9 +38,13 @@ async function isConfirmed(names: string[], location: string, signal: AbortSigna
     );
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  terminal.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   try {
     const answer = await terminal.question(`Delete ${names.join(", ")} from ${location} for good? [y/N] `, { signal });
     return /^y(es)?$/i.test(answer.trim());
+  } catch (error) {
+    say("");
+    throw error;
   } finally {
     terminal.close();
   }

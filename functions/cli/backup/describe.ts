@@ -37,7 +37,7 @@ function describe(document: BackupDocument): string {
       ["Backup Format Version", printable(document.formatVersion ?? "n/a")],
     ]),
     `\n\n${filtersText(spec, "*")}`,
-    `\n\n${fields([["TTL", printable(String(spec.ttl ?? "<none>"))]])}`,
+    `\n\n${fields([["TTL", spec.ttl && spec.ttl !== "0s" ? printable(String(spec.ttl)) : "<none>"]])}`,
     `\n\n${fields([
       ["Started", timeText(document.startTimestamp)],
       ["Completed", timeText(document.completionTimestamp)],
