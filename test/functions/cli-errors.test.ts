@@ -365,7 +365,7 @@ describe("bad input", { concurrency: 3 }, () => {
     );
     const tar = `${location}/backups/b/b.tar.gz`;
     await writeFile(tar, await damage(await readFile(tar)));
-    if (!indexed) await rm(`${location}/backups/b/b-lifeboat-index.json.gz`);
+    if (!indexed) await rm(`${location}/backups/b/b-index.json.gz`);
     const target = await startCluster(scratch, name);
     try {
       const objects = target.count();

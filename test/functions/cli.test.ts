@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdir } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -215,6 +216,8 @@ describe("the command line", { concurrency: 3 }, () => {
     const flags = ["--location", scratch.path("mixed")];
     await succeeds(["backup", "create", "good", ...flags]);
     await succeeds(["backup", "create", "bad", ...flags]);
+    await mkdir(scratch.path("mixed/backups/Odd_"));
+    await scratch.write("mixed/backups/Odd_/velero-backup.json", "{}");
     await scratch.write("mixed/backups/bad/velero-backup.json", "{");
     assert.match(
       await succeeds(["backup", "get", ...flags]),
@@ -229,6 +232,7 @@ describe("the command line", { concurrency: 3 }, () => {
       [
         ["good", false],
         ["bad", true],
+        ["Odd_", true],
       ],
     );
   });
