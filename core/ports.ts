@@ -19,10 +19,17 @@ export interface Bucket {
    * aborted leaves nothing that `list` or `get` can see. With `ifAbsent`, of any number of racing writers exactly one
    * wins, the others get `conflict`. A body that throws fails the put with that same error.
    */
-  put(key: string, body: Buffer | AsyncIterable<Buffer>, options?: { ifAbsent?: boolean; signal?: AbortSignal }): Promise<void>;
+  put(
+    key: string,
+    body: Buffer | AsyncIterable<Buffer>,
+    options?: { ifAbsent?: boolean; signal?: AbortSignal },
+  ): Promise<void>;
 
   /** The object's bytes, or those from `start` up to but not including `end` (cut at the object's end). */
-  get(key: string, options?: { range?: { start: number; end: number }; signal?: AbortSignal }): Promise<AsyncIterable<Buffer>>;
+  get(
+    key: string,
+    options?: { range?: { start: number; end: number }; signal?: AbortSignal },
+  ): Promise<AsyncIterable<Buffer>>;
 
   /**
    * Every object whose key begins with `prefix`, in the order of the keys' UTF-8 bytes. With `delimiter`, keys that
