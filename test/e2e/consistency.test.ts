@@ -11,7 +11,7 @@ import { startVelero, VELERO } from "../rig/velero.ts";
 import { type BackupDocument, document } from "./lifeboat.ts";
 import { objectsIn } from "./objects.ts";
 
-const BACKUPS = 6;
+const BACKUPS = process.env.SOAK ? 100 : 6;
 
 describe("a backup is one point in time", { skip: requireOrSkip("rig", [...CONTROL_PLANE, ...VELERO]) }, () => {
   let cluster: Cluster;

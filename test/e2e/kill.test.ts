@@ -10,7 +10,7 @@ import { seed } from "../rig/seed.ts";
 import { type BackupDocument, document, start } from "./lifeboat.ts";
 import { objectsIn } from "./objects.ts";
 
-const RANDOM_MOMENTS = 25;
+const RANDOM_MOMENTS = process.env.SOAK ? 250 : 25;
 
 describe("a backup that is killed", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "versitygw"]) }, () => {
   let cluster: Cluster;
