@@ -144,11 +144,13 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
 async function change(one: Sending, how: "update" | "merge"): Promise<Applied> {
   const { item, resource, applying } = one;
   const path = resourcePath(resource, item.namespace, item.name);
+  let maybeDone = false;
   for (let attempt = 1; ; attempt++) {
     const live = await read(one);
     if (!live) return await create(one, "it was deleted meanwhile");
     const { uid, resourceVersion } = live.metadata;
     const patch = how === "merge" ? accountAdditions(live, compare(one, live).wanted) : compare(one, live).patch;
+    if (!patch && maybeDone) return { action: "updated", uid };
     if (!patch)
       return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : "exists, equal", uid };
     const metadata = patch.metadata as KubernetesObject["metadata"] | undefined;
@@ -160,7 +162,10 @@ async function change(one: Sending, how: "update" | "merge"): Promise<Applied> {
     const contentType = "application/merge-patch+json";
     const response = await send(one, { method: "PATCH", path, contentType, body: goJson(patch) });
     if (response.status < 400) return { action: "updated", uid };
-    if (response.status === 409 && attempt < UPDATE_ATTEMPTS) continue;
+    if (response.status === 409 && attempt < UPDATE_ATTEMPTS) {
+      maybeDone ||= response.attempts > 1;
+      continue;
+    }
     const reason = `exists and differs, and could not be updated: ${refusal(response, item)}`;
     return response.status === 422
       ? { action: "skipped", reason, warning: true, uid }

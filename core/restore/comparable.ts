@@ -66,9 +66,9 @@ const DISREGARDS: Disregard[] = [
     },
   },
   {
-    why: "controllers bind claims to volumes",
+    why: "controllers bind claims to volumes; of a bound one it matters no more what it was filled from or selected by",
     resources: ["persistentvolumeclaims"],
-    apply: (object) => drop(object, ["spec"], ["volumeName"]),
+    apply: (object) => drop(object, ["spec"], ["volumeName", "dataSource", "dataSourceRef", "selector"]),
   },
   {
     why: "controllers bind volumes to claims",

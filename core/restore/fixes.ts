@@ -113,6 +113,22 @@ export const FIXES: Fix[] = [
     },
   },
   {
+    id: "claim-source",
+    resources: ["persistentvolumeclaims"],
+    why: "a bound claim was filled from its source long ago; a new volume would wait for a snapshot that isn't here, and none is made for a selector",
+    source: "velero.io/pv, which Velero applies when it backs up (4.7)",
+    clusterOwned: false,
+    apply: (object) => {
+      const spec = fieldsAt(object, "spec");
+      if (!spec?.volumeName) return;
+      drop(
+        spec,
+        [],
+        spec.storageClassName === "" ? ["dataSource", "dataSourceRef"] : ["dataSource", "dataSourceRef", "selector"],
+      );
+    },
+  },
+  {
     id: "claim-binding",
     resources: ["persistentvolumeclaims"],
     why: "what was bound, provisioned and placed in the source cluster must be so again here",

@@ -48,7 +48,7 @@ function knownOf(place: number, item: Item, body: Buffer, input: Parameters<type
   const { survey, target, fixing } = input;
   const { resource } = item.entry;
   const object = parseExact(body) as KubernetesObject;
-  const skip = skipReason(object, item.entry, { ...survey, ...target });
+  const skip = skipReason(object, item.entry, { selectingServices: survey.selectingServices, nodes: target.nodes });
   const live = target.digests.get(place);
   const known: Known = {
     resource,
@@ -96,7 +96,7 @@ function blockedBy(item: Item, { survey, target, served }: Parameters<typeof pla
   );
 }
 
-/** Leaves out needed Namespaces that nothing is created in, and adds blank ones where they are missing. */
+/** Leaves out needed Namespaces that nothing is created in, and adds blank ones where they are known to be missing. */
 function withNamespaces(steps: PlannedStep[], target: Target): PlannedStep[] {
   const filled = new Set(steps.filter(({ action }) => action === "create").map(({ item }) => item.namespace));
   const made = new Set<string>();
@@ -108,6 +108,7 @@ function withNamespaces(steps: PlannedStep[], target: Target): PlannedStep[] {
     }
     if (step.action === "create") made.add(step.item.name);
   }
+  if (target.blocked.has(NAMESPACES)) return steps;
   const missing = [...filled].filter((name) => name && !made.has(name) && !target.namespaces.has(name));
   return [...missing.map(blankNamespace), ...steps];
 }

@@ -69,6 +69,12 @@ describe("comparing what is live with what the backup says", () => {
       "kind: Deployment, metadata: { name: web, namespace: shop }, spec: { replicas: 3 }",
     ],
     ["a claim's volume", "persistentvolumeclaims", "spec: { volumeName: a, x: y }", "spec: { x: y, volumeName: b }"],
+    [
+      "what a claim was filled from",
+      "persistentvolumeclaims",
+      "spec: { x: y, dataSource: { name: s } }",
+      "spec: { x: y }",
+    ],
     ["a volume's claim", "persistentvolumes", "spec: { claimRef: { uid: a }, x: y }", "spec: { x: y }"],
     [
       "aggregated rules",

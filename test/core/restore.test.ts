@@ -213,6 +213,17 @@ describe("what exists", () => {
     assert.deepEqual((await live(path)).data, { x: "1", y: "2" });
   });
 
+  it("and was patched by an attempt whose answer got lost is updated", async () => {
+    const archive = await drifted();
+    await intercepted((request, next) =>
+      request.method === "PATCH"
+        ? next().then(() => answer(409, { kind: "Status", reason: "Conflict" }, { attempts: 2 }))
+        : undefined,
+    );
+    const { result } = await restored(kube, archive, { existingResourcePolicy: "update" });
+    assert.deepEqual([result.counts.updated, kube.writes.length], [1, 1]);
+  });
+
   it("and can't be changed is a warning with the server's words, anything else an error", async () => {
     for (const [status, counted] of [
       [422, "skipped"],
