@@ -36,9 +36,12 @@ export interface Invocation<Options = unknown> {
 /** Carries out one verb. The exit code is 0 unless it gives another one. */
 export type Verb<Options = unknown> = (invocation: Invocation<Options>) => Promise<number | undefined>;
 
-/** Adds shared flags to a command. */
+/** Adds shared flags to a command; those that say which cluster are taken everywhere, and shown where they matter. */
 export function addShared(command: Command, names: (keyof SharedOptions)[]): Command {
   for (const name of names) command.addOption(SHARED[name]());
+  for (const name of ["kubeconfig", "context"] as const) {
+    if (!names.includes(name)) command.addOption(SHARED[name]().hideHelp());
+  }
   return command;
 }
 
