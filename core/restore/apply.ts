@@ -64,6 +64,8 @@ interface Sending {
   resource: Resource;
   body: Buffer;
   applying: Applying;
+  /** It was found to exist when it was created: what is planned for it then isn't planned again. */
+  settled?: boolean;
 }
 
 async function create(one: Sending, reason: string | undefined): Promise<Applied> {
@@ -136,7 +138,7 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
     { resource, live: state, leave: item.needed ? "it appeared meanwhile" : undefined },
     applying.policy,
   );
-  if (action === "update" || action === "merge") return await change(one, action);
+  if (action === "update" || action === "merge") return await change({ ...one, settled: true }, action);
   return { action: action === "blocked" ? "blocked" : "skipped", uid, ...step };
 }
 
@@ -147,6 +149,8 @@ async function change(one: Sending, how: "update" | "merge"): Promise<Applied> {
   let maybeDone = false;
   for (let attempt = 1; ; attempt++) {
     const live = await read(one);
+    if (!live && one.settled)
+      return { action: "failed", reason: "it is being made and deleted by others all the time" };
     if (!live) return await create(one, "it was deleted meanwhile");
     const { uid, resourceVersion } = live.metadata;
     const patch = how === "merge" ? accountAdditions(live, compare(one, live).wanted) : compare(one, live).patch;

@@ -173,11 +173,14 @@ async function readList(
   }
 }
 
-/** Throws `error` where it means the end of the run: it was cancelled, its own fault, or the server is gone; else it concerns one request. */
+/**
+ * Throws where `error` means the end of the run: it was cancelled, a fault of our own, or the server can't be reached or
+ * doesn't know us any more; else it concerns one request.
+ */
 export async function throwIfGone(kube: Kube, error: unknown, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   if (!isLifeboatError(error)) throw error;
-  if (error.kind === "unreachable" || error.kind === "timeout")
+  if (["unreachable", "timeout", "denied"].includes(error.kind))
     expectOk(await kube.request({ path: "/version", signal }), "tell its version");
 }
 

@@ -668,6 +668,47 @@ describe("what goes wrong", () => {
   });
 });
 
+it("interrupted anywhere and run again ends like one that wasn't", async () => {
+  /** Everything the shop consists of, and who owns it. */
+  const state = async () => {
+    const found: string[] = [];
+    for (const path of [
+      "api/v1/namespaces/shop",
+      "apis/apps/v1/namespaces/shop",
+      "apis/example.com/v1/namespaces/shop",
+    ]) {
+      for (const kind of ["configmaps", "pods", "secrets", "services", "deployments", "replicasets", "widgets"]) {
+        const { items = [] } = (await live(`/${path}/${kind}`)) as unknown as { items?: KubernetesObject[] };
+        for (const { kind, metadata } of items) {
+          found.push(`${kind} ${metadata.name} ${metadata.ownerReferences?.map((owner) => owner.name) ?? ""}`);
+        }
+      }
+    }
+    return found.sort();
+  };
+  const archive = await archiveOf(shop);
+  await restored(kube, archive);
+  const expected = await state();
+  assert.equal(expected.length, 8);
+
+  for (let writes = 1; writes <= 9; writes++) {
+    await kube.close();
+    await server.stop();
+    server = await startApiServer();
+    const interrupt = new AbortController();
+    let sent = 0;
+    kube = watchedKube(server.kubeconfig, (request) => {
+      if (request.method === "POST" && ++sent > writes) interrupt.abort(new Error("interrupted"));
+      return undefined;
+    });
+    await assert.rejects(restored(kube, archive, {}, { signal: interrupt.signal }), /interrupted/);
+    sent = Number.NEGATIVE_INFINITY;
+    const { result } = await restored(kube, archive);
+    assert.deepEqual([result.phase, result.warnings], ["Completed", {}]);
+    assert.deepEqual(await state(), expected, `after ${writes} writes`);
+  }
+});
+
 describe("a namespace that is being deleted", () => {
   const ending =
     (ends: () => boolean): Intercept =>
