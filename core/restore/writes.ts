@@ -1,0 +1,85 @@
+import type { Archive } from "../archive/reader.ts";
+import type { Kube } from "../kube/client.ts";
+import type { Log } from "../log.ts";
+import { type Applying, applyStep } from "./apply.ts";
+import { adaptivePace } from "./pace.ts";
+import type { Report } from "./report.ts";
+import { DEFINITIONS } from "./selection.ts";
+import { type Served, servedBy } from "./served.ts";
+import type { PlannedStep } from "./steps.ts";
+import { definitionsServed } from "./waits.ts";
+
+interface Writing extends Applying {
+  archive: Archive;
+  report: Report;
+  log: Log;
+}
+
+/**
+ * Applies the steps, which come in the order of their ranks: rank after rank, many of one rank at a time, as many as
+ * the server can do with. Once definitions are written, discovery starts anew. Throws what `applyStep` throws, when all
+ * that was under way has ended.
+ */
+export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<void> {
+  const pace = adaptivePace();
+  const failure = new AbortController();
+  const signal = AbortSignal.any([writing.signal, failure.signal]);
+  const kube: Kube = {
+    ...writing.kube,
+    async request(request) {
+      const response = await writing.kube.request(request);
+      pace.heard(response);
+      return response;
+    },
+  };
+  let applying: Writing = { ...writing, kube, signal };
+
+  try {
+    for (let start = 0; start < steps.length; ) {
+      const next = steps.findIndex(({ rank }) => rank > steps[start]!.rank);
+      const wave = steps.slice(start, next < 0 ? steps.length : next);
+      for await (const { step, body } of bodies(writing.archive, wave)) {
+        await pace.room();
+        signal.throwIfAborted();
+        pace.run(() => applyOne(step, body, applying)).catch((error) => failure.abort(error));
+      }
+      await pace.idle();
+      signal.throwIfAborted();
+      applying = { ...applying, served: await servedAfter(wave, applying) };
+      start += wave.length;
+    }
+  } finally {
+    await pace.idle();
+  }
+}
+
+async function applyOne(step: PlannedStep, body: Buffer, applying: Writing): Promise<void> {
+  const { item, place } = step;
+  const { action, reason, warning, uid } = await applyStep(step, body, applying);
+  if (uid && place !== undefined && applying.survey.owns(place)) applying.target.uids.set(place, uid);
+  applying.report.item(item, action, reason, warning);
+}
+
+/** The steps with their items' bodies: first the blank Namespaces', then the archive's in its order. */
+async function* bodies(archive: Archive, steps: PlannedStep[]): AsyncGenerator<{ step: PlannedStep; body: Buffer }> {
+  const stored = steps.filter(({ place }) => place !== undefined).values();
+  for (const step of steps) if (step.place === undefined) yield { step, body: blankBody(step) };
+  const entries = steps.filter(({ place }) => place !== undefined).map(({ item }) => item.entry);
+  for await (const { body } of archive.read(entries)) yield { step: stored.next().value!, body };
+}
+
+function blankBody({ item }: PlannedStep): Buffer {
+  return Buffer.from(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: item.name } }));
+}
+
+/** What is served once a wave is applied: after definitions, discovery is asked anew until their resources are in it. */
+async function servedAfter(wave: PlannedStep[], { served, report, log, ...waiting }: Writing): Promise<Served> {
+  const written = wave.filter(({ item }) => item.entry.resource === DEFINITIONS);
+  const definitions = served.preferred(DEFINITIONS);
+  if (!written.length || !definitions) return served;
+  log("info", "Waiting for definitions to be established", { definitions: written.length });
+  const names = written.map(({ item }) => item.name);
+  const { unready, discovery } = await definitionsServed(waiting, definitions, names);
+  for (const { item } of written) if (unready.has(item.name)) report.error(item, unready.get(item.name)!);
+  return servedBy(discovery);
+}
