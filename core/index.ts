@@ -43,4 +43,4 @@ export type { Bucket, Listed } from "./ports.ts";
 export { type Problem, problemLine } from "./report.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
-export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
+export { type FilterSpec, type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";

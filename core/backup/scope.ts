@@ -1,19 +1,12 @@
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
-import { includesAll, type LabelSelector, nameFilter, resourceFilter } from "../select.ts";
+import { type FilterSpec, includesAll, nameFilter, resourceFilter } from "../select.ts";
 
 /** The part of Velero's BackupSpec that is understood so far; the fields have Velero's names and meaning (velero-format: 3.2). */
-export interface BackupSpec {
-  includedNamespaces?: string[];
-  excludedNamespaces?: string[];
-  includedResources?: string[];
-  excludedResources?: string[];
-  /** Unset: cluster-scoped objects are stored unless `includedNamespaces` limits the backup. */
-  includeClusterResources?: boolean;
-  labelSelector?: LabelSelector;
+export type BackupSpec = FilterSpec & {
   /** A Go duration; without one the backup never expires. */
   ttl?: string;
-}
+};
 
 /** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
 export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";

@@ -1,17 +1,9 @@
 import { LifeboatError } from "../errors.ts";
-import type { LabelSelector } from "../select.ts";
+import type { FilterSpec } from "../select.ts";
 
 /** The part of Velero's RestoreSpec that is understood so far; the fields have Velero's names and meaning (velero-format: 5.13). */
-export type RestoreSpec = {
+export type RestoreSpec = FilterSpec & {
   backupName: string;
-  /** Of the backup, before `namespaceMapping`. */
-  includedNamespaces?: string[];
-  excludedNamespaces?: string[];
-  includedResources?: string[];
-  excludedResources?: string[];
-  /** Unset: all cluster-scoped objects, unless `includedNamespaces` limits the restore. */
-  includeClusterResources?: boolean;
-  labelSelector?: LabelSelector;
   /** From a namespace of the backup to one of the target. */
   namespaceMapping?: Record<string, string>;
   /** "none", as unset: an object that exists is left as it is; "update": it is made what the backup says. */

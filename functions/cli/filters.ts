@@ -1,6 +1,6 @@
 import {
+  type FilterSpec,
   isLifeboatError,
-  type LabelSelector,
   LifeboatError,
   nameFilter,
   parseDuration,
@@ -15,16 +15,6 @@ export interface FilterOptions {
   excludeResources?: string[];
   includeClusterResources?: "true" | "false";
   selector?: string;
-}
-
-/** The same as fields of Velero's BackupSpec and RestoreSpec; those not given are left out. */
-export interface FilterSpec {
-  includedNamespaces?: string[];
-  excludedNamespaces?: string[];
-  includedResources?: string[];
-  excludedResources?: string[];
-  includeClusterResources?: boolean;
-  labelSelector?: LabelSelector;
 }
 
 /** Checks the filter flags as far as that goes without a cluster. Throws `invalid`, naming the flag. */
