@@ -157,8 +157,8 @@ async function* splitMembers(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer
   if (held > 0) throw new LifeboatError("corrupt", "the archive ends in the middle of a segment");
 }
 
-/** Uncompresses any gzip file, of any number of members: `corrupt` for garbage, truncation, bombs, or more than `maxBytes`. */
-export async function* gunzip(file: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
+/** Uncompresses any gzip file, of any number of members: `corrupt` for garbage, truncation and bombs. */
+export async function* gunzip(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const gunzip = zlib.createGunzip({ chunkSize: 256 * 1024 });
   let compressed = 0;
   let raw = 0;
@@ -172,8 +172,6 @@ export async function* gunzip(file: AsyncIterable<Buffer>, maxBytes: number): As
   try {
     for await (const chunk of gunzip as AsyncIterable<Buffer>) {
       raw += chunk.length;
-      if (raw > maxBytes)
-        throw new LifeboatError("corrupt", `the archive holds more than ${maxBytes} bytes uncompressed`);
       if (raw > compressed * MAX_RATIO + RATIO_SLACK) {
         throw new LifeboatError("corrupt", `the archive is a compression bomb: ${raw} bytes out of ${compressed}`);
       }

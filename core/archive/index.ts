@@ -66,8 +66,8 @@ export type IndexFooter = z.infer<typeof footerShape>;
 
 /** An index being written. */
 export interface IndexWriter {
-  /** Adds the next item in archive order; resolves when there is room for another. */
-  add(entry: IndexEntry): Promise<void>;
+  /** Adds the next item in archive order. Where there is no room for another, a promise that resolves when there is. */
+  add(entry: IndexEntry): Promise<void> | undefined;
   finish(archive: { segments: Member[]; files: FileEntry[]; items: number; bytes: number }): Promise<void>;
   fail(error: unknown): void;
   readonly out: AsyncIterable<Buffer>;
@@ -89,13 +89,13 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
   }
 
   return {
-    async add(entry) {
+    add(entry) {
       const path = itemPath(entry);
       if (range.items === 0 || path < range.smallest) range.smallest = path;
       if (range.items === 0 || path > range.largest) range.largest = path;
       range.items += 1;
       lines += `${line(entry)}\n`;
-      if (lines.length >= MEMBER_SIZE) await close();
+      return lines.length >= MEMBER_SIZE ? close() : undefined;
     },
     async finish({ segments, files, items, bytes }) {
       if (range.items > 0) await close();
@@ -115,8 +115,23 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
 function line(entry: IndexEntry): string {
   const { resource, namespace, name, version, kind, apiVersion, uid, resourceVersion } = entry;
   const { owners, labels, images, segment, offset, size, sha256 } = entry;
-  const identity = { resource, namespace, name, version, kind, apiVersion, uid, resourceVersion };
-  return JSON.stringify({ ...identity, owners, labels, images, segment, offset, size, sha256 });
+  return JSON.stringify({
+    resource,
+    namespace,
+    name,
+    version,
+    kind,
+    apiVersion,
+    uid,
+    resourceVersion,
+    owners,
+    labels,
+    images,
+    segment,
+    offset,
+    size,
+    sha256,
+  });
 }
 
 function closingMember(footerOffset: number, footerDigest: string): Buffer {

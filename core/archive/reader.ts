@@ -9,8 +9,6 @@ import { bucketSource, type Source, spool } from "./source.ts";
 import { type ReadLimits, readTarFiles } from "./tar.ts";
 import { together, VERSION_FILE, writeArchive } from "./writer.ts";
 
-/** Velero's own limit for what it extracts. */
-const MAX_TOTAL_BYTES = 16 * 1024 ** 3;
 /** The bytes that tell whether a file begins with a member of ours. */
 const PEEK = 20;
 
@@ -20,7 +18,7 @@ export async function* readTar(
   limits: ReadLimits = {},
 ): AsyncGenerator<{ path: string; body: Buffer }> {
   let found = false;
-  const raw = gunzip(tar, limits.totalBytes ?? MAX_TOTAL_BYTES);
+  const raw = gunzip(tar);
   for await (const { path, body } of readTarFiles(raw, limits)) {
     found ||= path === VERSION_FILE.path || path.startsWith("resources/");
     yield { path, body };

@@ -9,23 +9,19 @@ import { VERSION_FILE } from "./writer.ts";
 export interface RebuiltIndex {
   /** The index's bytes, the same as the run that wrote the archive would have written. */
   readonly index: AsyncIterable<Buffer>;
-  /** What the archive holds, once the index has been consumed; `files`: the bodies of metadata/. Rejects as `index` does. */
-  readonly finished: Promise<ArchiveTotals & { files: Map<string, Buffer> }>;
+  /** What the archive holds, once the index has been consumed. Rejects as `index` does. */
+  readonly finished: Promise<ArchiveTotals>;
 }
 
 /**
- * Reads a Lifeboat archive once and makes its index; `visit` sees each item's entry, in archive order. Anything
+ * Reads a Lifeboat archive once and makes its index. Anything
  * truncated or damaged, or not laid out as a Lifeboat writes it: `corrupt`.
  */
-export function rebuildIndex(
-  tar: AsyncIterable<Buffer>,
-  options: { visit?: (entry: IndexEntry) => void; limits?: ReadLimits } = {},
-): RebuiltIndex {
+export function rebuildIndex(tar: AsyncIterable<Buffer>, options: { limits?: ReadLimits } = {}): RebuiltIndex {
   const index = writeIndex(() => {});
   const segments: Member[] = [];
   const starts: number[] = [];
   const files: FileEntry[] = [];
-  const bodies = new Map<string, Buffer>();
   let segment = 0;
   let items = 0;
   let bytes = 0;
@@ -57,20 +53,18 @@ export function rebuildIndex(
         waiting = undefined;
         items += 1;
         bytes += entry.size;
-        options.visit?.(entry);
         await index.add(entry);
       } else if (id && id.version === undefined) {
         waiting = { id, entry: { ...id, ...readFacts(file.path, file.body), ...place(file) }, body: file.body };
       } else if (file.path.startsWith("metadata/")) {
         files.push({ path: file.path, ...place(file) });
-        bodies.set(file.path, file.body);
       } else {
         throw irregular(file.path, "has no place in a Lifeboat archive");
       }
     }
     if (waiting) throw irregular(itemPath(waiting.id), "has no versioned copy");
     await index.finish({ segments, files, items, bytes });
-    return { items, bytes, segments: segments.length, files: bodies };
+    return { items, bytes, segments: segments.length };
   }
 
   const finished = walk().catch((error) => {

@@ -140,6 +140,8 @@ export interface ReadLimits {
 
 /** What no reader takes, no writer writes. */
 export const MAX_ITEM_BYTES = 64 * 1024 ** 2;
+/** Velero's own limit for what it extracts. */
+const MAX_TOTAL_BYTES = 16 * 1024 ** 3;
 
 /** A file of a tar; `offset`: where its body begins in the tar. */
 export interface TarFile {
@@ -154,6 +156,7 @@ export interface TarFile {
  */
 export async function* readTarFiles(tar: AsyncIterable<Buffer>, limits: ReadLimits): AsyncGenerator<TarFile> {
   const maxFileBytes = limits.itemBytes ?? MAX_ITEM_BYTES;
+  const maxTotalBytes = limits.totalBytes ?? MAX_TOTAL_BYTES;
   const untar = extract();
   let total = 0;
   let sourceFailure: { error: unknown } | undefined;
@@ -161,6 +164,9 @@ export async function* readTarFiles(tar: AsyncIterable<Buffer>, limits: ReadLimi
     try {
       for await (const chunk of tar) {
         total += chunk.length;
+        if (total > maxTotalBytes) {
+          throw new LifeboatError("corrupt", `the archive holds more than ${maxTotalBytes} bytes uncompressed`);
+        }
         yield chunk;
       }
     } catch (error) {

@@ -87,7 +87,8 @@ export function writeArchive(options: { mtime: Date }): ArchiveWriter {
       items += 1;
       bytes += body.length;
       const entry: IndexEntry = { ...id, version, ...facts, segment, offset, size: body.length, sha256: sha256(body) };
-      await Promise.all([room, index.add(entry)]);
+      const indexed = index.add(entry);
+      if (room || indexed) await Promise.all([room, indexed]);
     },
     async finish() {
       batch.appendEnd();

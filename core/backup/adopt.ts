@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Archive, openArchive } from "../archive/reader.ts";
+import { openArchive, readTar } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
 import { backupKeys } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
@@ -8,40 +8,61 @@ import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OU
 import { takeInventory } from "./sidefiles.ts";
 
 /**
- * Takes over the archive that an interrupted run left: writes its index where that is missing, and checks that it was
- * made with the same options. Throws `conflict` where the options differ or no run of ours wrote it, `corrupt` where
+ * Takes over the archive that an interrupted run left: checks that it was made with the same options, and writes its
+ * index where that is missing. Throws `conflict` where no run of ours wrote it or the options differ, `corrupt` where
  * the archive is damaged.
  */
 export async function adoptArchive(run: BackupRun, present: Map<string, number>): Promise<Archived> {
   const { bucket, name, spec, signal } = run;
   const keys = backupKeys(name);
-  if (!present.has(keys.index)) {
-    const { index, finished } = rebuildIndex(await bucket.get(keys.tar, { signal }));
-    await Promise.all([bucket.put(keys.index, index, { ifAbsent: true, signal }), finished]);
+  const header = await readHeader(await bucket.get(keys.tar, { signal }));
+  if (!header) {
+    throw new LifeboatError("conflict", `${keys.tar} lies in the way: no run of Lifeboat wrote it`, {
+      hint: "choose another name, or delete it",
+    });
   }
+  if (!isDeepStrictEqual(header.spec, JSON.parse(JSON.stringify(spec)))) {
+    throw new LifeboatError(
+      "conflict",
+      `an unfinished backup "${name}" with other options lies in ${bucket.location}`,
+      {
+        hint: "run it again with the same options to finish it, choose another name, or delete it",
+      },
+    );
+  }
+  const { run: writtenBy, startTimestamp } = header;
+  run.log.log("warning", `Adopted what the interrupted run ${writtenBy} wrote: the cluster as of ${startTimestamp}`);
+  if (!present.has(keys.index)) await writeMissingIndex(run);
   const archive = await openArchive(bucket, keys, { signal });
   try {
-    const header = await ownFile<ArchiveHeader>(archive, HEADER_FILE, keys.tar);
-    const outcome = await ownFile<ArchiveOutcome>(archive, OUTCOME_FILE, keys.tar);
-    if (!isDeepStrictEqual(header.spec, JSON.parse(JSON.stringify(spec)))) {
-      throw new LifeboatError(
-        "conflict",
-        `an unfinished backup "${name}" with other options lies in ${bucket.location}`,
-        { hint: "run it again with the same options to finish it, choose another name, or delete it" },
-      );
-    }
-    const { run: writtenBy, startTimestamp } = header;
-    run.log.log("warning", `Adopted what the interrupted run ${writtenBy} wrote: the cluster as of ${startTimestamp}`);
-    return { header, outcome, inventory: await takeInventory(archive) };
+    const outcome = await archive.file(OUTCOME_FILE);
+    if (!outcome) throw new LifeboatError("corrupt", `${keys.tar} has no ${OUTCOME_FILE}`);
+    return {
+      header,
+      outcome: JSON.parse(outcome.toString()) as ArchiveOutcome,
+      inventory: await takeInventory(archive),
+    };
   } finally {
     await archive.close();
   }
 }
 
-async function ownFile<T>(archive: Archive, path: string, tar: string): Promise<T> {
-  const body = await archive.file(path);
-  if (body) return JSON.parse(body.toString()) as T;
-  throw new LifeboatError("conflict", `${tar} lies in the way: it has no ${path}, so no run of Lifeboat wrote it`, {
-    hint: "choose another name, or delete it",
-  });
+/** What the archive says of itself, which stands before its items; undefined where it says nothing. */
+async function readHeader(tar: AsyncIterable<Buffer>): Promise<ArchiveHeader | undefined> {
+  for await (const { path, body } of readTar(tar)) {
+    if (path === HEADER_FILE) return JSON.parse(body.toString()) as ArchiveHeader;
+    if (!path.startsWith("metadata/")) return undefined;
+  }
+  return undefined;
+}
+
+async function writeMissingIndex({ bucket, name, signal }: BackupRun): Promise<void> {
+  const keys = backupKeys(name);
+  const { index, finished } = rebuildIndex(await bucket.get(keys.tar, { signal }));
+  try {
+    await Promise.all([bucket.put(keys.index, index, { ifAbsent: true, signal }), finished]);
+  } catch (error) {
+    await index[Symbol.asyncIterator]().return?.();
+    throw error;
+  }
 }

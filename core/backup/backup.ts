@@ -11,6 +11,9 @@ import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
 
+/** The names of its files are at most 24 characters longer, and 255 is what file systems take. */
+const LONGEST_NAME = 231;
+
 /** One run of a backup. */
 export interface BackupRun {
   kube: Kube;
@@ -42,10 +45,20 @@ export interface BackupResult {
 export async function backup(run: BackupRun): Promise<BackupResult> {
   const { bucket, name, signal } = run;
   checkName("backup", name);
+  if (name.length > LONGEST_NAME) {
+    throw new LifeboatError("invalid", `the name has ${name.length} characters`, {
+      hint: `file systems take ${LONGEST_NAME} beside what the names of a backup's files end in`,
+    });
+  }
   const keys = backupKeys(name);
   const present = await listFolder(bucket, keys.folder, signal);
   if (present.has(keys.metadata)) throw alreadyExists(bucket, name);
   const adopted = present.has(keys.tar);
+  if (!adopted && present.size > 0) {
+    throw new LifeboatError("conflict", `remains of a deleted backup "${name}" lie in ${bucket.location}`, {
+      hint: "its deletion was interrupted: delete it again, or choose another name",
+    });
+  }
   const survey = adopted ? undefined : await surveyCluster(run);
   return leavingLog({ kind: "backup", ...run }, async () => {
     const archived = survey ? await captureCluster(run, survey) : await adoptArchive(run, present);

@@ -6,7 +6,6 @@ import { type Discovery, discover } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import type { LogLevel } from "../log.ts";
 import { type Problem, problemLine } from "../report.ts";
-import { selectorText } from "../select.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
 import { collect, listNamespaces, type Namespaces } from "./collect.ts";
@@ -61,10 +60,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
   for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });
 
-  const photo = photograph(kube, revision, {
-    labelSelector: spec.labelSelector && selectorText(spec.labelSelector),
-    signal,
-  });
+  const photo = photograph(kube, revision, { signal });
   const inventory = startInventory();
   const writer = writeArchive({ mtime: startedAt });
   const keys = backupKeys(name);

@@ -2,15 +2,16 @@ import { itemFacts, type KubernetesObject } from "../archive/item.ts";
 import type { ArchiveWriter } from "../archive/writer.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
+import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf } from "../kube/json.ts";
 import { listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
 import type { Problem } from "../report.ts";
-import { matchesSelector } from "../select.ts";
+import { matchesSelector, selectorText } from "../select.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
-import { type BackupScope, type BackupSpec, EXCLUDE_LABEL } from "./scope.ts";
+import { type BackupScope, type BackupSpec, CLAIMS, DEFINITIONS, EXCLUDE_LABEL, VOLUMES } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 
 /** How many lists may be under way at once; each holds one page. */
@@ -57,36 +58,34 @@ export interface Collection {
 }
 
 /**
- * Writes every object that takes part into the archive: resource by resource in the order given, then what the stored
- * ones can't be restored without, then the Namespaces. A list that fails is a problem of the report and its objects
+ * Writes every object that takes part into the archive: resource by resource in the order given; then, of a limited
+ * backup, the definitions and volumes that the stored objects can't be restored without (Velero's additional items),
+ * whatever their labels; then the Namespaces. A list that fails is a problem of the report and its objects
  * are missing; a server that no longer answers at all ends the run.
  */
 export async function collect(collection: Collection): Promise<{ items: number; bytes: number }> {
-  const { kube, resources, scope, namespaces, photograph, writer, signal } = collection;
+  const { kube, resources, scope, spec, namespaces, photograph, writer, signal } = collection;
   const labelled = new Set(
     namespaces.items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name),
   );
   const takesPart = (namespace: string) => scope.includesNamespace(namespace) && !labelled.has(namespace);
   const names = namespaces.items.map(({ object }) => object.metadata.name);
-  for (const name of scope.namedNamespaces.filter((name) => !names.includes(name))) {
-    collection.fail({
-      resource: "namespaces",
-      namespace: "",
-      name,
-      message: "the backup names it, but the cluster has no such Namespace",
-    });
-  }
+  for (const message of scope.unmatched(names)) collection.fail({ message });
 
   let items = 0;
   let bytes = 0;
   const inhabited = new Set<string>();
-  const customResources = new Set<string>();
-  const volumes = new Set<string>();
+  const needs = { [DEFINITIONS]: new Set<string>(), [VOLUMES]: new Set<string>() };
+  const stored = new Set<string>();
 
-  const store = async (resource: Resource, body: Buffer, object = readItem(resource, body)) => {
+  const store = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
     const { name, namespace = "", deletionTimestamp } = object.metadata;
     if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
     const key = resourceKey(resource);
+    if (key in needs) {
+      if (stored.has(`${key} ${name}`)) return;
+      stored.add(`${key} ${name}`);
+    }
     const id = { resource: key, namespace, name };
     const facts = itemFacts(object);
     try {
@@ -96,19 +95,20 @@ export async function collect(collection: Collection): Promise<{ items: number; 
       collection.fail({ ...id, message: error.message });
       return;
     }
-    collection.inventory.add({ ...id, ...facts }, body);
+    collection.inventory.add({ ...id, ...facts });
+    if (key === VOLUMES) collection.inventory.addVolume(body);
     items++;
     bytes += body.length;
     if (namespace) inhabited.add(namespace);
-    if (resource.group.includes(".")) customResources.add(key);
-    if (key === "persistentvolumeclaims") volumes.add((object as Claim).spec?.volumeName ?? "");
+    needs[DEFINITIONS].add(key);
+    if (key === CLAIMS) needs[VOLUMES].add((object as Claim).spec?.volumeName ?? "");
   };
 
   const pages = async function* (listing: Listing): AsyncGenerator<Page> {
     try {
       yield* photograph.pages(listing);
     } catch (error) {
-      await rethrowIfFatal(kube, error, signal);
+      await throwIfGone(kube, error, signal);
       collection.fail({
         resource: resourceKey(listing.resource),
         namespace: listing.namespace,
@@ -119,22 +119,30 @@ export async function collect(collection: Collection): Promise<{ items: number; 
 
   const storeAll = async (listings: Listing[]) => {
     for await (const { source, element } of readAhead(listings, pages, LISTS_AHEAD)) {
-      for (const body of element.items) await store(source.resource, body);
+      for (const body of element.items) {
+        const object = readItem(source.resource, body);
+        if (source.names?.has(object.metadata.name) ?? true) await store(source.resource, body, object);
+      }
       collection.progress({ items, resource: resourceKey(source.resource), remaining: element.remaining });
     }
   };
 
   const included = names.filter(takesPart).sort();
   const collected = resources.filter(scope.collects);
+  const labelSelector = spec.labelSelector && selectorText(spec.labelSelector);
   await storeAll(
     collected.flatMap((resource): Listing[] =>
       resource.namespaced && !scope.everyNamespace
-        ? included.map((namespace) => ({ resource, namespace }))
-        : [{ resource }],
+        ? included.map((namespace) => ({ resource, namespace, labelSelector }))
+        : [{ resource, labelSelector }],
     ),
   );
-  const related = resources.filter((resource) => !collected.includes(resource) && scope.bringsAlong(resource));
-  await storeAll(needed(related, { customresourcedefinitions: customResources, persistentvolumes: volumes }));
+  await storeAll(
+    resources
+      .filter((resource) => resourceKey(resource) in needs && scope.bringsAlong(resource))
+      .filter((resource) => labelSelector !== undefined || !collected.includes(resource))
+      .map((resource) => ({ resource, names: needs[resourceKey(resource) as keyof typeof needs] })),
+  );
 
   const namespaceResource = resources.find((resource) => resourceKey(resource) === "namespaces");
   if (namespaceResource && scope.includesResource(namespaceResource)) {
@@ -144,21 +152,6 @@ export async function collect(collection: Collection): Promise<{ items: number; 
   }
   collection.log("info", `Backed up a total of ${items} items`);
   return { items, bytes };
-}
-
-/**
- * A limited backup still needs the definitions of its custom resources and the volumes of its claims (Velero's
- * additional items): one list by name for each.
- */
-function needed(resources: Resource[], names: Record<string, Set<string>>): Listing[] {
-  return resources
-    .filter((resource) => resource.name in names)
-    .flatMap((resource) =>
-      [...names[resource.name]!]
-        .filter(Boolean)
-        .sort()
-        .map((name) => ({ resource, fieldSelector: `metadata.name=${name}` })),
-    );
 }
 
 /**
@@ -192,10 +185,4 @@ function readItem(resource: Resource, body: Buffer): KubernetesObject {
 
 function parse(body: Buffer): KubernetesObject {
   return JSON.parse(body.toString()) as KubernetesObject;
-}
-
-/** A failed list is one resource's problem only while the server still answers and nobody has called the run off. */
-async function rethrowIfFatal(kube: Kube, error: unknown, signal: AbortSignal): Promise<void> {
-  if (signal.aborted || !isLifeboatError(error)) throw error;
-  if (error.kind === "unreachable" || error.kind === "timeout") await kube.request({ path: "/version", signal });
 }

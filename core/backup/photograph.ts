@@ -20,7 +20,9 @@ export interface Consistency {
 export interface Listing {
   resource: Resource;
   namespace?: string;
-  fieldSelector?: string;
+  labelSelector?: string;
+  /** Of its objects only these are wanted. */
+  names?: Set<string>;
 }
 
 /** Objects per page: small pages keep memory small and cost little. */
@@ -35,29 +37,24 @@ export interface Photograph {
   consistency(): Consistency;
 }
 
-/** A photograph of `kube` at `revision`; `labelSelector` limits every list. */
-export function photograph(
-  kube: Kube,
-  revision: string,
-  options: { labelSelector?: string; signal: AbortSignal },
-): Photograph {
+/** A photograph of `kube` at `revision`. */
+export function photograph(kube: Kube, revision: string, options: { signal: AbortSignal }): Photograph {
   const exceptions = new Map<string, string>();
   const except = (resource: Resource, reason: string) => {
     const key = resourceKey(resource);
     if (!exceptions.has(key)) exceptions.set(key, reason);
   };
   return {
-    async *pages({ resource, namespace, fieldSelector }) {
-      const { labelSelector, signal } = options;
-      const query = { namespace, fieldSelector, limit: PAGE_SIZE, signal };
-      const now = () => listPages(kube, resource, { ...query, labelSelector });
+    async *pages({ resource, namespace, labelSelector }) {
+      const query = { namespace, labelSelector, limit: PAGE_SIZE, signal: options.signal };
+      const now = () => listPages(kube, resource, query);
       if (UNPINNED.has(resourceKey(resource))) {
         yield* now();
         return;
       }
       let begun = false;
       try {
-        for await (const page of listPages(kube, resource, { ...query, labelSelector, resourceVersion: revision })) {
+        for await (const page of listPages(kube, resource, { ...query, resourceVersion: revision })) {
           begun = true;
           if (page.resourceVersion !== revision) {
             except(resource, `the server answered with revision ${page.resourceVersion}`);

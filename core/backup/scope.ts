@@ -11,7 +11,9 @@ export type BackupSpec = FilterSpec & {
 /** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
 export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
 
-const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
+export const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
+export const VOLUMES = "persistentvolumes";
+export const CLAIMS = "persistentvolumeclaims";
 
 /** Velero backs up what can be listed, created, read and deleted (velero pkg/discovery). */
 const REQUIRED_VERBS = ["list", "create", "get", "delete"];
@@ -50,8 +52,15 @@ export function backupScope(spec: BackupSpec, resources: Resource[]) {
     includesNamespace,
     /** Lists may ask for all namespaces at once. */
     everyNamespace,
-    /** Namespaces that the spec names outright, without a glob. */
-    namedNamespaces: everyNamespace ? [] : spec.includedNamespaces!.filter((name) => !/[*?[]/.test(name)),
+    /** What is wrong with includes that match nothing: a typing error must not pass for a backup. */
+    unmatched: (namespaces: string[]): string[] => [
+      ...(spec.includedNamespaces ?? [])
+        .filter((pattern) => !namespaces.some(nameFilter([pattern], [])))
+        .map((pattern) => `includedNamespaces: the cluster has no Namespace "${pattern}"`),
+      ...(spec.includedResources ?? [])
+        .filter((pattern) => !resources.some(resourceFilter([pattern], [], resources)))
+        .map((pattern) => `includedResources: the cluster serves no resource "${pattern}" that can be backed up`),
+    ],
     /** Whether the objects of this resource are collected as such. Namespaces follow rules of their own. */
     collects: (resource: Resource): boolean =>
       includesResource(resource) &&

@@ -5,13 +5,16 @@ import { gzipText } from "../gziptext.ts";
 import { parseExact } from "../kube/json.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, toVeleroResult } from "../report.ts";
+import { VOLUMES } from "./scope.ts";
 
 /** Why a volume of a backup has no data in it (Velero's `skippedReason`). */
 const NO_DATA = "lifeboat: volume data is not backed up";
 
 /** The items of an archive as the side files need them, gathered in archive order. */
 export interface Inventory {
-  add(item: ItemId & Pick<ItemFacts, "apiVersion" | "kind">, body: Buffer): void;
+  add(item: ItemId & Pick<ItemFacts, "apiVersion" | "kind">): void;
+  /** The body of a PersistentVolume. */
+  addVolume(body: Buffer): void;
   /** Velero's resource list, gzipped: "apps/v1/Deployment" to "namespace/name" or "name". Ends the inventory. */
   resourceList(): Buffer;
   /** Velero's BackupVolumeInfo (velero-format: 6.2) of every PersistentVolume. */
@@ -40,14 +43,14 @@ export function startInventory(): Inventory {
   let current: string | undefined;
   return {
     volumeInfos,
-    add({ resource, namespace, name, apiVersion, kind }, body) {
+    add({ namespace, name, apiVersion, kind }) {
       const key = `${apiVersion}/${kind}`;
       if (key !== current) text.add(`${current === undefined ? "{" : "],"}${JSON.stringify(key)}:[`);
       else text.add(",");
       current = key;
       text.add(JSON.stringify(namespace ? `${namespace}/${name}` : name));
-      if (resource === "persistentvolumes") volumeInfos.push(volumeInfo(parseExact(body) as PersistentVolume));
     },
+    addVolume: (body) => volumeInfos.push(volumeInfo(parseExact(body) as PersistentVolume)),
     resourceList() {
       text.add(current === undefined ? "{}\n" : "]}\n");
       return text.gzipped();
@@ -58,10 +61,9 @@ export function startInventory(): Inventory {
 /** The inventory of an archive that is already written. */
 export async function takeInventory(archive: Archive): Promise<Inventory> {
   const inventory = startInventory();
-  const volumes = archive.read(archive.entries(({ resource }) => resource === "persistentvolumes"));
-  const bodies = new Map<string, Buffer>();
-  for await (const { entry, body } of volumes) bodies.set(entry.name, body);
-  for await (const entry of archive.entries()) inventory.add(entry, bodies.get(entry.name) ?? Buffer.alloc(0));
+  for await (const entry of archive.entries()) inventory.add(entry);
+  const volumes = archive.entries(({ resource }) => resource === VOLUMES);
+  for await (const { body } of archive.read(volumes)) inventory.addVolume(body);
   return inventory;
 }
 

@@ -6,7 +6,6 @@ import { after, describe, it } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
 import { compressMember, frameMember, sha256 } from "../../core/archive/gzip.ts";
-import type { IndexEntry } from "../../core/archive/index.ts";
 import { itemFacts, itemPath } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
 import { rebuildIndex } from "../../core/archive/rebuild.ts";
@@ -112,15 +111,10 @@ describe("an archive with its index", () => {
 });
 
 describe("a Lifeboat archive without its index", () => {
-  it("has the very same index made again, entry by entry", async () => {
-    const visited: IndexEntry[] = [];
-    const rebuilt = rebuildIndex(streamOf(written.tar, 1000), { visit: (entry) => visited.push(entry) });
+  it("has the very same index made again", async () => {
+    const rebuilt = rebuildIndex(streamOf(written.tar, 1000));
     assert.ok((await collect(rebuilt.index)).equals(written.index));
-    const { files, ...totals } = await rebuilt.finished;
-    assert.deepEqual(totals, written.totals);
-    assert.equal(String(files.get("metadata/lifeboat.json")), FILES["metadata/lifeboat.json"]);
-    const archive = await openArchive(await put(memoryBucket(), written), KEYS);
-    assert.deepEqual(await Array.fromAsync(archive.entries()), visited);
+    assert.deepEqual(await rebuilt.finished, written.totals);
   });
 
   it("is opened by reading it once", async () => {

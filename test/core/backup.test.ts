@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { buffer } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
+import { pack } from "tar-stream";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { IndexEntry } from "../../core/archive/index.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
@@ -100,21 +103,39 @@ describe("what a backup holds", () => {
       spec: { labelSelector: { matchLabels: { app: "pay" } } },
       expected: ["configmaps/namespaces/pay/pay-settings", "namespaces/cluster/pay"],
     },
+    {
+      what: "what a label selects, and what that needs, whatever the labels of it",
+      spec: { labelSelector: { matchLabels: { app: "shop" } } },
+      expected: ALL.filter((path) => /widget|shop-data|volume-1|cluster\/shop/.test(path)),
+    },
+    {
+      what: "what a label selects only once, though it is needed too",
+      spec: { labelSelector: { matchLabels: { disk: "yes" } } },
+      expected: [
+        "namespaces/cluster/shop",
+        "persistentvolumeclaims/namespaces/shop/shop-data",
+        "persistentvolumes/cluster/volume-1",
+      ],
+    },
   ];
   for (const { what, spec, expected } of cases) {
     it(what, async () => assert.deepEqual(await stored(spec), expected.toSorted()));
   }
 
-  it("names a missing namespace as an error, and stores the rest", async () => {
-    const bucket = memoryBucket();
-    const { record, outcome } = await run(bucket, "b", { includedNamespaces: ["shop", "nowhere"] });
-    assert.equal(record.status?.phase, "PartiallyFailed");
-    assert.deepEqual(
-      outcome.errors.map(({ name }) => name),
-      ["nowhere"],
-    );
-    assert.ok(outcome.items > 3);
-  });
+  const misspelt: [what: string, spec: BackupSpec, error: RegExp][] = [
+    ["a missing namespace", { includedNamespaces: ["shop", "nowhere"] }, /no Namespace "nowhere"/],
+    ["a glob that matches no namespace", { includedNamespaces: ["shop", "x*"] }, /no Namespace "x\*"/],
+    ["a resource that nothing serves", { includedResources: ["cm", "deploymnets"] }, /no resource "deploymnets"/],
+  ];
+  for (const [what, spec, error] of misspelt) {
+    it(`names ${what} as an error, and stores the rest`, async () => {
+      const { record, outcome } = await run(memoryBucket(), "b", spec);
+      assert.equal(record.status?.phase, "PartiallyFailed");
+      assert.equal(outcome.errors.length, 1);
+      assert.match(outcome.errors[0]!.message, error);
+      assert.ok(outcome.items > 1);
+    });
+  }
 
   const refused: [what: string, spec: BackupSpec][] = [
     ["the same namespace in both lists", { includedNamespaces: ["a"], excludedNamespaces: ["a"] }],
@@ -171,6 +192,49 @@ describe("a backup in its bucket", () => {
     await run(bucket, "full");
   });
 
+  it("that an interrupted deletion left behind is in the way, and can be deleted again", async () => {
+    const keys = Object.keys(backupKeys("full")).length - 1;
+    for (let cut = 1; cut < keys; cut++) {
+      const bucket = memoryBucket();
+      await run(bucket, "full");
+      let deleted = 0;
+      const cutting: Bucket = {
+        ...bucket,
+        delete: async (key) => (deleted++ < cut ? bucket.delete(key) : assert.fail("the connection is cut")),
+      };
+      await assert.rejects(deleteBackup(cutting, "full"), { message: "the connection is cut" });
+      assert.deepEqual(await listBackups(bucket), []);
+      if (cut > 1)
+        await assert.rejects(run(bucket, "full"), { kind: "conflict", message: /remains of a deleted backup/ });
+      await deleteBackup(bucket, "full");
+      assert.equal((await run(bucket, "full")).adopted, false);
+    }
+  });
+
+  it("ends without a commit when the credentials expire on the way", async () => {
+    const bucket = memoryBucket();
+    let requests = 0;
+    const expiring: Kube = {
+      ...kube,
+      request: async (request) =>
+        ++requests < 20
+          ? kube.request(request)
+          : { ...(await kube.request(request)), status: 401, body: Buffer.from("{}") },
+    };
+    const log = startRunLog({ backup: "full" });
+    const signal = new AbortController().signal;
+    await assert.rejects(backup({ kube: expiring, bucket, name: "full", spec: {}, log, signal }), { kind: "denied" });
+    assert.deepEqual(await listBackups(bucket), []);
+  });
+
+  it("does not take another tool's archive for its own", async () => {
+    const bucket = memoryBucket();
+    const body = gzipSync(await buffer(velero()));
+    await bucket.put(backupKeys("full").tar, body);
+    await assert.rejects(run(bucket, "full"), { kind: "conflict", message: /no run of Lifeboat wrote it/ });
+    assert.deepEqual([...(await listFolder(bucket, "backups/")).keys()], [backupKeys("full").tar]);
+  });
+
   it("is committed last: whichever put fails, nothing is listed, and the next run makes the same backup", async () => {
     const reference = memoryBucket();
     await run(reference, "full");
@@ -216,6 +280,15 @@ describe("a backup in its bucket", () => {
     assert.match(await readLog(bucket, "backups", "full"), /called off/);
   });
 });
+
+/** The smallest archive that Velero could have written, not compressed. */
+function velero() {
+  const tar = pack();
+  tar.entry({ name: "metadata/version" }, "1.1.0\n");
+  tar.entry({ name: "resources/pods/namespaces/shop/web.json" }, "{}");
+  tar.finalize();
+  return tar;
+}
 
 /** The bucket, whose nth put of a backup's own objects fails once all of its body has been taken. */
 function failingAt(bucket: Bucket, nth: number): Bucket {
@@ -274,10 +347,16 @@ function cluster(): KubernetesObject[] {
     }),
     object("v1", "ConfigMap", "pay-settings", "pay", { metadata: { labels: { app: "pay" } } }),
     object("v1", "ConfigMap", "kept-secret", "secretive"),
-    object("v1", "PersistentVolume", "volume-1", undefined, volume("shop-data")),
+    object("v1", "PersistentVolume", "volume-1", undefined, {
+      ...volume("shop-data"),
+      metadata: { labels: { disk: "yes" } },
+    }),
     object("v1", "PersistentVolume", "volume-2", undefined, volume()),
-    object("v1", "PersistentVolumeClaim", "shop-data", "shop", { spec: { volumeName: "volume-1" } }),
+    object("v1", "PersistentVolumeClaim", "shop-data", "shop", {
+      spec: { volumeName: "volume-1" },
+      metadata: { labels: { app: "shop", disk: "yes" } },
+    }),
     object("storage.k8s.io/v1", "StorageClass", "gold", undefined, { provisioner: "example.com/gold" }),
-    object("example.com/v1", "Widget", "widget-1", "shop"),
+    object("example.com/v1", "Widget", "widget-1", "shop", { metadata: { labels: { app: "shop" } } }),
   ];
 }
