@@ -6,7 +6,7 @@ import { type Resource, resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
 import { comparable, digest } from "./comparable.ts";
 import { at, goJson } from "./fields.ts";
-import { type FixContext, fix, restoreLabels } from "./fixes.ts";
+import { type FixContext, fix, refersElsewhere, restoreLabels } from "./fixes.ts";
 import { newReferences } from "./owners.ts";
 import { accountAdditions, mergePatch } from "./patch.ts";
 import { plan } from "./plan.ts";
@@ -134,10 +134,9 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   if (equal && (ours || refused.attempts > 1)) return { action: "created", uid };
   const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
   const { resource } = item.entry;
-  const { action, ...step } = plan(
-    { resource, live: state, leave: item.needed ? "it appeared meanwhile" : undefined },
-    applying.policy,
-  );
+  const leave = item.needed ? "it appeared meanwhile" : undefined;
+  const shared = refersElsewhere(one.body, resource, applying.fixing);
+  const { action, ...step } = plan({ resource, live: state, leave, shared }, applying.policy);
   if (action === "update" || action === "merge") return await change({ ...one, settled: true }, action);
   return { action: action === "blocked" ? "blocked" : "skipped", uid, ...step };
 }

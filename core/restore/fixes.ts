@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
-import { drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+import { parseExact } from "../kube/json.ts";
+import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
 
 /** What the fixes of one restore know beside the object. */
@@ -259,6 +260,19 @@ export const FIXES: Fix[] = [
 /** Makes the object of a backup what is sent to the target: applies every fix of its resource (a group-resource string), in place. */
 export function fix(object: KubernetesObject, resource: string, context: FixContext): void {
   for (const { resources, apply } of FIXES) if (!resources || resources.includes(resource)) apply(object, context);
+}
+
+/**
+ * Whether `namespaceMapping` changes what a cluster-scoped object, given as JSON, refers to: the subjects of a binding,
+ * the claim of a volume. One that exists then serves the unmapped namespaces too, and is not replaced.
+ */
+export function refersElsewhere(body: Buffer, resource: string, context: FixContext): boolean {
+  if (Object.keys(context.namespaceMapping).length === 0 || resource === "namespaces") return false;
+  const [mapped, plain] = [parseExact(body), parseExact(body)] as [KubernetesObject, KubernetesObject];
+  if (mapped.metadata.namespace) return false;
+  fix(mapped, resource, context);
+  fix(plain, resource, { ...context, namespaceMapping: {} });
+  return canonical(mapped) !== canonical(plain);
 }
 
 /** The namespace of the target for one of the source; "" stays "". */

@@ -23,11 +23,13 @@ export interface Known {
   live: "absent" | "equal" | "different" | "deleting";
   /** Why an object that exists is left as it is, whatever it says. */
   leave?: string;
+  /** It exists for others too, by `namespaceMapping`: it is left as it is, with a warning. */
+  shared?: boolean;
 }
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
 export function plan(known: Known, policy: "none" | "update"): Step {
-  const { skip, clash, keeper, blocked, live, leave } = known;
+  const { skip, clash, keeper, blocked, live, leave, shared } = known;
   if (skip) return { action: "skip", reason: skip };
   if (clash)
     return { action: "skip", reason: `left out: the backup's ${clash} becomes the same object`, warning: true };
@@ -38,6 +40,11 @@ export function plan(known: Known, policy: "none" | "update"): Step {
     return { action: "blocked", reason: "it is being deleted; restore it again when it is gone" };
   if (live === "equal") return { action: "skip", reason: "exists, equal" };
   if (leave) return { action: "skip", reason: `exists; ${leave}` };
+  if (shared) {
+    const reason =
+      "exists, maybe for the namespaces of the original, and is left; add by hand what the mapped ones need";
+    return { action: "skip", reason, warning: true };
+  }
   if (known.resource === "serviceaccounts") return { action: "merge" };
   if (policy === "update") return { action: "update" };
   return {

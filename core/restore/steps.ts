@@ -3,7 +3,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { parseExact } from "../kube/json.ts";
 import { comparable, digest } from "./comparable.ts";
-import { type FixContext, fix } from "./fixes.ts";
+import { type FixContext, fix, refersElsewhere } from "./fixes.ts";
 import { type Known, plan, type Step } from "./plan.ts";
 import { NAMESPACES } from "./selection.ts";
 import type { Served } from "./served.ts";
@@ -62,6 +62,7 @@ function knownOf(place: number, item: Item, body: Buffer, input: Parameters<type
   if (known.live === "different") {
     fix(object, resource, fixing);
     if (digest(comparable(object, resource, target)) === live) known.live = "equal";
+    else known.shared = refersElsewhere(body, resource, fixing);
   }
   if (item.needed) known.leave = "only what is missing is restored of what others need";
   if (resource === NAMESPACES && item.name !== item.entry.name)

@@ -37,6 +37,13 @@ describe("plan: what is known of an item, and what is done under `none` and unde
     ],
     ["needed only, absent", { leave: "only what is missing" }, "create", "create"],
     ["needed only, different", { leave: "only what is missing", live: "different" }, "skip exists", "skip exists"],
+    [
+      "shared with the original",
+      { shared: true, live: "different" },
+      "skip exists, maybe for the namespaces of the original, and is left warning",
+      "skip exists, maybe for the namespaces of the original, and is left warning",
+    ],
+    ["shared with the original, absent", { shared: true }, "create", "create"],
     ["two become one", { clash: "a/c" }, "skip left out warning", "skip left out warning"],
   ];
   for (const [name, facts, none, update] of cases) {

@@ -7,6 +7,7 @@ import { memoryBucket } from "../memory-bucket.ts";
 import { KEYS, put, write } from "./archive-sample.ts";
 
 const RESOURCES: Record<string, string> = {
+  ClusterRoleBinding: "clusterrolebindings.rbac.authorization.k8s.io",
   ConfigMap: "configmaps",
   ControllerRevision: "controllerrevisions.apps",
   CustomResourceDefinition: "customresourcedefinitions.apiextensions.k8s.io",

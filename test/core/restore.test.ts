@@ -490,6 +490,37 @@ describe("namespaceMapping", () => {
     assert.equal((await live("/api/v1/namespaces/copy")).metadata.labels?.team, "theirs");
   });
 
+  it("leaves a cluster-scoped object to the original that refers to it, with a warning", async () => {
+    const binding = sample("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "shop-view", {
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "view" },
+      subjects: [{ kind: "ServiceAccount", name: "web", namespace: "shop" }],
+    });
+    const volume = sample("v1", "PersistentVolume", "pv", {
+      spec: { persistentVolumeReclaimPolicy: "Retain", claimRef: { namespace: "shop", name: "data" } },
+    });
+    const archive = await archiveOf([namespace, binding, volume]);
+    await restored(kube, archive);
+    await live("/api/v1/persistentvolumes/pv", "PATCH", { spec: { mountOptions: ["hard"] } });
+    for (const existingResourcePolicy of ["update", "none"] as const) {
+      const copy = { namespaceMapping: { shop: "shop-copy" }, existingResourcePolicy };
+      const { result } = await restored(kube, archive, copy);
+      assert.deepEqual(
+        result.problems.warnings.map(({ name, message }) => `${name}: ${message.split(";")[0]}`),
+        [
+          "shop-view: exists, maybe for the namespaces of the original, and is left",
+          "pv: exists, maybe for the namespaces of the original, and is left",
+        ],
+      );
+      assert.deepEqual(
+        kube.writes.filter((write) => write.startsWith("PATCH")),
+        [],
+      );
+    }
+    await live("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/shop-view", "DELETE");
+    const { result } = await restored(kube, archive, { namespaceMapping: { shop: "shop-copy" } });
+    assert.equal(result.counts.created, 1);
+  });
+
   it("that makes two objects one restores the first and warns", async () => {
     const items = ["a/c", "b/c"].map((name) => sample("v1", "ConfigMap", name, { data: { name } }));
     const { lines, result } = await restored(kube, await archiveOf(items), { namespaceMapping: { b: "a" } });
