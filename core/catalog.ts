@@ -149,9 +149,14 @@ async function readRow<T>(name: string, read: (name: string) => Promise<T>): Pro
     return { name, record: await read(name) };
   } catch (error) {
     if (isLifeboatError(error, "missing")) return undefined;
-    if (isLifeboatError(error, "corrupt") || isLifeboatError(error, "invalid")) return { name, problem: error.message };
-    throw error;
+    return { name, problem: rowProblem(error) };
   }
+}
+
+/** What a row says in place of what can't be read for it. Throws `error` where that is not the row's own fault. */
+export function rowProblem(error: unknown): string {
+  if (isLifeboatError(error) && ["corrupt", "invalid", "denied"].includes(error.kind)) return error.message;
+  throw error;
 }
 
 /** The backup's record. `missing` where it was never committed, `corrupt` where the record is not a Velero Backup of that name. */

@@ -19,6 +19,7 @@ export {
   readLog,
   readRestore,
   restoreKeys,
+  rowProblem,
 } from "./catalog.ts";
 export {
   type BackupDocument,

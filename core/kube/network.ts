@@ -89,6 +89,13 @@ const NETWORK_RULES: NetworkRule[] = [
     hint: "check scheme and port of `server` in the kubeconfig",
   },
   {
+    codes: ["UND_ERR_INVALID_ARG"],
+    failure: undefined,
+    kind: "invalid",
+    what: "was not asked: a header of the request can't be sent",
+    hint: "check the kubeconfig's token (or what its credential program gives) and `as`: is there a line feed in it?",
+  },
+  {
     codes: [
       "ECONNRESET",
       "EPIPE",

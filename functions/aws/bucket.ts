@@ -5,7 +5,6 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   type ListObjectsV2CommandOutput,
-  PutObjectCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
 import {
@@ -19,7 +18,7 @@ import {
   readLocation,
 } from "../../core/index.ts";
 import { awsError, awsStatus } from "./errors.ts";
-import { type Ask, putStream } from "./upload.ts";
+import { type Ask, putStream, putWhole } from "./upload.ts";
 
 const CONNECT_MS = 10_000;
 /** Without a byte in either direction; more than a slow reader of ours needs. */
@@ -64,7 +63,7 @@ export function s3Bucket(location: URL): Bucket {
       const target = { ...object(key), Metadata: { [WRITER]: writer }, IfNoneMatch: ifAbsent ? "*" : undefined };
       try {
         await (Buffer.isBuffer(body)
-          ? ask(signal, (options) => client.send(new PutObjectCommand({ ...target, Body: body }), options))
+          ? putWhole(client, ask, target, body, signal)
           : putStream(client, ask, target, body, signal));
       } catch (error) {
         if (!isLifeboatError(error, "conflict")) throw error;

@@ -11,14 +11,14 @@ const CREDENTIALS: Meaning = {
 };
 const REGION: Meaning = { kind: "invalid", hint: "name the bucket's own region in the location: ?region=R" };
 const NETWORK: Meaning = { kind: "unreachable" };
-const TLS: Meaning = { kind: "unreachable", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
+const TLS: Meaning = { kind: "denied", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
 
 /** By the code that AWS answers, the SDK's name of an error, or Node's code of a network error. */
 const BY_CODE: Record<string, Meaning> = {
   NoSuchBucket: { kind: "missing", hint: "create the bucket, or correct the location" },
   NoSuchUpload: { kind: "conflict", hint: "something else ended the multipart upload, perhaps a lifecycle rule" },
   PreconditionFailed: { kind: "conflict" },
-  ConditionalRequestConflict: { kind: "conflict" },
+  ConditionalRequestConflict: { kind: "unreachable", hint: "another put of the same object was under way: try again" },
   AccessDenied: {
     kind: "denied",
     hint: "the policy must allow it; without s3:ListBucket, S3 says this of a missing object too",
@@ -41,6 +41,12 @@ const BY_CODE: Record<string, Meaning> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: TLS,
   SELF_SIGNED_CERT_IN_CHAIN: TLS,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: TLS,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TLS,
+  ERR_TLS_CERT_ALTNAME_INVALID: { kind: "denied", hint: "the endpoint's certificate is for another name" },
+  CERT_HAS_EXPIRED: {
+    kind: "denied",
+    hint: "renew the endpoint's certificate; if it is fresh, set this machine's clock",
+  },
 };
 
 /** By the HTTP status, where the code says nothing. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   AbortMultipartUploadCommand,
   type CompletedPart,
@@ -12,6 +13,8 @@ import { abortable } from "../../core/index.ts";
 /** A body below this size is one request. S3 takes 10,000 parts: an object can have 80 GiB. */
 const PART_BYTES = 8 * 1024 * 1024;
 const CLEAN_UP_MS = 10_000;
+const PUTS = 5;
+const PAUSE_MS = 50;
 
 /** Sends a request to S3; what it throws is the signal's reason or a LifeboatError. */
 export type Ask = <T>(
@@ -25,6 +28,32 @@ export interface Target {
   Key: string;
   Metadata: Record<string, string>;
   IfNoneMatch: string | undefined;
+}
+
+/**
+ * Puts a body by one request. Where that met another put of the same key (ConditionalRequestConflict) it is sent again,
+ * as AWS asks: whether the object then exists is not known before the other has ended.
+ */
+export async function putWhole(
+  client: S3Client,
+  ask: Ask,
+  target: Target,
+  Body: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const done = await ask(signal, async (options) => {
+      try {
+        await client.send(new PutObjectCommand({ ...target, Body }), options);
+        return true;
+      } catch (error) {
+        if (attempt < PUTS && error instanceof Error && error.name === "ConditionalRequestConflict") return false;
+        throw error;
+      }
+    });
+    if (done) return;
+    await sleep(2 ** attempt * PAUSE_MS * Math.random(), undefined, { signal }).catch(() => signal?.throwIfAborted());
+  }
 }
 
 /** Puts a stream: by one request if it is shorter than a part, else as a multipart upload. */
@@ -41,7 +70,7 @@ export async function putStream(
   try {
     const { value: first = Buffer.alloc(0) } = await parts.next();
     if (first.length === PART_BYTES) return await putParts(client, ask, target, first, parts, stop, failed);
-    await ask(signal, (options) => client.send(new PutObjectCommand({ ...target, Body: first }), options));
+    await putWhole(client, ask, target, first, signal);
   } finally {
     await parts.return(undefined);
   }

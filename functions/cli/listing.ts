@@ -1,5 +1,5 @@
 import pLimit from "p-limit";
-import type { Bucket, CatalogRow } from "../../core/index.ts";
+import { type Bucket, type CatalogRow, rowProblem } from "../../core/index.ts";
 import type { Invocation } from "./options.ts";
 import { columns, phaseText, printable, printResult, say } from "./output.ts";
 import { openBucket } from "./session.ts";
@@ -13,7 +13,7 @@ export interface Listing<Stored, Document> {
   columns: Record<string, (document: Document) => string>;
 }
 
-/** A record that can't be read, in a list of documents. */
+/** A record or its report that can't be read, in a list of documents. */
 interface Unreadable {
   schemaVersion: 1;
   kind: "backup" | "restore";
@@ -39,10 +39,18 @@ export async function getDocuments<Stored, Document extends { name: string; star
     return;
   }
   const limit = pLimit(READS_AT_ONCE);
-  const read = async (row: CatalogRow<Stored>): Promise<Document | Unreadable> =>
-    row.problem === undefined
-      ? listing.document(bucket, row.record as Stored, signal)
-      : { schemaVersion: 1, kind, name: row.name, location: bucket.location, problem: row.problem };
+  const unreadable = (row: string, problem: string): Unreadable => ({
+    ...{ schemaVersion: 1, kind, name: row, location: bucket.location },
+    problem,
+  });
+  const read = async (row: CatalogRow<Stored>): Promise<Document | Unreadable> => {
+    if (row.problem !== undefined) return unreadable(row.name, row.problem);
+    try {
+      return await listing.document(bucket, row.record, signal);
+    } catch (error) {
+      return unreadable(row.name, rowProblem(error));
+    }
+  };
   const rows = await listing.list(bucket, signal);
   const documents = newestFirst(await Promise.all(rows.map((row) => limit(read, row))));
   if (documents.length === 0) say(`No ${kind}s in ${bucket.location}`);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -235,6 +235,23 @@ describe("the command line", { concurrency: 3 }, () => {
         ["Odd_", true],
       ],
     );
+  });
+
+  it("a backup whose report is damaged is listed as such and hides no other", async () => {
+    const flags = ["--location", scratch.path("damaged")];
+    await succeeds(["backup", "create", "good", ...flags]);
+    await succeeds(["backup", "create", "bad", ...flags]);
+    const folder = scratch.path("damaged/backups/bad");
+    const record = JSON.parse(await readFile(`${folder}/velero-backup.json`, "utf8"));
+    Object.assign(record.status, { phase: "PartiallyFailed", errors: 1 });
+    await writeFile(`${folder}/velero-backup.json`, JSON.stringify(record));
+    await writeFile(`${folder}/bad-results.gz`, "garbage");
+    const problem = "backups/bad/bad-results.gz can't be unzipped";
+    const table = await succeeds(["backup", "get", ...flags]);
+    assert.match(table, /^good +Completed /m);
+    assert.match(table, new RegExp(`^bad +Unreadable +${problem}$`, "m"));
+    const { code, stdout, stderr } = await lifeboat(["backup", "get", "bad", "-o", "json", ...flags], env);
+    assert.deepEqual({ code, stdout, stderr }, { code: 6, stdout: "", stderr: `error: ${problem}\n` });
   });
 
   it("a backup called off leaves nothing listed, but its log; exit code 130", async () => {
