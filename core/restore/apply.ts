@@ -5,16 +5,17 @@ import { parseExact } from "../kube/json.ts";
 import { type Resource, resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
 import { comparable, digest } from "./comparable.ts";
-import { at, goJson } from "./fields.ts";
+import { at, type Fields, fieldsAt, goJson } from "./fields.ts";
 import { type FixContext, fix, refersElsewhere, restoreLabels } from "./fixes.ts";
 import { newReferences } from "./owners.ts";
 import { accountAdditions, mergePatch } from "./patch.ts";
-import { plan } from "./plan.ts";
+import { BEING_DELETED, plan } from "./plan.ts";
 import type { ItemOutcome } from "./report.ts";
 import type { Served } from "./served.ts";
 import type { PlannedStep } from "./steps.ts";
 import type { Item, Survey } from "./survey.ts";
 import { type Target, throwIfGone } from "./target.ts";
+import { freeing } from "./volumes.ts";
 import { namespaceActive, type Waiting } from "./waits.ts";
 
 /** What applying one step needs. */
@@ -31,15 +32,18 @@ export interface Applied {
   action: ItemOutcome["action"];
   reason?: string;
   warning?: boolean;
-  /** The object's UID in the target, as far as it was seen. */
+  /** The object's UID in the target, as far as it was seen and stays. */
   uid?: string;
 }
+
+/** The actions that change what exists. */
+type Change = "update" | "merge" | "free";
 
 /** How often an update begins anew because the object was changed between reading and writing it. */
 const UPDATE_ATTEMPTS = 5;
 
 /**
- * Applies a step of action create, update or merge with the item's body. What the server refuses is in the answer; that
+ * Applies a step that writes, with the item's body. What the server refuses is in the answer; that
  * it is gone, or that the run is cancelled, throws.
  */
 export async function applyStep(
@@ -51,7 +55,7 @@ export async function applyStep(
   if (!resource) return { action: "blocked", reason: applying.served.absence(item) };
   const one = { item, resource, body, applying };
   try {
-    return action === "create" ? await create(one, reason) : await change(one, action === "merge" ? "merge" : "update");
+    return isChange(action) ? await change(one, action) : await create(one, reason);
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);
     return { action: "failed", reason: messageOf(error) };
@@ -66,6 +70,10 @@ interface Sending {
   applying: Applying;
   /** It was found to exist when it was created: what is planned for it then isn't planned again. */
   settled?: boolean;
+}
+
+function isChange(action: PlannedStep["action"]): action is Change {
+  return Object.hasOwn(PATCHES, action);
 }
 
 async function create(one: Sending, reason: string | undefined): Promise<Applied> {
@@ -137,12 +145,23 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const leave = item.needed ? "it appeared meanwhile" : undefined;
   const shared = refersElsewhere(one.body, resource, applying.fixing);
   const { action, ...step } = plan({ resource, live: state, leave, shared }, applying.policy);
-  if (action === "update" || action === "merge") return await change({ ...one, settled: true }, action);
-  return { action: action === "blocked" ? "blocked" : "skipped", uid, ...step };
+  if (isChange(action)) return await change({ ...one, settled: true }, action);
+  return { action: action === "blocked" ? "blocked" : "skipped", uid: deletionTimestamp ? undefined : uid, ...step };
 }
 
-/** Makes an existing object what the backup says, or gives a ServiceAccount what it lacks. */
-async function change(one: Sending, how: "update" | "merge"): Promise<Applied> {
+/** What makes an existing object what it is to be; undefined where it is so already. */
+const PATCHES: Record<Change, (one: Sending, live: KubernetesObject) => Fields | undefined> = {
+  update: (one, live) => {
+    const { patch } = compare(one, live);
+    const freed = one.applying.target.freed.has(live.metadata.name) ? PATCHES.free(one, live) : undefined;
+    return freed ? { ...patch, spec: { ...fieldsAt(patch, "spec"), ...fieldsAt(freed, "spec") } } : patch;
+  },
+  merge: (one, live) => accountAdditions(live, compare(one, live).wanted),
+  free: (_one, live) => freeing(live),
+};
+
+/** Makes an existing object what the backup says, gives a ServiceAccount what it lacks, frees a volume. */
+async function change(one: Sending, how: Change): Promise<Applied> {
   const { item, resource, applying } = one;
   const path = resourcePath(resource, item.namespace, item.name);
   let maybeDone = false;
@@ -151,8 +170,9 @@ async function change(one: Sending, how: "update" | "merge"): Promise<Applied> {
     if (!live && one.settled)
       return { action: "failed", reason: "it is being made and deleted by others all the time" };
     if (!live) return await create(one, "it was deleted meanwhile");
-    const { uid, resourceVersion } = live.metadata;
-    const patch = how === "merge" ? accountAdditions(live, compare(one, live).wanted) : compare(one, live).patch;
+    const { uid, resourceVersion, deletionTimestamp } = live.metadata;
+    if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
+    const patch = PATCHES[how](one, live);
     if (!patch && maybeDone) return { action: "updated", uid };
     if (!patch)
       return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : "exists, equal", uid };

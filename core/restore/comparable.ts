@@ -7,8 +7,6 @@ import { FIXES, type FixContext } from "./fixes.ts";
 export interface CompareFacts {
   /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale. */
   scaled: Set<string>;
-  /** Names of volumes that are to be freed from their deleted claim. */
-  freed: Set<string>;
 }
 
 /** Something of a live object that isn't its author's: comparing disregards it, updating leaves it alone. */
@@ -73,12 +71,9 @@ const DISREGARDS: Disregard[] = [
   {
     why: "controllers bind volumes to claims",
     resources: ["persistentvolumes"],
-    apply: (object, { freed }) => {
+    apply: (object) => {
       drop(object, ["metadata", "annotations"], ["pv.kubernetes.io/bound-by-controller"]);
-      const claim = fieldsAt(object, "spec", "claimRef");
-      if (claim && freed.has(object.metadata.name))
-        drop(claim, [], (key) => key !== "uid" && key !== "resourceVersion");
-      else drop(object, ["spec"], ["claimRef"]);
+      drop(object, ["spec"], ["claimRef"]);
     },
   },
   {

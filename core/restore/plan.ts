@@ -1,7 +1,7 @@
 /** What is done with one item, and why. */
 export interface Step {
-  /** "merge": a ServiceAccount that exists gets what it lacks. */
-  action: "create" | "update" | "merge" | "skip" | "blocked";
+  /** "merge": a ServiceAccount that exists gets what it lacks; "free": a volume is given back (volumes.ts). */
+  action: "create" | "update" | "merge" | "free" | "skip" | "blocked";
   reason?: string;
   /** The reason is worth the user's attention: it becomes a warning of the restore. */
   warning?: boolean;
@@ -27,6 +27,8 @@ export interface Known {
   shared?: boolean;
 }
 
+export const BEING_DELETED = "it is being deleted; restore it again when it is gone";
+
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
 export function plan(known: Known, policy: "none" | "update"): Step {
   const { skip, clash, keeper, blocked, live, leave, shared } = known;
@@ -36,8 +38,7 @@ export function plan(known: Known, policy: "none" | "update"): Step {
   if (keeper) return { action: "skip", reason: `${keeper} exists and makes what it needs` };
   if (blocked) return { action: "blocked", reason: blocked };
   if (live === "absent") return { action: "create" };
-  if (live === "deleting")
-    return { action: "blocked", reason: "it is being deleted; restore it again when it is gone" };
+  if (live === "deleting") return { action: "blocked", reason: BEING_DELETED };
   if (live === "equal") return { action: "skip", reason: "exists, equal" };
   if (leave) return { action: "skip", reason: `exists; ${leave}` };
   if (shared) {

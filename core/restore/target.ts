@@ -17,7 +17,7 @@ import { namespaceGone, type Waiting } from "./waits.ts";
 export interface Target extends CompareFacts {
   /** Of existing objects, by the item's place: the digest of their comparable form, or DELETING. */
   digests: Map<number, string>;
-  /** UIDs of existing objects that own others, by the item's place. */
+  /** UIDs of existing objects that own others, by the item's place: of those that stay, for what a leaving one owns is deleted with it. */
   uids: Map<number, string>;
   /** Where two items of the backup become the same object: the first one's name, by the place of the other. */
   clashes: Map<number, string>;
@@ -28,6 +28,8 @@ export interface Target extends CompareFacts {
   ending: Set<string>;
   nodes: Set<string>;
   volumes: Map<string, LiveVolume>;
+  /** Names of volumes that are to be freed from their deleted claim. */
+  freed: Set<string>;
 }
 
 /** Instead of a digest: the object is going away. */
@@ -162,7 +164,7 @@ async function readList(
         const place = places.get(`${object.metadata.namespace ?? ""}/${object.metadata.name}`);
         if (place === undefined) continue;
         const { uid, deletionTimestamp } = object.metadata;
-        if (uid && survey.owns(place)) target.uids.set(place, uid);
+        if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         target.digests.set(place, deletionTimestamp ? DELETING : digest(comparable(object, key, target)));
       }
     }

@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { at, fieldsAt } from "./fields.ts";
+import { at, type Fields, fieldsAt } from "./fields.ts";
 import { CLAIMS, VOLUMES } from "./selection.ts";
 import type { PlannedStep } from "./steps.ts";
 
@@ -20,6 +20,16 @@ export function readVolume(object: KubernetesObject): LiveVolume {
     released: ["Released", "Failed"].includes(String(at(object, "status", "phase"))),
     deletes: at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
   };
+}
+
+/**
+ * The merge patch that gives a volume back to the next claim of its old claim's name; undefined where none needs it. Its
+ * claim's name and its reclaim policy stay, whatever the backup says of them.
+ */
+export function freeing(volume: KubernetesObject): Fields | undefined {
+  const claim = fieldsAt(volume, "spec", "claimRef");
+  if (!claim || !readVolume(volume).released) return undefined;
+  return { spec: { claimRef: { uid: null, resourceVersion: null } } };
 }
 
 /** Whether a claim that is created finds the volume: it is created too, or waits for this claim, or for any. */
@@ -51,7 +61,7 @@ export function freeVolumes(
     const volume = volumes.get(name);
     if (
       entry.resource !== VOLUMES ||
-      step.action !== "skip" ||
+      !["skip", "update"].includes(step.action) ||
       !volume?.released ||
       volume.deletes ||
       !claims.has(volume.claim)
@@ -59,7 +69,7 @@ export function freeVolumes(
       continue;
     if (policy === "update") {
       freed.add(name);
-      step.action = "update";
+      if (step.action === "skip") step.action = "free";
     } else {
       step.reason = `exists and still belongs to the deleted claim ${volume.claim}; use --existing-resource-policy update to bind it to the restored one`;
       step.warning = true;

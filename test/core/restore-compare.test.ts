@@ -11,7 +11,7 @@ import { comparable, digest } from "../../core/restore/comparable.ts";
 import { canonical, type Fields, goJson } from "../../core/restore/fields.ts";
 import { accountAdditions, mergePatch } from "../../core/restore/patch.ts";
 
-const facts = { scaled: new Set(["Deployment shop/web"]), freed: new Set<string>() };
+const facts = { scaled: new Set(["Deployment shop/web"]) };
 const object = (yaml: string): KubernetesObject => ({
   apiVersion: "v1",
   kind: "K",

@@ -324,6 +324,24 @@ describe("owners", () => {
     assert.equal(references(await live("/api/v1/namespaces/shop/secrets/s")), undefined);
   });
 
+  it("that are being deleted own nothing of what is restored, or it would be deleted with them", async () => {
+    const items = [
+      namespace,
+      sample("v1", "ConfigMap", "shop/o", {
+        metadata: { uid: uid(1), finalizers: ["example.com/hold"] } as KubernetesObject["metadata"],
+      }),
+      sample("v1", "Secret", "shop/s", ownedBy("ConfigMap", "o", 1)),
+    ];
+    const archive = await archiveOf(items);
+    await restored(kube, archive);
+    await live("/api/v1/namespaces/shop/secrets/s", "DELETE");
+    await live("/api/v1/namespaces/shop/configmaps/o", "DELETE");
+    const { lines } = await restored(kube, archive);
+    assert.match(lines.join("\n"), /blocked configmaps shop\/o: it is being deleted/);
+    assert.match(lines.join("\n"), /created secrets shop\/s: without its owner ConfigMap o/);
+    assert.equal(references(await live("/api/v1/namespaces/shop/secrets/s")), undefined);
+  });
+
   it("in a ring don't hang", async () => {
     const ring = [
       sample("v1", "ConfigMap", "shop/a", ownedBy("ConfigMap", "b", 2, { uid: uid(1) })),
@@ -554,6 +572,31 @@ describe("claims and volumes", () => {
       /created persistentvolumeclaims shop\/data: its volume pv isn't restored: it gets a new, empty one/,
     );
     assert.deepEqual((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec, {});
+  });
+
+  it("keep their reclaim policy when they are freed, whatever the backup says", async () => {
+    const archive = await archiveOf([claim, volume("Delete")]);
+    await live("/api/v1/persistentvolumes", "POST", { ...volume("Retain"), metadata: { name: "pv" } });
+    await live("/api/v1/persistentvolumes/pv/status", "PATCH", { status: { phase: "Released" } });
+    const { result } = await restored(kube, archive, { existingResourcePolicy: "update" });
+    assert.equal(result.counts.updated, 1);
+    assert.deepEqual((await live("/api/v1/persistentvolumes/pv")).spec, {
+      persistentVolumeReclaimPolicy: "Retain",
+      claimRef: { namespace: "shop", name: "data" },
+    });
+  });
+
+  it("are freed and updated in one, where they differ too", async () => {
+    const archive = await archiveOf([claim, volume("Retain")]);
+    const theirs = { ...volume("Retain"), metadata: { name: "pv", labels: { own: "label" } } };
+    await live("/api/v1/persistentvolumes", "POST", theirs);
+    await live("/api/v1/persistentvolumes/pv/status", "PATCH", { status: { phase: "Released" } });
+    await restored(kube, archive, { existingResourcePolicy: "update" });
+    const { spec, metadata } = await live("/api/v1/persistentvolumes/pv");
+    assert.deepEqual(
+      [(spec as { claimRef: object }).claimRef, metadata.labels?.own],
+      [{ namespace: "shop", name: "data" }, undefined],
+    );
   });
 
   it("of a deleted claim are bound to the restored one under update, and else warned about", async () => {
