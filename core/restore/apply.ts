@@ -7,6 +7,7 @@ import { parseStatus } from "../kube/status.ts";
 import { comparable, digest } from "./comparable.ts";
 import { at, type Fields, fieldsAt, goJson } from "./fields.ts";
 import { type FixContext, fix, refersElsewhere, restoreLabels } from "./fixes.ts";
+import { nodePorts } from "./nodeports.ts";
 import { newReferences } from "./owners.ts";
 import { accountAdditions, mergePatch } from "./patch.ts";
 import { BEING_DELETED, plan } from "./plan.ts";
@@ -201,10 +202,9 @@ function compare(one: Sending, live: KubernetesObject) {
   const { item, applying } = one;
   const { resource } = item.entry;
   const copy = parseExact(goJson(live)) as KubernetesObject;
-  const [from, wanted] = [
-    comparable(copy, resource, applying.target),
-    comparable(prepare(one).object, resource, applying.target),
-  ];
+  const { object } = prepare(one);
+  const facts = { ...applying.target, askedPorts: resource === "services" ? nodePorts(object) : undefined };
+  const [from, wanted] = [comparable(copy, resource, facts), comparable(object, resource, facts)];
   const equal = digest(from) === digest(wanted);
   return { equal, wanted, patch: equal ? undefined : mergePatch(from, wanted, prepare(one).object) };
 }

@@ -2,11 +2,14 @@ import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { FIXES, type FixContext } from "./fixes.ts";
+import { dropNodePorts } from "./nodeports.ts";
 
 /** What comparing knows beside the object. */
 export interface CompareFacts {
   /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale. */
   scaled: Set<string>;
+  /** The node ports (as nodeports.ts names them) that are asked for, of the Service compared; none where not given. */
+  askedPorts?: { has(port: string): boolean };
 }
 
 /** Something of a live object that isn't its author's: comparing disregards it, updating leaves it alone. */
@@ -56,12 +59,9 @@ const DISREGARDS: Disregard[] = [
     },
   },
   {
-    why: "node ports are given by the cluster unless asked for, and then kept",
+    why: "node ports that nobody asked for are given by the cluster, and then kept",
     resources: ["services"],
-    apply: (object) => {
-      for (const port of entriesOf(object, "spec", "ports")) delete port.nodePort;
-      drop(object, ["spec"], ["healthCheckNodePort"]);
-    },
+    apply: (object, { askedPorts = NONE }) => dropNodePorts(object, askedPorts),
   },
   {
     why: "controllers bind claims to volumes; of a bound one it matters no more what it was filled from or selected by",
@@ -135,6 +135,8 @@ export function digest(object: Fields): string {
 export function scaledKey(kind: unknown, namespace: unknown, name: unknown): string {
   return `${kind} ${namespace}/${name}`;
 }
+
+const NONE = new Set<string>();
 
 /** Fixes that are `clusterOwned` don't look at the restore. */
 const NO_CONTEXT: FixContext = {

@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { at, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+import { at, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -9,11 +9,23 @@ const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
  * client (Velero's `velero.io/service` action, velero-format: 5.7.1).
  */
 export function dropChosenNodePorts(service: KubernetesObject): void {
-  const spec = fieldsAt(service, "spec");
-  if (!spec || spec.type === "ExternalName") return;
-  const explicit = explicitPorts(service);
-  for (const port of entriesOf(spec, "ports")) if (!explicit.has(portKey(port))) delete port.nodePort;
-  if (!explicit.has(HEALTH_CHECK)) delete spec.healthCheckNodePort;
+  if (at(service, "spec", "type") !== "ExternalName") dropNodePorts(service, explicitPorts(service));
+}
+
+/** The node ports of a Service, by the port they are for; the health check's too. */
+export function nodePorts({ spec }: KubernetesObject): Map<string, unknown> {
+  const ports = entriesOf(spec, "ports").filter(({ nodePort }) => nodePort);
+  const check = at(spec, HEALTH_CHECK);
+  return new Map([
+    ...ports.map((port) => [portKey(port), port.nodePort] as const),
+    ...(check ? [[HEALTH_CHECK, check] as const] : []),
+  ]);
+}
+
+/** Removes the node ports of a Service that nobody asked for; `asked` as the keys of `nodePorts`. */
+export function dropNodePorts({ spec }: KubernetesObject, asked: { has(port: string): boolean }): void {
+  for (const port of entriesOf(spec, "ports")) if (!asked.has(portKey(port))) delete port.nodePort;
+  if (!asked.has(HEALTH_CHECK)) drop(spec, [], [HEALTH_CHECK]);
 }
 
 const HEALTH_CHECK = "healthCheckNodePort";

@@ -4,6 +4,7 @@ import type { Archive } from "../archive/reader.ts";
 import { parseExact } from "../kube/json.ts";
 import { comparable, digest } from "./comparable.ts";
 import { type FixContext, fix, refersElsewhere } from "./fixes.ts";
+import { nodePorts } from "./nodeports.ts";
 import { type Known, plan, type Step } from "./plan.ts";
 import { NAMESPACES } from "./selection.ts";
 import type { Served } from "./served.ts";
@@ -61,7 +62,13 @@ function knownOf(place: number, item: Item, body: Buffer, input: Parameters<type
   known.blocked = blockedBy(item, input);
   if (known.live === "different") {
     fix(object, resource, fixing);
-    if (digest(comparable(object, resource, target)) === live) known.live = "equal";
+    const asked = resource === "services" ? [...nodePorts(object)] : [];
+    const has = target.nodePorts.get(place);
+    if (
+      digest(comparable(object, resource, target)) === live &&
+      asked.every(([port, number]) => has?.get(port) === number)
+    )
+      known.live = "equal";
     else known.shared = refersElsewhere(body, resource, fixing);
   }
   if (item.needed) known.leave = "only what is missing is restored of what others need";

@@ -6,6 +6,7 @@ import { listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import { fieldsAt } from "./fields.ts";
+import { nodePorts } from "./nodeports.ts";
 import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { Served } from "./served.ts";
 import { neverRestored } from "./skips.ts";
@@ -17,6 +18,8 @@ import { namespaceGone, type Waiting } from "./waits.ts";
 export interface Target extends CompareFacts {
   /** Of existing objects, by the item's place: the digest of their comparable form, or DELETING. */
   digests: Map<number, string>;
+  /** The node ports of existing Services that have some, by the item's place: the digest is without them. */
+  nodePorts: Map<number, Map<string, unknown>>;
   /** UIDs of existing objects that own others, by the item's place: of those that stay, for what a leaving one owns is deleted with it. */
   uids: Map<number, string>;
   /** Where two items of the backup become the same object: the first one's name, by the place of the other. */
@@ -36,6 +39,7 @@ export interface Target extends CompareFacts {
 export const DELETING = "deleting";
 
 const LISTS_AT_ONCE = 4;
+const SERVICES = "services";
 const SCALERS = "horizontalpodautoscalers.autoscaling";
 
 interface Reading extends Waiting {
@@ -48,6 +52,7 @@ interface Reading extends Waiting {
 export async function readTarget(reading: Reading): Promise<Target> {
   const target: Target = {
     digests: new Map(),
+    nodePorts: new Map(),
     uids: new Map(),
     clashes: new Map(),
     blocked: new Map(),
@@ -165,6 +170,8 @@ async function readList(
         if (place === undefined) continue;
         const { uid, deletionTimestamp } = object.metadata;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
+        const ports = key === SERVICES ? nodePorts(object) : undefined;
+        if (ports?.size) target.nodePorts.set(place, ports);
         target.digests.set(place, deletionTimestamp ? DELETING : digest(comparable(object, key, target)));
       }
     }

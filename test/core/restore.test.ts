@@ -239,6 +239,40 @@ describe("what exists", () => {
     }
   });
 
+  it("gets the node port that is asked for, and keeps those that aren't", async () => {
+    const service = (ports: object[]) => sample("v1", "Service", "shop/web", { spec: { type: "NodePort", ports } });
+    const ports = (object: KubernetesObject) =>
+      (object.spec as { ports: { port: number; nodePort: number }[] }).ports.map(
+        ({ port, nodePort }) => `${port}:${nodePort}`,
+      );
+    const path = "/api/v1/namespaces/shop/services/web";
+    const http = { name: "http", port: 80, nodePort: 30_080 };
+    const update = { preserveNodePorts: true, existingResourcePolicy: "update" as const };
+    await restored(
+      kube,
+      await archiveOf([
+        namespace,
+        service([
+          { ...http, nodePort: 31_000 },
+          { name: "more", port: 81 },
+        ]),
+      ]),
+      update,
+    );
+    const more = ports(await live(path))[1];
+
+    const archive = await archiveOf([namespace, service([http, { name: "more", port: 81 }])]);
+    const left = await restored(kube, archive, { preserveNodePorts: true });
+    assert.match(left.lines.join("\n"), /services shop\/web: exists and differs/);
+    const { result } = await restored(kube, archive, update);
+    assert.equal(result.counts.updated, 1);
+    assert.deepEqual(ports(await live(path)), ["80:30080", more]);
+    const again = await restored(kube, archive, update);
+    assert.deepEqual([kube.writes, again.result.counts.skipped], [[], 2]);
+    const unasked = await restored(kube, archive, { existingResourcePolicy: "update" });
+    assert.deepEqual([kube.writes, unasked.result.counts.skipped], [[], 2]);
+  });
+
   it("gets what a ServiceAccount lacks, under any policy, and is never overwritten", async () => {
     const account = {
       imagePullSecrets: [{ name: "registry" }],
