@@ -85,7 +85,11 @@ export function itemFacts(object: KubernetesObject): ItemFacts {
     owners: list(metadata.ownerReferences)
       .map((owner) => text(record(owner).uid))
       .filter((uid) => uid !== ""),
-    labels: texts(record(metadata.labels)),
+    labels: Object.fromEntries(
+      Object.entries(record(metadata.labels)).filter(
+        (label): label is [string, string] => typeof label[1] === "string",
+      ),
+    ),
     images: object.spec || object.template ? podImages(record(object.spec), record(object.template)) : [],
   };
 }
@@ -100,13 +104,6 @@ function podImages(spec: Record<string, unknown>, template: Record<string, unkno
     ...list(pod.ephemeralContainers),
   ]);
   return [...new Set(containers.map((container) => text(record(container).image)).filter((image) => image !== ""))];
-}
-
-/** Those members of `fields` that are strings. */
-function texts(fields: Record<string, unknown>): Record<string, string> {
-  const members = Object.entries(fields);
-  const kept = members.filter((member): member is [string, string] => typeof member[1] === "string");
-  return kept.length === members.length ? (fields as Record<string, string>) : Object.fromEntries(kept);
 }
 
 function record(value: unknown): Record<string, unknown> {
