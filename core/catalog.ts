@@ -31,18 +31,30 @@ export function backupKeys(name: string) {
   };
 }
 
-/** The objects of one restore, by Velero's names (velero-format: 1.3) plus our record, which is written last. */
-export function restoreKeys(name: string) {
+/**
+ * The objects of one restore, by Velero's names (velero-format: 1.3) plus our record, which is written last. A later
+ * `attempt`, after a run that died while it wrote its report, has files of its own beside those it finds.
+ */
+export function restoreKeys(name: string, attempt = 1) {
   const folder = `restores/${name}/`;
+  const own = attempt === 1 ? "" : `-${attempt}`;
   return {
     folder,
     record: `${folder}lifeboat-restore.json`,
-    log: `${folder}restore-${name}-logs.gz`,
-    results: `${folder}restore-${name}-results.gz`,
-    resourceList: `${folder}restore-${name}-resource-list.json.gz`,
-    itemOperations: `${folder}restore-${name}-itemoperations.json.gz`,
-    volumeInfo: `${folder}${name}-volumeinfo.json.gz`,
+    log: `${folder}restore-${name}-logs${own}.gz`,
+    results: `${folder}restore-${name}-results${own}.gz`,
+    resourceList: `${folder}restore-${name}-resource-list${own}.json.gz`,
+    itemOperations: `${folder}restore-${name}-itemoperations${own}.json.gz`,
+    volumeInfo: `${folder}${name}-volumeinfo${own}.json.gz`,
   };
+}
+
+/** The annotation of a record whose files are those of a later attempt: its number. */
+export const ATTEMPT = "lifeboat/attempt";
+
+/** The objects of a recorded restore: those of the attempt that wrote the record. */
+export function restoreKeysOf({ metadata }: Restore) {
+  return restoreKeys(metadata.name, Number(metadata.annotations?.[ATTEMPT] ?? 1));
 }
 
 /** Where a run that failed before its commit leaves its log and result; the name stays free for the next run. */
@@ -284,11 +296,12 @@ export async function readLog(
   checkName(noun, name);
   const { record, log } =
     kind === "backups" ? { ...backupKeys(name), record: backupKeys(name).metadata } : restoreKeys(name);
+  const committed = async () => (kind === "backups" ? log : restoreKeysOf(await readRestore(bucket, name, signal)).log);
   const own = await listFolder(bucket, `${kind}/${name}/`, signal);
   const runs = [...(await listFolder(bucket, runFolder(kind, name), signal)).keys()].filter((key) =>
     key.endsWith("-logs.gz"),
   );
-  const key = own.has(record) ? log : (runs.sort().at(-1) ?? log);
+  const key = own.has(record) ? await committed() : (runs.sort().at(-1) ?? log);
   const text = await readSideFile(bucket, key, signal);
   if (text !== undefined) return text;
   throw new LifeboatError("missing", `no log of ${noun} "${name}" in ${bucket.location}`, {

@@ -1,8 +1,9 @@
 import type { Consistency } from "./backup/photograph.ts";
-import { type Backup, backupKeys, type Restore, readSideFile, restoreKeys } from "./catalog.ts";
+import { type Backup, backupKeys, type Restore, readSideFile, restoreKeysOf } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
 import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
+import type { RestoreResult } from "./restore/report.ts";
 
 /** What one backup is and how it went: the same for the command line, HTTP and functions. */
 export interface BackupDocument {
@@ -50,9 +51,17 @@ export interface RestoreDocument {
 }
 
 /** Objects by what became of them. */
-export type RestoreCounts = Record<(typeof OUTCOMES)[number], number>;
+export type RestoreCounts = RestoreResult["counts"];
 
-const OUTCOMES = ["created", "updated", "recreated", "pruned", "skipped", "blocked", "failed"] as const;
+const NO_COUNTS: RestoreCounts = {
+  created: 0,
+  updated: 0,
+  recreated: 0,
+  pruned: 0,
+  skipped: 0,
+  blocked: 0,
+  failed: 0,
+};
 
 /** What a run or its `-results.gz` says beside the record. */
 export interface Report {
@@ -105,7 +114,7 @@ export function restoreDocument(
     backup: spec.backupName,
     phase: status.phase ?? "",
     location,
-    counts: Object.fromEntries(OUTCOMES.map((outcome) => [outcome, counts[outcome] ?? 0])) as RestoreCounts,
+    counts: { ...NO_COUNTS, ...counts },
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
@@ -131,7 +140,7 @@ export async function readRestoreDocument(
   record: Restore,
   signal?: AbortSignal,
 ): Promise<RestoreDocument> {
-  const report = await readReport(bucket, restoreKeys(record.metadata.name).results, record.status, signal);
+  const report = await readReport(bucket, restoreKeysOf(record).results, record.status, signal);
   return restoreDocument(record, bucket.location, report);
 }
 

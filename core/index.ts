@@ -4,7 +4,7 @@ export type { KubernetesObject } from "./archive/item.ts";
 export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
 export { parseDuration } from "./backup/duration.ts";
 export type { Consistency } from "./backup/photograph.ts";
-export type { BackupSpec } from "./backup/scope.ts";
+export { type BackupSpec, EXCLUDE_LABEL } from "./backup/scope.ts";
 export { abortable, checkKey, checkRange, compareKeys } from "./bucket.ts";
 export {
   type Backup,
@@ -19,6 +19,7 @@ export {
   readLog,
   readRestore,
   restoreKeys,
+  restoreKeysOf,
   rowProblem,
 } from "./catalog.ts";
 export {
@@ -31,7 +32,7 @@ export {
   readRestoreDocument,
   restoreDocument,
 } from "./documents.ts";
-export { ERROR_KINDS, type ErrorKind, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { discover } from "./kube/discovery.ts";
 export { parseExact } from "./kube/json.ts";
@@ -39,7 +40,7 @@ export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { parseLocation, readLocation } from "./location.ts";
-export { startRunLog } from "./log.ts";
+export { type RunLog, startRunLog } from "./log.ts";
 export type { Bucket, Listed } from "./ports.ts";
 export { type Problem, problemLine } from "./report.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";

@@ -1,4 +1,4 @@
-import { type Problem, toVeleroResult, type VeleroResult } from "../report.ts";
+import type { Problem } from "../report.ts";
 import type { Item } from "./survey.ts";
 
 /** What became of one item. */
@@ -20,9 +20,7 @@ export interface RestoreResult {
   /** PartiallyFailed where there is an error; warnings don't change it (Velero's phases). */
   phase: "Completed" | "PartiallyFailed";
   counts: Record<"created" | "updated" | "recreated" | "pruned" | "skipped" | "blocked" | "failed", number>;
-  warnings: VeleroResult;
-  errors: VeleroResult;
-  /** The same warnings and errors one by one; what is blocked or failed is an error. */
+  /** What is blocked or failed is an error. */
   problems: { warnings: Problem[]; errors: Problem[] };
 }
 
@@ -57,8 +55,6 @@ export function startReport(listen: {
     result: () => ({
       phase: problems.errors.length ? "PartiallyFailed" : "Completed",
       counts,
-      warnings: toVeleroResult(problems.warnings),
-      errors: toVeleroResult(problems.errors),
       problems,
     }),
   };

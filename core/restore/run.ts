@@ -1,12 +1,26 @@
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { openArchive } from "../archive/reader.ts";
-import { backupKeys, checkName, listFolder, type Restore, readBackup, restoreKeys, writeSideFile } from "../catalog.ts";
+import {
+  ATTEMPT,
+  backupKeys,
+  checkName,
+  listFolder,
+  type Restore,
+  readBackup,
+  restoreKeys,
+  writeSideFile,
+} from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
+import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
 import { type ItemOutcome, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
+
+const gzipBuffer = promisify(gzip);
 
 /** One run of a restore. */
 export interface RestoreRun {
@@ -74,10 +88,8 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
         log: run.log.log,
         outcome: heard,
       });
-      const stored = restoreRecord(name, spec, startedAt, result);
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
-      await storeReport(run, stored, result, list);
-      return { record: stored, result };
+      return { record: await storeReport(run, startedAt, result, list), result };
     } finally {
       await archive.close();
     }
@@ -86,25 +98,43 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
 
 async function storeReport(
   run: RestoreRun,
-  record: Restore,
+  startedAt: Date,
   result: RestoreResult,
   list: Record<string, string[]>,
-): Promise<void> {
-  const { bucket, name, signal } = run;
-  const keys = restoreKeys(name);
+): Promise<Restore> {
+  const { bucket, name, spec, signal } = run;
   for (const names of Object.values(list)) names.sort();
-  const results = { errors: result.errors, warnings: result.warnings };
+  const attempt = await claimAttempt(run, result);
+  const keys = restoreKeys(name, attempt);
   await Promise.all([
     writeSideFile(bucket, keys.resourceList, `${JSON.stringify(list)}\n`, signal),
-    writeSideFile(bucket, keys.results, `${JSON.stringify(results)}\n`, signal),
     writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
     writeSideFile(bucket, keys.volumeInfo, "[]\n", signal),
     writeSideFile(bucket, keys.log, run.log.gzipped(), signal),
   ]);
+  const record = restoreRecord(name, spec, startedAt, result, attempt);
   try {
     await bucket.put(keys.record, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), { ifAbsent: true, signal });
   } catch (error) {
     throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name) : error;
+  }
+  return record;
+}
+
+/**
+ * Writes the results under the first number that no other run has; its other files are then ours alone, so that a
+ * record never stands beside the report of another run, and nothing is overwritten.
+ */
+async function claimAttempt({ bucket, name, signal }: RestoreRun, { problems }: RestoreResult): Promise<number> {
+  const results = { errors: toVeleroResult(problems.errors), warnings: toVeleroResult(problems.warnings) };
+  const body = await gzipBuffer(`${JSON.stringify(results)}\n`);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await bucket.put(restoreKeys(name, attempt).results, body, { ifAbsent: true, signal });
+      return attempt;
+    } catch (error) {
+      if (!isLifeboatError(error, "conflict")) throw error;
+    }
   }
 }
 
@@ -112,12 +142,25 @@ function objectName({ namespace, name }: ItemOutcome): string {
   return namespace ? `${namespace}/${name}` : name;
 }
 
-function restoreRecord(name: string, spec: RestoreSpec, startedAt: Date, result: RestoreResult): Restore {
+function restoreRecord(
+  name: string,
+  spec: RestoreSpec,
+  startedAt: Date,
+  result: RestoreResult,
+  attempt: number,
+): Restore {
   const total = Object.values(result.counts).reduce((sum, count) => sum + count, 0);
   return {
     apiVersion: "velero.io/v1",
     kind: "Restore",
-    metadata: { name, namespace: "velero", annotations: { "lifeboat/counts": JSON.stringify(result.counts) } },
+    metadata: {
+      name,
+      namespace: "velero",
+      annotations: {
+        "lifeboat/counts": JSON.stringify(result.counts),
+        ...(attempt > 1 && { [ATTEMPT]: String(attempt) }),
+      },
+    },
     spec: { ...spec },
     status: {
       phase: result.phase,

@@ -2,6 +2,8 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type Archive, openArchive } from "../../core/archive/reader.ts";
 import { connect, type Kube, type KubeRequest, type KubeResponse } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { type Problem, problemLine } from "../../core/report.ts";
 import { type ItemOutcome, type RestoreInput, type RestoreSpec, restore } from "../../core/restore/restore.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { KEYS, put, write } from "./archive-sample.ts";
@@ -55,6 +57,11 @@ export const ownedBy = (kind: string, name: string, number: number, more: object
 
 /** The archive of a backup that holds the objects, in the order of a real one. */
 export async function archiveOf(objects: KubernetesObject[], damage?: (tar: Buffer) => void): Promise<Archive> {
+  return await openArchive(await bucketOf(objects, damage), KEYS);
+}
+
+/** A bucket with that archive in it. */
+export async function bucketOf(objects: KubernetesObject[], damage?: (tar: Buffer) => void): Promise<Bucket> {
   const items = objects.map((object) => {
     const { name, namespace = "" } = object.metadata;
     const resource = RESOURCES[object.kind]!;
@@ -67,7 +74,7 @@ export async function archiveOf(objects: KubernetesObject[], damage?: (tar: Buff
   const path = ({ id }: (typeof items)[number]) => `${id.resource} ${id.namespace} ${id.name}`;
   const archive = await write(items.sort((a, b) => (path(a) < path(b) ? -1 : 1)));
   damage?.(archive.tar);
-  return await openArchive(await put(memoryBucket(), archive), KEYS);
+  return await put(memoryBucket(), archive);
 }
 
 /** Answers a request, or leaves it to the server. */
@@ -116,6 +123,9 @@ export async function restored(
   );
   return { result, outcomes, lines };
 }
+
+/** Problems as people read them. */
+export const said = (problems: Problem[]) => problems.map(problemLine).join("\n");
 
 /** An answer as the API server would give it. */
 export function answer(status: number, body: object, more: Partial<KubeResponse> = {}): Promise<KubeResponse> {

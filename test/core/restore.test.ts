@@ -10,6 +10,7 @@ import {
   ownedBy,
   owner,
   restored,
+  said,
   sample,
   uid,
   watchedKube,
@@ -89,7 +90,7 @@ describe("a whole restore into an empty cluster", () => {
   it("creates everything in order and leaves what the cluster makes itself", async () => {
     const { result, lines } = await restored(kube, await archiveOf(shop));
     assert.equal(result.phase, "Completed");
-    assert.deepEqual([result.warnings, result.errors], [{}, {}]);
+    assert.deepEqual(result.problems, { warnings: [], errors: [] });
     assert.deepEqual(result.counts, {
       created: 9,
       updated: 0,
@@ -150,7 +151,7 @@ describe("a whole restore into an empty cluster", () => {
       kube.writes.length = 0;
       const { result } = await restored(kube, archive, { existingResourcePolicy }, { name: "r2" });
       assert.deepEqual(kube.writes, []);
-      assert.deepEqual([result.phase, result.counts.skipped, result.warnings], ["Completed", shop.length, {}]);
+      assert.deepEqual([result.phase, result.counts.skipped, result.problems.warnings], ["Completed", shop.length, []]);
     });
   }
 
@@ -184,7 +185,7 @@ describe("what exists", () => {
     assert.deepEqual(kube.writes, []);
     assert.equal(result.phase, "Completed");
     assert.match(
-      result.warnings.namespaces?.shop?.[0] ?? "",
+      said(result.problems.warnings),
       /configmaps shop\/a: exists and differs; use --existing-resource-policy update/,
     );
     assert.equal(lines.filter((line) => line.includes("exists, equal")).length, 2);
@@ -194,7 +195,7 @@ describe("what exists", () => {
     const archive = await drifted();
     const { result } = await restored(kube, archive, { existingResourcePolicy: "update" }, { name: "r2" });
     assert.deepEqual(kube.writes, ["PATCH v1/namespaces/shop/configmaps/a"]);
-    assert.deepEqual([result.counts.updated, result.warnings], [1, {}]);
+    assert.deepEqual([result.counts.updated, result.problems.warnings], [1, []]);
     const object = await live(path);
     assert.deepEqual(object.data, { x: "1", y: "2" });
     assert.deepEqual(object.metadata.labels, { "velero.io/backup-name": "b", "velero.io/restore-name": "r2" });
@@ -286,7 +287,7 @@ describe("what exists", () => {
     });
     const second = await restored(kube, archive);
     assert.deepEqual(kube.writes, []);
-    assert.deepEqual([second.result.counts.skipped, second.result.warnings], [2, {}]);
+    assert.deepEqual([second.result.counts.skipped, second.result.problems.warnings], [2, []]);
     assert.deepEqual((await live("/api/v1/namespaces/shop/serviceaccounts/default")).imagePullSecrets, [
       { name: "registry" },
     ]);
@@ -354,7 +355,7 @@ describe("owners", () => {
       "created namespaces shop: made blank: the backup doesn't have it",
       "created secrets shop/s: without its owner Widget gone, which isn't restored",
     ]);
-    assert.deepEqual(result.warnings, {});
+    assert.deepEqual(result.problems.warnings, []);
     assert.equal(references(await live("/api/v1/namespaces/shop/secrets/s")), undefined);
   });
 
@@ -503,7 +504,7 @@ describe("what is selected", () => {
       includedNamespaces: ["data"],
       existingResourcePolicy: "update",
     });
-    assert.deepEqual([kube.writes, result.warnings], [[], {}]);
+    assert.deepEqual([kube.writes, result.problems.warnings], [[], []]);
   });
 
   it("refuses specs that make no sense", async () => {
@@ -538,7 +539,7 @@ describe("namespaceMapping", () => {
       namespaceMapping: { shop: "copy" },
       existingResourcePolicy: "update",
     });
-    assert.deepEqual([result.counts.updated, result.warnings], [0, {}]);
+    assert.deepEqual([result.counts.updated, result.problems.warnings], [0, []]);
     assert.equal((await live("/api/v1/namespaces/copy")).metadata.labels?.team, "theirs");
   });
 
@@ -576,7 +577,7 @@ describe("namespaceMapping", () => {
   it("that makes two objects one restores the first and warns", async () => {
     const items = ["a/c", "b/c"].map((name) => sample("v1", "ConfigMap", name, { data: { name } }));
     const { lines, result } = await restored(kube, await archiveOf(items), { namespaceMapping: { b: "a" } });
-    assert.equal(result.warnings.namespaces?.a?.length, 1);
+    assert.equal(result.problems.warnings.length, 1);
     assert.match(lines.join("\n"), /skipped configmaps a\/c: left out: the backup's a\/c becomes the same object/);
     assert.deepEqual((await live("/api/v1/namespaces/a/configmaps/c")).data, { name: "a/c" });
   });
@@ -640,13 +641,13 @@ describe("claims and volumes", () => {
     await live(`${path}/status`, "PATCH", { status: { phase: "Released" } });
     const left = await restored(kube, archive);
     assert.match(
-      left.result.warnings.cluster?.[0] ?? "",
+      said(left.result.problems.warnings),
       /persistentvolumes pv: .*still belongs to the deleted claim shop\/data/,
     );
     await live("/api/v1/namespaces/shop/persistentvolumeclaims/data", "DELETE");
 
     const bound = await restored(kube, archive, { existingResourcePolicy: "update" });
-    assert.deepEqual([bound.result.counts.updated, bound.result.warnings], [1, {}]);
+    assert.deepEqual([bound.result.counts.updated, bound.result.problems.warnings], [1, []]);
     assert.deepEqual((await live(path)).spec, {
       persistentVolumeReclaimPolicy: "Retain",
       claimRef: { namespace: "shop", name: "data" },
@@ -671,7 +672,7 @@ describe("what goes wrong", () => {
     const { result, lines } = await restored(kube, await archiveOf(shop));
     assert.deepEqual([result.phase, result.counts.failed, result.counts.created], ["PartiallyFailed", 1, 8]);
     assert.match(lines.join("\n"), /failed services shop\/web: .*denied by policy \(403\)/);
-    assert.match(result.errors.namespaces?.shop?.[0] ?? "", /denied by policy/);
+    assert.match(said(result.problems.errors), /denied by policy/);
   });
 
   it("where the target doesn't serve a resource blocks its items", async () => {
@@ -741,7 +742,7 @@ describe("what goes wrong", () => {
         : undefined,
     );
     const { result } = await restored(kube, await archiveOf(shop));
-    assert.deepEqual([result.counts.created, result.warnings], [9, {}]);
+    assert.deepEqual([result.counts.created, result.problems.warnings], [9, []]);
   });
 
   it("when a controller is faster plans the item again", async () => {
@@ -750,7 +751,7 @@ describe("what goes wrong", () => {
       return next({ ...request, body: String(request.body).replace('"port":80', '"port":81') }).then(() => next());
     });
     const { result } = await restored(kube, await archiveOf(shop));
-    assert.match(result.warnings.namespaces?.shop?.[0] ?? "", /services shop\/web: exists and differs/);
+    assert.match(said(result.problems.warnings), /services shop\/web: exists and differs/);
   });
 
   it("with a definition keeps what needs it from being tried", async () => {
@@ -770,7 +771,7 @@ describe("what goes wrong", () => {
       return undefined;
     });
     const { result, lines } = await restored(kube, await archiveOf(shop));
-    assert.match(result.errors.cluster?.join() ?? "", /the names of widgets.example.com were not accepted/);
+    assert.match(said(result.problems.errors), /the names of widgets.example.com were not accepted/);
     assert.match(lines.join("\n"), /blocked widgets.example.com shop\/w: this cluster doesn't serve/);
     assert.match(lines.join("\n"), /created secrets shop\/made: without its owner Widget w/);
   });
@@ -812,7 +813,7 @@ it("interrupted anywhere and run again ends like one that wasn't", async () => {
     await assert.rejects(restored(kube, archive, {}, { signal: interrupt.signal }), /interrupted/);
     sent = Number.NEGATIVE_INFINITY;
     const { result } = await restored(kube, archive);
-    assert.deepEqual([result.phase, result.warnings], ["Completed", {}]);
+    assert.deepEqual([result.phase, result.problems.warnings], ["Completed", []]);
     assert.deepEqual(await state(), expected, `after ${writes} writes`);
   }
 });

@@ -3,7 +3,7 @@ import {
   readResourceList,
   readRestore,
   readRestoreDocument,
-  restoreKeys,
+  restoreKeysOf,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText, listText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
@@ -25,7 +25,7 @@ export async function describeRestore({
     await printResult(options.output, document, () => describe(document));
     return;
   }
-  const resources = await readResourceList(bucket, restoreKeys(document.name).resourceList, signal);
+  const resources = await readResourceList(bucket, restoreKeysOf(record).resourceList, signal);
   await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
 }
 

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { backupKeys, listFolder, listRestores, readLog, readRestore, restoreKeys } from "../../core/catalog.ts";
+import { readResourceList, readRestoreDocument } from "../../core/documents.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { runRestore } from "../../core/restore/run.ts";
+import { bucketOf, sample, watchedKube } from "./restore-sample.ts";
+
+let server: ApiServer;
+let kube: ReturnType<typeof watchedKube>;
+before(async () => {
+  server = await startApiServer();
+  kube = watchedKube(server.kubeconfig);
+});
+afterEach(() => kube.request({ method: "DELETE", path: "/api/v1/namespaces/shop" }));
+after(async () => {
+  await kube.close();
+  await server.stop();
+});
+
+/** A bucket with the backup "b": a ConfigMap, and a Gadget, which no cluster takes. */
+async function backedUp(): Promise<Bucket> {
+  const items = [sample("v1", "ConfigMap", "shop/a"), sample("gone.example.com/v1", "Gadget", "shop/g")];
+  const bucket = await bucketOf(items);
+  const record = { kind: "Backup", metadata: { name: "b" }, status: { phase: "Completed" } };
+  await bucket.put(backupKeys("b").metadata, Buffer.from(JSON.stringify(record)));
+  return bucket;
+}
+
+const run = (bucket: Bucket, line = "ours") => {
+  const log = startRunLog({ restore: "r" });
+  log.log("info", line);
+  return runRestore({ kube, bucket, name: "r", spec: { backupName: "b" }, log, signal: new AbortController().signal });
+};
+
+/** The bucket, whose nth put of a restore's own objects fails; its body is stored all the same where `late`. */
+function failingAt(bucket: Bucket, nth: number, late: boolean): Bucket {
+  let puts = 0;
+  return {
+    ...bucket,
+    async put(key, body, options) {
+      const fails = key.startsWith("restores/") && puts++ === nth;
+      if (!fails || late) await bucket.put(key, body, options);
+      if (fails) throw new Error("the bucket is gone");
+    },
+  };
+}
+
+describe("the report of a restore", () => {
+  it("has Velero's names, and the record beside them", async () => {
+    const bucket = await backedUp();
+    await run(bucket);
+    assert.deepEqual(
+      [...(await listFolder(bucket, "restores/")).keys()],
+      [
+        "restores/r/lifeboat-restore.json",
+        "restores/r/r-volumeinfo.json.gz",
+        "restores/r/restore-r-itemoperations.json.gz",
+        "restores/r/restore-r-logs.gz",
+        "restores/r/restore-r-resource-list.json.gz",
+        "restores/r/restore-r-results.gz",
+      ],
+    );
+    await assert.rejects(run(bucket), { kind: "conflict", message: /restore "r" already exists/ });
+  });
+
+  for (const late of [false, true]) {
+    it(`is that of the run that recorded it, whichever put fails before${late ? ", its body stored" : ""}`, async () => {
+      for (let failing = 0; failing < (late ? 5 : 6); failing++) {
+        const bucket = await backedUp();
+        await assert.rejects(run(failingAt(bucket, failing, late), "the dead run's"), {
+          message: "the bucket is gone",
+        });
+        assert.deepEqual(await listRestores(bucket), []);
+        assert.match(await readLog(bucket, "restores", "r"), /level=error msg="the bucket is gone"/);
+        const left = await listFolder(bucket, "restores/");
+
+        const { record } = await run(bucket);
+        const stored = await readRestore(bucket, "r");
+        assert.deepEqual(stored, record);
+        assert.deepEqual(record.status.phase, "PartiallyFailed");
+        const log = await readLog(bucket, "restores", "r");
+        assert.match(log, /msg="ours"/);
+        assert.doesNotMatch(log, /the dead run's/);
+        const { counts, errors, warnings } = await readRestoreDocument(bucket, stored);
+        assert.deepEqual([counts.skipped, counts.blocked, errors.length, warnings.length], [1, 1, 1, 0]);
+        const attempt = left.has(restoreKeys("r").results) ? 2 : 1;
+        assert.deepEqual(await readResourceList(bucket, restoreKeys("r", attempt).resourceList), {
+          "gone.example.com/v1/Gadget": ["shop/g(failed)"],
+          "v1/ConfigMap": ["shop/a(skipped)"],
+        });
+      }
+    });
+  }
+});
