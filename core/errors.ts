@@ -1,16 +1,29 @@
 /** What can go wrong, by what the reader can do about it. */
 export type ErrorKind = keyof typeof ERROR_KINDS;
 
+/** The exit codes of the command line, by their meaning. */
+export const EXIT_CODES = {
+  ok: 0,
+  failed: 1,
+  invalid: 2,
+  partial: 3,
+  denied: 4,
+  missing: 5,
+  corrupt: 6,
+  busy: 7,
+  cancelled: 130,
+} as const;
+
 /** One table from the kind of an error to its HTTP status and the exit code of the command line (design: contract 6.1). */
 export const ERROR_KINDS = {
-  invalid: { http: 400, exit: 2, retryable: false },
-  denied: { http: 403, exit: 4, retryable: false },
-  missing: { http: 404, exit: 5, retryable: false },
-  conflict: { http: 409, exit: 1, retryable: false },
-  busy: { http: 423, exit: 7, retryable: true },
-  corrupt: { http: 422, exit: 6, retryable: false },
-  unreachable: { http: 502, exit: 1, retryable: true },
-  timeout: { http: 504, exit: 1, retryable: true },
+  invalid: { http: 400, exit: EXIT_CODES.invalid },
+  denied: { http: 403, exit: EXIT_CODES.denied },
+  missing: { http: 404, exit: EXIT_CODES.missing },
+  conflict: { http: 409, exit: EXIT_CODES.failed },
+  busy: { http: 423, exit: EXIT_CODES.busy },
+  corrupt: { http: 422, exit: EXIT_CODES.corrupt },
+  unreachable: { http: 502, exit: EXIT_CODES.failed },
+  timeout: { http: 504, exit: EXIT_CODES.failed },
 } as const;
 
 /**

@@ -11,6 +11,8 @@ export interface RunLog {
   log: Log;
   /** All lines so far, gzipped, in logrus' text format, as `velero backup logs` prints them. */
   gzipped(): Buffer;
+  /** Whether the run failed and yet left its log in the bucket, where `readLog` finds it. */
+  left: boolean;
 }
 
 /**
@@ -28,6 +30,7 @@ export function startRunLog(subject: Record<string, string>, listen?: (line: str
       listen?.(line, level);
     },
     gzipped: text.gzipped,
+    left: false,
   };
 }
 

@@ -8,7 +8,7 @@ const KINDS = { backup: "backups", restore: "restores" } as const;
 
 /**
  * Runs `work`; where it fails, leaves the run's log and its result document in the bucket, if the bucket takes them,
- * before the error goes on. The name of the backup or restore stays free for the next run.
+ * before the error goes on: `log.left` says whether it did. The name of the backup or restore stays free for the next run.
  */
 export async function leavingLog<T>(
   run: { kind: "backup" | "restore"; bucket: Bucket; name: string; log: RunLog },
@@ -22,10 +22,11 @@ export async function leavingLog<T>(
     const keys = runKeys(KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
     const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
     const signal = AbortSignal.timeout(10_000);
-    await Promise.allSettled([
+    const [stored] = await Promise.allSettled([
       writeSideFile(bucket, keys.log, log.gzipped(), signal),
       bucket.put(keys.result, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true, signal }),
     ]);
+    log.left = stored.status === "fulfilled";
     throw error;
   }
 }

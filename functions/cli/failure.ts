@@ -1,23 +1,45 @@
 import type { CommanderError } from "commander";
+import { ERROR_KINDS, EXIT_CODES, isLifeboatError, messageOf } from "../../core/errors.ts";
+import type { RunLog } from "../../core/index.ts";
 
-let afterword: string | undefined;
+/** What stopped a run that left its log, with the command that prints that log. */
+class StoppedRun extends Error {
+  readonly logs: string;
 
-/** Has a failure of this command end with a line more, which says where its log lies. */
-export function tellWhereLogLies(command: string): void {
-  afterword = `log: ${command}\n`;
+  constructor(cause: unknown, logs: string) {
+    super(messageOf(cause), { cause });
+    this.logs = logs;
+  }
 }
 
 /**
- * Prints what stopped a command on stderr, as one line "error: …" and perhaps one "hint: …", and gives its exit code.
- * Only what is no LifeboatError is a fault of ours, and says so. LIFEBOAT_DEBUG=1 adds the stack.
+ * Does a run's work. Where it fails and the command `logs` prints the log of just this run, the failure will end with
+ * a line that says so; after a conflict that command prints the log of the run that has the name.
  */
-export async function fail(error: unknown): Promise<number> {
-  const { ERROR_KINDS, isLifeboatError, messageOf } = await import("../../core/index.ts");
+export async function pointingToLog<T>(log: RunLog, logs: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw log.left && !isLifeboatError(error, "conflict") ? new StoppedRun(error, logs) : error;
+  }
+}
+
+/**
+ * Prints what stopped a command on stderr, as one line "error: …", perhaps one "hint: …" and one "log: …", and gives
+ * its exit code. Only what is neither a LifeboatError nor the reason of `signal` is a fault of ours, and says so.
+ * LIFEBOAT_DEBUG=1 adds the stack.
+ */
+export function fail(thrown: unknown, signal?: AbortSignal): number {
+  const { cause: error, logs } = thrown instanceof StoppedRun ? thrown : { cause: thrown, logs: undefined };
+  if (signal?.aborted) {
+    printFailure(messageOf(signal.reason), { logs });
+    return EXIT_CODES.cancelled;
+  }
   const known = isLifeboatError(error);
   const hint = known ? error.hint : "this is a fault of lifeboat: please report it with what LIFEBOAT_DEBUG=1 prints";
-  printFailure(known ? messageOf(error) : `unexpected: ${messageOf(error)}`, hint);
+  printFailure(known ? messageOf(error) : `unexpected: ${messageOf(error)}`, { hint, logs });
   if (process.env.LIFEBOAT_DEBUG === "1" && error instanceof Error) process.stderr.write(`${stackOf(error)}\n`);
-  return known ? ERROR_KINDS[error.kind].exit : 1;
+  return known ? ERROR_KINDS[error.kind].exit : EXIT_CODES.failed;
 }
 
 /**
@@ -25,17 +47,19 @@ export async function fail(error: unknown): Promise<number> {
  * are no failure: exit code 0.
  */
 export function usageFailure({ code, exitCode, message }: CommanderError, command: string): number {
-  if (exitCode === 0) return 0;
+  if (exitCode === 0) return EXIT_CODES.ok;
   if (code !== "commander.help") {
     const [text = "", suggestion] = message.replace(/^error: /, "").split("\n");
-    printFailure(text, suggestion?.replace(/^\(|\)$/g, "").replace(/^D/, "d") ?? `see: ${command} --help`);
+    const hint = suggestion?.replace(/^\(|\)$/g, "").replace(/^D/, "d") ?? `see: ${command} --help`;
+    printFailure(text, { hint });
   }
-  return 2;
+  return EXIT_CODES.invalid;
 }
 
-/** One "error:" line and, where there is one, a "hint:" line; then where the log lies, if that was told. */
-export function printFailure(message: string, hint?: string): void {
-  process.stderr.write(`error: ${oneLine(message)}\n${hint ? `hint: ${oneLine(hint)}\n` : ""}${afterword ?? ""}`);
+/** One "error:" line and, where there is one, a "hint:" line, and a "log:" line with the command that prints the log. */
+export function printFailure(message: string, { hint, logs }: { hint?: string; logs?: string } = {}): void {
+  const lines = [["error", message] as const, ["hint", hint] as const, ["log", logs] as const];
+  process.stderr.write(lines.map(([name, text]) => (text ? `${name}: ${oneLine(text)}\n` : "")).join(""));
 }
 
 function oneLine(text: string): string {

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { EXIT_CODES } from "../../core/errors.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { addBackup } from "./backup.ts";
 import { addCompletion } from "./completion.ts";
@@ -24,9 +25,9 @@ Environment:
   LIFEBOAT_DEBUG=1    errors with their stack
 
 Exit codes:
-  0 ok, 1 failed, 2 usage or invalid, 3 partially failed, 4 not allowed,
-  5 not found, 6 corrupt, 7 busy, 130 cancelled
-`;
+${Object.entries(EXIT_CODES)
+  .map(([meaning, code]) => `  ${String(code).padEnd(3)}  ${meaning}\n`)
+  .join("")}`;
 
 /** How a sub-command stands in its parent's help: with its arguments, without "[options]". */
 function subcommandTerm(command: Command): string {

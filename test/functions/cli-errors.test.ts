@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
@@ -349,6 +349,26 @@ describe("bad input", { concurrency: 3 }, () => {
     const described = await lifeboat(fill("backup describe x --location {scratch}/partly"), env);
     assert.match(described.stdout, /\nErrors:\n {2}secrets: .*forbidden/);
     assert.equal(described.code, 0);
+  });
+
+  it("a location that takes nothing, not even the log: no word of a log, and nothing on stdout", async () => {
+    await mkdir(scratch.path("full"));
+    for (const folder of ["backups", "metadata"]) await scratch.write(`full/${folder}`, "not a folder");
+    const args = [
+      "backup",
+      "create",
+      "x",
+      "-o",
+      "json",
+      "--location",
+      scratch.path("full"),
+      "--kubeconfig",
+      cluster.file,
+    ];
+    const { code, stdout, stderr } = await lifeboat(args, env);
+    assert.match(stderr, /^error: can't put backups\/x\/x.tar.gz [^\n]+\n$/m);
+    assert.doesNotMatch(stderr, /^log:/m);
+    assert.deepEqual([code, stdout], [2, ""]);
   });
 
   /** A restore of a backup whose archive is `damage` of a good one ends before anything is written to the cluster. */

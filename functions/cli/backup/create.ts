@@ -1,5 +1,12 @@
-import { type BackupDocument, type BackupSpec, backup, backupDocument, startRunLog } from "../../../core/index.ts";
-import { tellWhereLogLies } from "../failure.ts";
+import {
+  type BackupDocument,
+  type BackupSpec,
+  backup,
+  backupDocument,
+  EXIT_CODES,
+  startRunLog,
+} from "../../../core/index.ts";
+import { pointingToLog } from "../failure.ts";
 import { durationFlag, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
@@ -8,7 +15,6 @@ import { startProgress } from "../progress.ts";
 import { COMMAND, clusterText, locationFlag, openBucket, openCluster } from "../session.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
-const PARTIAL = 3;
 const PROBLEMS_SHOWN = 10;
 
 interface CreateOptions extends FilterOptions {
@@ -23,26 +29,27 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
   const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {
     const bucket = await openBucket(options);
-    const log = startRunLog({ backup: `velero/${name}` }, (line) => {
-      tellWhereLogLies(`${COMMAND} backup logs ${name}${locationFlag(options.location)}`);
-      if (options.verbose) progress.line(line);
-    });
+    const logs = `${COMMAND} backup logs ${name}${locationFlag(options.location)}`;
+    const log = startRunLog({ backup: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
-    const { record, outcome, adopted } = await backup({
-      kube,
-      bucket,
-      name,
-      spec,
-      log,
-      signal,
-      progress: ({ items, resource, remaining }) => progress.update({ done: items, current: { resource, remaining } }),
-    });
+    const { record, outcome, adopted } = await pointingToLog(log, logs, () =>
+      backup({
+        kube,
+        bucket,
+        name,
+        spec,
+        log,
+        signal,
+        progress: ({ items, resource, remaining }) =>
+          progress.update({ done: items, current: { resource, remaining } }),
+      }),
+    );
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = backupDocument(record, bucket.location, { durationMs, ...outcome });
     await printResult(options.output, document, () => backupSummary(document, clusterText(kube), adopted));
     if (!options.output || options.output === "table") say(nextSteps(document, options));
-    return document.phase === "Completed" ? 0 : PARTIAL;
+    return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
   } finally {
     progress.end();
     await kube.close();

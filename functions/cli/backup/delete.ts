@@ -20,7 +20,7 @@ export async function deleteBackups({ args, options, signal }: Invocation<{ conf
       print(`Deleted backup ${name}`);
     } catch (error) {
       if (!isLifeboatError(error)) throw error;
-      printFailure(error.message, error.hint);
+      printFailure(error.message, error);
       code = ERROR_KINDS[error.kind].exit;
     }
   }

@@ -1,4 +1,5 @@
 import {
+  EXIT_CODES,
   LifeboatError,
   type RestoreDocument,
   type RestoreSpec,
@@ -6,7 +7,7 @@ import {
   runRestore,
   startRunLog,
 } from "../../../core/index.ts";
-import { tellWhereLogLies } from "../failure.ts";
+import { pointingToLog } from "../failure.ts";
 import { booleanOf, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
 import type { Invocation } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
@@ -15,7 +16,6 @@ import { startProgress } from "../progress.ts";
 import { COMMAND, clusterText, locationFlag, openBucket, openCluster } from "../session.ts";
 import { countsText } from "./counts.ts";
 
-const PARTIAL = 3;
 const PROBLEMS_SHOWN = 10;
 
 interface CreateOptions extends FilterOptions {
@@ -39,20 +39,20 @@ export async function createRestore({ args, options, signal }: Invocation<Create
   const progress = startProgress("restoring", `reading the backup, and what ${kube.server} has`);
   try {
     const bucket = await openBucket(options);
-    const log = startRunLog({ restore: `velero/${name}` }, (line) => {
-      tellWhereLogLies(`${COMMAND} restore logs ${name}${locationFlag(options.location)}`);
-      if (options.verbose) progress.line(line);
-    });
+    const logs = `${COMMAND} restore logs ${name}${locationFlag(options.location)}`;
+    const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
-    const { record, result } = await runRestore({
-      kube,
-      bucket,
-      name,
-      spec,
-      log,
-      signal,
-      progress: (done, total) => progress.update({ done, total }),
-    });
+    const { record, result } = await pointingToLog(log, logs, () =>
+      runRestore({
+        kube,
+        bucket,
+        name,
+        spec,
+        log,
+        signal,
+        progress: (done, total) => progress.update({ done, total }),
+      }),
+    );
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
@@ -62,7 +62,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
         `\nWhat became of each object:\n  ${COMMAND} restore describe ${name} --details${locationFlag(options.location)}`,
       );
     }
-    return document.phase === "Completed" ? 0 : PARTIAL;
+    return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
   } finally {
     progress.end();
     await kube.close();
