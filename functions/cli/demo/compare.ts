@@ -8,7 +8,7 @@ import {
 } from "../../../core/index.ts";
 
 /** Every object of a cluster by "apps/v1/Deployment shop/web". */
-export type Inventory = Map<string, KubernetesObject>;
+export type ClusterObjects = Map<string, KubernetesObject>;
 
 /** What two clusters have in common, and what not. */
 export interface Comparison {
@@ -20,19 +20,19 @@ export interface Comparison {
 }
 
 /** Lists everything that a cluster serves; its Events once, though two API groups serve them. */
-export async function takeInventory(kube: Kube, signal: AbortSignal): Promise<Inventory> {
+export async function listEverything(kube: Kube, signal: AbortSignal): Promise<ClusterObjects> {
   const { resources } = await discover(kube, { signal });
-  const inventory: Inventory = new Map();
+  const objects: ClusterObjects = new Map();
   for (const resource of resources.filter(isListed)) {
     for await (const { items } of listPages(kube, resource, { signal })) {
       for (const body of items) {
         const object = parseExact(body) as KubernetesObject;
         const { namespace, name } = object.metadata;
-        inventory.set(`${object.apiVersion}/${object.kind} ${namespace ? `${namespace}/` : ""}${name}`, object);
+        objects.set(`${object.apiVersion}/${object.kind} ${namespace ? `${namespace}/` : ""}${name}`, object);
       }
     }
   }
-  return inventory;
+  return objects;
 }
 
 function isListed({ preferred, verbs, group }: Resource): boolean {
@@ -40,7 +40,7 @@ function isListed({ preferred, verbs, group }: Resource): boolean {
 }
 
 /** Compares two clusters object by object, leaving out what API servers and controllers write. */
-export function compare(first: Inventory, second: Inventory): Comparison {
+export function compare(first: ClusterObjects, second: ClusterObjects): Comparison {
   const both = [...first.keys()].filter((key) => second.has(key));
   const different = both
     .map((object) => ({ object, fields: differingFields(authored(first.get(object)!), authored(second.get(object)!)) }))

@@ -22,7 +22,7 @@ import type { Invocation } from "../options.ts";
 import { columns, countText, print } from "../output.ts";
 import { restoreSummary } from "../restore/create.ts";
 import { COMMAND } from "../session.ts";
-import { compare, takeInventory } from "./compare.ts";
+import { compare, listEverything } from "./compare.ts";
 import { shopObjects } from "./shop.ts";
 import { judge } from "./verdict.ts";
 
@@ -116,7 +116,7 @@ async function restoreInto(kube: Kube, bucket: Bucket, signal: AbortSignal): Pro
 }
 
 async function compareClusters(source: Kube, target: Kube, bucket: Bucket, signal: AbortSignal): Promise<boolean> {
-  const [first, second] = [await takeInventory(source, signal), await takeInventory(target, signal)];
+  const [first, second] = [await listEverything(source, signal), await listEverything(target, signal)];
   const resources = (await readResourceList(bucket, restoreKeys(RESTORE).resourceList, signal)) ?? {};
   const verdict = judge(compare(first, second), first, resources);
   print(indent(verdict.text));

@@ -1,4 +1,4 @@
-import type { KubernetesObject } from "../../../core/index.ts";
+import { EXCLUDE_LABEL, type KubernetesObject } from "../../../core/index.ts";
 import { condition, type Fields, make, ownedBy } from "./object.ts";
 import { type App, database, deployment, NODES, nodeExporter, report } from "./workloads.ts";
 
@@ -129,7 +129,7 @@ function edge(): KubernetesObject[] {
   const backend = { service: { name: "web", port: { number: 80 } } };
   const rules = [{ host: "shop.example.com", http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }];
   const tls = [{ hosts: ["shop.example.com"], secretName: "shop-tls" }];
-  const labels = { "velero.io/exclude-from-backup": "true" };
+  const labels = { [EXCLUDE_LABEL]: "true" };
   return [
     make("networking.k8s.io/v1 Ingress shop/shop", { spec: { ingressClassName: "nginx", rules, tls } }, { labels }),
   ];

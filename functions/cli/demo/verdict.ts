@@ -1,6 +1,6 @@
-import type { KubernetesObject } from "../../../core/index.ts";
+import { EXCLUDE_LABEL, type KubernetesObject } from "../../../core/index.ts";
 import { countText } from "../output.ts";
-import type { Comparison, Inventory } from "./compare.ts";
+import type { ClusterObjects, Comparison } from "./compare.ts";
 
 /** Fields in which a restored object rightly differs, and why. */
 const REASONS: [RegExp, string][] = [
@@ -12,15 +12,13 @@ const REASONS: [RegExp, string][] = [
   [/^metadata\.ownerReferences$/, "its controllers (none runs here) adopt their children by labels"],
 ];
 
-const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
-
 /**
  * What a comparison of the source with a cluster restored from it means. `resources` is the restore's resource list.
  * `alike` says that nothing is lost and that every difference has a reason.
  */
 export function judge(
   comparison: Comparison,
-  source: Inventory,
+  source: ClusterObjects,
   resources: Record<string, string[]>,
 ): { alike: boolean; text: string } {
   const { same, different, onlyFirst, onlySecond } = comparison;
@@ -57,7 +55,7 @@ export function judge(
   return { alike: odd.length + lost.length === 0, text: `${lines.join("\n")}\n` };
 }
 
-/** Objects that a restore left out, as an inventory names them: Velero's list marks them "(skipped)". */
+/** Objects that a restore left out, as a listing names them: Velero's list marks them "(skipped)". */
 function skippedObjects(resources: Record<string, string[]>): Set<string> {
   const mark = "(skipped)";
   return new Set(
