@@ -6,8 +6,8 @@ import { dropNodePorts } from "./nodeports.ts";
 
 /** What comparing knows beside the object. */
 export interface CompareFacts {
-  /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale. */
-  scaled: Set<string>;
+  /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale; undefined where they can't be listed. */
+  scaled: Set<string> | undefined;
   /** The node ports (as nodeports.ts names them) that are asked for, of the Service compared; none where not given. */
   askedPorts?: { has(port: string): boolean };
 }
@@ -54,7 +54,7 @@ const DISREGARDS: Disregard[] = [
     why: "a HorizontalPodAutoscaler decides on the number of replicas",
     resources: ["deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers"],
     apply: (object, { scaled }) => {
-      if (scaled.has(scaledKey(object.kind, object.metadata.namespace, object.metadata.name)))
+      if (!scaled || scaled.has(scaledKey(object.kind, object.metadata.namespace, object.metadata.name)))
         drop(object, ["spec"], ["replicas"]);
     },
   },

@@ -6,6 +6,22 @@ export function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !isRawJson(value);
 }
 
+/**
+ * What is wrong with JSON that should be an object of Kubernetes, as far as others rely on it; undefined for a sound
+ * one. API servers give no others; archives that were written by hand may hold anything.
+ */
+export function flawOf(value: unknown): string | undefined {
+  if (typeof at(value, "metadata", "name") !== "string") return "its JSON has no metadata.name";
+  const odd = (check: (value: unknown) => boolean) => (field: string) => {
+    const found = at(value, "metadata", field) ?? undefined;
+    return found !== undefined && !check(found);
+  };
+  const map = ["labels", "annotations"].find(odd(isFields));
+  if (map) return `its metadata.${map} are no map`;
+  const list = ["ownerReferences", "managedFields"].find(odd((found) => Array.isArray(found) && found.every(isFields)));
+  return list && `its metadata.${list} are no list of objects`;
+}
+
 /** The value at the path; undefined where a step is missing. */
 export function at(value: unknown, ...path: string[]): unknown {
   return path.reduce<unknown>(

@@ -2,6 +2,7 @@ import type { IndexEntry } from "../archive/index.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
 import { includesAll, matchesSelector, nameFilter, resolveResource, resourceFilter } from "../select.ts";
+import { neverRestored } from "./skips.ts";
 import type { RestoreSpec } from "./spec.ts";
 
 /** Which items of a backup a restore takes. Namespaces, resources and labels are those of the backup. */
@@ -10,6 +11,8 @@ export interface Selection {
   takes(entry: IndexEntry): boolean;
   /** Whether the item comes along where a taken one can't be without it, though the filters don't take it. */
   mayNeed(entry: IndexEntry): boolean;
+  /** A line for each include that matches none of the backup's namespaces or resources (with their kinds). */
+  unmatched(namespaces: Set<string>, kinds: Map<string, string>): string[];
 }
 
 export const NAMESPACES = "namespaces";
@@ -18,28 +21,16 @@ export const CLAIMS = "persistentvolumeclaims";
 export const VOLUMES = "persistentvolumes";
 export const PRIORITY_CLASSES = "priorityclasses.scheduling.k8s.io";
 
-/** What Velero refuses to be asked for (velero-format: 5.1). */
-const NON_RESTORABLE = [
-  "nodes",
-  "events",
-  "events.events.k8s.io",
-  "backups.velero.io",
-  "restores.velero.io",
-  "resticrepositories.velero.io",
-  "csinodes.storage.k8s.io",
-  "volumeattachments.storage.k8s.io",
-  "backuprepositories.velero.io",
-];
-
 /**
  * Reads the filters of a restore as Velero does (velero-format: 5.4), with two differences: excluding a namespace
  * leaves cluster-scoped objects in, and Namespaces are restored for themselves, not only for what is in them.
  * `resources` are those of the target; names that only the backup knows are resolved by its items' kinds. Throws
- * `invalid` for filters that contradict themselves and for resources that are never restored.
+ * `invalid` for filters that contradict themselves and for resources that are never restored (skips.ts; Velero refuses
+ * most of them too, velero-format: 5.1).
  */
 export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
   const { includedResources, excludedResources, labelSelector } = spec;
-  const asked = includedResources?.find((name) => NON_RESTORABLE.includes(resolveResource(name, resources)));
+  const asked = includedResources?.find((name) => neverRestored(resolveResource(name, resources)));
   if (asked) throw new LifeboatError("invalid", `includedResources: ${asked} are never restored`);
   if (labelSelector) matchesSelector(labelSelector);
 
@@ -62,6 +53,21 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
       if (entry.resource === DEFINITIONS) return notExcluded(entry);
       return (entry.resource === VOLUMES || entry.resource === PRIORITY_CLASSES) && takesResource(entry);
     },
+    unmatched(namespaces, kinds) {
+      const items = [...kinds].map(([resource, kind]) => ({ resource, kind }));
+      const missing = (field: string, included: string[] = [], held: (name: string) => boolean) =>
+        included
+          .filter((name) => name !== "*" && !held(name))
+          .map((name) => `${field}: the backup doesn't hold "${name}"`);
+      return [
+        ...missing("includedNamespaces", spec.includedNamespaces, (name) =>
+          [...namespaces].some(nameFilter([name], [])),
+        ),
+        ...missing("includedResources", includedResources, (name) =>
+          items.some(perResource((known) => resourceFilter([name], [], known), resources)),
+        ),
+      ];
+    },
   };
 }
 
@@ -71,7 +77,7 @@ type Filter = ReturnType<typeof resourceFilter>;
 function perResource(
   filter: (known: FilterResources) => Filter,
   resources: Resource[],
-): (entry: IndexEntry) => boolean {
+): (entry: Pick<IndexEntry, "resource" | "kind">) => boolean {
   const targets = filter(resources);
   const served = new Set(resources.map(({ group, name }) => (group ? `${name}.${group}` : name)));
   const answers = new Map<string, boolean>();

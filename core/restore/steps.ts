@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { parseExact } from "../kube/json.ts";
 import { comparable, digest } from "./comparable.ts";
+import { flawOf } from "./fields.ts";
 import { type FixContext, fix, refersElsewhere } from "./fixes.ts";
 import { nodePorts } from "./nodeports.ts";
 import { type Known, plan, type Step } from "./plan.ts";
@@ -49,6 +50,8 @@ function knownOf(place: number, item: Item, body: Buffer, input: Parameters<type
   const { survey, target, fixing } = input;
   const { resource } = item.entry;
   const object = parseExact(body) as KubernetesObject;
+  const flaw = flawOf(object);
+  if (flaw !== undefined) return { resource, live: "absent", blocked: `${flaw}: it can't be restored` };
   const skip = skipReason(object, item.entry, { selectingServices: survey.selectingServices, nodes: target.nodes });
   const live = target.digests.get(place);
   const known: Known = {

@@ -1,11 +1,11 @@
 import type { IndexEntry } from "../archive/index.ts";
-import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { adopts } from "./adoptions.ts";
 import { at, entriesOf, fieldsAt } from "./fields.ts";
 import { targetNamespace } from "./fixes.ts";
 import { type Before, ranks } from "./ranks.ts";
 import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, type Selection, VOLUMES } from "./selection.ts";
+import { checkMapping } from "./spec.ts";
 import { compactUid } from "./uid.ts";
 import { waveOf } from "./waves.ts";
 
@@ -36,15 +36,23 @@ export interface Survey {
   definitions: Set<string>;
   /** "namespace/name", in the source, of Services with a selector, as far as their Endpoints don't say who made them. */
   selectingServices: Set<string>;
+  /** What the filters ask for and the backup doesn't hold. */
+  warnings: string[];
 }
 
-/** Reads the backup's index, decides what takes part and in which order. Throws `corrupt` for a damaged backup. */
+/**
+ * Reads the backup's index, decides what takes part and in which order. Throws `corrupt` for a damaged backup, `invalid`
+ * where `namespaceMapping` maps a namespace that the backup doesn't hold.
+ */
 export async function surveyArchive(
   archive: Archive,
   selection: Selection,
   namespaceMapping: Record<string, string>,
 ): Promise<Survey> {
-  const { taken, spare, services, unlabelled } = await choose(archive, selection);
+  const { taken, spare, services, unlabelled, namespaces, kinds } = await choose(archive, selection);
+  checkMapping(namespaceMapping, namespaces);
+  const warnings = selection.unmatched(namespaces, kinds);
+  if (taken.length === 0) warnings.push("the backup holds nothing that the filters select: nothing is restored");
   const chosen = taken.map((entry) => ({ entry, needed: false }));
   for (const entry of await neededOf(archive, taken, spare)) chosen.push({ entry, needed: true });
   chosen.sort((a, b) => a.entry.segment - b.entry.segment || a.entry.offset - b.entry.offset);
@@ -65,26 +73,35 @@ export async function surveyArchive(
     keepers,
     definitions: new Set(chosen.filter(({ entry }) => entry.resource === DEFINITIONS).map(({ entry }) => entry.name)),
     selectingServices: await selecting(archive, services, unlabelled),
+    warnings,
   };
 }
 
-/** The entries that are taken, those that may be needed by them, all Services, and which Endpoints don't say who made them. */
+/**
+ * The entries that are taken, those that may be needed by them, all Services, which Endpoints don't say who made them;
+ * and all namespaces and resources (with their kinds) of the backup.
+ */
 async function choose(archive: Archive, selection: Selection) {
   const intern = interner();
   const taken: IndexEntry[] = [];
   const spare: IndexEntry[] = [];
   const services: IndexEntry[] = [];
   const unlabelled = new Set<string>();
+  const namespaces = new Set<string>();
+  const kinds = new Map<string, string>();
   for await (const entry of archive.entries()) {
     const { resource, namespace, name, labels } = entry;
     const small = trimmed(entry, intern);
+    kinds.set(small.resource, small.kind);
+    if (namespace) namespaces.add(small.namespace);
+    if (resource === NAMESPACES) namespaces.add(name);
     if (selection.takes(entry)) taken.push(small);
     else if (selection.mayNeed(entry)) spare.push(small);
     if (resource === "services") services.push(small);
     if (resource === "endpoints" && !labels["endpoints.kubernetes.io/managed-by"])
       unlabelled.add(`${namespace}/${name}`);
   }
-  return { taken, spare, services, unlabelled };
+  return { taken, spare, services, unlabelled, namespaces, kinds };
 }
 
 /**
@@ -99,27 +116,27 @@ async function neededOf(archive: Archive, taken: IndexEntry[], spare: IndexEntry
     if (namespace) wanted.add(`${NAMESPACES} /${namespace}`);
   }
   if (spare.some(({ resource }) => resource === CLAIMS || resource === PRIORITY_CLASSES)) {
-    for await (const pod of objects(
+    for await (const { entry, object: pod } of objects(
       archive,
       taken.filter(({ resource }) => resource === "pods"),
     )) {
       wanted.add(`${PRIORITY_CLASSES} /${at(pod, "spec", "priorityClassName")}`);
       for (const volume of entriesOf(pod, "spec", "volumes")) {
-        wanted.add(`${CLAIMS} ${pod.metadata.namespace}/${at(volume, "persistentVolumeClaim", "claimName")}`);
+        wanted.add(`${CLAIMS} ${entry.namespace}/${at(volume, "persistentVolumeClaim", "claimName")}`);
       }
     }
   }
   const claims = new Set(taken.filter(({ resource }) => resource === CLAIMS).map(idOf));
   for (const entry of spare) if (entry.resource === CLAIMS && wanted.has(idOf(entry))) claims.add(idOf(entry));
   if (claims.size) {
-    for await (const volume of objects(
+    for await (const { entry, object: volume } of objects(
       archive,
       spare.filter(({ resource }) => resource === VOLUMES),
     )) {
       const claim = fieldsAt(volume, "spec", "claimRef");
       if (at(volume, "status", "phase") !== "Bound" || !claims.has(`${CLAIMS} ${claim?.namespace}/${claim?.name}`))
         continue;
-      wanted.add(`${VOLUMES} /${volume.metadata.name}`);
+      wanted.add(`${VOLUMES} /${entry.name}`);
     }
   }
   return spare.filter((entry) => wanted.has(idOf(entry)));
@@ -173,14 +190,17 @@ function containment(entries: IndexEntry[]): Before[] {
 async function selecting(archive: Archive, services: IndexEntry[], unlabelled: Set<string>): Promise<Set<string>> {
   const found = new Set<string>();
   const asked = services.filter(({ namespace, name }) => unlabelled.has(`${namespace}/${name}`));
-  for await (const { metadata, spec } of objects(archive, asked)) {
-    if (Object.keys(fieldsAt(spec, "selector") ?? {}).length) found.add(`${metadata.namespace}/${metadata.name}`);
+  for await (const { entry, object } of objects(archive, asked)) {
+    if (Object.keys(fieldsAt(object, "spec", "selector") ?? {}).length) found.add(`${entry.namespace}/${entry.name}`);
   }
   return found;
 }
 
-async function* objects(archive: Archive, entries: IndexEntry[]): AsyncGenerator<KubernetesObject> {
-  for await (const { body } of archive.read(entries)) yield JSON.parse(body.toString("utf8"));
+async function* objects(
+  archive: Archive,
+  entries: IndexEntry[],
+): AsyncGenerator<{ entry: IndexEntry; object: unknown }> {
+  for await (const { entry, body } of archive.read(entries)) yield { entry, object: JSON.parse(body.toString("utf8")) };
 }
 
 /** What a restore keeps of an entry: a backup has many, which differ in little. */

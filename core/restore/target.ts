@@ -30,6 +30,8 @@ export interface Target extends CompareFacts {
   /** Namespaces that were found being deleted. */
   ending: Set<string>;
   nodes: Set<string>;
+  /** What to tell the user of the lists. */
+  warnings: string[];
   volumes: Map<string, LiveVolume>;
   /** Names of volumes that are to be freed from their deleted claim. */
   freed: Set<string>;
@@ -59,6 +61,7 @@ export async function readTarget(reading: Reading): Promise<Target> {
     namespaces: new Set(),
     ending: new Set(),
     nodes: new Set(),
+    warnings: [],
     volumes: new Map(),
     scaled: new Set(),
     freed: new Set(),
@@ -150,7 +153,7 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
     neededBy: ["deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers"],
     note: (object, { scaled }) => {
       const { kind, name } = fieldsAt(object, "spec", "scaleTargetRef") ?? {};
-      scaled.add(scaledKey(kind, object.metadata.namespace, name));
+      scaled?.add(scaledKey(kind, object.metadata.namespace, name));
     },
   },
 };
@@ -178,6 +181,10 @@ async function readList(
   } catch (error) {
     await throwIfGone(kube, error, signal);
     target.blocked.set(key, `the target's ${key} can't be listed: ${messageOf(error)}`);
+    if (key === SCALERS) {
+      target.scaled = undefined;
+      target.warnings.push(`replicas are left as they are where objects exist: ${target.blocked.get(key)}`);
+    }
     log("warning", "A list was refused", { resource: key, error: messageOf(error) });
   }
 }

@@ -7,6 +7,7 @@ import type { Report } from "./report.ts";
 import { DEFINITIONS } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import type { PlannedStep } from "./steps.ts";
+import type { Item } from "./survey.ts";
 import { definitionsServed } from "./waits.ts";
 
 interface Writing extends Applying {
@@ -17,7 +18,7 @@ interface Writing extends Applying {
 
 /**
  * Applies the steps, which come in the order of their ranks: rank after rank, many of one rank at a time, as many as
- * the server can do with. Once definitions are written, discovery starts anew. Throws what `applyStep` throws, when all
+ * the server can do with. Custom resources wait until definitions written before are served. Throws what `applyStep` throws, when all
  * that was under way has ended.
  */
 export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<void> {
@@ -33,31 +34,39 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     },
   };
   let applying: Writing = { ...writing, kube, signal };
+  let unawaited: Item[] = [];
+  const awaitDefinitions = async (needed: (definition: Item) => boolean) => {
+    const awaited = unawaited.filter(needed);
+    unawaited = unawaited.filter((definition) => !awaited.includes(definition));
+    applying = { ...applying, served: await servedAfter(awaited, applying) };
+  };
+  const applyOne = async (step: PlannedStep, body: Buffer) => {
+    const { item, place } = step;
+    const { action, reason, warning, uid } = await applyStep(step, body, applying);
+    if (uid && place !== undefined && applying.survey.owns(place)) applying.target.uids.set(place, uid);
+    applying.report.item(item, action, reason, warning);
+    if (item.entry.resource === DEFINITIONS && action !== "failed" && action !== "blocked") unawaited.push(item);
+  };
 
   try {
     for (let start = 0; start < steps.length; ) {
       const next = steps.findIndex(({ rank }) => rank > steps[start]!.rank);
       const wave = steps.slice(start, next < 0 ? steps.length : next);
+      const resources = new Set(wave.map(({ item }) => item.entry.resource));
+      await awaitDefinitions(({ name }) => resources.has(name));
       for await (const { step, body } of bodies(writing.archive, wave)) {
         await pace.room();
         signal.throwIfAborted();
-        pace.run(() => applyOne(step, body, applying)).catch((error) => failure.abort(error));
+        pace.run(() => applyOne(step, body)).catch((error) => failure.abort(error));
       }
       await pace.idle();
       signal.throwIfAborted();
-      applying = { ...applying, served: await servedAfter(wave, applying) };
       start += wave.length;
     }
+    await awaitDefinitions(() => true);
   } finally {
     await pace.idle();
   }
-}
-
-async function applyOne(step: PlannedStep, body: Buffer, applying: Writing): Promise<void> {
-  const { item, place } = step;
-  const { action, reason, warning, uid } = await applyStep(step, body, applying);
-  if (uid && place !== undefined && applying.survey.owns(place)) applying.target.uids.set(place, uid);
-  applying.report.item(item, action, reason, warning);
 }
 
 /** The steps with their items' bodies: first the blank Namespaces', then the archive's in its order. */
@@ -72,14 +81,13 @@ function blankBody({ item }: PlannedStep): Buffer {
   return Buffer.from(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: item.name } }));
 }
 
-/** What is served once a wave is applied: after definitions, discovery is asked anew until their resources are in it. */
-async function servedAfter(wave: PlannedStep[], { served, report, log, ...waiting }: Writing): Promise<Served> {
-  const written = wave.filter(({ item }) => item.entry.resource === DEFINITIONS);
+/** What is served once definitions are written: discovery is asked anew until their resources are in it. */
+async function servedAfter(written: Item[], { served, report, log, ...waiting }: Writing): Promise<Served> {
   const definitions = served.preferred(DEFINITIONS);
   if (!written.length || !definitions) return served;
   log("info", "Waiting for definitions to be established", { definitions: written.length });
-  const names = written.map(({ item }) => item.name);
+  const names = written.map(({ name }) => name);
   const { unready, discovery } = await definitionsServed(waiting, definitions, names);
-  for (const { item } of written) if (unready.has(item.name)) report.error(item, unready.get(item.name)!);
+  for (const item of written) if (unready.has(item.name)) report.error(item, unready.get(item.name)!);
   return servedBy(discovery);
 }

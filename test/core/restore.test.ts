@@ -49,6 +49,9 @@ async function live(
   return JSON.parse(response.body.toString());
 }
 
+/** An item of an archive whose JSON isn't what its path says. */
+const foreign = (object: KubernetesObject, json: object) => ({ ...object, toJSON: () => ({ ...object, ...json }) });
+
 const references = (object: KubernetesObject) =>
   object.metadata.ownerReferences?.map(({ kind, name, uid }) => ({ kind, name, uid }));
 
@@ -124,6 +127,19 @@ describe("a whole restore into an empty cluster", () => {
       order,
       order.toSorted((a, b) => a - b),
     );
+  });
+
+  it("waits for definitions only when custom resources are next", async () => {
+    let last: string | undefined;
+    await intercepted((request) => {
+      const asks = !request.method && request.path.endsWith("/customresourcedefinitions");
+      if (asks && kube.writes.some((write) => write.endsWith("/customresourcedefinitions")))
+        last ??= kube.writes.at(-1);
+      return undefined;
+    });
+    const { result } = await restored(kube, await archiveOf(shop));
+    assert.equal(result.counts.created, 9);
+    assert.equal(last, "POST v1/namespaces/shop/services");
   });
 
   it("gives what is owned its owner's new UID, and leaves to controllers what they adopt", async () => {
@@ -507,6 +523,33 @@ describe("what is selected", () => {
     assert.deepEqual([kube.writes, result.problems.warnings], [[], []]);
   });
 
+  it("warns of what the filters ask for and the backup doesn't hold", async () => {
+    const archive = await archiveOf(items);
+    const warnings = async (spec: object) => (await restored(kube, archive, spec)).result.problems.warnings;
+    assert.deepEqual(await warnings({ includedNamespaces: ["shop", "da*"], includedResources: ["cm", "Widget"] }), []);
+    assert.deepEqual(
+      await warnings({ includedNamespaces: ["shop", "shopp", "x*"], includedResources: ["cm", "confmaps", "*.io"] }),
+      [
+        { message: 'includedNamespaces: the backup doesn\'t hold "shopp"' },
+        { message: 'includedNamespaces: the backup doesn\'t hold "x*"' },
+        { message: 'includedResources: the backup doesn\'t hold "confmaps"' },
+      ],
+    );
+    assert.deepEqual(await warnings({ labelSelector: { matchLabels: { no: "one" } } }), [
+      { message: "the backup holds nothing that the filters select: nothing is restored" },
+    ]);
+  });
+
+  it("refuses to map a namespace that the backup doesn't hold, before anything is written", async () => {
+    const mapping = { namespaceMapping: { shopp: "copy" } };
+    await assert.rejects(restored(kube, await archiveOf(items), mapping), {
+      kind: "invalid",
+      message: /doesn't hold a namespace "shopp"/,
+      hint: "it holds shop, data, empty",
+    });
+    assert.deepEqual(kube.writes, []);
+  });
+
   it("refuses specs that make no sense", async () => {
     const archive = await archiveOf([]);
     for (const [spec, message] of [
@@ -774,6 +817,56 @@ describe("what goes wrong", () => {
     assert.match(said(result.problems.errors), /the names of widgets.example.com were not accepted/);
     assert.match(lines.join("\n"), /blocked widgets.example.com shop\/w: this cluster doesn't serve/);
     assert.match(lines.join("\n"), /created secrets shop\/made: without its owner Widget w/);
+  });
+
+  it("with a definition that could not be created is told once, without waiting for it", async () => {
+    await intercepted((request) =>
+      request.method === "POST" && request.path.endsWith("/customresourcedefinitions")
+        ? answer(403, { kind: "Status", message: "denied by policy" })
+        : undefined,
+    );
+    const { result } = await restored(kube, await archiveOf([definition, ...shop.slice(1, 4)]), {}, { waitMs: 60_000 });
+    assert.equal(result.problems.errors.length, 1);
+    assert.match(said(result.problems.errors), /widgets.example.com: .*denied by policy/);
+  });
+
+  it("with an item's JSON is told of that item, and the rest is restored", async () => {
+    const broken: [name: string, flaw: object, message: RegExp][] = [
+      ["a", { metadata: null }, /its JSON has no metadata.name/],
+      ["b", { metadata: { namespace: "shop" } }, /its JSON has no metadata.name/],
+      ["c", { metadata: { name: "c", labels: "x" } }, /its metadata.labels are no map/],
+      [
+        "d",
+        { metadata: { name: "d", ownerReferences: [null] } },
+        /its metadata.ownerReferences are no list of objects/,
+      ],
+    ];
+    const kinds = ["Pod", "Service", "PersistentVolumeClaim", "ConfigMap"];
+    const items = kinds.flatMap((kind) =>
+      broken.map(([name, flaw]) => foreign(sample("v1", kind, `shop/${name}`), flaw)),
+    );
+    const { result } = await restored(kube, await archiveOf([namespace, ...items]), { includedNamespaces: ["shop"] });
+    assert.deepEqual([result.counts.created, result.counts.blocked], [1, items.length]);
+    for (const [name, , message] of broken) {
+      for (const problem of result.problems.errors.filter((problem) => problem.name === name))
+        assert.match(problem.message, message);
+    }
+  });
+
+  it("with the list of autoscalers leaves replicas alone, and warns", async () => {
+    const web = (replicas: number) => sample("apps/v1", "Deployment", "shop/web", { spec: { replicas } });
+    await restored(kube, await archiveOf([namespace, web(7)]));
+    await intercepted((request) =>
+      !request.method && request.path.endsWith("/horizontalpodautoscalers")
+        ? answer(403, { kind: "Status", message: "no" })
+        : undefined,
+    );
+    const { result } = await restored(kube, await archiveOf([namespace, web(1)]), { existingResourcePolicy: "update" });
+    assert.deepEqual([kube.writes, result.counts.skipped], [[], 2]);
+    assert.match(
+      said(result.problems.warnings),
+      /^replicas are left as they are .*horizontalpodautoscalers.autoscaling can't be listed/,
+    );
   });
 });
 
