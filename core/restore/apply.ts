@@ -9,7 +9,7 @@ import { at, type Fields, fieldsAt, goJson } from "./fields.ts";
 import { type FixContext, fix, refersElsewhere, restoreLabels } from "./fixes.ts";
 import { nodePorts } from "./nodeports.ts";
 import { newReferences } from "./owners.ts";
-import { accountAdditions, mergePatch } from "./patch.ts";
+import { accountAdditions, mergePatchBetween } from "./patch.ts";
 import { BEING_DELETED, plan } from "./plan.ts";
 import type { ItemOutcome } from "./report.ts";
 import type { Served } from "./served.ts";
@@ -206,7 +206,7 @@ function compare(one: Sending, live: KubernetesObject) {
   const facts = { ...applying.target, askedPorts: resource === "services" ? nodePorts(object) : undefined };
   const [from, wanted] = [comparable(copy, resource, facts), comparable(object, resource, facts)];
   const equal = digest(from) === digest(wanted);
-  return { equal, wanted, patch: equal ? undefined : mergePatch(from, wanted, prepare(one).object) };
+  return { equal, wanted, patch: equal ? undefined : mergePatchBetween(from, wanted, prepare(one).object) };
 }
 
 async function read(one: Sending): Promise<KubernetesObject | undefined> {

@@ -6,7 +6,7 @@ import { canonical, entriesOf, type Fields, isFields } from "./fields.ts";
  * with what comparing disregards. Labels and annotations are removed one by one: the live object may have more of them
  * than `from` shows.
  */
-export function mergePatch(from: Fields, to: Fields, full: Fields = to): Fields | undefined {
+export function mergePatchBetween(from: Fields, to: Fields, full: Fields = to): Fields | undefined {
   const maps = ["labels", "annotations"].filter((map) => isFields(fieldsOf(from.metadata)[map]));
   if (maps.length === 0) return difference(from, to, full);
   const emptied = Object.fromEntries(maps.map((map) => [map, {}]));

@@ -9,7 +9,7 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { parseExact } from "../../core/kube/json.ts";
 import { comparable, digest } from "../../core/restore/comparable.ts";
 import { canonical, type Fields, goJson } from "../../core/restore/fields.ts";
-import { accountAdditions, mergePatch } from "../../core/restore/patch.ts";
+import { accountAdditions, mergePatchBetween } from "../../core/restore/patch.ts";
 
 const facts = { scaled: new Set(["Deployment shop/web"]) };
 const object = (yaml: string): KubernetesObject => ({
@@ -159,9 +159,9 @@ describe("merge patches", () => {
   it("lead from any object to any other, and from itself nowhere", () => {
     fc.assert(
       fc.property(fields, fields, (from, to) => {
-        const patch = mergePatch(from, to);
+        const patch = mergePatchBetween(from, to);
         assert.equal(canonical(patch ? apply(from, patch) : from), canonical(to));
-        assert.equal(mergePatch(from, structuredClone(from)), undefined);
+        assert.equal(mergePatchBetween(from, structuredClone(from)), undefined);
       }),
     );
   });
@@ -179,13 +179,13 @@ describe("merge patches", () => {
     ["a map of a template, whole", "{ spec: { labels: { a: b } } }", "{ spec: {} }", "{ spec: { labels: null } }"],
   ];
   for (const [what, from, to, patch] of cases)
-    it(`change ${what}`, () => assert.deepEqual(mergePatch(parse(from), parse(to)), parse(patch)));
+    it(`change ${what}`, () => assert.deepEqual(mergePatchBetween(parse(from), parse(to)), parse(patch)));
 
   it("take lists with what comparing disregards", () => {
     const [from, to, full] = ["[{ port: 80 }]", "[{ port: 81 }]", "[{ port: 81, nodePort: 30081 }]"].map((ports) =>
       parse(`{ spec: { ports: ${ports} } }`),
     );
-    assert.deepEqual(mergePatch(from, to, full), full);
+    assert.deepEqual(mergePatchBetween(from, to, full), full);
   });
 });
 
