@@ -1,13 +1,12 @@
-import { setFlagsFromString } from "node:v8";
 import { CommanderError } from "commander";
 import { EXIT_CODES } from "../../core/errors.ts";
 import { fail, usageFailure } from "./failure.ts";
+import { settleYoungGeneration } from "./memory.ts";
 import { closeOptionalValues } from "./options.ts";
 import { flushOutput, toleratePipesClosed } from "./output.ts";
 import { commandNamed, createProgram } from "./program.ts";
 
-// Keeps V8's young generation small. Left alone it doubles as a run goes on: 60 MB more for the same work, a tenth less CPU.
-setFlagsFromString("--semi-space-growth-factor=1");
+settleYoungGeneration();
 toleratePipesClosed();
 process.on("uncaughtException", (error) => process.exit(fail(error)));
 const controller = new AbortController();
