@@ -140,7 +140,7 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const { uid, deletionTimestamp, labels } = live.metadata;
   const { equal } = compare(one, live);
   const ours = labels?.["velero.io/restore-name"] === restoreLabels(applying.fixing)["velero.io/restore-name"];
-  if (equal && (ours || refused.attempts > 1)) return { action: "created", uid };
+  if (equal && !deletionTimestamp && (ours || refused.attempts > 1)) return { action: "created", uid };
   const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
   const { resource } = item.entry;
   const leave = item.needed ? "it appeared meanwhile" : undefined;

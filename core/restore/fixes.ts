@@ -263,13 +263,14 @@ export function fix(object: KubernetesObject, resource: string, context: FixCont
 }
 
 /**
- * Whether `namespaceMapping` changes what a cluster-scoped object, given as JSON, refers to: the subjects of a binding,
- * the claim of a volume. One that exists then serves the unmapped namespaces too, and is not replaced.
+ * Whether `namespaceMapping` changes what an object, given as JSON, refers to and not where it stands: the subjects of a
+ * binding, the claim of a volume. One that exists is then that of the unmapped namespaces too, and is not replaced.
  */
 export function refersElsewhere(body: Buffer, resource: string, context: FixContext): boolean {
   if (Object.keys(context.namespaceMapping).length === 0 || resource === "namespaces") return false;
   const [mapped, plain] = [parseExact(body), parseExact(body)] as [KubernetesObject, KubernetesObject];
-  if (mapped.metadata.namespace) return false;
+  const { namespace = "" } = plain.metadata;
+  if (targetNamespace(namespace, context) !== namespace) return false;
   fix(mapped, resource, context);
   fix(plain, resource, { ...context, namespaceMapping: {} });
   return canonical(mapped) !== canonical(plain);

@@ -22,6 +22,7 @@ const RESOURCES: Record<string, string> = {
   Pod: "pods",
   PriorityClass: "priorityclasses.scheduling.k8s.io",
   ReplicaSet: "replicasets.apps",
+  RoleBinding: "rolebindings.rbac.authorization.k8s.io",
   Secret: "secrets",
   Service: "services",
   ServiceAccount: "serviceaccounts",

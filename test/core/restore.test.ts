@@ -586,15 +586,20 @@ describe("namespaceMapping", () => {
     assert.equal((await live("/api/v1/namespaces/copy")).metadata.labels?.team, "theirs");
   });
 
-  it("leaves a cluster-scoped object to the original that refers to it, with a warning", async () => {
-    const binding = sample("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "shop-view", {
+  it("leaves what it doesn't move to the original that is referred to, with a warning", async () => {
+    const view = {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "view" },
       subjects: [{ kind: "ServiceAccount", name: "web", namespace: "shop" }],
-    });
+    };
+    const bindings = [
+      sample("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "shop-view", view),
+      sample("rbac.authorization.k8s.io/v1", "RoleBinding", "watch/shop-view", view),
+      sample("rbac.authorization.k8s.io/v1", "RoleBinding", "shop/own-view", view),
+    ];
     const volume = sample("v1", "PersistentVolume", "pv", {
       spec: { persistentVolumeReclaimPolicy: "Retain", claimRef: { namespace: "shop", name: "data" } },
     });
-    const archive = await archiveOf([namespace, binding, volume]);
+    const archive = await archiveOf([namespace, ...bindings, volume]);
     await restored(kube, archive);
     await live("/api/v1/persistentvolumes/pv", "PATCH", { spec: { mountOptions: ["hard"] } });
     for (const existingResourcePolicy of ["update", "none"] as const) {
@@ -605,6 +610,7 @@ describe("namespaceMapping", () => {
         [
           "shop-view: exists, maybe for the namespaces of the original, and is left",
           "pv: exists, maybe for the namespaces of the original, and is left",
+          "shop-view: exists, maybe for the namespaces of the original, and is left",
         ],
       );
       assert.deepEqual(
