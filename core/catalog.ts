@@ -173,43 +173,34 @@ export function rowProblem(error: unknown): string {
 
 /** The backup's record. `missing` where it was never committed, `corrupt` where the record is not a Velero Backup of that name. */
 export async function readBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
-  checkName("backup", name);
-  const text = await readRecord(
-    bucket,
-    backupKeys(name).metadata,
-    `there is no backup "${name}"`,
-    "lifeboat backup get",
-    signal,
-  );
-  return parseRecord(backupSchema, text, name, backupKeys(name).metadata);
+  const key = backupKeys(name).metadata;
+  return parseRecord(backupSchema, await readRecord(bucket, "backup", name, key, signal), name, key);
 }
 
 /** The restore's record; errors as `readBackup`. */
 export async function readRestore(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Restore> {
-  checkName("restore", name);
-  const text = await readRecord(
-    bucket,
-    restoreKeys(name).record,
-    `there is no restore "${name}"`,
-    "lifeboat restore get",
-    signal,
-  );
-  return parseRecord(restoreSchema, text, name, restoreKeys(name).record);
+  const key = restoreKeys(name).record;
+  return parseRecord(restoreSchema, await readRecord(bucket, "restore", name, key, signal), name, key);
 }
 
 async function readRecord(
   bucket: Bucket,
+  noun: "backup" | "restore",
+  name: string,
   key: string,
-  missing: string,
-  listing: string,
   signal?: AbortSignal,
 ): Promise<Buffer> {
+  checkName(noun, name);
   try {
     return await readObject(bucket, key, signal);
   } catch (error) {
     if (!isLifeboatError(error, "missing")) throw error;
-    throw new LifeboatError("missing", `${missing} in ${bucket.location}`, {
-      hint: error.hint ?? `"${listing}" lists what there is`,
+    const failed = error.hint === undefined && (await listFolder(bucket, runFolder(`${noun}s`, name), signal)).size > 0;
+    const hint = failed
+      ? `a run of that name did not end: "lifeboat ${noun} logs ${name}" tells why, and the same command again finishes it`
+      : `"lifeboat ${noun} get" lists what there is`;
+    throw new LifeboatError("missing", `there is no ${noun} "${name}" in ${bucket.location}`, {
+      hint: error.hint ?? hint,
       cause: error,
     });
   }

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { together, writeArchive } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
-import { LifeboatError } from "../errors.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import type { LogLevel } from "../log.ts";
+import type { Bucket } from "../ports.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
@@ -78,6 +79,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
       inventory,
       log,
       fail: (problem) => report("error", problem),
+      warn: (problem) => report("warning", problem),
       progress: run.progress ?? (() => {}),
       signal,
     });
@@ -96,8 +98,21 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
   const filling = produce().then((produced) => {
     outcome = produced;
   });
-  await together(writer, [tarPut, indexPut, filling]);
+  await together(writer, [tarPut, indexPut, filling]).catch((error: unknown) => {
+    throw isLifeboatError(error, "conflict") ? takenMeanwhile(bucket, name, error) : error;
+  });
   return { header, outcome: outcome!, inventory };
+}
+
+function takenMeanwhile(bucket: Bucket, name: string, cause: unknown): LifeboatError {
+  return new LifeboatError(
+    "conflict",
+    `another run of backup "${name}" has stored its archive in ${bucket.location} meanwhile`,
+    {
+      hint: "that run's backup counts; give runs that may meet names of their own",
+      cause,
+    },
+  );
 }
 
 /** `stream`, which ends only once `gate` has succeeded, and fails with it. */

@@ -53,6 +53,7 @@ export interface Collection {
   inventory: Inventory;
   log: Log;
   fail: (problem: Problem) => void;
+  warn: (problem: Problem) => void;
   progress: (progress: Progress) => void;
   signal: AbortSignal;
 }
@@ -70,7 +71,9 @@ export async function collect(collection: Collection): Promise<{ items: number; 
   );
   const takesPart = (namespace: string) => scope.includesNamespace(namespace) && !labelled.has(namespace);
   const names = namespaces.items.map(({ object }) => object.metadata.name);
-  for (const message of scope.unmatched(names)) collection.fail({ message });
+  const unmatched = scope.unmatched(names);
+  for (const message of unmatched.included) collection.fail({ message });
+  for (const message of unmatched.excluded) collection.warn({ message });
 
   let items = 0;
   let bytes = 0;
@@ -150,6 +153,8 @@ export async function collect(collection: Collection): Promise<{ items: number; 
       if (storesNamespace(collection, object, inhabited)) await store(namespaceResource, body, object);
     }
   }
+  if (items === 0)
+    collection.warn({ message: "the cluster holds nothing that the filters select: the backup is empty" });
   collection.log("info", `Backed up a total of ${items} items`);
   return { items, bytes };
 }

@@ -52,15 +52,25 @@ export function backupScope(spec: BackupSpec, resources: Resource[]) {
     includesNamespace,
     /** Lists may ask for all namespaces at once. */
     everyNamespace,
-    /** What is wrong with includes that match nothing: a typing error must not pass for a backup. */
-    unmatched: (namespaces: string[]): string[] => [
-      ...(spec.includedNamespaces ?? [])
-        .filter((pattern) => !namespaces.some(nameFilter([pattern], [])))
-        .map((pattern) => `includedNamespaces: the cluster has no Namespace "${pattern}"`),
-      ...(spec.includedResources ?? [])
-        .filter((pattern) => !resources.some(resourceFilter([pattern], [], resources)))
-        .map((pattern) => `includedResources: the cluster serves no resource "${pattern}" that can be backed up`),
-    ],
+    /** What the lists name and the cluster doesn't have: a typing error in an include must not pass for a backup. */
+    unmatched: (namespaces: string[]) => {
+      const missingNamespaces = (names: string[] = []) =>
+        names.filter((name) => name !== "*" && !namespaces.some(nameFilter([name], [])));
+      const missingResources = (names: string[] = []) =>
+        names.filter((name) => name !== "*" && !resources.some(resourceFilter([name], [], resources)));
+      const tell = (field: string, what: string, names: string[]) =>
+        names.map((name) => `${field}: the cluster has no ${what} "${name}"`);
+      return {
+        included: [
+          ...tell("includedNamespaces", "Namespace", missingNamespaces(spec.includedNamespaces)),
+          ...tell("includedResources", "resource", missingResources(spec.includedResources)),
+        ],
+        excluded: [
+          ...tell("excludedNamespaces", "Namespace", missingNamespaces(spec.excludedNamespaces)),
+          ...tell("excludedResources", "resource", missingResources(spec.excludedResources)),
+        ],
+      };
+    },
     /** Whether the objects of this resource are collected as such. Namespaces follow rules of their own. */
     collects: (resource: Resource): boolean =>
       includesResource(resource) &&

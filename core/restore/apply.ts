@@ -97,7 +97,8 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
   const made = JSON.parse(response.body.toString("utf8")) as KubernetesObject;
   const inactive = await notActive(made, applying);
   if (inactive) return { action: "failed", reason: inactive };
-  return { action: "created", reason: reasons.join("; ") || undefined, uid: made.metadata.uid };
+  const warning = lostVolume !== undefined;
+  return { action: "created", reason: reasons.join("; ") || undefined, warning, uid: made.metadata.uid };
 }
 
 /** Waits for a new Namespace that doesn't take objects yet. */

@@ -28,7 +28,7 @@ export interface Report {
   /** Tells of an item's end; `warning` says that the reason is worth the user's attention. */
   item(item: Item, action: ItemOutcome["action"], reason?: string, warning?: boolean): void;
   /** Tells of something that concerns no single item. */
-  warning(message: string): void;
+  tell(level: "warnings" | "errors", message: string): void;
   /** Tells of an error about an item that has ended already. */
   error(item: Item, message: string): void;
   result(): RestoreResult;
@@ -51,7 +51,7 @@ export function startReport(listen: {
       else if (warning) problems.warnings.push(problem);
       listen.progress(++done);
     },
-    warning: (message) => problems.warnings.push({ message }),
+    tell: (level, message) => problems[level].push({ message }),
     error({ entry, namespace, name }, message) {
       problems.errors.push({ resource: entry.resource, namespace, name, message });
     },

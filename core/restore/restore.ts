@@ -64,7 +64,8 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
 
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
-  for (const message of [...survey.warnings, ...target.warnings]) report.warning(message);
+  for (const message of survey.errors) report.tell("errors", message);
+  for (const message of [...survey.warnings, ...target.warnings]) report.tell("warnings", message);
   const writes = reportUnchanged(steps, report);
   log("info", "Restoring", { items: steps.length, writes: writes.length });
   await writeSteps(writes, { ...input, waitMs, kube, served, survey, target, fixing, policy, report });

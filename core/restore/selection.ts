@@ -12,7 +12,7 @@ export interface Selection {
   /** Whether the item comes along where a taken one can't be without it, though the filters don't take it. */
   mayNeed(entry: IndexEntry): boolean;
   /** A line for each include that matches none of the backup's namespaces or resources (with their kinds). */
-  unmatched(namespaces: Set<string>, kinds: Map<string, string>): string[];
+  unmatched(namespaces: Set<string>, kinds: Map<string, string>): { included: string[]; excluded: string[] };
 }
 
 export const NAMESPACES = "namespaces";
@@ -55,18 +55,23 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
     },
     unmatched(namespaces, kinds) {
       const items = [...kinds].map(([resource, kind]) => ({ resource, kind }));
-      const missing = (field: string, included: string[] = [], held: (name: string) => boolean) =>
-        included
-          .filter((name) => name !== "*" && !held(name))
+      const holdsNamespace = (name: string) => [...namespaces].some(nameFilter([name], []));
+      const holdsResource = (name: string) =>
+        items.some(perResource((known) => resourceFilter([name], [], known), resources));
+      const missing = (field: string, names: string[] = [], holds: (name: string) => boolean) =>
+        names
+          .filter((name) => name !== "*" && !holds(name))
           .map((name) => `${field}: the backup doesn't hold "${name}"`);
-      return [
-        ...missing("includedNamespaces", spec.includedNamespaces, (name) =>
-          [...namespaces].some(nameFilter([name], [])),
-        ),
-        ...missing("includedResources", includedResources, (name) =>
-          items.some(perResource((known) => resourceFilter([name], [], known), resources)),
-        ),
-      ];
+      return {
+        included: [
+          ...missing("includedNamespaces", spec.includedNamespaces, holdsNamespace),
+          ...missing("includedResources", includedResources, holdsResource),
+        ],
+        excluded: [
+          ...missing("excludedNamespaces", spec.excludedNamespaces, holdsNamespace),
+          ...missing("excludedResources", spec.excludedResources, holdsResource),
+        ],
+      };
     },
   };
 }

@@ -36,7 +36,9 @@ export interface Survey {
   definitions: Set<string>;
   /** "namespace/name", in the source, of Services with a selector, as far as their Endpoints don't say who made them. */
   selectingServices: Set<string>;
-  /** What the filters ask for and the backup doesn't hold. */
+  /** What the filters include and the backup doesn't hold: a typing error must not pass for a restore. */
+  errors: string[];
+  /** What they exclude and the backup doesn't hold, or that they select nothing. */
   warnings: string[];
 }
 
@@ -51,7 +53,7 @@ export async function surveyArchive(
 ): Promise<Survey> {
   const { taken, spare, services, unlabelled, namespaces, kinds } = await choose(archive, selection);
   checkMapping(namespaceMapping, namespaces);
-  const warnings = selection.unmatched(namespaces, kinds);
+  const { included: errors, excluded: warnings } = selection.unmatched(namespaces, kinds);
   if (taken.length === 0) warnings.push("the backup holds nothing that the filters select: nothing is restored");
   const chosen = taken.map((entry) => ({ entry, needed: false }));
   for (const entry of await neededOf(archive, taken, spare)) chosen.push({ entry, needed: true });
@@ -73,6 +75,7 @@ export async function surveyArchive(
     keepers,
     definitions: new Set(chosen.filter(({ entry }) => entry.resource === DEFINITIONS).map(({ entry }) => entry.name)),
     selectingServices: await selecting(archive, services, unlabelled),
+    errors,
     warnings,
   };
 }

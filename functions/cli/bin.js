@@ -7,7 +7,7 @@ const MINIMUM = 24;
 const here = (path) => new URL(path, import.meta.url);
 
 if (Number.parseInt(process.versions.node, 10) < MINIMUM) {
-  const hint = `install it from https://nodejs.org, or try: npx -p node@${MINIMUM} -p lifeboat lifeboat --help`;
+  const hint = `install it from https://nodejs.org, or beside this one: npm install -g node@${MINIMUM}`;
   process.stderr.write(
     `error: lifeboat needs Node.js ${MINIMUM} or newer, and this is ${process.version}\nhint: ${hint}\n`,
   );

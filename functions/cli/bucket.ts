@@ -143,11 +143,26 @@ async function publish(temporary: string, target: string, ifAbsent: boolean): Pr
   }
 }
 
-/** Gives the topmost folder that had to be made, if any. */
+/**
+ * Gives the topmost folder that had to be made, if any. Not by mkdir's `recursive`, which tries for ever where a file
+ * system answers ENOENT although the parent is there (/proc does).
+ */
 async function makeFolder(path: string): Promise<string | undefined> {
-  return mkdir(path, { recursive: true, mode: FOLDER_MODE }).catch((error: unknown) => {
-    throw codeOf(error) === "EEXIST" ? notBoth() : error;
+  try {
+    await mkdir(path, { mode: FOLDER_MODE });
+    return path;
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") {
+      if ((await stat(path)).isDirectory()) return undefined;
+      throw notBoth();
+    }
+    if (codeOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+  }
+  const above = await makeFolder(dirname(path));
+  await mkdir(path, { mode: FOLDER_MODE }).catch((error: unknown) => {
+    if (codeOf(error) !== "EEXIST") throw error;
   });
+  return above ?? path;
 }
 
 const notBoth = () => Object.assign(new Error("a file where a directory should be"), { code: "ENOTDIR" });

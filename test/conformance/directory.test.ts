@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { LifeboatError } from "../../core/errors.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
 
@@ -29,6 +31,12 @@ describe("directory", () => {
     await bucket.put("a/b", Buffer.from("1"));
     assert.equal((await stat(path)).mode & 0o777, 0o700);
     assert.equal((await stat(join(path, "a/b"))).mode & 0o777, 0o600);
+  });
+
+  test("a file system that refuses every folder ends the put", {
+    skip: !existsSync("/proc/self") && "needs /proc",
+  }, async () => {
+    await assert.rejects(directoryBucket("/proc/no/such").put("a", Buffer.from("1")), LifeboatError);
   });
 
   test("puts and deletes in one folder don't disturb each other", async () => {

@@ -127,6 +127,19 @@ describe("what a backup holds", () => {
     ["a glob that matches no namespace", { includedNamespaces: ["shop", "x*"] }, /no Namespace "x\*"/],
     ["a resource that nothing serves", { includedResources: ["cm", "deploymnets"] }, /no resource "deploymnets"/],
   ];
+  const overlooked: [what: string, spec: BackupSpec, warning: RegExp][] = [
+    ["an exclude that matches nothing", { excludedResources: ["secrtes"] }, /no resource "secrtes"/],
+    ["a selector that selects nothing", { labelSelector: { matchLabels: { app: "pya" } } }, /the backup is empty/],
+  ];
+  for (const [what, spec, warning] of overlooked) {
+    it(`warns of ${what}`, async () => {
+      const { record, outcome } = await run(memoryBucket(), "b", spec);
+      assert.equal(record.status?.phase, "Completed");
+      assert.equal(outcome.warnings.length, 1);
+      assert.match(outcome.warnings[0]!.message, warning);
+    });
+  }
+
   for (const [what, spec, error] of misspelt) {
     it(`names ${what} as an error, and stores the rest`, async () => {
       const { record, outcome } = await run(memoryBucket(), "b", spec);

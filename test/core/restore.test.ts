@@ -523,20 +523,30 @@ describe("what is selected", () => {
     assert.deepEqual([kube.writes, result.problems.warnings], [[], []]);
   });
 
-  it("warns of what the filters ask for and the backup doesn't hold", async () => {
+  it("tells of what the filters name and the backup doesn't hold", async () => {
     const archive = await archiveOf(items);
-    const warnings = async (spec: object) => (await restored(kube, archive, spec)).result.problems.warnings;
-    assert.deepEqual(await warnings({ includedNamespaces: ["shop", "da*"], includedResources: ["cm", "Widget"] }), []);
-    assert.deepEqual(
-      await warnings({ includedNamespaces: ["shop", "shopp", "x*"], includedResources: ["cm", "confmaps", "*.io"] }),
-      [
-        { message: 'includedNamespaces: the backup doesn\'t hold "shopp"' },
-        { message: 'includedNamespaces: the backup doesn\'t hold "x*"' },
-        { message: 'includedResources: the backup doesn\'t hold "confmaps"' },
+    const problems = async (spec: object) => {
+      const { warnings, errors } = (await restored(kube, archive, spec)).result.problems;
+      return { warnings: warnings.map(({ message }) => message), errors: errors.map(({ message }) => message) };
+    };
+    const none = { includedNamespaces: ["shop", "da*"], includedResources: ["cm", "Widget"] };
+    assert.deepEqual(await problems(none), { warnings: [], errors: [] });
+    const includes = { includedNamespaces: ["shop", "shopp", "x*"], includedResources: ["cm", "confmaps", "*.io"] };
+    assert.deepEqual(await problems(includes), {
+      warnings: [],
+      errors: [
+        'includedNamespaces: the backup doesn\'t hold "shopp"',
+        'includedNamespaces: the backup doesn\'t hold "x*"',
+        'includedResources: the backup doesn\'t hold "confmaps"',
       ],
-    );
-    assert.deepEqual(await warnings({ labelSelector: { matchLabels: { no: "one" } } }), [
-      { message: "the backup holds nothing that the filters select: nothing is restored" },
+    });
+    const excludes = { excludedNamespaces: ["shpo"], excludedResources: ["secrtes"] };
+    assert.deepEqual((await problems(excludes)).warnings, [
+      'excludedNamespaces: the backup doesn\'t hold "shpo"',
+      'excludedResources: the backup doesn\'t hold "secrtes"',
+    ]);
+    assert.deepEqual((await problems({ labelSelector: { matchLabels: { no: "one" } } })).warnings, [
+      "the backup holds nothing that the filters select: nothing is restored",
     ]);
   });
 
@@ -648,8 +658,12 @@ describe("claims and volumes", () => {
     });
   });
 
-  it("of policy Delete come as a new volume, which is said", async () => {
-    const { lines } = await restored(kube, await archiveOf([claim, volume("Delete")]));
+  it("of policy Delete come as a new volume, which is a warning", async () => {
+    const { lines, result } = await restored(kube, await archiveOf([claim, volume("Delete")]));
+    assert.deepEqual(
+      result.problems.warnings.map(({ name, message }) => [name, message]),
+      [["data", "its volume pv isn't restored: it gets a new, empty one"]],
+    );
     assert.match(lines.join("\n"), /skipped persistentvolumes pv: its data isn't in the backup/);
     assert.match(
       lines.join("\n"),
