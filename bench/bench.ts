@@ -42,7 +42,7 @@ async function measure(program: string, args: string[]): Promise<Measured> {
   const start = performance.now();
   const { stdout } = await run(
     process.execPath,
-    ["--import", join(root, "bench/peak.ts"), join(root, program), ...args],
+    ["--import", join(root, "bench/peak.mjs"), join(root, program), ...args],
     {
       env: { ...process.env, PEAK_FILE: peak, ...s3?.env },
       maxBuffer: 1 << 28,
