@@ -26,6 +26,9 @@ export function filterSpec(options: FilterOptions): FilterSpec {
       });
     }
   }
+  if (options.selector === "") {
+    throw new LifeboatError("invalid", "--selector is empty", { hint: "leave it out to select everything" });
+  }
   checkNamespaces(options);
   const both = options.includeResources?.find((name) => options.excludeResources?.includes(name));
   if (both) {

@@ -141,6 +141,12 @@ const CASES: Case[] = [
     says: ["error: --include-namespaces holds an empty name", "hint: separate names by single commas: a,b"],
   },
   {
+    what: "an empty selector, as of a shell variable that is not set",
+    args: "--selector= --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ["error: --selector is empty", "hint: leave it out to select everything"],
+  },
+  {
     what: "namespaces both in and out",
     args: "--include-namespaces a,b --exclude-namespaces b --location {location} --kubeconfig {cluster}",
     code: 2,

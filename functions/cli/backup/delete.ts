@@ -7,7 +7,7 @@ import { openBucket } from "../session.ts";
 
 /** `lifeboat backup delete NAME...`: goes on past those that can't be deleted, and ends with the last one's exit code. */
 export async function deleteBackups({ args, options, signal }: Invocation<{ confirm?: boolean }>): Promise<number> {
-  const names = args[0] as string[];
+  const names = [...new Set(args[0] as string[])];
   const bucket = await openBucket(options);
   if (!options.confirm && !(await isConfirmed(names, bucket.location, signal))) {
     say("Nothing was deleted.");
