@@ -1,6 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
 import { expectOk, type Kube, type KubeResponse } from "../kube/client.ts";
+import { throwIfGone } from "../kube/gone.ts";
 import { parseExact } from "../kube/json.ts";
 import { type Resource, resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
@@ -15,7 +16,7 @@ import type { ItemOutcome } from "./report.ts";
 import type { Served } from "./served.ts";
 import type { PlannedStep } from "./steps.ts";
 import type { Item, Survey } from "./survey.ts";
-import { type Target, throwIfGone } from "./target.ts";
+import type { Target } from "./target.ts";
 import { freeing } from "./volumes.ts";
 import { namespaceActive, type Waiting } from "./waits.ts";
 

@@ -1,6 +1,6 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { isLifeboatError, messageOf } from "../errors.ts";
-import { expectOk, type Kube } from "../kube/client.ts";
+import { messageOf } from "../errors.ts";
+import { throwIfGone } from "../kube/gone.ts";
 import { parseExact } from "../kube/json.ts";
 import { listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
@@ -187,17 +187,6 @@ async function readList(
     }
     log("warning", "A list was refused", { resource: key, error: messageOf(error) });
   }
-}
-
-/**
- * Throws where `error` means the end of the run: it was cancelled, a fault of our own, or the server can't be reached or
- * doesn't know us any more; else it concerns one request.
- */
-export async function throwIfGone(kube: Kube, error: unknown, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  if (!isLifeboatError(error)) throw error;
-  if (["unreachable", "timeout", "denied"].includes(error.kind))
-    expectOk(await kube.request({ path: "/version", signal }), "tell its version");
 }
 
 async function inParallel<T>(all: T[], task: (one: T) => Promise<void>): Promise<void> {
