@@ -86,12 +86,16 @@ try {
   row("seeding (64 connections)", objects, await seed(source, { objects }));
 
   const lists: number[] = [];
+  const compressed: number[] = [];
   const backups: number[] = [];
   const peaks: number[] = [];
   let items = 0;
   let name = "";
   for (let round = 0; round < repeat; round++) {
-    lists.push(JSON.parse((await measure("bench/lists.ts", [source.kubeconfigPath])).output).seconds);
+    const listed = async (...how: string[]) =>
+      JSON.parse((await measure("bench/lists.ts", [source.kubeconfigPath, ...how])).output).seconds;
+    lists.push(await listed());
+    compressed.push(await listed("compressed"));
     name = `bench-${round}`;
     const made = await measure("dist/lifeboat.mjs", [
       "backup",
@@ -111,6 +115,7 @@ try {
   }
   const archive = join(dir, `backups/${name}/${name}.tar.gz`);
   row("LISTs alone", items, median(lists));
+  row("LISTs, compressed unseen", items, median(compressed));
   row("lifeboat backup create", items, median(backups), Math.max(...peaks));
   print(
     `  archive ${((await stat(archive)).size / 2 ** 20).toFixed(1)} MiB; backup / LISTs = ${(median(backups) / median(lists)).toFixed(2)}\n`,

@@ -1,4 +1,6 @@
 /** What the benchmark's bare loops borrow from the product: its connection, so that only the work differs. */
+
+export { compressMember } from "../core/archive/gzip.ts";
 export type { KubernetesObject } from "../core/archive/item.ts";
 export { readTar } from "../core/archive/reader.ts";
 export { connect, expectOk } from "../core/kube/client.ts";
