@@ -1,3 +1,5 @@
+import type { Job } from "./job.ts";
+
 /** One object of a listing, or, with a delimiter, one common prefix (which has no size). */
 export type Listed =
   | { key: string; size: number; modified: Date; prefix?: undefined }
@@ -39,4 +41,73 @@ export interface Bucket {
 
   /** Removes the object; removing what is not there succeeds. */
   delete(key: string, options?: { signal?: AbortSignal }): Promise<void>;
+}
+
+/**
+ * A store of secrets. Adapters only translate: they neither cache nor log. Throws a LifeboatError: `invalid` (a
+ * reference that can't be one), `missing`, `denied`, `unreachable`, `timeout`. No error ever quotes a value.
+ */
+export interface Secrets {
+  /**
+   * The secret's text as it is now. `reference`: `aws-sm://name?region=R&key=jsonField`,
+   * `gcp-sm://projects/P/secrets/S/versions/V`, `azure-kv://vault/secret/version`, `env:NAME` or `file:path`; the newest
+   * version where it names none.
+   */
+  read(reference: string, options?: { signal?: AbortSignal }): Promise<string>;
+}
+
+/**
+ * Where work goes that outlives a request. A job is delivered at least once, to a handler of the same deployment.
+ * Throws `denied`, `missing` (no such function or queue), `unreachable`, `timeout`, `invalid` (too large).
+ */
+export interface Jobs {
+  /** Hands over a job; resolves once the platform has taken it. `after`: not before so many seconds. */
+  enqueue(job: Job, options?: { after?: number; signal?: AbortSignal }): Promise<void>;
+}
+
+/**
+ * The managed clusters of one cloud: how to reach them and who we are there, from the platform's own identity, with no
+ * kubeconfig and no credential program. Throws `denied`, `missing`, `unreachable`, `timeout`, `invalid`.
+ */
+export interface ManagedClusters<Reference> {
+  /** The API server's URL and the PEM of its authority; without one, the authorities that Node trusts. */
+  endpoint(reference: Reference, signal: AbortSignal): Promise<{ server: string; ca?: string }>;
+  /** A bearer token and when it ends. */
+  token(reference: Partial<Reference>, signal: AbortSignal): Promise<{ token: string; expires: Date }>;
+}
+
+/** An EKS cluster. `roleArn`: a role to assume first. */
+export interface EksReference {
+  name: string;
+  region: string;
+  roleArn?: string;
+}
+
+/** A GKE cluster; its token needs none of this. */
+export interface GkeReference {
+  project: string;
+  location: string;
+  name: string;
+}
+
+/** An AKS cluster; its token needs at most `clientId`, of the managed identity to be. */
+export interface AksReference {
+  subscription: string;
+  resourceGroup: string;
+  name: string;
+  clientId?: string;
+}
+
+/** What a cloud, or the terminal, offers. Adapters are loaded when they are first asked for. */
+export interface Platform {
+  /** By a location's scheme ("s3:"). */
+  buckets: Record<string, (location: URL) => Promise<Bucket>>;
+  /** By a reference's scheme ("aws-sm:"); `env:` and `file:` are everywhere. */
+  secrets: Record<string, () => Promise<Secrets>>;
+  clusters: {
+    eks?: () => Promise<ManagedClusters<EksReference>>;
+    gke?: () => Promise<ManagedClusters<GkeReference>>;
+    aks?: () => Promise<ManagedClusters<AksReference>>;
+  };
+  jobs: () => Promise<Jobs>;
 }
