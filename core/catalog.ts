@@ -49,6 +49,12 @@ export function restoreKeys(name: string, attempt = 1) {
   };
 }
 
+/** The annotation of a record that names who asked for it. */
+export const CALLER = "lifeboat/caller";
+
+/** The label of a backup that names its schedule, as Velero's. */
+export const SCHEDULE_LABEL = "velero.io/schedule-name";
+
 /** The annotation of a record whose files are those of a later attempt: its number. */
 export const ATTEMPT = "lifeboat/attempt";
 
@@ -57,13 +63,21 @@ export function restoreKeysOf({ metadata }: Restore) {
   return restoreKeys(metadata.name, Number(metadata.annotations?.[ATTEMPT] ?? 1));
 }
 
+/** What a run makes: one backup or one restore of a name. */
+export type RunKind = "backups" | "restores";
+
+/** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
+export function lockFolder(kind: RunKind, name: string): string {
+  return `metadata/lifeboat/locks/${kind}/${name}/`;
+}
+
 /** Where a run that failed before its commit leaves its log and result; the name stays free for the next run. */
-export function runKeys(kind: "backups" | "restores", name: string, run: string) {
+export function runKeys(kind: RunKind, name: string, run: string) {
   const folder = runFolder(kind, name);
   return { log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
 }
 
-function runFolder(kind: "backups" | "restores", name: string): string {
+function runFolder(kind: RunKind, name: string): string {
   return `metadata/lifeboat/runs/${kind}/${name}/`;
 }
 
@@ -130,6 +144,23 @@ export type CatalogRow<T> =
 /** Every committed backup of the location, by name. */
 export function listBackups(bucket: Bucket, signal?: AbortSignal): Promise<CatalogRow<Backup>[]> {
   return listRecords(bucket, "backups/", (name) => readBackup(bucket, name, signal), signal);
+}
+
+/**
+ * The newest backup of a schedule that ended Completed, by its start, as Velero takes it for a restore from a schedule.
+ * Throws `missing` where there is none.
+ */
+export async function newestBackup(bucket: Bucket, schedule: string, signal?: AbortSignal): Promise<Backup> {
+  const rows = await listBackups(bucket, signal);
+  const completed = rows.flatMap(({ record }) =>
+    record?.metadata.labels?.[SCHEDULE_LABEL] === schedule && record.status?.phase === "Completed" ? [record] : [],
+  );
+  const startOf = (record: Backup) => Date.parse(record.status?.startTimestamp ?? "") || 0;
+  const newest = completed.sort((a, b) => startOf(a) - startOf(b)).at(-1);
+  if (newest) return newest;
+  throw new LifeboatError("missing", `schedule "${schedule}" has no completed backup in ${bucket.location}`, {
+    hint: '"lifeboat backup get" lists what there is',
+  });
 }
 
 /** Every recorded restore of the location, by name. Velero's own are not among them: it keeps no record in the bucket. */
@@ -277,12 +308,7 @@ export async function writeSideFile(
  * The log of a backup or restore; of one that was never committed, that of its last failed run. `missing` where there
  * is none.
  */
-export async function readLog(
-  bucket: Bucket,
-  kind: "backups" | "restores",
-  name: string,
-  signal?: AbortSignal,
-): Promise<string> {
+export async function readLog(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal): Promise<string> {
   const noun = kind === "backups" ? "backup" : "restore";
   checkName(noun, name);
   const { record, log } =

@@ -14,16 +14,19 @@ export const EXIT_CODES = {
   cancelled: 130,
 } as const;
 
-/** One table from the kind of an error to its HTTP status and the exit code of the command line (design: contract 6.1). */
+/**
+ * One table from the kind of an error to its HTTP status and the exit code of the command line (design: contract 6.1).
+ * `retry`: whether the same thing done again may well succeed, with nobody's help.
+ */
 export const ERROR_KINDS = {
-  invalid: { http: 400, exit: EXIT_CODES.invalid },
-  denied: { http: 403, exit: EXIT_CODES.denied },
-  missing: { http: 404, exit: EXIT_CODES.missing },
-  conflict: { http: 409, exit: EXIT_CODES.failed },
-  busy: { http: 423, exit: EXIT_CODES.busy },
-  corrupt: { http: 422, exit: EXIT_CODES.corrupt },
-  unreachable: { http: 502, exit: EXIT_CODES.failed },
-  timeout: { http: 504, exit: EXIT_CODES.failed },
+  invalid: { http: 400, exit: EXIT_CODES.invalid, retry: false },
+  denied: { http: 403, exit: EXIT_CODES.denied, retry: false },
+  missing: { http: 404, exit: EXIT_CODES.missing, retry: false },
+  conflict: { http: 409, exit: EXIT_CODES.failed, retry: false },
+  busy: { http: 423, exit: EXIT_CODES.busy, retry: true },
+  corrupt: { http: 422, exit: EXIT_CODES.corrupt, retry: false },
+  unreachable: { http: 502, exit: EXIT_CODES.failed, retry: true },
+  timeout: { http: 504, exit: EXIT_CODES.failed, retry: true },
 } as const;
 
 /**

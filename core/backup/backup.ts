@@ -20,6 +20,10 @@ export interface BackupRun {
   bucket: Bucket;
   name: string;
   spec: BackupSpec;
+  /** Of the Velero Backup, beside those that every one has. */
+  labels?: Record<string, string>;
+  /** Who asked for it, where somebody did: for the record. */
+  caller?: string;
   log: RunLog;
   progress?: (progress: Progress) => void;
   signal: AbortSignal;

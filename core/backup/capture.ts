@@ -57,6 +57,8 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
     resourceVersion: revision,
     source: discovery.version,
     spec,
+    labels: run.labels,
+    caller: run.caller,
   };
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
   for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });

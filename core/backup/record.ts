@@ -1,4 +1,4 @@
-import type { Backup } from "../catalog.ts";
+import { type Backup, CALLER } from "../catalog.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
@@ -20,6 +20,10 @@ export interface ArchiveHeader {
   resourceVersion: string;
   source: Discovery["version"];
   spec: BackupSpec;
+  /** Of the Velero Backup, beside those that every one has. */
+  labels?: Record<string, string>;
+  /** Who asked for it, where somebody did. */
+  caller?: string;
 }
 
 /** Last entry of ours in the archive: what the run had learned when the last object was in. */
@@ -52,7 +56,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
     metadata: {
       name,
       namespace: "velero",
-      labels: { "velero.io/storage-location": "default" },
+      labels: { ...header.labels, "velero.io/storage-location": "default" },
       annotations: {
         "velero.io/source-cluster-k8s-gitversion": source.gitVersion,
         "velero.io/source-cluster-k8s-major-version": source.major,
@@ -63,6 +67,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
         "lifeboat/resource-version": consistency.resourceVersion,
         "lifeboat/exceptions": JSON.stringify(consistency.exceptions),
         "lifeboat/bytes": String(outcome.bytes),
+        ...(header.caller && { [CALLER]: header.caller }),
       },
     },
     spec: {

@@ -4,6 +4,7 @@ import { openArchive } from "../archive/reader.ts";
 import {
   ATTEMPT,
   backupKeys,
+  CALLER,
   checkName,
   listFolder,
   type Restore,
@@ -28,6 +29,8 @@ export interface RestoreRun {
   bucket: Bucket;
   name: string;
   spec: RestoreSpec;
+  /** Who asked for it, where somebody did: for the record. */
+  caller?: string;
   log: RunLog;
   progress?: (done: number, total: number) => void;
   signal: AbortSignal;
@@ -102,7 +105,7 @@ async function storeReport(
   result: RestoreResult,
   list: Record<string, string[]>,
 ): Promise<Restore> {
-  const { bucket, name, spec, signal } = run;
+  const { bucket, name, signal } = run;
   for (const names of Object.values(list)) names.sort();
   const attempt = await claimAttempt(run, result);
   const keys = restoreKeys(name, attempt);
@@ -112,7 +115,7 @@ async function storeReport(
     writeSideFile(bucket, keys.volumeInfo, "[]\n", signal),
     writeSideFile(bucket, keys.log, run.log.gzipped(), signal),
   ]);
-  const record = restoreRecord(name, spec, startedAt, result, attempt);
+  const record = restoreRecord(run, startedAt, result, attempt);
   try {
     await bucket.put(keys.record, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), { ifAbsent: true, signal });
   } catch (error) {
@@ -143,8 +146,7 @@ function objectName({ namespace, name }: ItemOutcome): string {
 }
 
 function restoreRecord(
-  name: string,
-  spec: RestoreSpec,
+  { name, spec, caller }: RestoreRun,
   startedAt: Date,
   result: RestoreResult,
   attempt: number,
@@ -158,6 +160,7 @@ function restoreRecord(
       namespace: "velero",
       annotations: {
         "lifeboat/counts": JSON.stringify(result.counts),
+        ...(caller && { [CALLER]: caller }),
         ...(attempt > 1 && { [ATTEMPT]: String(attempt) }),
       },
     },

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isLifeboatError } from "../../core/errors.ts";
+import { isLocked, type Lock, type LockScope, requestCancel, takeLock } from "../../core/lock.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+
+const TIMING = { renew: 150, valid: 600, poll: 20 };
+
+const scopeOf = (bucket: Bucket = memoryBucket()): LockScope => ({ bucket, kind: "backups", name: "nightly-1" });
+const take = (scope: LockScope, settled = async () => false, timing = TIMING) =>
+  takeLock(scope, { settled, signal: AbortSignal.timeout(10_000), timing });
+const held = (lock: Awaited<ReturnType<typeof takeLock>>): Lock => {
+  assert(typeof lock !== "string", `expected a lock, got ${lock}`);
+  return lock;
+};
+/** A run that died: its lock is neither renewed nor given back. */
+const died = (scope: LockScope) =>
+  scope.bucket.put("metadata/lifeboat/locks/backups/nightly-1/000001.json", Buffer.from('{"run":"x","state":"held"}'));
+
+describe("the lock of a backup or restore", () => {
+  test("of 20 contenders one gets it; the others see what it settles", async () => {
+    const scope = scopeOf();
+    let done = false;
+    let working = 0;
+    const ends = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const lock = await take(scope, async () => done);
+        if (typeof lock === "string") return lock;
+        await using _ = lock;
+        assert.equal(++working, 1);
+        await sleep(100);
+        done = true;
+        working--;
+        return "made";
+      }),
+    );
+    assert.deepEqual(ends.sort(), [...Array(1).fill("made"), ...Array(19).fill("settled")]);
+  });
+
+  test("who meets a lock that is renewed is told that a run lives", async () => {
+    const scope = scopeOf();
+    await using _ = held(await take(scope));
+    assert.equal(await take(scope), "running");
+  });
+
+  test("what was given back can be taken at once", async () => {
+    const scope = scopeOf();
+    await held(await take(scope))[Symbol.asyncDispose]();
+    assert.equal(await isLocked(scope), false);
+    const before = performance.now();
+    await held(await take(scope))[Symbol.asyncDispose]();
+    assert(performance.now() - before < TIMING.valid / 2);
+  });
+
+  test("the lock of a run that died is taken over once it is no longer valid, by one", async () => {
+    const scope = scopeOf();
+    await died(scope);
+    const before = performance.now();
+    const ends = await Promise.all([take(scope), take(scope), take(scope)]);
+    assert(performance.now() - before >= TIMING.valid - 100);
+    const locks = ends.filter((end) => typeof end !== "string");
+    assert.equal(locks.length, 1);
+    assert.deepEqual(
+      ends.filter((end) => typeof end === "string"),
+      ["running", "running"],
+    );
+    await locks[0]![Symbol.asyncDispose]();
+  });
+
+  for (const skew of [-3_600_000, 3_600_000]) {
+    test(`the bucket's clock counts, though it is ${skew / 60_000} minutes off ours`, async () => {
+      const bucket = memoryBucket();
+      const skewed: Bucket = {
+        ...bucket,
+        async *list(...args) {
+          for await (const listed of bucket.list(...args)) {
+            yield listed.key === undefined
+              ? listed
+              : { ...listed, modified: new Date(listed.modified.getTime() + skew) };
+          }
+        },
+      };
+      const scope = scopeOf(skewed);
+      await died(scope);
+      const before = performance.now();
+      await using _ = held(await take(scope));
+      const waited = performance.now() - before;
+      assert(waited >= TIMING.valid - 100 && waited < 4 * TIMING.valid, `waited ${waited} ms`);
+    });
+  }
+
+  test("a run whose lock was taken over is told so", async () => {
+    const scope = scopeOf();
+    await using lock = held(await take(scope));
+    await scope.bucket.put(
+      "metadata/lifeboat/locks/backups/nightly-1/000002.json",
+      Buffer.from('{"run":"other","state":"held"}'),
+    );
+    await sleep(TIMING.renew + 200);
+    assert(isLifeboatError(lock.signal.reason, "busy"));
+  });
+
+  test("a bucket that fails for a moment does not cost the lock; one that fails for long does", async () => {
+    const bucket = memoryBucket();
+    let down = false;
+    const flaky: Bucket = {
+      ...bucket,
+      list: (...args) => {
+        if (down) throw new Error("down");
+        return bucket.list(...args);
+      },
+    };
+    const scope = scopeOf(flaky);
+    await using lock = held(await take(scope));
+    down = true;
+    await sleep(TIMING.renew);
+    down = false;
+    await sleep(TIMING.renew);
+    assert.equal(lock.signal.aborted, false);
+    down = true;
+    await sleep(TIMING.valid + 200);
+    assert.equal(lock.signal.aborted, true);
+    down = false;
+  });
+
+  test("a run can be called off, by name; the next one is not", async () => {
+    const scope = scopeOf();
+    assert.equal(await requestCancel(scope, "alice"), false);
+    {
+      await using lock = held(await take(scope));
+      assert.equal(await requestCancel(scope, "alice"), true);
+      await sleep(200);
+      assert(isLifeboatError(lock.signal.reason, "conflict"));
+      assert.match(lock.signal.reason.message, /cancelled by alice/);
+    }
+    await using next = held(await take(scope));
+    await sleep(100);
+    assert.equal(next.signal.aborted, false);
+  });
+
+  test("a credential that can neither overwrite nor delete is enough", async () => {
+    const bucket = memoryBucket();
+    const createOnly: Bucket = {
+      ...bucket,
+      put: (key, body, options) => bucket.put(key, body, { ...options, ifAbsent: true }),
+      delete: () => assert.fail("deletes"),
+    };
+    const scope = scopeOf(createOnly);
+    await held(await take(scope))[Symbol.asyncDispose]();
+    await held(await take(scope))[Symbol.asyncDispose]();
+  });
+});
