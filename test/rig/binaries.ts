@@ -1,10 +1,10 @@
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { cacheRoot, once } from "./cache.ts";
 
 const run = promisify(execFile);
 
@@ -28,6 +28,7 @@ const BINARIES = {
   "kube-scheduler": { module: "kubernetes", package: "k8s.io/kubernetes/cmd/kube-scheduler", set: kubernetesVersion },
   kwok: { module: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", set: [] },
   versitygw: { module: "versitygw", package: "github.com/versity/versitygw/cmd/versitygw", set: [] },
+  "fake-gcs-server": { module: "fake-gcs-server", package: "github.com/fsouza/fake-gcs-server", set: [] },
   velero: {
     module: "velero",
     package: "github.com/vmware-tanzu/velero/cmd/velero",
@@ -60,11 +61,7 @@ function cacheDir(name: BinaryName): string {
   const hash = createHash("sha256");
   for (const file of ["go.mod", "go.sum"]) hash.update(readFileSync(join(moduleDir(module), file)));
   hash.update(JSON.stringify([source, set, process.platform, process.arch]));
-  const caches = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
-  return join(
-    process.env.LIFEBOAT_RIG_CACHE || join(caches, "lifeboat-rig"),
-    `${module}-${hash.digest("hex").slice(0, 12)}`,
-  );
+  return join(cacheRoot(), `${module}-${hash.digest("hex").slice(0, 12)}`);
 }
 
 /** Where the binary is if it need not be built: among envtest's (`KUBEBUILDER_ASSETS`), or in the cache. */
@@ -123,57 +120,4 @@ async function goBuild(name: BinaryName, path: string): Promise<void> {
     const tail = output.trim().split("\n").slice(-15).join("\n");
     throw new Error(`rig: building ${name} failed:\n${tail || String(error)}`);
   });
-}
-
-/**
- * Makes the file `path` with `make`, once among all processes: a lock beside it holds the maker's pid, and the file
- * appears by rename, complete. A maker that was killed leaves a lock that the next one takes over.
- */
-async function once(path: string, make: (temporary: string) => Promise<void>): Promise<string> {
-  await mkdir(join(path, ".."), { recursive: true });
-  const lock = `${path}.lock`;
-  while (!existsSync(path)) {
-    if (!(await lockFile(lock))) {
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      continue;
-    }
-    const temporary = `${path}.${process.pid}`;
-    try {
-      if (!existsSync(path)) {
-        await make(temporary);
-        await rename(temporary, path);
-      }
-    } finally {
-      await rm(temporary, { force: true });
-      await rm(lock, { force: true });
-    }
-  }
-  return path;
-}
-
-async function lockFile(lock: string): Promise<boolean> {
-  try {
-    await writeFile(lock, String(process.pid), { flag: "wx" });
-    return true;
-  } catch {
-    const [holder, age] = await Promise.all([
-      readFile(lock, "utf8").catch(() => ""),
-      stat(lock).then(
-        (entry) => Date.now() - entry.mtimeMs,
-        () => 0,
-      ),
-    ]);
-    // A lock just made may still be empty; one of this very process belongs to another caller in it.
-    if (holder === "" ? age > 5000 : !alive(Number(holder))) await rm(lock, { force: true });
-    return false;
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,8 +1,13 @@
 import { BINARY_NAMES, binary, kwokStages } from "./binaries.ts";
+import { NPM_TOOLS, npmTool } from "./npmtool.ts";
 
-for (const name of BINARY_NAMES) {
+const parts = [
+  ...BINARY_NAMES.map((name) => ({ name, make: () => binary(name) })),
+  ...NPM_TOOLS.map((name) => ({ name, make: () => npmTool(name) })),
+];
+for (const { name, make } of parts) {
   const start = performance.now();
-  const path = await binary(name);
+  const path = await make();
   console.log(`${name.padEnd(24)} ${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${path}`);
 }
 await kwokStages();

@@ -1,25 +1,35 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type BinaryName, rigUnavailable } from "./binaries.ts";
+import { BINARY_NAMES, type BinaryName, rigUnavailable } from "./binaries.ts";
+import { npmUnavailable } from "./npmtool.ts";
 
 /** Data that can't be part of the repository lies in a folder `shared` beside it. */
 export const sharedDir = join(import.meta.dirname, "../../../shared");
+
+/** A binary of the rig, or a tool that npm installs. */
+export type RigPart = BinaryName | `npm:${string}`;
 
 const told = new Set<string>();
 
 /**
  * What a test that needs more than Node passes as node:test's `skip`: false, or the reason. It needs `rig` (real
- * servers; all binaries, or those named) or `shared` (the folder beside the clone). A skip is told on stderr, and
+ * servers; all binaries, or the parts named) or `shared` (the folder beside the clone). A skip is told on stderr, and
  * where the environment's `REQUIRE` (say `rig,shared`) names it, it is an error instead.
  */
-export function requireOrSkip(what: "rig" | "shared", binaries?: readonly BinaryName[]): string | false {
-  const reason = what === "rig" ? rigUnavailable(binaries) : sharedUnavailable();
+export function requireOrSkip(what: "rig" | "shared", parts: readonly RigPart[] = BINARY_NAMES): string | false {
+  const reason = what === "rig" ? partsUnavailable(parts) : sharedUnavailable();
   if (!reason) return false;
   const demanded = (process.env.REQUIRE ?? "").split(",").map((name) => name.trim());
   if (demanded.includes(what)) throw new Error(`REQUIRE=${what}, but it can't be had here: ${reason}`);
   if (!told.has(reason)) console.error(`SKIPPING tests: ${reason}`);
   told.add(reason);
   return reason;
+}
+
+function partsUnavailable(parts: readonly RigPart[]): string | undefined {
+  const isBinary = (part: RigPart): part is BinaryName => !part.startsWith("npm:");
+  const tools = parts.filter((part) => !isBinary(part)).map((part) => part.slice("npm:".length));
+  return rigUnavailable(parts.filter(isBinary)) ?? npmUnavailable(tools);
 }
 
 function sharedUnavailable(): string | undefined {
