@@ -71,13 +71,17 @@ export function lockFolder(kind: RunKind, name: string): string {
   return `metadata/lifeboat/locks/${kind}/${name}/`;
 }
 
-/** Where a run that failed before its commit leaves its log and result; the name stays free for the next run. */
+/**
+ * Where a request for a run lies, and where a run that failed before its commit leaves its log and result; the name
+ * stays free for the next run. `run` is `<ISO time>-<uuid>`, so that keys are in the order of time.
+ */
 export function runKeys(kind: RunKind, name: string, run: string) {
   const folder = runFolder(kind, name);
-  return { log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
+  return { job: `${folder}${run}-job.json`, log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
 }
 
-function runFolder(kind: RunKind, name: string): string {
+/** All that runs of that name left, and the requests for them. */
+export function runFolder(kind: RunKind, name: string): string {
   return `metadata/lifeboat/runs/${kind}/${name}/`;
 }
 
@@ -88,6 +92,18 @@ export function checkName(kind: "backup" | "restore", name: string): void {
       hint: "use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit, at most 253",
     });
   }
+}
+
+/** What file systems take beside what the names of a backup's or restore's files begin and end in. */
+const LONGEST_NAMES = { backup: 231, restore: 220 };
+
+/** Throws `invalid` unless a new backup or restore may have that name. */
+export function checkNewName(kind: "backup" | "restore", name: string): void {
+  checkName(kind, name);
+  if (name.length <= LONGEST_NAMES[kind]) return;
+  throw new LifeboatError("invalid", `the name has ${name.length} characters`, {
+    hint: `file systems take ${LONGEST_NAMES[kind]} beside what the names of a ${kind}'s files end in`,
+  });
 }
 
 const phase = z.string().optional();
@@ -206,6 +222,20 @@ export function rowProblem(error: unknown): string {
 export async function readBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
   const key = backupKeys(name).metadata;
   return parseRecord(backupSchema, await readRecord(bucket, "backup", name, key, signal), name, key);
+}
+
+/** Phases of a backup that may be restored, as in Velero. */
+const RESTORABLE = ["Completed", "PartiallyFailed"];
+
+/** The record of a backup that may be restored. Throws `invalid` for another one, and as `readBackup`. */
+export async function readRestorable(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
+  const record = await readBackup(bucket, name, signal);
+  const phase = record.status?.phase ?? "";
+  if (RESTORABLE.includes(phase)) return record;
+  throw new LifeboatError(
+    "invalid",
+    `backup "${name}" is ${phase || "in no phase"}: only ${RESTORABLE.join(" or ")} ones can be restored`,
+  );
 }
 
 /** The restore's record; errors as `readBackup`. */

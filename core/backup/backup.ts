@@ -1,4 +1,4 @@
-import { type Backup, backupKeys, checkName, listFolder } from "../catalog.ts";
+import { type Backup, backupKeys, checkNewName, listFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
@@ -10,9 +10,6 @@ import type { Progress } from "./collect.ts";
 import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
-
-/** The names of its files are at most 24 characters longer, and 255 is what file systems take. */
-const LONGEST_NAME = 231;
 
 /** One run of a backup. */
 export interface BackupRun {
@@ -48,12 +45,7 @@ export interface BackupResult {
  */
 export async function backup(run: BackupRun): Promise<BackupResult> {
   const { bucket, name, signal } = run;
-  checkName("backup", name);
-  if (name.length > LONGEST_NAME) {
-    throw new LifeboatError("invalid", `the name has ${name.length} characters`, {
-      hint: `file systems take ${LONGEST_NAME} beside what the names of a backup's files end in`,
-    });
-  }
+  checkNewName("backup", name);
   const keys = backupKeys(name);
   const present = await listFolder(bucket, keys.folder, signal);
   if (present.has(keys.metadata)) throw alreadyExists(bucket, name);

@@ -5,10 +5,10 @@ import {
   ATTEMPT,
   backupKeys,
   CALLER,
-  checkName,
+  checkNewName,
   listFolder,
   type Restore,
-  readBackup,
+  readRestorable,
   restoreKeys,
   writeSideFile,
 } from "../catalog.ts";
@@ -36,9 +36,6 @@ export interface RestoreRun {
   signal: AbortSignal;
 }
 
-/** Phases of a backup that may be restored, as in Velero. */
-const RESTORABLE = ["Completed", "PartiallyFailed"];
-
 /** Our outcomes in the words of Velero's restore resource list, "v1/Pod" to "namespace/name(created)" (velero-format: 1.3). */
 const VELERO_ACTION = {
   created: "created",
@@ -57,15 +54,8 @@ const VELERO_ACTION = {
  */
 export async function runRestore(run: RestoreRun): Promise<{ record: Restore; result: RestoreResult }> {
   const { bucket, name, spec, signal } = run;
-  checkName("restore", name);
-  const record = await readBackup(bucket, spec.backupName, signal);
-  const phase = record.status?.phase ?? "";
-  if (!RESTORABLE.includes(phase)) {
-    throw new LifeboatError(
-      "invalid",
-      `backup "${spec.backupName}" is ${phase || "in no phase"}: only ${RESTORABLE.join(" or ")} ones can be restored`,
-    );
-  }
+  checkNewName("restore", name);
+  await readRestorable(bucket, spec.backupName, signal);
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);
 
