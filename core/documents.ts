@@ -1,5 +1,13 @@
 import type { Consistency } from "./backup/photograph.ts";
-import { type Backup, backupKeys, type Restore, readSideFile, restoreKeysOf } from "./catalog.ts";
+import {
+  type Backup,
+  backupKeys,
+  CALLER,
+  type Restore,
+  readSideFile,
+  restoreKeysOf,
+  SCHEDULE_LABEL,
+} from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
 import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
@@ -23,6 +31,10 @@ export interface BackupDocument {
   completionTimestamp?: string;
   /** When it expires; absent where it never does. */
   expiration?: string;
+  /** The schedule that made it. */
+  schedule?: string;
+  /** Who asked for it, where somebody did. */
+  caller?: string;
   /** The cluster's version. */
   kubernetesVersion?: string;
   formatVersion?: string;
@@ -44,6 +56,8 @@ export interface RestoreDocument {
   durationMs?: number;
   startTimestamp?: string;
   completionTimestamp?: string;
+  /** Who asked for it, where somebody did. */
+  caller?: string;
   /** Velero's RestoreSpec. */
   spec: Record<string, unknown>;
   warnings: Problem[];
@@ -91,6 +105,8 @@ export function backupDocument(
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
     expiration: status.expiration,
+    schedule: metadata.labels?.[SCHEDULE_LABEL],
+    caller: annotations[CALLER],
     kubernetesVersion: annotations["velero.io/source-cluster-k8s-gitversion"],
     formatVersion: status.formatVersion,
     spec,
@@ -118,6 +134,7 @@ export function restoreDocument(
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
+    caller: metadata.annotations?.[CALLER],
     spec,
     warnings: report.warnings,
     errors: report.errors,
