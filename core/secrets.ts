@@ -1,0 +1,87 @@
+import { LifeboatError } from "./errors.ts";
+import { environmentSecrets, fileSecrets } from "./localsecrets.ts";
+import type { Platform, Secrets } from "./ports.ts";
+
+const KEPT_MS = 300_000;
+const PATIENCE_MS = 60_000;
+
+/** Secrets by any reference of the platform, kept for five minutes. */
+export interface CachedSecrets {
+  /**
+   * The secret's text, without one final newline (which `echo` and editors add), wherever it is kept. What was read in
+   * the last five minutes is not read again, unless `fresh` is asked for. Readers of one reference share the read that
+   * is under way; each leaves it on its own signal, with its reason. Throws what the store throws, `timeout` after a
+   * minute, and `invalid` for a scheme that the platform doesn't have and for an empty secret. No failure is kept.
+   */
+  read(reference: string, options?: { fresh?: boolean; signal?: AbortSignal }): Promise<string>;
+}
+
+/** The platform's stores of secrets, with `env:NAME` and `file:path`. `now`: a clock, in milliseconds. */
+export function openSecrets(platform: Pick<Platform, "secrets">, now: () => number = Date.now): CachedSecrets {
+  const stores: Platform["secrets"] = {
+    "env:": async () => environmentSecrets(),
+    "file:": async () => fileSecrets(),
+    ...platform.secrets,
+  };
+  const opened = new Map<string, Promise<Secrets>>();
+  /** Without `until`, the read is under way. */
+  const reads = new Map<string, { text: Promise<string>; until?: number }>();
+
+  const storeOf = (reference: string): Promise<Secrets> => {
+    const scheme = /^[a-z][a-z0-9-]*:/.exec(reference)?.[0] ?? "";
+    const store = opened.get(scheme) ?? stores[scheme]?.();
+    if (!store) {
+      // Not the reference: somebody may have written the secret itself in its place.
+      throw new LifeboatError("invalid", "a secret's reference begins with no scheme that is known here", {
+        hint: `known are ${Object.keys(stores).join(", ")}`,
+      });
+    }
+    opened.set(scheme, store);
+    return store;
+  };
+
+  const readNow = async (reference: string): Promise<string> => {
+    const patience = new AbortController();
+    const timeout = new LifeboatError("timeout", `no answer to the secret ${reference} in ${PATIENCE_MS / 1000} s`);
+    const timer = setTimeout(() => patience.abort(timeout), PATIENCE_MS);
+    try {
+      const store = await storeOf(reference);
+      const text = (await store.read(reference, { signal: patience.signal })).replace(/\r?\n$/, "");
+      if (!text) throw new LifeboatError("invalid", `the secret ${reference} is empty`);
+      return text;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  const begin = (reference: string): Promise<string> => {
+    const text = readNow(reference);
+    const read: { text: Promise<string>; until?: number } = { text };
+    reads.set(reference, read);
+    text.then(
+      () => {
+        read.until = now() + KEPT_MS;
+      },
+      () => reads.delete(reference),
+    );
+    return text;
+  };
+
+  return {
+    async read(reference, { fresh = false, signal } = {}) {
+      signal?.throwIfAborted();
+      const read = reads.get(reference);
+      const shared = read && (read.until === undefined || (!fresh && now() < read.until));
+      return unlessAborted(shared ? read.text : begin(reference), signal);
+    },
+  };
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
