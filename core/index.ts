@@ -33,6 +33,7 @@ export {
   restoreDocument,
 } from "./documents.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export type { Job } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { discover } from "./kube/discovery.ts";
 export { parseExact } from "./kube/json.ts";
@@ -41,8 +42,19 @@ export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { parseLocation, readLocation } from "./location.ts";
 export { type RunLog, startRunLog } from "./log.ts";
-export type { Bucket, Listed } from "./ports.ts";
+export type {
+  AksReference,
+  Bucket,
+  EksReference,
+  GkeReference,
+  Jobs,
+  Listed,
+  ManagedClusters,
+  Platform,
+  Secrets,
+} from "./ports.ts";
 export { type Problem, problemLine } from "./report.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
-export { type FilterSpec, type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
+export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
+export type { FilterSpec } from "./specs.ts";

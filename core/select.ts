@@ -13,18 +13,6 @@ export interface LabelRequirement {
   values?: string[];
 }
 
-/** What takes part: the fields that Velero's BackupSpec and RestoreSpec share, with their meaning. */
-export type FilterSpec = {
-  /** In a restore, of the backup: before `namespaceMapping`. */
-  includedNamespaces?: string[];
-  excludedNamespaces?: string[];
-  includedResources?: string[];
-  excludedResources?: string[];
-  /** Unset: all cluster-scoped objects, unless `includedNamespaces` limits what takes part. */
-  includeClusterResources?: boolean;
-  labelSelector?: LabelSelector;
-};
-
 /** Which fields of the spec a filter comes from, for messages: "Namespaces" stands for includedNamespaces and excludedNamespaces. */
 type FilterSubject = "Namespaces" | "Resources" | "ClusterScopedResources" | "NamespaceScopedResources";
 

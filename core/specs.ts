@@ -1,37 +1,169 @@
 import { z } from "zod";
+import { parseDuration } from "./backup/duration.ts";
+import { isLifeboatError } from "./errors.ts";
+import { strictFields } from "./fields.ts";
+import { type LabelSelector, nameFilter, resourceFilter, selectorText } from "./select.ts";
 
-const names = z.array(z.string().min(1)).max(10_000);
-const labelSelector = z.strictObject({
+const MOST_NAMES = 10_000;
+const names = z.array(z.string().min(1, "holds an empty name")).max(MOST_NAMES);
+
+const labelSelector = strictFields({
   matchLabels: z.record(z.string(), z.string()).optional(),
   matchExpressions: z
     .array(
-      z.strictObject({
+      strictFields({
         key: z.string(),
         operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
         values: z.array(z.string()).optional(),
       }),
     )
     .optional(),
-});
+}) satisfies z.ZodType<LabelSelector>;
+
+/** Who takes part: the fields that Velero's BackupSpec and RestoreSpec share, with their meaning. */
 const filters = {
+  /** In a restore, of the backup: before `namespaceMapping`. */
   includedNamespaces: names.optional(),
   excludedNamespaces: names.optional(),
   includedResources: names.optional(),
   excludedResources: names.optional(),
+  /** Unset: all cluster-scoped objects, unless `includedNamespaces` limits what takes part. */
   includeClusterResources: z.boolean().optional(),
   labelSelector: labelSelector.optional(),
 };
 
-/** Velero's BackupSpec, as far as it is understood. */
-export const backupSpecSchema = z.strictObject({ ...filters, ttl: z.string().optional() });
+export type FilterSpec = z.infer<z.ZodObject<typeof filters>>;
 
-/** Velero's RestoreSpec, as far as it is understood. */
-export const restoreSpecSchema = z.strictObject({
+const backupFields = {
+  ...filters,
+  /** A Go duration; without one, and with Velero's "0s" for none, the backup never expires. */
+  ttl: z.string().refine(isDuration, 'should be a duration like "720h" or "90m"').optional(),
+};
+
+const restoreFields = {
   ...filters,
   backupName: z.string().min(1).optional(),
   /** In place of `backupName`: the newest backup that this schedule completed. */
   scheduleName: z.string().min(1).optional(),
+  /** From a namespace of the backup to one of the target. */
   namespaceMapping: z.record(z.string(), z.string()).optional(),
+  /** "none", as unset: an object that exists is left as it is; "update": it is made what the backup says. */
   existingResourcePolicy: z.enum(["none", "update"]).optional(),
   preserveNodePorts: z.boolean().optional(),
-});
+};
+
+/** Values of a field that change nothing about what is stored or restored. */
+const ANY = () => true;
+const OFF = (value: unknown) => value === false;
+const EMPTY = (value: unknown): boolean =>
+  typeof value === "object" && value !== null ? Object.values(value).every(EMPTY) : value === "" || value === null;
+
+/**
+ * Velero's other fields of a BackupSpec (velero-format: 3.2). They are not carried out yet: the values given here,
+ * which change nothing about what is stored, are accepted and left out; any other is refused.
+ */
+const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
+  backupType: ANY,
+  csiSnapshotTimeout: ANY,
+  datamover: ANY,
+  defaultVolumesToFsBackup: OFF,
+  defaultVolumesToRestic: OFF,
+  excludedClusterScopedResources: EMPTY,
+  excludedNamespaceScopedResources: EMPTY,
+  hooks: EMPTY,
+  includedClusterScopedResources: EMPTY,
+  includedNamespaceScopedResources: EMPTY,
+  itemOperationTimeout: ANY,
+  /** Labels in it are read by `readSchedule`, as Velero does. */
+  metadata: ANY,
+  /** All items are of one moment: their order stores nothing else. */
+  orderedResources: ANY,
+  orLabelSelectors: EMPTY,
+  resourcePolicy: EMPTY,
+  snapshotMoveData: OFF,
+  snapshotVolumes: OFF,
+  /** The location of the configuration is the one. */
+  storageLocation: ANY,
+  uploaderConfig: ANY,
+  volumeGroupSnapshotLabelKey: ANY,
+  volumeSnapshotLocations: ANY,
+};
+
+/** Velero's other fields of a RestoreSpec (velero-format: 5.13), likewise. */
+const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
+  hooks: EMPTY,
+  itemOperationTimeout: ANY,
+  orLabelSelectors: EMPTY,
+  resourceModifier: EMPTY,
+  resourcePolicy: EMPTY,
+  restorePVs: OFF,
+  restoreStatus: EMPTY,
+  skipDefaultResourceModifier: ANY,
+  uploaderConfig: ANY,
+};
+
+/** Velero's BackupSpec: what is carried out comes out of it, what changes nothing is left out, all else is refused. */
+export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).transform(({ ttl, ...spec }) => ({
+  ...spec,
+  ...(ttl !== undefined && parseDuration(ttl) > 0 && { ttl }),
+}));
+
+/** The part of Velero's BackupSpec that is carried out; the fields have Velero's names and meaning. */
+export type BackupSpec = z.infer<typeof backupSpecSchema>;
+
+/** Velero's RestoreSpec, likewise; it names its backup, or the schedule whose newest completed backup is meant. */
+export const restoreSpecSchema = specSchema(restoreFields, OTHER_RESTORE_FIELDS).refine(
+  ({ backupName, scheduleName }) => (backupName === undefined) !== (scheduleName === undefined),
+  "give one of backupName and scheduleName",
+);
+
+/** The part of Velero's RestoreSpec that is carried out, once it is known which backup is meant. */
+export type RestoreSpec = Omit<z.infer<typeof restoreSpecSchema>, "backupName" | "scheduleName"> & {
+  backupName: string;
+};
+
+/** The fields of a valid spec that are left out although they say something: for a warning. */
+export function leftOut(kind: "backup" | "restore", spec: object): string[] {
+  const others = kind === "backup" ? OTHER_BACKUP_FIELDS : OTHER_RESTORE_FIELDS;
+  return Object.entries(spec).flatMap(([field, value]) =>
+    Object.hasOwn(others, field) && !OFF(value) && !EMPTY(value) ? [field] : [],
+  );
+}
+
+function specSchema<Shape extends typeof filters>(shape: Shape, others: Record<string, (value: unknown) => boolean>) {
+  const other = (changesNothing: (value: unknown) => boolean) =>
+    z
+      .unknown()
+      .refine((value) => value === null || changesNothing(value), "is not supported yet")
+      .optional();
+  const otherShape = Object.fromEntries(Object.entries(others).map(([field, accepts]) => [field, other(accepts)]));
+  return strictFields({ ...shape, ...otherShape } as Shape)
+    .superRefine((spec, context) => checkFilters(spec as FilterSpec, context))
+    .transform(
+      (spec) =>
+        Object.fromEntries(Object.entries(spec).filter(([field]) => !Object.hasOwn(others, field))) as typeof spec,
+    );
+}
+
+/** Velero's rules for filters, as far as they can be told without a cluster. */
+function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
+  const check = (field: string, read: () => void) => {
+    try {
+      read();
+    } catch (error) {
+      if (!isLifeboatError(error)) throw error;
+      context.addIssue({ code: "custom", path: [field], message: error.message });
+    }
+  };
+  check("includedNamespaces", () => nameFilter(spec.includedNamespaces, spec.excludedNamespaces));
+  check("includedResources", () => resourceFilter(spec.includedResources, spec.excludedResources, []));
+  if (spec.labelSelector) check("labelSelector", () => selectorText(spec.labelSelector!));
+}
+
+function isDuration(text: string): boolean {
+  try {
+    return parseDuration(text) >= 0;
+  } catch {
+    return false;
+  }
+}

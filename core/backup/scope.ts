@@ -1,12 +1,9 @@
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
-import { type FilterSpec, includesAll, nameFilter, resourceFilter } from "../select.ts";
+import { includesAll, nameFilter, resourceFilter } from "../select.ts";
+import type { BackupSpec } from "../specs.ts";
 
-/** The part of Velero's BackupSpec that is understood so far; the fields have Velero's names and meaning (velero-format: 3.2). */
-export type BackupSpec = FilterSpec & {
-  /** A Go duration; without one the backup never expires. */
-  ttl?: string;
-};
+export type { BackupSpec } from "../specs.ts";
 
 /** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
 export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";

@@ -1,0 +1,256 @@
+import { LineCounter, parseAllDocuments } from "yaml";
+import { z } from "zod";
+import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
+import { readEnvironment, type Setting } from "./environment.ts";
+import { isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import { fieldProblems, problemText, strictFields } from "./fields.ts";
+import { parseLocation } from "./location.ts";
+import { readClock } from "./schedule/cron.ts";
+import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
+import { type BackupSpec, backupSpecSchema, leftOut } from "./specs.ts";
+
+/** What a deployment is told: where backups lie, which clusters there are, when which of them is backed up. */
+export interface Config {
+  location: string;
+  clusters: Record<string, ClusterReference>;
+  schedules: Record<string, Schedule>;
+}
+
+/** One schedule, with the meaning of Velero's. */
+export interface Schedule {
+  name: string;
+  /** As `readClock` takes it. */
+  schedule: string;
+  timeZone?: string;
+  /** A name of the configuration's `clusters`. */
+  cluster: string;
+  /** Until somebody has said otherwise: see `readPause`. */
+  paused: boolean;
+  /** Slots that were missed are not made up for. */
+  skipImmediately: boolean;
+  template: BackupSpec;
+  /** Of its backups. */
+  labels?: Record<string, string>;
+}
+
+const name = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "a name has lower-case letters, digits and inner '-', at most 63");
+const labelKey = z
+  .string()
+  .regex(
+    /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/,
+    "is not a key that Kubernetes takes for a label",
+  );
+const labelValue = z
+  .string()
+  .regex(/^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$/, "is not a value that Kubernetes takes for a label");
+
+const scheduleSchema = strictFields(
+  {
+    schedule: z.string(),
+    timeZone: z.string().optional(),
+    cluster: z.string().optional(),
+    paused: z.boolean().default(false),
+    skipImmediately: z.boolean().default(false),
+    template: backupSpecSchema.optional(),
+    labels: z.record(labelKey, labelValue).optional(),
+  },
+  ["retention"],
+).superRefine((schedule, context) => {
+  const reason = refusal(() => readClock(schedule));
+  if (reason) context.addIssue({ code: "custom", path: ["schedule"], message: reason });
+});
+
+const configSchema = strictFields(
+  {
+    location: z.string().superRefine((text, context) => {
+      const reason = refusal(() => checkLocation(text));
+      if (reason) context.addIssue({ code: "custom", message: reason });
+    }),
+    clusters: z.record(name, clusterReferenceSchema).default({}),
+    schedules: z.record(name, scheduleSchema).default({}),
+  },
+  ["retention"],
+);
+
+/** A configuration as it was written, before it is checked. */
+interface Raw {
+  clusters?: unknown;
+  schedules?: unknown;
+}
+
+/**
+ * The configuration of a YAML text (see lifeboat.example.yaml) and of the environment, which wins: each of its values
+ * may be a variable (`readEnvironment`). Documents of the text may be Velero Schedules, or Lists of them, as they are;
+ * one whose cluster isn't the only one names it by the annotation `lifeboat/cluster`.
+ *
+ * Throws `invalid` with all that is wrong and where. `warnings` tells what is accepted and has no effect.
+ */
+export function parseConfig(
+  text: string | undefined,
+  env: Record<string, string | undefined>,
+): { config: Config; warnings: string[] } {
+  const problems: string[] = [];
+  const raw = rawConfig(text ?? "", problems);
+  if (problems.length > 0) throw refused(problems);
+  const { settings, unknown } = readEnvironment(configSchema, env);
+  problems.push(...unknown);
+  for (const setting of settings) set(raw, setting);
+  const schedules = entriesOf(raw.schedules);
+  for (const schedule of schedules.map(([, schedule]) => schedule)) liftLabels(schedule);
+  problems.push(...chooseClusters(raw, schedules));
+
+  const parsed = configSchema.safeParse(raw);
+  if (!parsed.success) {
+    const said = (path: PropertyKey[]) => settings.find((setting) => setting.path.join() === path.join())?.variable;
+    for (const problem of fieldProblems(parsed.error)) {
+      const variable = said(problem.path);
+      problems.push(variable ? `${variable}: ${problem.message}` : problemText(problem));
+    }
+  }
+  if (!parsed.success || problems.length > 0) throw refused(problems);
+
+  const named = Object.entries(parsed.data.schedules).map(([name, { template = {}, cluster = "", ...schedule }]) => [
+    name,
+    { name, ...schedule, cluster, template } satisfies Schedule,
+  ]);
+  const config = {
+    location: parsed.data.location,
+    clusters: dictionary(Object.entries(parsed.data.clusters)),
+    schedules: dictionary(named as [string, Schedule][]),
+  };
+  return { config, warnings: schedules.flatMap(([name, { template }]) => warningsOf(name, template)) };
+}
+
+/** The documents of the text as one configuration. */
+function rawConfig(text: string, problems: string[]): Raw & Record<string, unknown> {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { prettyErrors: false, lineCounter: lines });
+  let config: Record<string, unknown> = {};
+  const schedules: [string, unknown][] = [];
+  for (const [at, document] of [...documents].entries()) {
+    const [broken] = document.errors;
+    if (broken) {
+      problems.push(`line ${lines.linePos(broken.pos[0]).line}: ${messageOf(broken)}`);
+      continue;
+    }
+    let value: unknown;
+    try {
+      value = withoutNulls(keepingEntries(document.toJS()));
+    } catch (error) {
+      problems.push(`document ${at + 1}: ${messageOf(error)}`);
+    }
+    if (isManifest(value)) {
+      for (const manifest of manifestsIn(value)) {
+        const schedule = readScheduleManifest(manifest);
+        if (schedule.problems) problems.push(...schedule.problems);
+        else schedules.push([schedule.name, schedule.entry]);
+      }
+    } else if (value === null || value === undefined) {
+      // An empty document, or one that holds comments only.
+    } else if (typeof value !== "object" || Array.isArray(value)) {
+      problems.push(`document ${at + 1} is not a mapping`);
+    } else if (Object.keys(config).length > 0) {
+      problems.push(`document ${at + 1} is neither the configuration, which came before, nor a Velero Schedule`);
+    } else {
+      config = value as Record<string, unknown>;
+    }
+  }
+  if (schedules.length === 0) return config;
+  const all: Record<string, unknown> = { ...(config.schedules as object | undefined) };
+  for (const [name, schedule] of schedules) {
+    if (Object.hasOwn(all, name)) problems.push(`schedules.${name} stands there twice`);
+    else all[name] = schedule;
+  }
+  return { ...config, schedules: all };
+}
+
+/** A field that is null is not there, but a cluster or schedule of which nothing is said is one to complain about. */
+function keepingEntries(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value) || isManifest(value)) return value;
+  const filled = (["clusters", "schedules"] as const).flatMap((field) => {
+    const entries = (value as Raw)[field];
+    if (typeof entries !== "object" || entries === null || Array.isArray(entries)) return [];
+    return [[field, Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry ?? {}]))]];
+  });
+  return { ...value, ...Object.fromEntries(filled) };
+}
+
+/** Puts a value where it belongs; where something else than a mapping is in the way, the schema will tell. */
+function set(raw: object, { path, value }: Setting): void {
+  let at = raw as Record<string, unknown>;
+  for (const key of path.slice(0, -1)) {
+    if (!Object.hasOwn(at, key)) at[key] = {};
+    if (typeof at[key] !== "object") return;
+    at = at[key] as Record<string, unknown>;
+  }
+  at[path.at(-1)!] = value;
+}
+
+/** Velero gives a backup the labels of the template's metadata, where there are some, else those of the Schedule. */
+function liftLabels(schedule: Record<string, unknown>): void {
+  const template = mappingOf(schedule.template);
+  const { labels, ...metadata } = mappingOf(template.metadata);
+  if (labels === undefined) return;
+  schedule.labels = labels;
+  schedule.template = { ...template, metadata };
+}
+
+/** A schedule without a cluster is for the only one there is. */
+function chooseClusters(raw: Raw, schedules: [string, Record<string, unknown>][]): string[] {
+  const clusters = entriesOf(raw.clusters).map(([name]) => name);
+  return schedules.flatMap(([name, schedule]) => {
+    if (schedule.cluster === undefined && clusters.length === 1) schedule.cluster = clusters[0];
+    const { cluster } = schedule;
+    if (typeof cluster === "string" && clusters.includes(cluster)) return [];
+    const choice = clusters.length ? `the clusters are ${clusters.join(", ")}` : "clusters is empty";
+    if (cluster === undefined) return [`schedules.${name}.cluster: is missing, and ${choice}`];
+    return typeof cluster === "string"
+      ? [`schedules.${name}.cluster: there is no cluster "${cluster}", ${choice}`]
+      : [];
+  });
+}
+
+function mappingOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/** The entries of a mapping that are mappings themselves. */
+function entriesOf(mapping: unknown): [string, Record<string, unknown>][] {
+  return Object.entries(mappingOf(mapping)).filter(([, value]) => typeof value === "object" && value !== null) as [
+    string,
+    Record<string, unknown>,
+  ][];
+}
+
+function warningsOf(name: string, template: unknown): string[] {
+  const dropped = leftOut("backup", mappingOf(template));
+  return dropped.length ? [`schedules.${name}.template: ${dropped.join(", ")} without effect`] : [];
+}
+
+/** Names are looked up in it that came from outside: "constructor" is then none. */
+function dictionary<T>(entries: [string, T][]): Record<string, T> {
+  return Object.assign(Object.create(null), Object.fromEntries(entries));
+}
+
+function checkLocation(text: string): void {
+  const { username, password } = parseLocation(text);
+  if (username || password) throw new LifeboatError("invalid", "the location holds a credential");
+}
+
+function refusal(read: () => void): string | undefined {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    if (isLifeboatError(error)) return error.message;
+    throw error;
+  }
+}
+
+function refused(problems: string[]): LifeboatError {
+  const [only = ""] = problems;
+  if (problems.length === 1) return new LifeboatError("invalid", `the configuration can't be used: ${only}`);
+  return new LifeboatError("invalid", `the configuration has ${problems.length} errors`, { hint: problems.join("; ") });
+}

@@ -1,0 +1,113 @@
+import { z } from "zod";
+import { meant } from "./nearest.ts";
+
+/** One value of the configuration that an environment variable gives. */
+export interface Setting {
+  variable: string;
+  path: string[];
+  value: unknown;
+}
+
+/** What of a schema a variable can give: its name in upper snake case, where it lies, how its text is read. */
+interface Leaf {
+  name: string;
+  path: string[];
+  read: (text: string) => unknown;
+}
+
+const PREFIX = "LIFEBOAT_";
+
+/**
+ * What the environment says of the configuration that `schema` describes. A variable is LIFEBOAT_ and the path of a
+ * value in upper snake case; the name of an entry stands in it with "_" for "-": LIFEBOAT_SCHEDULES_EU_HOURLY_TIME_ZONE
+ * is `schedules.eu-hourly.timeZone`. Lists are written "a,b", mappings of texts "a=1,b=2". An empty variable is as
+ * none. `unknown`: a line for each variable that can't be meant for anything else and names nothing of the schema.
+ */
+export function readEnvironment(
+  schema: z.ZodObject,
+  env: Record<string, string | undefined>,
+): { settings: Setting[]; unknown: string[] } {
+  const settings: Setting[] = [];
+  const unknown: string[] = [];
+  for (const [field, fieldSchema] of Object.entries(schema.shape)) {
+    const inner = unwrapped(fieldSchema);
+    const isEntries = inner instanceof z.ZodRecord;
+    const leaves = leavesOf(isEntries ? inner.valueType : inner, field, !isEntries);
+    const stem = `${PREFIX}${upperSnake(field)}`;
+    for (const [variable, text] of Object.entries(env).sort()) {
+      if (!text || !(isEntries ? variable.startsWith(`${stem}_`) : variable === stem)) continue;
+      const rest = variable.slice(stem.length);
+      const found = isEntries ? entryLeaf(rest.slice(1), field, leaves) : leaves[0];
+      if (found) settings.push({ variable, path: found.path, value: found.read(text) });
+      else unknown.push(`${variable} names nothing of the configuration${suggestion(variable, stem, leaves)}`);
+    }
+  }
+  return { settings, unknown };
+}
+
+/** The leaf that "EU_HOURLY_TIME_ZONE" ends in, the longest one, under the entry that the rest names. */
+function entryLeaf(words: string, field: string, leaves: Leaf[]): Leaf | undefined {
+  const ending = leaves
+    .filter(({ name }) => words.endsWith(`_${name}`) && words.length > name.length + 1)
+    .sort((a, b) => b.name.length - a.name.length)[0];
+  if (!ending) return undefined;
+  const entry = words
+    .slice(0, -ending.name.length - 1)
+    .toLowerCase()
+    .replaceAll("_", "-");
+  return { ...ending, path: [field, entry, ...ending.path] };
+}
+
+function suggestion(variable: string, stem: string, leaves: Leaf[]): string {
+  const words = variable.slice(stem.length + 1).split("_");
+  for (let cut = 1; cut < words.length; cut++) {
+    const near = meant(
+      words.slice(cut).join("_"),
+      leaves.map(({ name }) => name),
+    );
+    if (near) return `: did you mean ${[stem, ...words.slice(0, cut), near].join("_")}?`;
+  }
+  return `: it would be ${stem}_<NAME>_${leaves[0]?.name} or the like`;
+}
+
+/** Every value below a schema that one text can give. */
+function leavesOf(schema: z.core.$ZodType, field: string, isTop: boolean, name = "", path: string[] = []): Leaf[] {
+  const inner = unwrapped(schema);
+  const leaf = (read: Leaf["read"]) => [{ name, path: isTop ? [field] : path, read }];
+  if (inner instanceof z.ZodObject) {
+    return Object.entries(inner.shape).flatMap(([key, value]) =>
+      leavesOf(value, field, false, name ? `${name}_${upperSnake(key)}` : upperSnake(key), [...path, key]),
+    );
+  }
+  if (inner instanceof z.ZodUnion || inner instanceof z.ZodDiscriminatedUnion) {
+    const all = inner.options.flatMap((option) => leavesOf(option as z.core.$ZodType, field, isTop, name, path));
+    return [...new Map(all.map((one) => [one.name, one])).values()];
+  }
+  if (inner instanceof z.ZodArray && unwrapped(inner.element) instanceof z.ZodString) return leaf(listOf);
+  if (inner instanceof z.ZodRecord && unwrapped(inner.valueType) instanceof z.ZodString) return leaf(pairsOf);
+  if (inner instanceof z.ZodString || inner instanceof z.ZodEnum) return leaf((text) => text);
+  if (inner instanceof z.ZodBoolean) return leaf((text) => ({ true: true, false: false })[text] ?? text);
+  if (inner instanceof z.ZodNumber)
+    return leaf((text) => (text.trim() && !Number.isNaN(Number(text)) ? Number(text) : text));
+  return [];
+}
+
+/** The schema that says what a text is to be, out of what only wraps it. */
+function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) return unwrapped(schema.def.innerType);
+  if (schema instanceof z.ZodPipe) return unwrapped(schema.def.in);
+  return schema;
+}
+
+function listOf(text: string): string[] {
+  return text.split(",").map((part) => part.trim());
+}
+
+function pairsOf(text: string): unknown {
+  const pairs = listOf(text).map((pair) => /^([^=]+)=(.*)$/s.exec(pair));
+  return pairs.every((pair) => pair !== null) ? Object.fromEntries(pairs.map(([, key, value]) => [key, value])) : text;
+}
+
+function upperSnake(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+}
