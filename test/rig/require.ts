@@ -1,13 +1,14 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BINARY_NAMES, type BinaryName, rigUnavailable } from "./binaries.ts";
+import { motoUnavailable } from "./moto.ts";
 import { npmUnavailable } from "./npmtool.ts";
 
 /** Data that can't be part of the repository lies in a folder `shared` beside it. */
 export const sharedDir = join(import.meta.dirname, "../../../shared");
 
-/** A binary of the rig, or a tool that npm installs. */
-export type RigPart = BinaryName | `npm:${string}`;
+/** A binary of the rig, moto, or a tool that npm installs. */
+export type RigPart = BinaryName | "moto" | `npm:${string}`;
 
 const told = new Set<string>();
 
@@ -27,9 +28,10 @@ export function requireOrSkip(what: "rig" | "shared", parts: readonly RigPart[] 
 }
 
 function partsUnavailable(parts: readonly RigPart[]): string | undefined {
-  const isBinary = (part: RigPart): part is BinaryName => !part.startsWith("npm:");
-  const tools = parts.filter((part) => !isBinary(part)).map((part) => part.slice("npm:".length));
-  return rigUnavailable(parts.filter(isBinary)) ?? npmUnavailable(tools);
+  const isBinary = (part: RigPart): part is BinaryName => part !== "moto" && !part.startsWith("npm:");
+  const tools = parts.filter((part) => part.startsWith("npm:")).map((part) => part.slice("npm:".length));
+  const moto = parts.includes("moto") ? motoUnavailable() : undefined;
+  return rigUnavailable(parts.filter(isBinary)) ?? npmUnavailable(tools) ?? moto;
 }
 
 function sharedUnavailable(): string | undefined {

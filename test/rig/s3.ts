@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { binary } from "./binaries.ts";
+import { startMotoServer } from "./moto.ts";
 import { freePorts, makeDir, removeDir, startServer, until } from "./process.ts";
 
 /** An S3 server on 127.0.0.1 with one empty bucket. */
@@ -20,7 +21,7 @@ export interface S3 extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts versitygw, which checks signatures, or moto (PyPI's `moto[server]`, to be installed before). */
+/** Starts versitygw, which checks signatures, or moto, whose keys are no files. */
 export async function startS3(options: { server?: "versitygw" | "moto"; bucket?: string } = {}): Promise<S3> {
   const { server = "versitygw", bucket = "backups" } = options;
   const dir = makeDir("s3");
@@ -33,7 +34,7 @@ export async function startS3(options: { server?: "versitygw" | "moto"; bucket?:
   await mkdir(data);
   const process =
     server === "moto"
-      ? startServer(dir, "moto", "moto_server", ["-H", "127.0.0.1", "-p", String(port)])
+      ? await startMotoServer(dir, port)
       : startServer(
           dir,
           "versitygw",
