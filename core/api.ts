@@ -1,0 +1,58 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { ApiDeps, Env } from "./api/answers.ts";
+import { addBackups } from "./api/backups.ts";
+import { answerHeaders, bearing, boundBody } from "./api/guard.ts";
+import { InvalidRequest, problemResponse, Refusal } from "./api/problem.ts";
+import { addRestores } from "./api/restores.ts";
+import { routes } from "./api/routes.ts";
+
+export type { ApiDeps } from "./api/answers.ts";
+
+/**
+ * The HTTP API. Reads are answered from the bucket; what takes long becomes a job, and 202 with the address of its
+ * status. Every error is a problem document. `caller`: who the platform says is asking, for the record.
+ */
+export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { caller?: string }): Promise<Response> } {
+  const app = new OpenAPIHono<Env>({
+    defaultHook: (result) => {
+      if (!result.success) throw new InvalidRequest(PARTS[result.target] ?? result.target, result.error);
+    },
+  });
+  app.use(answerHeaders);
+  app.openapi(routes.health, (context) => context.json({ status: "ok" as const, version: deps.version }, 200));
+  if (deps.token) app.use(bearing(deps.token));
+  app.use(boundBody);
+  addBackups(app, deps);
+  addRestores(app, deps);
+  app.get("/openapi.json", (context) => context.json(describe(app, deps)));
+  app.notFound((context) => problemResponse(unrouted(app, context)));
+  app.onError((error) => problemResponse(error, deps.log));
+  return { fetch: async (request, env = {}) => app.fetch(request, env) };
+}
+
+/** What zod calls the parts of a request, in words. */
+const PARTS: Record<string, string> = { json: "body", param: "path" };
+
+/** The OpenAPI document, made of the schemas that requests are checked by. */
+function describe(app: OpenAPIHono<Env>, { version, token }: ApiDeps) {
+  if (token) app.openAPIRegistry.registerComponent("securitySchemes", "token", { type: "http", scheme: "bearer" });
+  return app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: { title: "Lifeboat", version, description: "Backs up whole Kubernetes clusters, and restores them" },
+    security: token ? [{ token: [] }] : undefined,
+  });
+}
+
+/** Why no route answers: there is none for the path, or none for the method. */
+function unrouted(app: OpenAPIHono<Env>, { req }: Context): Refusal {
+  const methods = app.routes
+    .filter(({ method, path }) => method !== "ALL" && new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`).test(req.path))
+    .map(({ method }) => method);
+  if (methods.length === 0) return new Refusal(404, "missing", "there is nothing at this path", { link: LINK });
+  const allow = [...new Set(methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method])))].join(", ");
+  return new Refusal(405, "invalid", `${req.method} is not for this path: use ${allow}`, { allow });
+}
+
+/** Where to read what there is (RFC 8631). */
+const LINK = '</openapi.json>; rel="service-desc"';

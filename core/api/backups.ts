@@ -1,0 +1,93 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { backupKeys, checkName, deleteBackup, readBackup } from "../catalog.ts";
+import { readBackupDocument, readResourceList } from "../documents.ts";
+import { LifeboatError } from "../errors.ts";
+import { isLocked } from "../lock.ts";
+import type { Bucket } from "../ports.ts";
+import { readRun, requestName } from "../requests.ts";
+import { readBackupManifest } from "../schedule/manifest.ts";
+import {
+  type ApiDeps,
+  callerOf,
+  committedOr,
+  type Env,
+  offsetOf,
+  positionOf,
+  sendLog,
+  submit,
+  tokenOf,
+} from "./answers.ts";
+import { backupPage, entryPage, fitted } from "./pages.ts";
+import { routes } from "./routes.ts";
+
+/** Adds what the API can do with backups. */
+export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
+  const { bucket } = deps;
+
+  app.openapi(routes.listBackups, async (context) => {
+    const { limit, continue: token } = context.req.valid("query");
+    const { entries, next } = await backupPage(bucket, { limit, after: positionOf(token) }, context.req.raw.signal);
+    const frame = { schemaVersion: 1, kind: "backupList", location: bucket.location } as const;
+    return context.json({ ...frame, backups: entries, continue: tokenOf(next) }, 200);
+  });
+
+  app.openapi(routes.createBackup, async (context) => {
+    const body = context.req.valid("json");
+    const caller = callerOf(context);
+    if (body.kind === "Backup") {
+      const { warnings, ...manifest } = readBackupManifest(body);
+      return submit(context, deps, { kind: "backup", ...manifest, caller }, warnings);
+    }
+    const { name = requestName(body.schedule ?? "backup") } = body;
+    return submit(context, deps, { ...body, kind: "backup", name, caller });
+  });
+
+  app.openapi(routes.getBackup, async (context) => {
+    const { name } = context.req.valid("param");
+    const { signal } = context.req.raw;
+    const document = await committedOr(
+      async () => readBackupDocument(bucket, await readBackup(bucket, name, signal), signal),
+      () => readRun(bucket, "backup", name, signal),
+    );
+    return context.json(fitted(document), 200);
+  });
+
+  app.openapi(routes.deleteBackup, async (context) => {
+    const { name } = context.req.valid("param");
+    checkName("backup", name);
+    if (await isLocked({ bucket, kind: "backups", name })) {
+      throw new LifeboatError("busy", `a run works on backup "${name}"`, { hint: "try again when it has ended" });
+    }
+    await deleteBackup(bucket, name);
+    return context.body(null, 204);
+  });
+
+  app.openapi(routes.backupLogs, (context) =>
+    sendLog(context, bucket, "backups", context.req.valid("param").name, context.req.valid("query").continue),
+  );
+
+  app.openapi(routes.backupItems, async (context) => {
+    const { name } = context.req.valid("param");
+    const { limit, continue: token } = context.req.valid("query");
+    const items = await readItems(bucket, name, context.req.raw.signal);
+    const { entries, next } = entryPage(items, { limit, start: offsetOf(token) });
+    const frame = { schemaVersion: 1, kind: "itemList", backup: name } as const;
+    return context.json({ ...frame, items: entries, continue: tokenOf(next) }, 200);
+  });
+}
+
+/** What a backup's resource list names, Velero's too. */
+async function readItems(bucket: Bucket, name: string, signal: AbortSignal) {
+  await readBackup(bucket, name, signal);
+  const key = backupKeys(name).resourceList;
+  const list = await readResourceList(bucket, key, signal);
+  if (!list) throw new LifeboatError("missing", `backup "${name}" has no list of its items: there is no ${key}`);
+  return Object.entries(list).flatMap(([type, names]) => {
+    const cut = type.lastIndexOf("/");
+    const of = { apiVersion: type.slice(0, cut), kind: type.slice(cut + 1) };
+    return names.map((path) => {
+      const [first = "", ...rest] = path.split("/");
+      return rest.length ? { ...of, namespace: first, name: rest.join("/") } : { ...of, name: first };
+    });
+  });
+}

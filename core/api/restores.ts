@@ -1,0 +1,54 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { checkName, readRestore } from "../catalog.ts";
+import { readRestoreDocument } from "../documents.ts";
+import { LifeboatError } from "../errors.ts";
+import { requestCancel } from "../lock.ts";
+import { readRun, requestName } from "../requests.ts";
+import { type ApiDeps, callerOf, committedOr, type Env, positionOf, sendLog, submit, tokenOf } from "./answers.ts";
+import { fitted, restorePage } from "./pages.ts";
+import { routes } from "./routes.ts";
+
+/** Adds what the API can do with restores. */
+export function addRestores(app: OpenAPIHono<Env>, deps: ApiDeps): void {
+  const { bucket } = deps;
+  const readState = (name: string, signal: AbortSignal) =>
+    committedOr(
+      async () => readRestoreDocument(bucket, await readRestore(bucket, name, signal), signal),
+      () => readRun(bucket, "restore", name, signal),
+    );
+
+  app.openapi(routes.listRestores, async (context) => {
+    const { limit, continue: token } = context.req.valid("query");
+    const { entries, next } = await restorePage(bucket, { limit, after: positionOf(token) }, context.req.raw.signal);
+    const frame = { schemaVersion: 1, kind: "restoreList", location: bucket.location } as const;
+    return context.json({ ...frame, restores: entries, continue: tokenOf(next) }, 200);
+  });
+
+  app.openapi(routes.createRestore, (context) => {
+    const body = context.req.valid("json");
+    const { name = requestName(body.spec.backupName ?? body.spec.scheduleName ?? "restore") } = body;
+    return submit(context, deps, { ...body, kind: "restore", name, caller: callerOf(context) });
+  });
+
+  app.openapi(routes.getRestore, async (context) => {
+    const { name } = context.req.valid("param");
+    return context.json(fitted(await readState(name, context.req.raw.signal)), 200);
+  });
+
+  app.openapi(routes.cancelRestore, async (context) => {
+    const { name } = context.req.valid("param");
+    checkName("restore", name);
+    const asked = await requestCancel({ bucket, kind: "restores", name }, callerOf(context));
+    const state = await readState(name, context.req.raw.signal);
+    if (!asked) {
+      throw new LifeboatError("conflict", `restore "${name}" is ${state.phase}: no run of it can be stopped`, {
+        hint: state.phase === "New" ? "try again when it has begun" : undefined,
+      });
+    }
+    return context.json(fitted(state), 202, { location: `/v1/restores/${name}` });
+  });
+
+  app.openapi(routes.restoreLogs, (context) =>
+    sendLog(context, bucket, "restores", context.req.valid("param").name, context.req.valid("query").continue),
+  );
+}

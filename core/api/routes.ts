@@ -1,0 +1,126 @@
+import { createRoute } from "@hono/zod-openapi";
+import { z } from "zod";
+import { problemSchema } from "./problem.ts";
+import {
+  backupListSchema,
+  backupRequestSchema,
+  backupSchema,
+  itemListSchema,
+  nameParameter,
+  noQuery,
+  pageQuery,
+  restoreListSchema,
+  restoreRequestSchema,
+  restoreSchema,
+  runSchema,
+  textQuery,
+} from "./schemas.ts";
+
+const json = <Schema extends z.ZodType>(schema: Schema) => ({ "application/json": { schema } });
+const answer = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
+  description,
+  content: json(schema),
+});
+const logAnswer = {
+  description: "The log in logrus' text format, at most 4 MiB of it",
+  headers: z.object({ link: z.string().optional().describe('the next part, as <…>; rel="next"') }),
+  content: { "text/plain": { schema: z.string() } },
+};
+const accepted = <Schema extends z.ZodType>(schema: Schema) => ({
+  ...answer("It will be done; Location is where to ask how it goes", schema),
+  headers: z.object({ location: z.string() }),
+});
+const body = <Schema extends z.ZodType>(schema: Schema, required: boolean) => ({ content: json(schema), required });
+const named = { params: nameParameter, query: noQuery };
+const problem = {
+  default: { description: "What went wrong", content: { "application/problem+json": { schema: problemSchema } } },
+};
+
+/** Every route of the API, as the OpenAPI document tells of it. */
+export const routes = {
+  health: createRoute({
+    method: "get",
+    path: "/healthz",
+    summary: "Whether the service answers",
+    security: [],
+    request: { query: noQuery },
+    responses: { 200: answer("It does", z.object({ status: z.literal("ok"), version: z.string() })), ...problem },
+  }),
+  listBackups: createRoute({
+    method: "get",
+    path: "/v1/backups",
+    summary: "The complete backups, by name",
+    request: { query: pageQuery },
+    responses: { 200: answer("A page of them", backupListSchema), ...problem },
+  }),
+  createBackup: createRoute({
+    method: "post",
+    path: "/v1/backups",
+    summary: "Make a backup",
+    request: { query: noQuery, body: body(backupRequestSchema, false) },
+    responses: { 202: accepted(runSchema), ...problem },
+  }),
+  getBackup: createRoute({
+    method: "get",
+    path: "/v1/backups/{name}",
+    summary: "A backup, or how its run stands",
+    request: named,
+    responses: { 200: answer("The backup", z.union([backupSchema, runSchema])), ...problem },
+  }),
+  deleteBackup: createRoute({
+    method: "delete",
+    path: "/v1/backups/{name}",
+    summary: "Delete a backup, or what an interrupted run left of it",
+    request: named,
+    responses: { 204: { description: "It is gone" }, ...problem },
+  }),
+  backupLogs: createRoute({
+    method: "get",
+    path: "/v1/backups/{name}/logs",
+    summary: "The log of a backup, or of its last failed run",
+    request: { params: nameParameter, query: textQuery },
+    responses: { 200: logAnswer, ...problem },
+  }),
+  backupItems: createRoute({
+    method: "get",
+    path: "/v1/backups/{name}/items",
+    summary: "What is in a backup",
+    request: { params: nameParameter, query: pageQuery },
+    responses: { 200: answer("A page of it", itemListSchema), ...problem },
+  }),
+  listRestores: createRoute({
+    method: "get",
+    path: "/v1/restores",
+    summary: "The restores that have ended, by name",
+    request: { query: pageQuery },
+    responses: { 200: answer("A page of them", restoreListSchema), ...problem },
+  }),
+  createRestore: createRoute({
+    method: "post",
+    path: "/v1/restores",
+    summary: "Restore a backup",
+    request: { query: noQuery, body: body(restoreRequestSchema, true) },
+    responses: { 202: accepted(runSchema), ...problem },
+  }),
+  getRestore: createRoute({
+    method: "get",
+    path: "/v1/restores/{name}",
+    summary: "A restore, or how its run stands",
+    request: named,
+    responses: { 200: answer("The restore", z.union([restoreSchema, runSchema])), ...problem },
+  }),
+  cancelRestore: createRoute({
+    method: "delete",
+    path: "/v1/restores/{name}",
+    summary: "Stop a restore that is InProgress",
+    request: named,
+    responses: { 202: accepted(z.union([restoreSchema, runSchema])), ...problem },
+  }),
+  restoreLogs: createRoute({
+    method: "get",
+    path: "/v1/restores/{name}/logs",
+    summary: "The log of a restore, or of its last failed run",
+    request: { params: nameParameter, query: textQuery },
+    responses: { 200: logAnswer, ...problem },
+  }),
+};

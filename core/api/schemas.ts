@@ -1,0 +1,152 @@
+import { z } from "zod";
+import type { BackupDocument, RestoreDocument } from "../documents.ts";
+import type { RunDocument } from "../requests.ts";
+import { backupSpecSchema, restoreSpecSchema } from "../specs.ts";
+import type { Unreadable } from "./pages.ts";
+
+const name = z.string().min(1).describe("a DNS-1123 subdomain; where it is left out, one is made");
+const cluster = z.string().min(1).describe("of the configuration; not needed where that has only one");
+
+/** What POST /v1/backups takes: a job, or a Velero Backup as it is. */
+export const backupRequestSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("backup").optional(),
+    name: name.optional(),
+    cluster: cluster.optional(),
+    schedule: z.string().min(1).optional().describe("of the configuration: its template and its labels are taken"),
+    spec: backupSpecSchema.optional().describe("Velero's BackupSpec"),
+  }),
+  z.looseObject({ kind: z.literal("Backup"), apiVersion: z.literal("velero.io/v1") }).describe("a Velero Backup"),
+]);
+
+/** What POST /v1/restores takes. */
+export const restoreRequestSchema = z.strictObject({
+  kind: z.literal("restore").optional(),
+  name: name.optional(),
+  cluster: cluster.optional(),
+  spec: restoreSpecSchema.describe("Velero's RestoreSpec, with either backupName or scheduleName"),
+});
+
+export const nameParameter = z.object({ name: z.string() });
+
+const after = z.string().optional().describe("where the page before ended, as that said");
+export const noQuery = z.strictObject({});
+export const textQuery = z.strictObject({ continue: after });
+export const pageQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  continue: after,
+});
+
+const problems = z.array(
+  z.object({
+    resource: z.string().optional(),
+    namespace: z.string().optional(),
+    name: z.string().optional(),
+    message: z.string(),
+  }),
+);
+const shared = { schemaVersion: z.literal(1), name: z.string(), phase: z.string(), location: z.string() };
+const ended = {
+  durationMs: z.number().optional(),
+  startTimestamp: z.string().optional(),
+  completionTimestamp: z.string().optional(),
+  caller: z.string().optional(),
+  spec: z.record(z.string(), z.unknown()),
+  warnings: problems,
+  errors: problems,
+};
+
+/** A backup that is complete. */
+export const backupSchema: z.ZodType<BackupDocument> = z
+  .object({
+    ...shared,
+    kind: z.literal("backup"),
+    consistency: z
+      .object({
+        grade: z.enum(["exact", "mixed"]),
+        resourceVersion: z.string(),
+        exceptions: z.array(z.object({ resource: z.string(), reason: z.string() })),
+      })
+      .optional(),
+    items: z.number(),
+    bytes: z.number().optional(),
+    expiration: z.string().optional(),
+    schedule: z.string().optional(),
+    kubernetesVersion: z.string().optional(),
+    formatVersion: z.string().optional(),
+    ...ended,
+  })
+  .meta({ id: "Backup" });
+
+const count = z.number();
+
+/** A restore that has ended. */
+export const restoreSchema: z.ZodType<RestoreDocument> = z
+  .object({
+    ...shared,
+    kind: z.literal("restore"),
+    backup: z.string(),
+    counts: z.object({
+      ...{ created: count, updated: count, recreated: count, pruned: count },
+      ...{ skipped: count, blocked: count, failed: count },
+    }),
+    ...ended,
+  })
+  .meta({ id: "Restore" });
+
+/** A backup or restore that is not there yet, or whose run failed. */
+export const runSchema: z.ZodType<RunDocument> = z
+  .object({
+    ...shared,
+    kind: z.enum(["backup", "restore"]),
+    phase: z.enum(["New", "InProgress", "Failed"]),
+    cluster: z.string().optional(),
+    schedule: z.string().optional(),
+    caller: z.string().optional(),
+    requestTimestamp: z.string().optional(),
+    spec: z.record(z.string(), z.unknown()),
+    warnings: problems,
+    errors: problems,
+  })
+  .meta({ id: "Run" });
+
+/** In a list: what can't be read, which never hides the others. */
+export const unreadableSchema: z.ZodType<Unreadable> = z
+  .object({
+    schemaVersion: z.literal(1),
+    kind: z.enum(["backup", "restore"]),
+    name: z.string(),
+    location: z.string(),
+    problem: z.string(),
+  })
+  .meta({ id: "Unreadable" });
+
+const list = { schemaVersion: z.literal(1), location: z.string(), continue: z.string().optional() };
+
+export const backupListSchema = z
+  .object({
+    ...list,
+    kind: z.literal("backupList"),
+    backups: z.array(z.union([backupSchema, unreadableSchema])),
+  })
+  .meta({ id: "BackupList" });
+
+export const restoreListSchema = z
+  .object({
+    ...list,
+    kind: z.literal("restoreList"),
+    restores: z.array(z.union([restoreSchema, unreadableSchema])),
+  })
+  .meta({ id: "RestoreList" });
+
+export const itemListSchema = z
+  .object({
+    schemaVersion: z.literal(1),
+    kind: z.literal("itemList"),
+    backup: z.string(),
+    items: z.array(
+      z.object({ apiVersion: z.string(), kind: z.string(), namespace: z.string().optional(), name: z.string() }),
+    ),
+    continue: z.string().optional(),
+  })
+  .meta({ id: "ItemList" });

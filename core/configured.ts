@@ -1,0 +1,28 @@
+import type { ClusterReference } from "./cluster.ts";
+import type { Config, Schedule } from "./config.ts";
+import { LifeboatError } from "./errors.ts";
+
+/** The schedule of that name. Throws `invalid` where the configuration has none. */
+export function scheduleOf({ schedules }: Pick<Config, "schedules">, name: string): Schedule {
+  if (Object.hasOwn(schedules, name)) return schedules[name]!;
+  throw unknown("schedule", name, Object.keys(schedules));
+}
+
+/** The cluster of that name, the only one where no name is given. Throws `invalid` where there is none or no only one. */
+export function clusterOf({ clusters }: Pick<Config, "clusters">, name: string | undefined): ClusterReference {
+  const names = Object.keys(clusters);
+  if (name === undefined && names.length !== 1) {
+    throw new LifeboatError("invalid", `no cluster is named, and the configuration has ${names.length || "none"}`, {
+      hint: names.length ? `name one of: ${names.join(", ")}` : "set LIFEBOAT_CLUSTERS_<NAME>_KUBECONFIG",
+    });
+  }
+  const wanted = name ?? names[0]!;
+  if (Object.hasOwn(clusters, wanted)) return clusters[wanted]!;
+  throw unknown("cluster", wanted, names);
+}
+
+function unknown(noun: string, name: string, names: string[]): LifeboatError {
+  return new LifeboatError("invalid", `the configuration has no ${noun} "${name}"`, {
+    hint: names.length ? `it has ${names.join(", ")}` : `it has no ${noun} at all`,
+  });
+}
