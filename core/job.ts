@@ -1,14 +1,16 @@
 import { z } from "zod";
+import { LifeboatError } from "./errors.ts";
+import { fieldProblems, problemText } from "./fields.ts";
 import { backupSpecSchema, restoreSpecSchema } from "./specs.ts";
 
-const slot = z.iso.datetime({ offset: true });
+const time = z.iso.datetime({ offset: true });
 const shared = {
   cluster: z.string().min(1).optional(),
   name: z.string().min(1).optional(),
   /** Who asked for it, where somebody did: for the record. */
   caller: z.string().max(500).optional(),
   /** Not to be begun before: for platforms that can't delay a delivery. */
-  notBefore: slot.optional(),
+  notBefore: time.optional(),
 };
 
 /** What every trigger becomes (design: contract 6.5). */
@@ -16,12 +18,23 @@ export const jobSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("backup"),
     ...shared,
-    /** A schedule of the configuration; `slot` is then the scheduled time, by default the last one at or before now. */
+    /** A schedule of the configuration. */
     schedule: z.string().min(1).optional(),
-    slot: slot.optional(),
+    /** The scheduled time; where not given, the schedule's last one at or before now. */
+    slot: time.optional(),
     spec: backupSpecSchema.optional(),
   }),
   z.strictObject({ kind: z.literal("restore"), ...shared, spec: restoreSpecSchema }),
 ]);
 
 export type Job = z.infer<typeof jobSchema>;
+
+/** The job that a trigger's message is. Throws `invalid`, with the place of what is wrong. */
+export function readJob(message: unknown): Job {
+  const parsed = jobSchema.safeParse(message);
+  if (parsed.success) return parsed.data;
+  const problems = fieldProblems(parsed.error).map(problemText).join("; ");
+  throw new LifeboatError("invalid", `the message is no job: ${problems}`, {
+    hint: 'a job is {"kind": "backup", "schedule": …} or {"kind": "restore", "spec": {"backupName": …}}',
+  });
+}

@@ -1,0 +1,273 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { listBackups, listFolder, readBackup, readLog, readRestore } from "../../core/catalog.ts";
+import type { LifeboatError } from "../../core/errors.ts";
+import { isLocked, requestCancel } from "../../core/lock.ts";
+import type { Platform } from "../../core/ports.ts";
+import { setPaused } from "../../core/schedule/pause.ts";
+import { createService, deliver, type JobFailed } from "../../core/service.ts";
+import { directoryBucket } from "../../functions/cli/bucket.ts";
+
+const TIMING = { renew: 300, valid: 1_500, poll: 50 };
+const SLOT = "2026-11-23T02:00:00Z";
+const SCHEDULED = { kind: "backup", schedule: "hourly", slot: SLOT };
+
+let dir: string;
+let source: ApiServer;
+let target: ApiServer;
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), "lifeboat-service-"));
+  source = await startApiServer({ objects: shop() });
+  target = await startApiServer({});
+  await writeFile(join(dir, "a.yaml"), source.kubeconfig);
+  await writeFile(join(dir, "b.yaml"), target.kubeconfig);
+  await writeFile(join(dir, "broken.yaml"), "password: hunter2-hunter2");
+});
+after(async () => {
+  await source?.stop();
+  await target?.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+let locations = 0;
+
+/** A service with two clusters and an hourly schedule, and the bucket it writes to. */
+function service(change: Record<string, string> = {}) {
+  const bucket = directoryBucket(join(dir, `location-${++locations}`));
+  const jobs: unknown[] = [];
+  const lines: string[] = [];
+  const platform: Platform = {
+    buckets: { "file:": async () => bucket },
+    secrets: {},
+    clusters: {},
+    jobs: async () => ({ enqueue: async (job) => void jobs.push(job) }),
+  };
+  const env = {
+    LIFEBOAT_LOCATION: "file:///anywhere",
+    LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${join(dir, "a.yaml")}`,
+    LIFEBOAT_CLUSTERS_B_KUBECONFIG: `file:${join(dir, "b.yaml")}`,
+    LIFEBOAT_SCHEDULES_HOURLY_SCHEDULE: "0 */1 * * *",
+    LIFEBOAT_SCHEDULES_HOURLY_CLUSTER: "a",
+    LIFEBOAT_SCHEDULES_HOURLY_TEMPLATE_TTL: "720h",
+    ...change,
+  };
+  const made = createService(platform, { env, timing: TIMING, listen: (line) => lines.push(line) });
+  return { ...made, bucket, jobs, lines };
+}
+
+const failure = async (run: Promise<unknown>): Promise<JobFailed> => {
+  try {
+    await run;
+  } catch (error) {
+    return error as JobFailed;
+  }
+  return assert.fail("it did not fail");
+};
+const kindOf = (error: JobFailed) => (error.cause as LifeboatError | undefined)?.kind;
+
+describe("a scheduled backup", () => {
+  test("is named by its slot, carries the schedule's label and follows its template", async () => {
+    const { run, bucket } = service();
+    const { document, duplicate } = await run(SCHEDULED);
+    assert.deepEqual([document?.name, document?.phase, duplicate], ["hourly-20261123020000", "Completed", false]);
+    const { metadata, spec } = await readBackup(bucket, "hourly-20261123020000");
+    assert.equal(metadata.labels?.["velero.io/schedule-name"], "hourly");
+    assert.equal(spec?.ttl, "720h");
+  });
+
+  test("without a slot takes the schedule's last one", async () => {
+    const { run } = service();
+    const before = new Date();
+    const { document } = await run({ kind: "backup", schedule: "hourly" });
+    const hour = (date: Date) => `hourly-${date.toISOString().slice(0, 13).replace(/\D/g, "")}0000`;
+    assert([hour(before), hour(new Date())].includes(document!.name), document!.name);
+  });
+
+  test("whose slot lies ahead, as of a trigger forced by hand, is that of the last one", async () => {
+    const { run } = service();
+    const { document } = await run({ ...SCHEDULED, slot: new Date(Date.now() + 3_600_000).toISOString() });
+    assert(document!.name < `hourly-${new Date(Date.now() + 1000).toISOString().replace(/\D/g, "")}`);
+  });
+
+  test("triggered 20 times at once is made once, and all 20 end well", async () => {
+    const { run, bucket } = service();
+    const outcomes = await Promise.all(Array.from({ length: 20 }, () => run(SCHEDULED)));
+    assert.equal(outcomes.filter(({ duplicate }) => !duplicate).length, 1);
+    assert.deepEqual(
+      (await listBackups(bucket)).map(({ name }) => name),
+      ["hourly-20261123020000"],
+    );
+    assert.deepEqual([...(await listFolder(bucket, "metadata/lifeboat/runs/")).keys()], []);
+  });
+
+  test("is not made while the schedule is paused, unless somebody names it", async () => {
+    const { run, bucket } = service();
+    await setPaused(bucket, { name: "hourly", paused: false }, true);
+    assert.match((await run(SCHEDULED)).skipped ?? "", /paused/);
+    assert.deepEqual(await listBackups(bucket), []);
+    assert.equal((await run({ ...SCHEDULED, name: "now" })).document?.phase, "Completed");
+  });
+
+  test("is taken over from a run that died", async () => {
+    const { run, bucket } = service();
+    const folder = "metadata/lifeboat/locks/backups/hourly-20261123020000/";
+    await bucket.put(`${folder}000001.json`, Buffer.from('{"run":"dead","state":"held"}'));
+    const began = performance.now();
+    assert.equal((await run(SCHEDULED)).duplicate, false);
+    assert(performance.now() - began > TIMING.valid - 200);
+  });
+});
+
+describe("a restore", () => {
+  test("takes the newest backup that a schedule completed, and records who asked", async () => {
+    const { run, bucket } = service();
+    await run({ ...SCHEDULED, slot: "2026-11-22T02:00:00Z" });
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    await run(SCHEDULED);
+    const job = { kind: "restore", cluster: "b", name: "r", caller: "alice", spec: { scheduleName: "hourly" } };
+    const { document } = await run(job);
+    assert.equal(document?.phase, "Completed");
+    const record = await readRestore(bucket, "r");
+    assert.equal(record.spec.backupName, "hourly-20261123020000");
+    assert.equal(record.metadata.annotations?.["lifeboat/caller"], "alice");
+    assert.equal((await run(job)).duplicate, true);
+  });
+
+  test("that somebody calls off ends well, and leaves its log", async () => {
+    const { run, bucket } = service({ LIFEBOAT_CLUSTERS_B_KUBECONFIG: `file:${join(dir, "silent.yaml")}` });
+    await run({ ...SCHEDULED, name: "b" });
+    const scope = { bucket, kind: "restores", name: "r" } as const;
+    await writeFile(join(dir, "silent.yaml"), target.kubeconfig.replace(target.url, await silentServer()));
+    const running = run({ kind: "restore", cluster: "b", name: "r", spec: { backupName: "b" } });
+    while (!(await isLocked(scope, undefined, TIMING))) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(await requestCancel(scope, "bob"), true);
+    assert.match((await running).skipped ?? "", /cancelled by bob/);
+    assert.match(await readLog(bucket, "restores", "r"), /cancelled by bob/);
+    assert.equal(await isLocked(scope, undefined, TIMING), false);
+  });
+});
+
+describe("a job that fails", () => {
+  const unreachable = { LIFEBOAT_CLUSTERS_A_KUBECONFIG: "env:NOT_SET_AT_ALL" };
+  const cases: [what: string, env: Record<string, string>, job: unknown, kind: string, name: string][] = [
+    ["no job at all", {}, "backup please", "invalid", "JobFailedForGood"],
+    ["an unknown kind", {}, { kind: "explode" }, "invalid", "JobFailedForGood"],
+    ["an unknown field", {}, { kind: "backup", colour: "red" }, "invalid", "JobFailedForGood"],
+    ["an unknown field of the spec", {}, { kind: "backup", spec: { colour: "red" } }, "invalid", "JobFailedForGood"],
+    ["a wrong type", {}, { kind: "backup", name: 7 }, "invalid", "JobFailedForGood"],
+    ["an unknown schedule", {}, { kind: "backup", schedule: "daily" }, "invalid", "JobFailedForGood"],
+    ["an unknown cluster", {}, { ...SCHEDULED, cluster: "c" }, "invalid", "JobFailedForGood"],
+    ["no cluster named of two", {}, { kind: "backup", name: "x" }, "invalid", "JobFailedForGood"],
+    ["a restore of nothing", {}, { kind: "restore", cluster: "b", spec: {} }, "invalid", "JobFailedForGood"],
+    [
+      "an unknown backup",
+      {},
+      { kind: "restore", cluster: "b", spec: { backupName: "x" } },
+      "missing",
+      "JobFailedForGood",
+    ],
+    ["a secret that isn't there", unreachable, SCHEDULED, "missing", "JobFailedForGood"],
+    ["a location of another cloud", { LIFEBOAT_LOCATION: "s3://b/p" }, SCHEDULED, "invalid", "JobFailedForGood"],
+  ];
+  for (const [what, env, job, kind, name] of cases) {
+    test(`${what}: ${kind}, ${name}, no backup`, async () => {
+      const { run, bucket, lines } = service(env);
+      const error = await failure(run(job));
+      assert.deepEqual([kindOf(error), error.name], [kind, name], error.message);
+      assert.deepEqual(await listBackups(bucket), []);
+      assert(lines.some((line) => line.includes("level=error")));
+    });
+  }
+
+  test("for want of a cluster leaves its log and its result, and gives back the lock", async () => {
+    const { run, bucket } = service({ LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${join(dir, "broken.yaml")}` });
+    const error = await failure(run(SCHEDULED));
+    assert.equal(kindOf(error), "invalid");
+    const runs = [...(await listFolder(bucket, "metadata/lifeboat/runs/backups/hourly-20261123020000/")).keys()];
+    assert.deepEqual(runs.map((key) => key.replace(/.*-(\w+\.\w+)$/, "$1")).sort(), ["logs.gz", "result.json"]);
+    const log = await readLog(bucket, "backups", "hourly-20261123020000");
+    assert.match(log, /level=error/);
+    for (const text of [log, error.message, String(error.stack)]) assert.doesNotMatch(text, /hunter2/);
+    assert.equal(await isLocked({ bucket, kind: "backups", name: "hourly-20261123020000" }), false);
+  });
+
+  test("since the platform's time is up says so, and can be tried again", async () => {
+    const { run, bucket } = service();
+    const error = await failure(run(SCHEDULED, { deadline: new Date(Date.now() + 1) }));
+    assert.deepEqual([kindOf(error), error.name], ["timeout", "JobFailedTryAgain"]);
+    assert.deepEqual(await listBackups(bucket), []);
+    assert.equal((await run(SCHEDULED)).document?.phase, "Completed");
+  });
+
+  test("PartiallyFailed is a failure for the platform once, and not again when it tells twice", async () => {
+    const { run, bucket } = service();
+    const job = { ...SCHEDULED, spec: { includedResources: ["configmaps", "widgets.example.com"] } };
+    const error = await failure(run(job));
+    assert.equal(error.name, "JobFailedForGood");
+    assert.match(error.message, /PartiallyFailed/);
+    assert.equal((await readBackup(bucket, "hourly-20261123020000")).status?.phase, "PartiallyFailed");
+    assert.equal((await run(job)).duplicate, true);
+  });
+});
+
+describe("a platform with one clock for all schedules", () => {
+  test("hands over what has come due since it last looked", async () => {
+    const { tick, jobs } = service();
+    await tick(new Date(Date.now() - 3_600_000));
+    assert.equal(jobs.length, 1);
+    assert.deepEqual(Object.keys(jobs[0] as object), ["kind", "schedule", "slot"]);
+  });
+
+  test("hands over nothing where nothing is due", async () => {
+    const { tick, jobs } = service({ LIFEBOAT_SCHEDULES_HOURLY_SCHEDULE: "0 0 1 1 *" });
+    await tick(new Date(Date.now() - 300_000));
+    await tick(new Date("0001-01-01T00:00:00Z"));
+    assert.deepEqual(jobs, []);
+  });
+});
+
+describe("a job delivered by HTTP", () => {
+  const post = (body: string) => new Request("http://function/", { method: "POST", body });
+
+  test("answers 200 with its outcome", async () => {
+    const answer = await deliver(service(), post(JSON.stringify({ ...SCHEDULED, slot: undefined })), { slot: SLOT });
+    const { document } = (await answer.json()) as { document: { name: string } };
+    assert.deepEqual([answer.status, document.name], [200, "hourly-20261123020000"]);
+  });
+
+  const bad: [what: string, body: string, status: number][] = [
+    ["malformed JSON", "{", 400],
+    ["no job", "[]", 400],
+    ["an unknown schedule", '{"kind":"backup","schedule":"x"}', 400],
+    ["more than a mebibyte", `{"kind":"backup","name":"${"x".repeat(1 << 20)}"}`, 400],
+  ];
+  for (const [what, body, status] of bad) {
+    test(`${what} is a problem document`, async () => {
+      const answer = await deliver(service(), post(body), {});
+      assert.deepEqual([answer.status, answer.headers.get("content-type")], [status, "application/problem+json"]);
+      assert.equal(((await answer.json()) as { status: number }).status, status);
+    });
+  }
+});
+
+/** The URL of a server that takes connections and never answers; it ends with the process. */
+async function silentServer(): Promise<string> {
+  const { createServer } = await import("node:net");
+  const server = createServer(() => {}).unref();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  after(() => server.close());
+  return `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+}
+
+function shop(): KubernetesObject[] {
+  return [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } },
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "settings", namespace: "shop" } },
+  ];
+}
