@@ -21,10 +21,25 @@ function installDir(name: string): string {
   return join(cacheRoot(), `npm-${name}-${hash.digest("hex").slice(0, 12)}`);
 }
 
-/** Why these tools can't be had here (not in the cache, and no npm or no registry), or undefined. */
+/** What a tool's package.json says beside npm's own fields: `needs`, the commands that building it takes. */
+interface Manifest {
+  os?: string[];
+  needs?: string[];
+  allowScripts?: unknown;
+}
+
+const readManifest = (name: string): Manifest => JSON.parse(readFileSync(join(toolsDir, name, "package.json"), "utf8"));
+
+/** Why these tools can't be had here (not in the cache, and no npm, registry or compiler), or undefined. */
 export function npmUnavailable(names: readonly string[]): string | undefined {
   const missing = names.filter((name) => !existsSync(installDir(name)));
   if (missing.length === 0) return undefined;
+  for (const name of missing) {
+    const { os = [process.platform], needs = [] } = readManifest(name);
+    if (!os.includes(process.platform)) return `${name} is only for ${os.join(", ")}`;
+    const absent = needs.filter((command) => spawnSync(command, ["--version"]).error);
+    if (absent.length > 0) return `needs ${absent.join(", ")} to build ${name}`;
+  }
   const ping = spawnSync("npm", PING, { encoding: "utf8", env: npmEnv() });
   if (ping.status === 0) return undefined;
   const found = ping.error ? "no npm command" : "npm ping failed";
@@ -40,8 +55,7 @@ export async function npmTool(name: string): Promise<string> {
   return once(installDir(name), async (dir) => {
     await mkdir(dir);
     for (const file of FILES) await copyFile(join(toolsDir, name, file), join(dir, file));
-    const { allowScripts } = JSON.parse(readFileSync(join(dir, "package.json"), "utf8")) as { allowScripts?: unknown };
-    const scripts = allowScripts ? [] : ["--ignore-scripts"];
+    const scripts = readManifest(name).allowScripts ? [] : ["--ignore-scripts"];
     const args = ["ci", "--no-audit", "--no-fund", "--prefer-offline", ...scripts];
     const options = { cwd: dir, env: npmEnv(), maxBuffer: 64 * 1024 * 1024 };
     await run("npm", args, options).catch((error: unknown) => {
