@@ -8,6 +8,7 @@ import { addRestores } from "./api/restores.ts";
 import { routes } from "./api/routes.ts";
 
 export type { ApiDeps } from "./api/answers.ts";
+export { problemResponse } from "./api/problem.ts";
 
 /**
  * The HTTP API. Reads are answered from the bucket; what takes long becomes a job, and 202 with the address of its

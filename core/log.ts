@@ -23,15 +23,19 @@ export function startRunLog(subject: Record<string, string>, listen?: (line: str
   const text = gzipText();
   return {
     log(level, message, fields = {}) {
-      const time = timestamp(new Date());
-      const pairs = Object.entries({ time, level, msg: message, ...subject, ...fields });
-      const line = pairs.map(([key, value]) => `${key}=${logrusValue(key, String(value))}`).join(" ");
+      const line = logLine(level, message, { ...subject, ...fields });
       text.add(`${line}\n`);
       listen?.(line, level);
     },
     gzipped: text.gzipped,
     left: false,
   };
+}
+
+/** One line of a log, in logrus' text format, without its line feed. */
+export function logLine(level: LogLevel, message: string, fields: Record<string, string | number> = {}): string {
+  const pairs = Object.entries({ time: timestamp(new Date()), level, msg: message, ...fields });
+  return pairs.map(([key, value]) => `${key}=${logrusValue(key, String(value))}`).join(" ");
 }
 
 function logrusValue(key: string, value: string): string {

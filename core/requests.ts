@@ -102,16 +102,25 @@ export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucke
 
 async function withdraw(
   bucket: Bucket,
-  { kind, name }: NamedJob,
-  keys: { job: string; result: string },
+  job: NamedJob,
+  keys: ReturnType<typeof runKeys>,
   error: unknown,
 ): Promise<void> {
-  const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
-  const body = Buffer.from(`${JSON.stringify(result)}\n`);
   await bucket
     .delete(keys.job)
-    .catch(() => bucket.put(keys.result, body, { ifAbsent: true }))
+    .catch(() => putFailure(bucket, job, keys.result, error))
     .catch(() => {});
+}
+
+/** Tells, for `readRun`, that a job which was handed over will not be begun. */
+export function abandonJob(bucket: Bucket, job: NamedJob, reason: string): Promise<void> {
+  const keys = runKeys(`${job.kind}s`, job.name, `${new Date().toISOString()}-${randomUUID()}`);
+  return putFailure(bucket, job, keys.result, reason);
+}
+
+function putFailure(bucket: Bucket, { kind, name }: NamedJob, key: string, error: unknown): Promise<void> {
+  const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
+  return bucket.put(key, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true });
 }
 
 /**

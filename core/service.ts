@@ -4,8 +4,8 @@ import { ERROR_KINDS, isLifeboatError, LifeboatError } from "./errors.ts";
 import { readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
-import type { LogLevel } from "./log.ts";
-import type { Bucket, Platform } from "./ports.ts";
+import { type LogLevel, logLine } from "./log.ts";
+import type { Bucket, Jobs, Platform } from "./ports.ts";
 import type { Outcome } from "./run.ts";
 import { openSecrets } from "./secrets.ts";
 
@@ -45,7 +45,10 @@ export class JobFailed extends Error {
 }
 
 export interface ServiceOptions {
+  /** Where the configuration comes from. */
   env?: Record<string, string | undefined>;
+  /** What gives the configuration in place of `env`. */
+  config?: () => Promise<Config>;
   /** Standard output where not given. */
   listen?: Listen;
   /** What requests must bear where the platform doesn't authenticate them. */
@@ -63,9 +66,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   const secrets = openSecrets(platform);
 
   async function configuration(): Promise<Config> {
+    if (options.config) return options.config();
     const text = env.LIFEBOAT_CONFIG ? await secrets.read(env.LIFEBOAT_CONFIG) : undefined;
     const { config, warnings } = parseConfig(text, env);
-    for (const warning of warnings) listen(warning, "warning");
+    for (const warning of warnings) listen(logLine("warning", warning), "warning");
     return config;
   }
 
@@ -82,7 +86,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         );
       } catch (error) {
         const failed = jobFailed(error);
-        heard(`level=error msg=${JSON.stringify(failed.message)} error=${failed.name}`, "error");
+        heard(logLine("error", failed.message, { error: failed.name }), "error");
         throw failed;
       }
     },
@@ -92,18 +96,18 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       for (const job of dueJobs(await configuration(), since, new Date())) await jobs.enqueue(job);
     },
     async fetch(request, requestEnv) {
-      const { createApi } = await import("./api.ts");
-      const config = await configuration();
-      const bucket = await openBucket(platform, config.location);
-      const jobs = await platform.jobs();
-      return createApi({
-        config,
-        bucket,
-        jobs,
-        version: manifest.version,
-        token,
-        log: (line) => listen(line, "info"),
-      }).fetch(request, requestEnv);
+      const { createApi, problemResponse } = await import("./api.ts");
+      const log = (line: string) => listen(line, "error");
+      try {
+        const config = await configuration();
+        const bucket = await openBucket(platform, config.location);
+        // Opened only when something is enqueued: reads need no queue.
+        const jobs: Jobs = { enqueue: async (...given) => (await platform.jobs()).enqueue(...given) };
+        const deps = { config, bucket, jobs, version: manifest.version, token, log };
+        return await createApi(deps).fetch(request, requestEnv);
+      } catch (error) {
+        return problemResponse(error, log);
+      }
     },
   };
 }

@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import { HTTPException } from "hono/http-exception";
 import { z } from "zod";
-import { ERROR_KINDS, type ErrorKind, isLifeboatError, messageOf } from "../errors.ts";
+import { ERROR_KINDS, type ErrorKind, isLifeboatError } from "../errors.ts";
 import { fieldProblems, problemText } from "../fields.ts";
+import { logLine } from "../log.ts";
 
 /** An error as HTTP tells it (RFC 9457). */
 export const problemSchema = z
@@ -57,7 +58,8 @@ export function problemResponse(error: unknown, log: (line: string) => void = ()
   const { headers, ...problem } = problemOf(error);
   if (problem.kind === "unexpected") {
     problem.instance = `urn:uuid:${randomUUID()}`;
-    log(`unexpected error ${problem.instance}: ${error instanceof Error ? (error.stack ?? messageOf(error)) : error}`);
+    const stack = String(error instanceof Error ? error.stack : error);
+    log(logLine("error", "unexpected error", { instance: problem.instance, stack }));
   }
   return Response.json(problem, {
     status: problem.status,
