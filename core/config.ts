@@ -226,7 +226,7 @@ function entriesOf(mapping: unknown): [string, Record<string, unknown>][] {
 
 function warningsOf(name: string, template: unknown): string[] {
   const dropped = leftOut("backup", mappingOf(template));
-  return dropped.length ? [`schedules.${name}.template: ${dropped.join(", ")} without effect`] : [];
+  return dropped.length ? [`schedules.${name}.template: without effect here: ${dropped.join(", ")}`] : [];
 }
 
 /** Names are looked up in it that came from outside: "constructor" is then none. */

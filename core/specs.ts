@@ -152,7 +152,9 @@ function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
       read();
     } catch (error) {
       if (!isLifeboatError(error)) throw error;
-      context.addIssue({ code: "custom", path: [field], message: error.message });
+      const [, named = "", message] = /^(\w+): (.*)$/s.exec(error.message) ?? [];
+      const itself = Object.hasOwn(filters, named);
+      context.addIssue({ code: "custom", path: [itself ? named : field], message: itself ? message : error.message });
     }
   };
   check("includedNamespaces", () => nameFilter(spec.includedNamespaces, spec.excludedNamespaces));

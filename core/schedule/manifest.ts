@@ -58,11 +58,10 @@ export function readScheduleManifest(manifest: unknown): ScheduleEntry {
     return { problems: fieldProblems(parsed.error).map((problem) => `${subject}: ${problemText(problem)}`) };
   }
   const { metadata, spec } = parsed.data;
-  const { useOwnerReferencesInBackup: _, ...entry } = spec;
-  return {
-    name: metadata.name,
-    entry: { ...entry, labels: metadata.labels, cluster: metadata.annotations?.[CLUSTER] },
-  };
+  const { useOwnerReferencesInBackup: _, ...fields } = spec;
+  const cluster = metadata.annotations?.[CLUSTER];
+  const { labels } = metadata;
+  return { name: metadata.name, entry: { ...fields, ...(labels && { labels }), ...(cluster && { cluster }) } };
 }
 
 /**
@@ -82,7 +81,7 @@ export function readBackupManifest(manifest: unknown): { name: string; spec: Bac
   return {
     name: metadata.name,
     spec,
-    warnings: dropped.length ? [`spec: ${dropped.join(", ")} without effect`] : [],
+    warnings: dropped.length ? [`spec: without effect here: ${dropped.join(", ")}`] : [],
   };
 }
 

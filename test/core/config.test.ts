@@ -1,0 +1,334 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { parseConfig } from "../../core/config.ts";
+import { isLifeboatError } from "../../core/errors.ts";
+import { readBackupManifest } from "../../core/schedule/manifest.ts";
+
+const BASE = `
+location: file:///backups
+clusters: { prod: { kubeconfig: "env:KUBECONFIG" } }
+`;
+
+/** What is told of a configuration that can't be used: one problem in the message, several in the hint. */
+function problems(text: string | undefined, env: Record<string, string> = {}): string[] {
+  try {
+    parseConfig(text, env);
+  } catch (error) {
+    assert.ok(isLifeboatError(error, "invalid"), String(error));
+    const [, one] = /^the configuration can't be used: (.*)$/s.exec(error.message) ?? [];
+    if (one !== undefined) return [one];
+    const told = (error.hint ?? "").split("; ");
+    assert.equal(error.message, `the configuration has ${told.length} errors`);
+    return told;
+  }
+  return [];
+}
+
+/** One schedule of a file that says of it just this. */
+function schedule(yaml: string) {
+  const { config } = parseConfig(`${BASE}schedules: { hourly: ${yaml} }`, {});
+  return config.schedules.hourly!;
+}
+
+describe("the configuration", () => {
+  it("is what the example says", async () => {
+    const text = await readFile(join(import.meta.dirname, "../../lifeboat.example.yaml"), "utf8");
+    const { config, warnings } = parseConfig(text, {});
+    assert.deepEqual(warnings, []);
+    assert.equal(config.location, "s3://acme-backups/velero?region=eu-west-1");
+    assert.deepEqual(
+      { ...config.clusters },
+      {
+        prod: { kubeconfig: "aws-sm://prod-kubeconfig" },
+        staging: { eks: { name: "staging", region: "eu-west-1" } },
+      },
+    );
+    assert.deepEqual(
+      { ...config.schedules },
+      {
+        hourly: {
+          name: "hourly",
+          schedule: "0 */1 * * *",
+          cluster: "prod",
+          paused: false,
+          skipImmediately: false,
+          template: { includedNamespaces: ["*"], ttl: "720h0m0s" },
+        },
+        nightly: {
+          name: "nightly",
+          schedule: "30 2 * * *",
+          timeZone: "Europe/Berlin",
+          cluster: "staging",
+          paused: false,
+          skipImmediately: true,
+          labels: { team: "platform" },
+          template: {
+            excludedNamespaces: ["kube-system", "scratch-*"],
+            excludedResources: ["events", "events.events.k8s.io"],
+            labelSelector: {
+              matchExpressions: [{ key: "app.kubernetes.io/managed-by", operator: "NotIn", values: ["ci"] }],
+            },
+          },
+        },
+        weekly: {
+          name: "weekly",
+          schedule: "CRON_TZ=Europe/Berlin 0 4 * * sun",
+          cluster: "prod",
+          paused: false,
+          skipImmediately: false,
+          template: { includedNamespaces: ["*"], ttl: "8760h0m0s" },
+        },
+      },
+    );
+  });
+
+  it("holds names that came from outside and nothing else", () => {
+    const { config } = parseConfig(BASE, {});
+    assert.equal(config.clusters.constructor, undefined);
+    assert.equal(config.schedules.constructor, undefined);
+  });
+
+  it("gives a schedule the only cluster, and no other", () => {
+    assert.equal(schedule('{ schedule: "@daily" }').cluster, "prod");
+    const two = BASE.replace("prod:", "test: { kubeconfig: env:K }, prod:");
+    assert.deepEqual(problems(`${two}schedules: { a: { schedule: "@daily" } }`), [
+      "schedules.a.cluster: is missing, and the clusters are test, prod",
+    ]);
+  });
+
+  const MISTAKES: [what: string, text: string, told: string[]][] = [
+    ["nothing", "", ["location: is missing"]],
+    ["comments only", "# nothing\n---\n", ["location: is missing"]],
+    ["a list", "[]", ["document 1 is not a mapping"]],
+    ["broken YAML", "location: a\n b: c", ["line 1: Nested mappings are not allowed in compact mappings"]],
+    ["a key that stands there twice", `${BASE}location: b`, ["line 4: Map keys must be unique"]],
+    [
+      "an alias of nothing",
+      "location: *x",
+      ["document 1: Unresolved alias (the anchor must be set before the alias): x"],
+    ],
+    [
+      "two configurations",
+      `${BASE}---${BASE}`,
+      ["document 2 is neither the configuration, which came before, nor a Velero Schedule"],
+    ],
+    ["a location that is none", "location: backups", ["location: the location is neither a URL nor a path"]],
+    ["a location with a password", "location: s3://me:hunter2@b", ["location: the location holds a credential"]],
+    ["an unknown field", `${BASE}cluster: {}`, ['unknown field "cluster": did you mean clusters?']],
+    ["a field to come", `${BASE}retention: {}`, ["retention is not supported yet"]],
+    [
+      "a cluster of which nothing is said",
+      "location: /x\nclusters:\n  prod:",
+      ["clusters.prod: needs exactly one of kubeconfig, eks, gke, aks, and has none"],
+    ],
+    [
+      "a name that is none",
+      "location: /x\nclusters: { Prod: { kubeconfig: env:K } }",
+      ["clusters.Prod: a name has lower-case letters, digits and inner '-', at most 63"],
+    ],
+    [
+      "all at once",
+      `${BASE}schedules: { a: { schedul: "@daily", retention: {}, template: { includeNamespaces: [x], ttl: 5 } }, b: { schedule: "61 * * * *", cluster: test, paused: maybe }, c: { schedule: "@hurly" } }`,
+      [
+        'schedules.b.cluster: there is no cluster "test", the clusters are prod',
+        "schedules.a.schedule: is missing",
+        "schedules.a.template.ttl: should be a text, not a number",
+        'schedules.a.template: unknown field "includeNamespaces": did you mean includedNamespaces?',
+        'schedules.a: unknown field "schedul": did you mean schedule?',
+        "schedules.a: retention is not supported yet",
+        "schedules.b.paused: should be true or false, not a text",
+        'schedules.c.schedule: "@hurly" is not a schedule: @hurly is unknown',
+      ],
+    ],
+    [
+      "a label that Kubernetes doesn't take",
+      `${BASE}schedules: { a: { schedule: "@daily", labels: { team: a b } } }`,
+      ["schedules.a.labels.team: is not a value that Kubernetes takes for a label"],
+    ],
+  ];
+  for (const [what, text, told] of MISTAKES) {
+    it(`refuses ${what}`, () => assert.deepEqual(problems(text), told));
+  }
+
+  it("never tells values", () => {
+    const secret = "hunter2hunter2";
+    const text = `location: ${secret}\nclusters: { a: { kubeconfig: [${secret}], eks: ${secret} } }\nschedules: { b: ${secret} }`;
+    assert.ok(problems(text).length > 2);
+    assert.doesNotMatch(problems(text).join(), /hunter2/);
+  });
+});
+
+describe("the configuration from the environment", () => {
+  it("needs no file", () => {
+    const { config } = parseConfig(undefined, {
+      LIFEBOAT_LOCATION: "gs://acme",
+      LIFEBOAT_CLUSTERS_EU_PROD_GKE_PROJECT: "acme",
+      LIFEBOAT_CLUSTERS_EU_PROD_GKE_LOCATION: "europe-west1",
+      LIFEBOAT_CLUSTERS_EU_PROD_GKE_NAME: "prod",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_SCHEDULE: "0 * * * *",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_TIME_ZONE: "Europe/Berlin",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_SKIP_IMMEDIATELY: "true",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_LABELS: "team=platform,tier=1",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_TEMPLATE_TTL: "720h",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_TEMPLATE_EXCLUDED_NAMESPACES: "a, b",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_TEMPLATE_INCLUDE_CLUSTER_RESOURCES: "false",
+      LIFEBOAT_SCHEDULES_EU_HOURLY_TEMPLATE_LABEL_SELECTOR_MATCH_LABELS: "app=web",
+    });
+    assert.equal(config.location, "gs://acme");
+    assert.deepEqual(
+      { ...config.clusters },
+      {
+        "eu-prod": { gke: { project: "acme", location: "europe-west1", name: "prod" } },
+      },
+    );
+    assert.deepEqual(
+      { ...config.schedules },
+      {
+        "eu-hourly": {
+          name: "eu-hourly",
+          schedule: "0 * * * *",
+          timeZone: "Europe/Berlin",
+          cluster: "eu-prod",
+          paused: false,
+          skipImmediately: true,
+          labels: { team: "platform", tier: "1" },
+          template: {
+            excludedNamespaces: ["a", "b"],
+            includeClusterResources: false,
+            labelSelector: { matchLabels: { app: "web" } },
+            ttl: "720h",
+          },
+        },
+      },
+    );
+  });
+
+  it("wins over the file; what is empty, or not of the configuration, says nothing", () => {
+    const { config } = parseConfig(`${BASE}schedules: { a: { schedule: "@daily", paused: true } }`, {
+      LIFEBOAT_LOCATION: "",
+      LIFEBOAT_SCHEDULES_A_PAUSED: "false",
+      LIFEBOAT_CLUSTERS_PROD_CONTEXT: "admin",
+      LIFEBOAT_DEBUG: "1",
+      LIFEBOAT_TOKEN: "x",
+      SCHEDULES_A_SCHEDULE: "x",
+    });
+    assert.equal(config.location, "file:///backups");
+    assert.equal(config.schedules.a?.paused, false);
+    assert.deepEqual(config.clusters.prod, { kubeconfig: "env:KUBECONFIG", context: "admin" });
+  });
+
+  it("is told by its variables where it is wrong", () => {
+    assert.deepEqual(
+      problems(BASE, {
+        LIFEBOAT_CLUSTERS_TEST_KUBECONFG: "env:K",
+        LIFEBOAT_SCHEDULES_A_SCHEDULE: "@hurly",
+        LIFEBOAT_SCHEDULES_A_PAUSED: "yes",
+        LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS: "{}",
+        LIFEBOAT_LOCATION: "backups",
+      }),
+      [
+        "LIFEBOAT_CLUSTERS_TEST_KUBECONFG names nothing of the configuration: did you mean LIFEBOAT_CLUSTERS_TEST_KUBECONFIG?",
+        "LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS names nothing of the configuration: it would be LIFEBOAT_SCHEDULES_<NAME>_SCHEDULE or the like",
+        "LIFEBOAT_LOCATION: the location is neither a URL nor a path",
+        "LIFEBOAT_SCHEDULES_A_PAUSED: should be true or false, not a text",
+      ],
+    );
+  });
+});
+
+describe("Velero's manifests", () => {
+  const MANIFEST = `
+apiVersion: velero.io/v1
+kind: Schedule
+metadata: { name: nightly, namespace: velero, creationTimestamp: null, uid: x, labels: { app: velero } }
+spec:
+  schedule: 0 3 * * *
+  paused: true
+  skipImmediately: true
+  useOwnerReferencesInBackup: false
+  template:
+    metadata: {}
+    csiSnapshotTimeout: 10m0s
+    excludedNamespaces: [kube-system]
+    hooks: {}
+    includedNamespaces: ["*"]
+    labelSelector: null
+    ttl: 0s
+status: { phase: Enabled }
+`;
+
+  it("a Schedule is taken as it is; what has no effect is told", () => {
+    const { config, warnings } = parseConfig(`${BASE}---${MANIFEST}`, {});
+    assert.deepEqual(config.schedules.nightly, {
+      name: "nightly",
+      schedule: "0 3 * * *",
+      cluster: "prod",
+      paused: true,
+      skipImmediately: true,
+      labels: { app: "velero" },
+      template: { includedNamespaces: ["*"], excludedNamespaces: ["kube-system"] },
+    });
+    assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: csiSnapshotTimeout"]);
+  });
+
+  it("labels of the template go before those of the Schedule", () => {
+    const { config, warnings } = parseConfig(
+      `${BASE}---${MANIFEST.replace("metadata: {}", "metadata: { labels: { team: x } }")}`,
+      {},
+    );
+    assert.deepEqual(config.schedules.nightly?.labels, { team: "x" });
+    assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: csiSnapshotTimeout"]);
+  });
+
+  it("Schedules of a List and the environment make a configuration together", () => {
+    const items = MANIFEST.trim().replace(/^/gm, "    ").replace("    apiVersion", "  - apiVersion");
+    const { config } = parseConfig(`apiVersion: v1\nkind: List\nitems:\n${items}`, {
+      LIFEBOAT_LOCATION: "/backups",
+      LIFEBOAT_CLUSTERS_A_KUBECONFIG: "env:K",
+      LIFEBOAT_SCHEDULES_NIGHTLY_PAUSED: "false",
+    });
+    assert.equal(config.schedules.nightly?.cluster, "a");
+    assert.equal(config.schedules.nightly?.paused, false);
+  });
+
+  const REFUSED: [what: string, yaml: string, told: string][] = [
+    ["another kind", "\napiVersion: v1\nkind: Pod\nmetadata: { name: x }", "Pod x is no Velero Schedule"],
+    [
+      "an unknown field",
+      MANIFEST.replace("paused:", "pause:"),
+      'Schedule nightly: spec: unknown field "pause": did you mean paused?',
+    ],
+    [
+      "another version",
+      MANIFEST.replace("/v1", "/v2"),
+      'Schedule nightly: apiVersion: Invalid input: expected "velero.io/v1"',
+    ],
+    ["a name that is there", `${MANIFEST}---${MANIFEST}`, "schedules.nightly stands there twice"],
+    [
+      "what would change the result",
+      MANIFEST.replace("hooks: {}", "hooks: { resources: [{ name: a }] }"),
+      "schedules.nightly.template.hooks: is not supported yet",
+    ],
+  ];
+  for (const [what, yaml, told] of REFUSED) {
+    it(`refuses ${what}`, () => assert.deepEqual(problems(`${BASE}---${yaml}`), [told]));
+  }
+
+  it("a Backup is taken as it is", () => {
+    const backup = (spec: object) => ({ apiVersion: "velero.io/v1", kind: "Backup", metadata: { name: "full" }, spec });
+    assert.deepEqual(
+      readBackupManifest(backup({ includedNamespaces: ["shop"], storageLocation: "default", hooks: {} })),
+      {
+        name: "full",
+        spec: { includedNamespaces: ["shop"] },
+        warnings: ["spec: without effect here: storageLocation"],
+      },
+    );
+    assert.throws(() => readBackupManifest(backup({ snapshotVolumes: true, ttl: "1d" })), {
+      kind: "invalid",
+      hint: 'spec.ttl: should be a duration like "720h" or "90m"; spec.snapshotVolumes: is not supported yet',
+    });
+  });
+});

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { backupKeys } from "../../core/catalog.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { readClock } from "../../core/schedule/cron.ts";
+import { isPaused, readPause, setPaused } from "../../core/schedule/pause.ts";
+import { MOST_MISSED, missedSlots, readScheduledName, scheduledName } from "../../core/schedule/slots.ts";
+import { scheduleDocument } from "../../core/schedule/standing.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+
+const hourly = readClock({ schedule: "0 * * * *" });
+const at = (time: string) => new Date(`2026-08-21T${time}Z`);
+
+describe("names of scheduled backups", () => {
+  it("tell schedule and slot", () => {
+    assert.equal(scheduledName("hourly", at("01:00:00")), "hourly-20260821010000");
+    assert.deepEqual(readScheduledName("a-b-20260821010000"), { schedule: "a-b", slot: at("01:00:00") });
+  });
+
+  it("are read as what they were made of", () => {
+    const names = fc.stringMatching(/^[a-z]([-a-z0-9]{0,20}[a-z0-9])?$/);
+    const slots = fc.integer({ min: 0, max: 4_000_000_000 }).map((seconds) => new Date(seconds * 1000));
+    fc.assert(
+      fc.property(names, slots, (schedule, slot) => {
+        assert.deepEqual(readScheduledName(scheduledName(schedule, slot)), { schedule, slot });
+      }),
+    );
+  });
+
+  for (const name of ["full", "hourly-2026082101000", "-20260821010000", "hourly-20260231010000", "h-20260821250000"]) {
+    it(`"${name}" is none`, () => assert.equal(readScheduledName(name), undefined));
+  }
+});
+
+describe("missed slots", () => {
+  const cases: [
+    what: string,
+    newest: string | undefined,
+    since: string | undefined,
+    until: string,
+    missed: string[],
+  ][] = [
+    ["none where there never was a backup", undefined, undefined, "09:00:00", []],
+    ["none where the last slot has one", "08:00:00", undefined, "08:59:59", []],
+    ["all since the newest backup", "06:00:00", undefined, "08:30:00", ["07:00:00", "08:00:00"]],
+    ["the one that is due at this second", "06:00:00", undefined, "07:00:00", ["07:00:00"]],
+    ["also after one made by hand between slots", "06:10:00", undefined, "07:30:00", ["07:00:00"]],
+    ["none before it was let go on", "02:00:00", "07:30:00", "08:30:00", ["08:00:00"]],
+    ["since the backup that came after it was let go on", "08:00:00", "02:00:00", "09:30:00", ["09:00:00"]],
+  ];
+  for (const [what, newest, since, until, missed] of cases) {
+    it(what, () => {
+      const range = { newest: newest ? at(newest) : undefined, since: since ? at(since) : undefined, until: at(until) };
+      assert.deepEqual(missedSlots(hourly, range), missed.map(at));
+    });
+  }
+
+  it("are counted up to a bound", () => {
+    const range = { newest: new Date(0), until: at("00:00:00") };
+    assert.equal(missedSlots(readClock({ schedule: "* * * * *" }), range).length, MOST_MISSED);
+  });
+});
+
+describe("pausing", () => {
+  const schedule = { name: "hourly", paused: false };
+
+  it("holds over the configuration, once it was said", async () => {
+    const bucket = memoryBucket();
+    assert.equal(await isPaused(bucket, schedule), false);
+    assert.equal(await isPaused(bucket, { ...schedule, paused: true }), true);
+    assert.equal(await setPaused(bucket, schedule, true, { by: "ann" }), true);
+    const { paused, by, at } = await readPause(bucket, schedule);
+    assert.deepEqual([paused, by], [true, "ann"]);
+    assert.ok(Math.abs(Date.now() - at!.getTime()) < 60_000);
+    assert.equal(await setPaused(bucket, schedule, false), true);
+    assert.equal(await isPaused(bucket, { ...schedule, paused: true }), false);
+    assert.equal(await isPaused(bucket, { name: "other", paused: true }), true);
+  });
+
+  it("writes nothing where it stands so already, and overwrites nothing", async () => {
+    const bucket = memoryBucket();
+    assert.equal(await setPaused(bucket, schedule, false), false);
+    for (const paused of [true, true, false]) await setPaused(bucket, schedule, paused);
+    const keys = [];
+    for await (const { key } of bucket.list("")) keys.push(key);
+    assert.deepEqual(keys, [
+      "metadata/lifeboat/schedules/hourly/000001.json",
+      "metadata/lifeboat/schedules/hourly/000002.json",
+    ]);
+  });
+
+  it("of twenty at once ends as the last one says", async () => {
+    const bucket = memoryBucket();
+    const said = await Promise.all(Array.from({ length: 20 }, (_, i) => setPaused(bucket, schedule, i % 2 === 0)));
+    const changes = said.filter(Boolean).length;
+    assert.equal(await isPaused(bucket, schedule), changes % 2 === 1);
+  });
+
+  it("refuses a state that can't be read", async () => {
+    const bucket = memoryBucket();
+    await bucket.put("metadata/lifeboat/schedules/hourly/000001.json", Buffer.from('{"paused":"yes"}'));
+    await assert.rejects(isPaused(bucket, schedule), { kind: "corrupt", message: /hourly\/000001\.json/ });
+  });
+});
+
+describe("how a schedule stands", () => {
+  const schedule = {
+    ...{ name: "hourly", schedule: "0 * * * *", cluster: "prod", paused: false, skipImmediately: false, template: {} },
+  };
+
+  async function put(bucket: Bucket, name: string, phase: string | undefined): Promise<void> {
+    const keys = backupKeys(name);
+    if (phase === undefined) return bucket.put(keys.tar, Buffer.from("x"));
+    const record = { kind: "Backup", metadata: { name }, status: { phase, startTimestamp: "2026-08-21T06:00:03Z" } };
+    return bucket.put(keys.metadata, Buffer.from(phase === "broken" ? "{" : JSON.stringify(record)));
+  }
+
+  it("tells its newest committed backup, the next slot and those missed", async () => {
+    const bucket = memoryBucket();
+    await put(bucket, "hourly-20260821050000", "Completed");
+    await put(bucket, "hourly-20260821060000", "PartiallyFailed");
+    await put(bucket, "hourly-20260821070000", undefined);
+    await put(bucket, "hourly-eu-20260821080000", "Completed");
+    assert.deepEqual(await scheduleDocument(bucket, schedule, at("08:10:00")), {
+      schemaVersion: 1,
+      kind: "schedule",
+      name: "hourly",
+      schedule: "0 * * * *",
+      timeZone: "UTC",
+      cluster: "prod",
+      location: "memory://",
+      paused: false,
+      lastBackup: {
+        name: "hourly-20260821060000",
+        phase: "PartiallyFailed",
+        startTimestamp: "2026-08-21T06:00:03Z",
+      },
+      next: "2026-08-21T09:00:00Z",
+      missed: ["2026-08-21T07:00:00Z"],
+    });
+  });
+
+  it("has no next and misses nothing while it is paused", async () => {
+    const bucket = memoryBucket();
+    await put(bucket, "hourly-20260821010000", "Completed");
+    await setPaused(bucket, schedule, true);
+    const { paused, next, missed } = await scheduleDocument(bucket, schedule, at("08:10:00"));
+    assert.deepEqual([paused, next, missed], [true, undefined, []]);
+  });
+
+  it("tells a backup whose record can't be read", async () => {
+    const bucket = memoryBucket();
+    await put(bucket, "hourly-20260821060000", "broken");
+    const { lastBackup } = await scheduleDocument(bucket, schedule, at("06:10:00"));
+    assert.deepEqual(lastBackup, { name: "hourly-20260821060000", phase: "Unreadable" });
+  });
+});

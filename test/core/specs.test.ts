@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { z } from "zod";
+import { fieldProblems, problemText } from "../../core/fields.ts";
+import { backupSpecSchema, leftOut, restoreSpecSchema } from "../../core/specs.ts";
+
+function problems(schema: z.ZodType, spec: unknown): string[] {
+  const parsed = schema.safeParse(spec);
+  return parsed.success ? [] : fieldProblems(parsed.error).map(problemText);
+}
+
+/** As Velero itself writes a BackupSpec that asks for nothing special. */
+const VELEROS = {
+  metadata: {},
+  includedNamespaces: ["*"],
+  ttl: "0s",
+  hooks: {},
+  storageLocation: "default",
+  volumeSnapshotLocations: ["default"],
+  snapshotVolumes: false,
+  defaultVolumesToFsBackup: false,
+  snapshotMoveData: false,
+  csiSnapshotTimeout: "10m0s",
+  itemOperationTimeout: "4h0m0s",
+  orLabelSelectors: null,
+};
+
+describe("a BackupSpec", () => {
+  it("keeps what is carried out and leaves out what changes nothing", () => {
+    assert.deepEqual(backupSpecSchema.parse(VELEROS), { includedNamespaces: ["*"] });
+    assert.deepEqual(leftOut("backup", VELEROS), [
+      "storageLocation",
+      "volumeSnapshotLocations",
+      "csiSnapshotTimeout",
+      "itemOperationTimeout",
+    ]);
+    assert.deepEqual(backupSpecSchema.parse({ ttl: "720h0m0s" }), { ttl: "720h0m0s" });
+  });
+
+  const refused: [spec: object, told: string[]][] = [
+    [{ hooks: { resources: [{ name: "a" }] } }, ["hooks: is not supported yet"]],
+    [{ orLabelSelectors: [{ matchLabels: { a: "b" } }] }, ["orLabelSelectors: is not supported yet"]],
+    [{ includedClusterScopedResources: ["*"] }, ["includedClusterScopedResources: is not supported yet"]],
+    [{ snapshotVolumes: true }, ["snapshotVolumes: is not supported yet"]],
+    [{ resourcePolicy: { kind: "configmap", name: "a" } }, ["resourcePolicy: is not supported yet"]],
+    [{ TTL: "1h" }, ['unknown field "TTL": did you mean ttl?']],
+    [{ ttl: "30d" }, ['ttl: should be a duration like "720h" or "90m"']],
+    [{ includedNamespaces: "a" }, ["includedNamespaces: should be a list, not a text"]],
+    [{ includedNamespaces: ["a", "*"] }, ['includedNamespaces: "*" stands for all and must be the only entry']],
+    [
+      { includedResources: ["pods"], excludedResources: ["pods"] },
+      ['includedResources: "pods" is both in includedResources and in excludedResources'],
+    ],
+    [{ labelSelector: { matchExpressions: [{ key: "a", operator: "In" }] } }, ["labelSelector: In for a needs values"]],
+    [{ excludedNamespaces: ["*"] }, ['excludedNamespaces: can\'t hold "*"']],
+    [{ labelSelector: { matchLabel: {} } }, ['labelSelector: unknown field "matchLabel": did you mean matchLabels?']],
+  ];
+  for (const [spec, told] of refused) {
+    it(`refuses ${JSON.stringify(spec)}`, () => assert.deepEqual(problems(backupSpecSchema, spec), told));
+  }
+
+  it("has a JSON schema that names its fields, for the HTTP API's description", () => {
+    const { properties, additionalProperties } = z.toJSONSchema(backupSpecSchema, { io: "input" });
+    assert.equal(additionalProperties, false);
+    assert.ok(properties?.includedNamespaces && properties.snapshotVolumes);
+  });
+});
+
+describe("a RestoreSpec", () => {
+  it("names a backup or a schedule", () => {
+    const spec = { namespaceMapping: { a: "b" }, existingResourcePolicy: "update", preserveNodePorts: true };
+    for (const source of [{ backupName: "full" }, { scheduleName: "hourly" }]) {
+      assert.deepEqual(restoreSpecSchema.parse({ ...spec, ...source, hooks: {}, restorePVs: false }), {
+        ...spec,
+        ...source,
+      });
+    }
+    for (const source of [{}, { backupName: "full", scheduleName: "hourly" }]) {
+      assert.deepEqual(problems(restoreSpecSchema, { ...spec, ...source }), [
+        "give one of backupName and scheduleName",
+      ]);
+    }
+  });
+
+  it("refuses what would change the result", () => {
+    assert.deepEqual(
+      problems(restoreSpecSchema, {
+        backupName: "full",
+        restoreStatus: { includedResources: ["*"] },
+        namespacemapping: {},
+      }),
+      ["restoreStatus: is not supported yet", 'unknown field "namespacemapping": did you mean namespaceMapping?'],
+    );
+  });
+});
