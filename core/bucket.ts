@@ -5,7 +5,8 @@ const MAX_KEY_BYTES = 1024;
 
 /**
  * Throws `invalid` for a key that some bucket could not keep as it is: empty, longer than 1024 bytes (the limit of S3
- * and Cloud Storage), with a segment that is empty, "." or "..", with a control character or a lone surrogate.
+ * and Cloud Storage), with a segment that is empty, "." or "..", with a control character or a lone surrogate, or with a
+ * backslash (which Azure takes for a slash).
  */
 export function checkKey(key: string): void {
   const reason = faultOf(key);
@@ -17,6 +18,7 @@ function faultOf(key: string): string | undefined {
   if (!key.isWellFormed()) return "is not valid Unicode";
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) return `is longer than ${MAX_KEY_BYTES} bytes`;
   if (CONTROL_CHARACTER.test(key)) return "holds a control character";
+  if (key.includes("\\")) return "holds a backslash";
   if (key.split("/").some((segment) => segment === "" || segment === "." || segment === ".."))
     return 'has a segment that is empty, "." or ".."';
   return undefined;
@@ -68,4 +70,27 @@ function nextUnlessAborted<T>(iterator: AsyncIterator<T>, signal: AbortSignal | 
       .then(resolve, reject)
       .finally(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/**
+ * The bytes in parts of exactly `partBytes`, but for the last one; an empty body has none. Two buffers take turns: a
+ * part's bytes hold until the next but one is asked for.
+ */
+export async function* partsOf(bytes: AsyncIterable<Buffer>, partBytes: number): AsyncGenerator<Buffer, undefined> {
+  let part: Buffer = Buffer.allocUnsafeSlow(partBytes);
+  let spare: Buffer | undefined;
+  let filled = 0;
+  for await (let chunk of bytes) {
+    while (chunk.length > 0) {
+      const taken = chunk.subarray(0, partBytes - filled);
+      part.set(taken, filled);
+      filled += taken.length;
+      chunk = chunk.subarray(taken.length);
+      if (filled < partBytes) continue;
+      yield part;
+      [part, spare] = [spare ?? Buffer.allocUnsafeSlow(partBytes), part];
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield part.subarray(0, filled);
 }

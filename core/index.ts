@@ -5,7 +5,7 @@ export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
 export { parseDuration } from "./backup/duration.ts";
 export type { Consistency } from "./backup/photograph.ts";
 export { type BackupSpec, EXCLUDE_LABEL } from "./backup/scope.ts";
-export { abortable, checkKey, checkRange, compareKeys } from "./bucket.ts";
+export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.ts";
 export {
   type Backup,
   backupKeys,

@@ -8,7 +8,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { abortable } from "../../core/index.ts";
+import { abortable, partsOf } from "../../core/index.ts";
 
 /** A body below this size is one request. S3 takes 10,000 parts: an object can have 80 GiB. */
 const PART_BYTES = 8 * 1024 * 1024;
@@ -66,7 +66,7 @@ export async function putStream(
 ): Promise<void> {
   const failed = new AbortController();
   const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
-  const parts = partsOf(abortable(body, stop));
+  const parts = partsOf(abortable(body, stop), PART_BYTES);
   try {
     const { value: first = Buffer.alloc(0) } = await parts.next();
     if (first.length === PART_BYTES) return await putParts(client, ask, target, first, parts, stop, failed);
@@ -121,27 +121,4 @@ async function putParts(
     await client.send(new AbortMultipartUploadCommand({ ...object, UploadId }), options).catch(() => {});
     throw error;
   }
-}
-
-/**
- * The bytes in parts of exactly PART_BYTES, but for the last one; an empty body has none. Two buffers take turns: a
- * part's bytes hold until the next but one is asked for.
- */
-async function* partsOf(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer, undefined> {
-  let part: Buffer = Buffer.allocUnsafeSlow(PART_BYTES);
-  let spare: Buffer | undefined;
-  let filled = 0;
-  for await (let chunk of bytes) {
-    while (chunk.length > 0) {
-      const taken = chunk.subarray(0, PART_BYTES - filled);
-      part.set(taken, filled);
-      filled += taken.length;
-      chunk = chunk.subarray(taken.length);
-      if (filled < PART_BYTES) continue;
-      yield part;
-      [part, spare] = [spare ?? Buffer.allocUnsafeSlow(PART_BYTES), part];
-      filled = 0;
-    }
-  }
-  if (filled > 0) yield part.subarray(0, filled);
 }

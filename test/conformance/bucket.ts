@@ -11,6 +11,8 @@ const MiB = 1024 * 1024;
 export interface BucketDifferences {
   /** Why "a" and "a/b" can't both be keys: then the second put is refused and changes nothing. */
   keyBelowKeyRefused?: string;
+  /** Why several of many racing writers of large objects can win: only a stand-in may. */
+  largeRacesLost?: string;
 }
 
 /**
@@ -65,7 +67,6 @@ export function bucketConformance(
         "a'\"<b>",
         "ü/日本/🚣",
         "~!*(){}[]@:;,$",
-        "a\\b",
         "..a/.b/c.",
       ];
       for (const key of keys) {
@@ -88,6 +89,7 @@ export function bucketConformance(
         "a/./b",
         "a\0b",
         "a\nb",
+        "a\\b",
         "\ud800",
         "k".repeat(1025),
       ]) {
@@ -190,7 +192,9 @@ export function bucketConformance(
       ];
       for (const { writers, size, body } of races) {
         const kind = Buffer.isBuffer(body(Buffer.alloc(0))) ? "buffers" : "streams";
-        check(`of ${writers} racing writers of ${size} bytes as ${kind} exactly one wins`, async (bucket) => {
+        const skip = size > MiB && differences.largeRacesLost;
+        test(`of ${writers} racing writers of ${size} bytes as ${kind} exactly one wins`, { skip }, async () => {
+          const bucket = await make();
           for (const key of size < MiB ? ["a/1", "a/2", "b"] : ["a/1"]) {
             const bodies = Array.from({ length: writers }, () => randomBytes(size));
             const puts = await Promise.allSettled(
