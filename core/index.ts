@@ -40,8 +40,10 @@ export { parseExact } from "./kube/json.ts";
 export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
+export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
 export { type RunLog, startRunLog } from "./log.ts";
+export { memoryJobs } from "./memoryjobs.ts";
 export type {
   AksReference,
   Bucket,

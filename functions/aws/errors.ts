@@ -11,6 +11,8 @@ const CREDENTIALS: Meaning = {
 };
 const REGION: Meaning = { kind: "invalid", hint: "name the bucket's own region in the location: ?region=R" };
 const NETWORK: Meaning = { kind: "unreachable" };
+const LATER: Meaning = { kind: "unreachable", hint: "try again later" };
+const KEY: Meaning = { kind: "denied", hint: "the policy of the KMS key must allow it, and the key be enabled" };
 const TLS: Meaning = { kind: "denied", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
 
 /** By the code that AWS answers, the SDK's name of an error, or Node's code of a network error. */
@@ -24,10 +26,25 @@ const BY_CODE: Record<string, Meaning> = {
     hint: "the policy must allow it; without s3:ListBucket, S3 says this of a missing object too",
   },
   InvalidAccessKeyId: CREDENTIALS,
+  AccessDeniedException: { kind: "denied", hint: "the policies of the role or user must allow it" },
+  ResourceNotFoundException: { kind: "missing" },
+  DecryptionFailure: KEY,
+  KMSAccessDeniedException: KEY,
+  KMSDisabledException: KEY,
+  ThrottlingException: LATER,
+  Throttling: LATER,
+  ResourceConflictException: LATER,
   // versitygw's word for it, which comes with a 404.
   XAdminUserNotFound: CREDENTIALS,
+  InvalidClientTokenId: CREDENTIALS,
+  UnrecognizedClientException: CREDENTIALS,
   SignatureDoesNotMatch: CREDENTIALS,
+  InvalidSignatureException: CREDENTIALS,
+  IncompleteSignature: CREDENTIALS,
+  MissingAuthenticationToken: CREDENTIALS,
+  MissingAuthenticationTokenException: CREDENTIALS,
   ExpiredToken: CREDENTIALS,
+  ExpiredTokenException: CREDENTIALS,
   InvalidToken: CREDENTIALS,
   CredentialsProviderError: CREDENTIALS,
   TokenProviderError: CREDENTIALS,
@@ -67,7 +84,8 @@ export function awsError(error: unknown, wanted: string): LifeboatError {
   const { name = "", code = "", status } = described(error);
   // The SDK also calls a connection that was reset a TimeoutError; Node's code tells them apart.
   const { kind, hint } = BY_CODE[code] ?? (code ? NETWORK : undefined) ?? BY_CODE[name] ?? byStatus(status);
-  const message = messageOf(error);
+  // What JSON.parse says of a spoilt answer quotes it, and it may hold a secret.
+  const message = error instanceof SyntaxError ? "the answer can't be read" : messageOf(error);
   const said = [code || name, message === name ? "" : message].filter(Boolean).join(": ");
   return new LifeboatError(kind, `can't ${wanted}: ${said}${status ? ` (HTTP ${status})` : ""}`, { hint });
 }

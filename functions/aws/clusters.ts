@@ -1,0 +1,90 @@
+import { DescribeClusterCommand, EKSClient } from "@aws-sdk/client-eks";
+import { type EksReference, LifeboatError, type ManagedClusters } from "../../core/index.ts";
+import { awsError } from "./errors.ts";
+import { PATIENCE, regionOf } from "./region.ts";
+import { assumeRole, type Caller, type Credentials, presign, stsUrl } from "./sts.ts";
+
+/** EKS takes the request of a token for 15 minutes after it was signed; `aws eks get-token` says 14. */
+const TOKEN_MS = 14 * 60_000;
+/** What the request's URL says of itself; EKS wants it to be at most 15 minutes, the programs of AWS write 60 s. */
+const URL_SECONDS = 60;
+
+const NAME = /^[0-9A-Za-z][\w-]{0,99}$/;
+const ROLE = /^arn:[a-z-]+:iam::\d{12}:role\/[\w/+=,.@-]{1,600}$/;
+
+/**
+ * EKS clusters, asked for with the credentials that the AWS SDK finds, or with those of `roleArn`, which they assume.
+ * The region: the reference's, else AWS_REGION, AWS_DEFAULT_REGION. A token needs no permission and no request but the
+ * role's; what it may do is up to the cluster's access entries.
+ */
+export function eksClusters(): ManagedClusters<EksReference> {
+  return {
+    async endpoint(reference, signal) {
+      const { name, wanted, ...caller } = await callerOf(reference, signal);
+      const client = new EKSClient({ ...caller, requestHandler: PATIENCE });
+      try {
+        const { cluster } = await client.send(new DescribeClusterCommand({ name }), { abortSignal: signal });
+        if (cluster?.endpoint) {
+          const ca = cluster.certificateAuthority?.data;
+          return { server: cluster.endpoint, ...(ca && { ca: Buffer.from(ca, "base64").toString() }) };
+        }
+        throw new LifeboatError(
+          "unreachable",
+          `can't ${wanted}: it has no endpoint (${cluster?.status ?? "no status"})`,
+          {
+            hint: "a cluster has one once it is ACTIVE",
+          },
+        );
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error instanceof LifeboatError ? error : awsError(error, wanted);
+      } finally {
+        client.destroy();
+      }
+    },
+
+    async token(reference, signal) {
+      const { name, ...caller } = await callerOf(reference, signal);
+      return eksToken(name, caller, new Date());
+    },
+  };
+}
+
+/**
+ * The bearer token of an EKS cluster, signed `at`: the URL of a GetCallerIdentity request to STS that says the
+ * cluster's name in a signed header, as `aws eks get-token` and aws-iam-authenticator make it.
+ */
+export async function eksToken(name: string, caller: Caller, at: Date): Promise<{ token: string; expires: Date }> {
+  const headers = { "x-k8s-aws-id": name };
+  const validity = { at, expiresIn: URL_SECONDS };
+  const url = await presign(stsUrl(caller.region), { Action: "GetCallerIdentity" }, headers, caller, validity);
+  const { expiration } = caller.credentials;
+  const expires = Math.min(at.getTime() + TOKEN_MS, expiration?.getTime() || Number.POSITIVE_INFINITY);
+  return { token: `k8s-aws-v1.${Buffer.from(url.href).toString("base64url")}`, expires: new Date(expires) };
+}
+
+async function callerOf(reference: Partial<EksReference>, signal: AbortSignal) {
+  signal.throwIfAborted();
+  const { name = "", roleArn } = reference;
+  if (!NAME.test(name)) throw new LifeboatError("invalid", "what is given is no name of an EKS cluster");
+  if (roleArn !== undefined && !ROLE.test(roleArn)) {
+    throw new LifeboatError("invalid", `what is given as the role of the EKS cluster ${name} is no ARN of a role`);
+  }
+  const wanted = `reach the EKS cluster ${name}`;
+  const region = regionOf(reference.region, wanted);
+  const own = await ownCredentials(region, wanted);
+  const credentials = roleArn ? await assumeRole(roleArn, { region, credentials: own }, signal) : own;
+  return { name, wanted, region, credentials };
+}
+
+/** What the SDK finds: each of its clients can tell. */
+async function ownCredentials(region: string, wanted: string): Promise<Credentials> {
+  const client = new EKSClient({ region });
+  try {
+    return await client.config.credentials();
+  } catch (error) {
+    throw awsError(error, wanted);
+  } finally {
+    client.destroy();
+  }
+}
