@@ -1,0 +1,10 @@
+import type { Platform } from "../../core/index.ts";
+
+/** What AWS offers. The SDK of each part is loaded when the part is first used. */
+export const aws: Platform = {
+  buckets: { "s3:": async (location) => (await import("./bucket.ts")).s3Bucket(location) },
+  secrets: { "aws-sm:": async () => (await import("./secrets.ts")).awsSecrets() },
+  clusters: { eks: async () => (await import("./clusters.ts")).eksClusters() },
+  jobs: async () =>
+    (await import("./jobs.ts")).lambdaJobs({ functionName: process.env.AWS_LAMBDA_FUNCTION_NAME ?? "" }),
+};

@@ -1,0 +1,33 @@
+import { app } from "@azure/functions";
+import { createService } from "../../core/index.ts";
+import { answerOf, callerOf, requestOf } from "./http.ts";
+import { azure, QUEUE } from "./platform.ts";
+
+const service = createService(azure);
+/** The functionTimeout of host.json, in milliseconds. */
+const TIMEOUT = 2 * 3600 * 1000;
+/** When the schedules are looked at, in the host's own notation, with seconds. */
+const CLOCK = process.env.LIFEBOAT_CLOCK ?? "0 */5 * * * *";
+
+/** One clock for all schedules, since the host's knows neither time zones nor all of our cron: what is due goes to the queue. */
+app.timer("clock", {
+  schedule: CLOCK,
+  handler: ({ scheduleStatus }) => service.tick(new Date(scheduleStatus.last)),
+});
+
+/** The host delivers a job that fails again, and puts it into the poison queue in the end. */
+app.storageQueue("jobs", {
+  queueName: QUEUE,
+  connection: "AzureWebJobsStorage",
+  handler: async (message, context) => {
+    const deadline = new Date(Date.now() + TIMEOUT);
+    await service.run(message, { deadline, listen: (line) => context.log(line) });
+  },
+});
+
+app.http("api", {
+  methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
+  authLevel: "function",
+  route: "{*path}",
+  handler: async (request) => answerOf(await service.fetch(await requestOf(request), { caller: callerOf(request) })),
+});
