@@ -52,15 +52,16 @@ const TIMEOUT_MS = 30_000;
 
 /**
  * A client of one API server over one pool of at most `connections` (64) kept-alive connections. Nothing is sent until
- * the first request. A 401, or credentials past their time, are met by obtaining them anew, once per request: from
- * `reload`, for kubeconfigs kept in a secret store, or else by authenticating again.
+ * the first request. Credentials past their time are obtained anew; so are those that meet a 401, once per request, and
+ * from then on by the access that `reload` gives (for kubeconfigs kept in a secret store; the signal is that of `close`).
  */
 export function connect(
   access: ClusterAccess,
-  options: { connections?: number; reload?: () => Promise<ClusterAccess> } = {},
+  options: { connections?: number; reload?: (signal: AbortSignal) => Promise<ClusterAccess> } = {},
 ): Kube {
   const closing = new AbortController();
   const { connections = 64, reload = async () => access } = options;
+  let known = access;
   let session: Promise<Session> | undefined;
   let expires = Number.POSITIVE_INFINITY;
   let reached = false;
@@ -69,11 +70,13 @@ export function connect(
   function sessionAfter(stale?: Promise<Session>): Promise<Session> {
     const old = session;
     if (old && old !== stale && Date.now() < expires) return old;
-    const opened = openSession(old ? reload() : Promise.resolve(access), connections, closing.signal);
+    const loading = old && old === stale ? reload(closing.signal) : Promise.resolve(known);
+    const opened = openSession(loading, connections, closing.signal);
     session = opened;
     expires = Number.POSITIVE_INFINITY;
     opened.then(
       (next) => {
+        known = next.access;
         if (next.expires && next.expires.getTime() > Date.now()) expires = next.expires.getTime();
       },
       () => {

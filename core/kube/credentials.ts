@@ -16,8 +16,13 @@ export interface Credentials {
   expires?: Date;
 }
 
+/** Obtains what goes into `Authorization`, and when that ends. */
+export type Authorize = (signal: AbortSignal) => Promise<Credentials>;
+
 /** A user of a kubeconfig as client-node reads it, with what that leaves out. */
 export interface KubeconfigUser extends User {
+  /** In place of `exec` and `authProvider`. */
+  authorize: Authorize | undefined;
   tokenFile: string | undefined;
   impersonateGroups: string[];
   cert: () => Buffer | undefined;
@@ -58,6 +63,7 @@ async function authorization(
     const pair = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
     return { headers: { Authorization: `Basic ${pair}` } };
   }
+  if (user.authorize) return user.authorize(signal);
   if (user.exec) {
     const { token, ...rest } = await runExecPlugin(user.exec as ExecPlugin, { directory, cluster, signal });
     return { ...rest, ...(token ? bearer(token) : { headers: {} }) };
@@ -93,7 +99,8 @@ async function readToken(file: string): Promise<string> {
   }
 }
 
-function bearer(token: string): Credentials {
+/** The header for a token; line feeds around it, which files often have, are no part of it. */
+export function bearer(token: string): Credentials {
   return { headers: { Authorization: `Bearer ${token.trim()}` } };
 }
 
