@@ -1,4 +1,5 @@
 /** All that functions/ may import of the core. */
+export { problemResponse } from "./api/problem.ts";
 export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
 export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
@@ -22,6 +23,9 @@ export {
   restoreKeysOf,
   rowProblem,
 } from "./catalog.ts";
+export { type ClusterReference, openCluster } from "./cluster.ts";
+export { type Config, parseConfig, type Schedule } from "./config.ts";
+export { clusterOf, scheduleOf } from "./configured.ts";
 export {
   type BackupDocument,
   backupDocument,
@@ -42,7 +46,7 @@ export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
-export { type RunLog, startRunLog } from "./log.ts";
+export { type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { memoryJobs } from "./memoryjobs.ts";
 export type {
   AksReference,
@@ -56,7 +60,16 @@ export type {
   Secrets,
 } from "./ports.ts";
 export { type Problem, problemLine } from "./report.ts";
+export { abandonJob, type NamedJob } from "./requests.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
+export { type Outcome, runJob } from "./run.ts";
+export { readClock } from "./schedule/cron.ts";
+export { readBackupManifest } from "./schedule/manifest.ts";
+export { readPause, setPaused } from "./schedule/pause.ts";
+export { missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
+export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
+export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
+export { createService, deliver, openBucket, type Service } from "./service.ts";
 export type { FilterSpec } from "./specs.ts";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addAction, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
+import { addAction, addFilterFlags, addHiddenShared, addShared } from "./options.ts";
 
 /** `lifeboat backup …`: verbs and flags as Velero's. */
 export function addBackup(program: Command, signal: AbortSignal): void {
@@ -11,22 +11,13 @@ export function addBackup(program: Command, signal: AbortSignal): void {
       .helpCommand(false),
   );
 
-  const create = backup
-    .command("create")
-    .summary("back up a cluster")
-    .description("Backs up a cluster: everything in it, unless flags say otherwise.")
-    .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)")
-    .option("--include-namespaces <names>", "only these namespaces; globs match (default: all)", commaList)
-    .option("--exclude-namespaces <names>", "without these namespaces", commaList)
-    .option("--include-resources <names>", "only these resources, e.g. deploy,secrets,*.cert-manager.io", commaList)
-    .option("--exclude-resources <names>", "without these resources", commaList)
-    .addOption(
-      optionalBoolean(
-        "--include-cluster-resources",
-        "cluster-scoped objects too, or not (default: if all namespaces are included)",
-      ),
-    )
-    .option("-l, --selector <labels>", "only objects with these labels, e.g. app=web,tier!=db")
+  const create = addFilterFlags(
+    backup
+      .command("create")
+      .summary("back up a cluster")
+      .description("Backs up a cluster: everything in it, unless flags say otherwise.")
+      .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)"),
+  )
     .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")
     .addHelpText(
       "after",
@@ -37,9 +28,10 @@ Examples:
     --location 's3://acme-backups/prod?region=eu-west-1'
   lifeboat backup create shop --include-namespaces shop,shop-db --ttl 720h
   lifeboat backup create config --include-resources configmaps,secrets -o json
+  lifeboat backup create --config lifeboat.yaml --cluster prod
 `,
     );
-  addShared(create, ["kubeconfig", "context", "location", "output", "verbose"]);
+  addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
   addAction(create, signal, async () => (await import("./backup/create.ts")).createBackup);
 
   const get = backup

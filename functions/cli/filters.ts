@@ -3,6 +3,7 @@ import {
   isLifeboatError,
   LifeboatError,
   nameFilter,
+  nameTime,
   parseDuration,
   parseSelector,
 } from "../../core/index.ts";
@@ -68,7 +69,7 @@ export function withoutUndefined<Fields extends object>(fields: Fields): Fields 
 
 /** Names for runs that were given none: `prefix-YYYYMMDDhhmmss`, in UTC. */
 export function timestampedName(prefix: string, now = new Date()): string {
-  return `${prefix}-${now.toISOString().slice(0, 19).replace(/\D/g, "")}`;
+  return `${prefix}-${nameTime(now)}`;
 }
 
 /** Velero's rules for namespaces speak of the spec's fields: here they are flags. */

@@ -4,7 +4,9 @@ import { type Command, Option } from "commander";
 export interface SharedOptions {
   kubeconfig?: string;
   context?: string;
+  cluster?: string;
   location?: string;
+  config?: string;
   output?: OutputFormat;
   verbose?: boolean;
 }
@@ -16,11 +18,14 @@ const SHARED: Record<keyof SharedOptions, () => Option> = {
   kubeconfig: () =>
     new Option("--kubeconfig <file>", "the cluster's kubeconfig (default: $KUBECONFIG, else ~/.kube/config)"),
   context: () => new Option("--context <name>", "the kubeconfig's context (default: its current one)"),
+  cluster: () => new Option("--cluster <name>", "a cluster of the configuration, in place of a kubeconfig"),
   location: () =>
     new Option(
       "--location <url>",
-      "where the backups lie: s3://…, file:///… or ./directory (default: $LIFEBOAT_LOCATION)",
+      "where the backups lie: s3://…, file:///… or ./directory (default: $LIFEBOAT_LOCATION, else the configuration's)",
     ),
+  config: () =>
+    new Option("--config <file>", "the configuration (default: $LIFEBOAT_CONFIG, else ./lifeboat.yaml if it is there)"),
   output: () =>
     new Option("-o, --output <format>", "how to print the result: table, json or yaml").choices(OUTPUT_FORMATS),
   verbose: () => new Option("-v, --verbose", "print the run's log while it works"),
@@ -36,10 +41,10 @@ export interface Invocation<Options = unknown> {
 /** Carries out one verb. The exit code is 0 unless it gives another one. */
 export type Verb<Options = unknown> = (invocation: Invocation<Options>) => Promise<number | undefined>;
 
-/** Adds shared flags to a command; those that say which cluster are taken everywhere, and shown where they matter. */
+/** Adds shared flags to a command; those that say which cluster and configuration are taken everywhere, and shown where they matter. */
 export function addShared(command: Command, names: (keyof SharedOptions)[]): Command {
   for (const name of names) command.addOption(SHARED[name]());
-  for (const name of ["kubeconfig", "context"] as const) {
+  for (const name of ["kubeconfig", "context", "cluster", "config"] as const) {
     if (!names.includes(name)) command.addOption(SHARED[name]().hideHelp());
   }
   return command;
@@ -49,6 +54,22 @@ export function addShared(command: Command, names: (keyof SharedOptions)[]): Com
 export function addHiddenShared(command: Command): Command {
   for (const option of Object.values(SHARED)) command.addOption(option().hideHelp());
   return command;
+}
+
+/** Adds the flags of `FilterOptions`: who takes part in a backup or restore. */
+export function addFilterFlags(command: Command): Command {
+  return command
+    .option("--include-namespaces <names>", "only these namespaces; globs match (default: all)", commaList)
+    .option("--exclude-namespaces <names>", "without these namespaces", commaList)
+    .option("--include-resources <names>", "only these resources, e.g. deploy,secrets,*.cert-manager.io", commaList)
+    .option("--exclude-resources <names>", "without these resources", commaList)
+    .addOption(
+      optionalBoolean(
+        "--include-cluster-resources",
+        "cluster-scoped objects too, or not (default: if all namespaces are included)",
+      ),
+    )
+    .option("-l, --selector <labels>", "only objects with these labels, e.g. app=web,tier!=db");
 }
 
 /** Makes the verb that `load` gives the command's action; it is loaded only when it is called. */

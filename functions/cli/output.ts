@@ -108,7 +108,16 @@ export function untilText(timestamp: string | undefined): string {
   if (!timestamp) return "never";
   const minutes = (Date.parse(timestamp) - Date.now()) / 60_000;
   if (Number.isNaN(minutes)) return printable(timestamp);
-  if (minutes <= 0) return "expired";
+  return minutes <= 0 ? "expired" : spanText(minutes);
+}
+
+/** How long ago: "29d", "5h", "12m"; "-" for no time. */
+export function ageText(timestamp: string | undefined): string {
+  const minutes = (Date.now() - Date.parse(timestamp ?? "")) / 60_000;
+  return Number.isNaN(minutes) ? "-" : spanText(Math.max(0, minutes));
+}
+
+function spanText(minutes: number): string {
   if (minutes < 120) return `${Math.floor(minutes)}m`;
   return minutes < 48 * 60 ? `${Math.floor(minutes / 60)}h` : `${Math.floor(minutes / 1440)}d`;
 }

@@ -6,6 +6,8 @@ import { addCompletion } from "./completion.ts";
 import { addDemo } from "./demo.ts";
 import { addHiddenShared } from "./options.ts";
 import { addRestore } from "./restore.ts";
+import { addSchedule } from "./schedule.ts";
+import { addServe } from "./serve.ts";
 
 const EXAMPLES = `
 Examples:
@@ -20,6 +22,7 @@ Examples:
 
 Environment:
   LIFEBOAT_LOCATION   the default of --location
+  LIFEBOAT_CONFIG     the default of --config
   KUBECONFIG          the default of --kubeconfig; one file or more (a:b)
   NO_COLOR            no colours
   LIFEBOAT_DEBUG=1    errors with their stack
@@ -66,6 +69,8 @@ export function createProgram(signal: AbortSignal): Command {
   addHiddenShared(program);
   addBackup(program, signal);
   addRestore(program, signal);
+  addSchedule(program, signal);
+  addServe(program, signal);
   addDemo(program, signal);
   addCompletion(program, signal);
   return program;

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { addAction, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
+import { addAction, addFilterFlags, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
 
 /** `lifeboat restore …`: verbs and flags as Velero's. */
 export function addRestore(program: Command, signal: AbortSignal): void {
@@ -11,28 +11,17 @@ export function addRestore(program: Command, signal: AbortSignal): void {
       .helpCommand(false),
   );
 
-  const create = restore
-    .command("create")
-    .summary("restore a backup into a cluster")
-    .description("Restores a backup into a cluster. What is there already stays as it is, unless flags say otherwise.")
-    .argument("[name]", "the restore's name (default: BACKUP-YYYYMMDDhhmmss)")
-    .requiredOption("--from-backup <name>", "the backup to restore")
-    .option(
-      "--include-namespaces <names>",
-      "only these namespaces of the backup; globs match (default: all)",
-      commaList,
-    )
-    .option("--exclude-namespaces <names>", "without these namespaces", commaList)
-    .option("--include-resources <names>", "only these resources, e.g. deploy,secrets,*.cert-manager.io", commaList)
-    .option("--exclude-resources <names>", "without these resources", commaList)
-    .addOption(
-      optionalBoolean(
-        "--include-cluster-resources",
-        "cluster-scoped objects too, or not (default: if all namespaces are included)",
-      ),
-    )
+  const create = addFilterFlags(
+    restore
+      .command("create")
+      .summary("restore a backup into a cluster")
+      .description(
+        "Restores a backup into a cluster. What is there already stays as it is, unless flags say otherwise.",
+      )
+      .argument("[name]", "the restore's name (default: BACKUP-YYYYMMDDhhmmss)")
+      .requiredOption("--from-backup <name>", "the backup to restore"),
+  )
     .option("--namespace-mappings <from:to>", "restore namespaces under other names, e.g. shop:shop-copy", commaList)
-    .option("-l, --selector <labels>", "only objects with these labels, e.g. app=web,tier!=db")
     .addOption(
       new Option(
         "--existing-resource-policy <policy>",
@@ -51,7 +40,7 @@ Examples:
     --existing-resource-policy update -o json
 `,
     );
-  addShared(create, ["kubeconfig", "context", "location", "output", "verbose"]);
+  addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
   addAction(create, signal, async () => (await import("./restore/create.ts")).createRestore);
 
   const get = restore

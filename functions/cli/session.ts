@@ -1,20 +1,44 @@
-import { type Bucket, connect, type Kube, LifeboatError, readKubeconfig } from "../../core/index.ts";
+import {
+  type Bucket,
+  clusterOf,
+  connect,
+  type Kube,
+  LifeboatError,
+  openCluster as openConfigured,
+  openBucket as openLocation,
+  readKubeconfig,
+} from "../../core/index.ts";
+import { loadConfig, readConfig } from "./config.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
-import { openLocation } from "./location.ts";
 import type { SharedOptions } from "./options.ts";
+import { secrets, terminal } from "./platform.ts";
 
-/** The bucket of `--location`, else of LIFEBOAT_LOCATION. Throws `invalid` where neither is given. */
-export function openBucket({ location = process.env.LIFEBOAT_LOCATION }: SharedOptions): Promise<Bucket> {
-  if (location) return openLocation(location);
+/** The bucket of `--location`, else of LIFEBOAT_LOCATION, else of the configuration. Throws `invalid` where none says. */
+export async function openBucket(options: SharedOptions): Promise<Bucket> {
+  const location = options.location || process.env.LIFEBOAT_LOCATION || (await readConfig(options))?.location;
+  if (location) return openLocation(terminal, location);
   throw new LifeboatError("invalid", "no location is given", {
     hint: "say where the backups lie: --location ./backups, or LIFEBOAT_LOCATION='s3://bucket/prefix?region=eu-west-1'",
   });
 }
 
-/** A client of the cluster that `--kubeconfig` and `--context` name. Nothing is sent yet. Throws `invalid`. */
-export async function openCluster({ kubeconfig, context }: SharedOptions): Promise<Kube> {
-  const { yaml, directory } = await loadKubeconfig(kubeconfig, process.env);
-  return connect(readKubeconfig(yaml, { context, directory }));
+/**
+ * A client of the cluster that `--cluster` names in the configuration, else of the one that `--kubeconfig` and
+ * `--context` name. No cluster is asked anything yet. Throws `invalid`, and what reading the cluster's secret throws.
+ */
+export async function openCluster(options: SharedOptions, signal: AbortSignal): Promise<Kube> {
+  const { kubeconfig, context, cluster } = options;
+  if (cluster === undefined) {
+    const { yaml, directory } = await loadKubeconfig(kubeconfig, process.env);
+    return connect(readKubeconfig(yaml, { context, directory }));
+  }
+  if (kubeconfig !== undefined || context !== undefined) {
+    throw new LifeboatError("invalid", "both --cluster and a kubeconfig are given", {
+      hint: "--cluster names one of the configuration, --kubeconfig and --context any other: leave one of them out",
+    });
+  }
+  const reference = clusterOf(await loadConfig(options), cluster);
+  return openConfigured(reference, { secrets: secrets(), clusters: terminal.clusters }, { signal });
 }
 
 /** A cluster, for people: "prod (https://10.0.0.1:6443)". */
@@ -25,7 +49,8 @@ export function clusterText({ context, server }: Kube): string {
 /** How the user calls this program, for suggested commands: in a clone, npx finds it. */
 export const COMMAND = import.meta.url.endsWith(".ts") ? "npx lifeboat" : "lifeboat";
 
-/** Makes `location` part of a suggested command, unless the environment says it already. */
-export function locationFlag(location: string | undefined): string {
-  return location ? ` --location ${/^[\w./:-]+$/.test(location) ? location : `'${location}'`}` : "";
+/** Makes `--location` and `--config`, where they were given, part of a suggested command. */
+export function locationFlags({ location, config }: SharedOptions): string {
+  const quoted = (text: string) => (/^[\w./:-]+$/.test(text) ? text : `'${text}'`);
+  return `${location ? ` --location ${quoted(location)}` : ""}${config ? ` --config ${quoted(config)}` : ""}`;
 }

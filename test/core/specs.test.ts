@@ -52,7 +52,7 @@ describe("a BackupSpec", () => {
       ['includedResources: "pods" is both in includedResources and in excludedResources'],
     ],
     [{ labelSelector: { matchExpressions: [{ key: "a", operator: "In" }] } }, ["labelSelector: In for a needs values"]],
-    [{ excludedNamespaces: ["*"] }, ['excludedNamespaces: can\'t hold "*"']],
+    [{ excludedNamespaces: ["*"] }, ['excludedNamespaces: "*" would exclude everything']],
     [{ labelSelector: { matchLabel: {} } }, ['labelSelector: unknown field "matchLabel": did you mean matchLabels?']],
   ];
   for (const [spec, told] of refused) {

@@ -9,7 +9,7 @@ const run = promisify(execFile);
 
 /** What the line so far is completed with, in bash. Its last word is the one to complete. */
 const COMPLETIONS: [string, string][] = [
-  ["lifeboat ", "backup restore demo completion"],
+  ["lifeboat ", "backup restore schedule serve demo completion"],
   ["lifeboat b", "backup"],
   ["lifeboat backup ", "create get describe logs download delete"],
   ["lifeboat --location ./x restore ", "create get describe logs"],
@@ -17,6 +17,8 @@ const COMPLETIONS: [string, string][] = [
   ["lifeboat backup get -o ", "table json yaml"],
   ["lifeboat restore create --existing-resource-policy u", "update"],
   ["lifeboat backup download x -o back", "backup.kubeconfig"],
+  ["lifeboat schedule ", "get next run pause unpause"],
+  ["lifeboat schedule get --config back", "backup.kubeconfig"],
   ["lifeboat completion ", "bash zsh fish"],
   ["lifeboat backup create ", ""],
 ];
@@ -71,6 +73,11 @@ describe("help", { concurrency: true }, () => {
     "backup download",
     "restore",
     "restore create",
+    "schedule",
+    "schedule get",
+    "schedule next",
+    "schedule run",
+    "schedule pause",
     "demo",
     "completion",
   ]) {
@@ -82,7 +89,7 @@ describe("help", { concurrency: true }, () => {
         stdout.split("\n").filter((line) => line.length > 80),
         [],
       );
-      if (!["backup", "restore"].includes(command)) assert.match(stdout, /\nExamples:\n {2}/);
+      if (!["backup", "restore", "schedule"].includes(command)) assert.match(stdout, /\nExamples:\n {2}/);
     });
   }
 

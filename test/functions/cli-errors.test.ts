@@ -93,7 +93,10 @@ const CASES: Case[] = [
     what: "a location of an unknown scheme",
     args: "--location ftp://backups --kubeconfig {cluster}",
     code: 2,
-    says: ["error: no location has the scheme ftp:", "hint: a location begins with file:// or s3://"],
+    says: [
+      "error: no location here has the scheme ftp:",
+      "hint: a location begins with file:// or s3:// or gs:// or azblob://",
+    ],
   },
   {
     what: "a location that is none",

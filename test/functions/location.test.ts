@@ -5,8 +5,11 @@ import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { readLocation } from "../../core/location.ts";
-import { openLocation } from "../../functions/cli/location.ts";
+import { openBucket } from "../../core/service.ts";
+import { terminal } from "../../functions/cli/platform.ts";
 import { read, rejects } from "../conformance/bucket.ts";
+
+const openLocation = (location: string) => openBucket(terminal, location);
 
 describe("locations", () => {
   let folder = "";
@@ -49,8 +52,6 @@ describe("locations", () => {
     ["s3://AKIA:hunter2@bad host/x", /neither a URL nor a path/],
     ["http://bucket/prefix", /scheme http:/, /file:\/\/ or s3:\/\//],
     ["minio://bucket", /scheme minio:/, /file:\/\/ or s3:\/\//],
-    ["gs://bucket/prefix", /not supported yet/, /file:\/\/ or s3:\/\//],
-    ["azblob://container/prefix?account=A", /not supported yet/, /file:\/\/ or s3:\/\//],
     ["file://backups/here", /names the host backups/, /three slashes/],
     ["file:///backups?mode=1", /unknown parameters: mode/],
     ["s3:///prefix?region=r", /no bucket/],

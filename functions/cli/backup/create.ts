@@ -12,7 +12,7 @@ import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlag, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -25,11 +25,11 @@ interface CreateOptions extends FilterOptions {
 export async function createBackup({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
   const name = (args[0] as string | undefined) ?? timestampedName("backup");
   const spec: BackupSpec = withoutUndefined({ ...filterSpec(options), ttl: durationFlag("--ttl", options.ttl) });
-  const kube = await openCluster(options);
+  const kube = await openCluster(options, signal);
   const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {
     const bucket = await openBucket(options);
-    const logs = `${COMMAND} backup logs ${name}${locationFlag(options.location)}`;
+    const logs = `${COMMAND} backup logs ${name}${locationFlags(options)}`;
     const log = startRunLog({ backup: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
     const { record, outcome, adopted } = await pointingToLog(log, logs, () =>
@@ -95,8 +95,8 @@ export function backupSummary(document: BackupDocument, cluster: string, adopted
   ].join("");
 }
 
-function nextSteps({ name, phase }: BackupDocument, { location }: SharedOptions): string {
-  const flag = locationFlag(location);
+function nextSteps({ name, phase }: BackupDocument, options: SharedOptions): string {
+  const flag = locationFlags(options);
   if (phase !== "Completed") return `\nWhat went wrong:\n  ${COMMAND} backup describe ${name}${flag}`;
   return `\nRestore it into another cluster:\n  ${COMMAND} restore create --from-backup ${name}${flag} --context NAME`;
 }

@@ -13,7 +13,7 @@ import type { Invocation } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlag, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
 import { countsText } from "./counts.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -35,11 +35,11 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
   });
-  const kube = await openCluster(options);
+  const kube = await openCluster(options, signal);
   const progress = startProgress("restoring", `reading the backup, and what ${kube.server} has`);
   try {
     const bucket = await openBucket(options);
-    const logs = `${COMMAND} restore logs ${name}${locationFlag(options.location)}`;
+    const logs = `${COMMAND} restore logs ${name}${locationFlags(options)}`;
     const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
     const { record, result } = await pointingToLog(log, logs, () =>
@@ -58,9 +58,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
     await printResult(options.output, document, () => restoreSummary(document, clusterText(kube)));
     if (!options.output || options.output === "table") {
-      say(
-        `\nWhat became of each object:\n  ${COMMAND} restore describe ${name} --details${locationFlag(options.location)}`,
-      );
+      say(`\nWhat became of each object:\n  ${COMMAND} restore describe ${name} --details${locationFlags(options)}`);
     }
     return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
   } finally {

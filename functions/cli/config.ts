@@ -1,0 +1,64 @@
+import { readFile } from "node:fs/promises";
+import { type Config, isLifeboatError, LifeboatError, parseConfig } from "../../core/index.ts";
+import type { SharedOptions } from "./options.ts";
+import { say } from "./output.ts";
+import { secrets } from "./platform.ts";
+
+const DEFAULT_FILE = "lifeboat.yaml";
+
+interface ConfigText {
+  /** Where it comes from, for messages. */
+  source: string;
+  text: string;
+}
+
+/**
+ * The configuration: of the file `--config`, else of LIFEBOAT_CONFIG, a file or a secret's reference, else of
+ * ./lifeboat.yaml where it is there; and of the environment, and of `--location`, which wins. Throws `invalid` with all
+ * that is wrong in it, `missing` where a file that was named isn't there.
+ */
+export async function loadConfig(options: SharedOptions): Promise<Config> {
+  return parse(await findText(options), options);
+}
+
+/** The same; undefined where there is no file and none is named. */
+export async function readConfig(options: SharedOptions): Promise<Config | undefined> {
+  const found = await findText(options);
+  return found && parse(found, options);
+}
+
+function parse(found: ConfigText | undefined, { location }: SharedOptions): Config {
+  const env = location ? { ...process.env, LIFEBOAT_LOCATION: location } : process.env;
+  try {
+    const { config, warnings } = parseConfig(found?.text, env);
+    for (const warning of warnings) warnOnce(`${found?.source}: ${warning}`);
+    return config;
+  } catch (error) {
+    if (!isLifeboatError(error)) throw error;
+    const none = `there is no ${DEFAULT_FILE} here: name the configuration with --config FILE`;
+    throw found
+      ? new LifeboatError(error.kind, `${found.source}: ${error.message}`, { hint: error.hint, cause: error })
+      : new LifeboatError(error.kind, error.message, { hint: [error.hint, none].filter(Boolean).join("; ") });
+  }
+}
+
+const warned = new Set<string>();
+
+function warnOnce(warning: string): void {
+  if (!warned.has(warning)) say(`warning: ${warning}`);
+  warned.add(warning);
+}
+
+async function findText({ config }: SharedOptions): Promise<ConfigText | undefined> {
+  const named = config ?? process.env.LIFEBOAT_CONFIG;
+  if (named && /^[a-z][a-z0-9-]+:/.test(named)) return { source: named, text: await secrets().read(named) };
+  const source = named || DEFAULT_FILE;
+  try {
+    return { source, text: await readFile(source, "utf8") };
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" && !named) return undefined;
+    if (code === "ENOENT") throw new LifeboatError("missing", `there is no configuration: no file ${source}`);
+    throw new LifeboatError("invalid", `the configuration ${source} can't be read: ${code}`);
+  }
+}

@@ -1,0 +1,43 @@
+import { type ScheduleDocument, scheduleDocument, scheduleOf } from "../../../core/index.ts";
+import { loadConfig } from "../config.ts";
+import type { Invocation } from "../options.ts";
+import { ageText, columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
+import { openBucket } from "../session.ts";
+
+const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
+  NAME: ({ name }) => name,
+  SCHEDULE: ({ schedule, timeZone }) =>
+    timeZone === "UTC" || schedule.includes("TZ=") ? printable(schedule) : printable(`${schedule} (${timeZone})`),
+  CLUSTER: ({ cluster }) => cluster,
+  "LAST BACKUP": ({ lastBackup }) => printable(lastBackup?.name ?? "-"),
+  STATUS: ({ lastBackup }) => (lastBackup ? phaseText(lastBackup.phase) : "-"),
+  AGE: ({ lastBackup }) => ageText(lastBackup?.startTimestamp),
+  NEXT: ({ next }) => (next ? timeText(next) : "-"),
+  MISSED: ({ missed }) => countText(missed.length),
+  PAUSED: ({ paused }) => String(paused),
+};
+
+/** `lifeboat schedule get [NAME]` */
+export async function getSchedules({ args, options, signal }: Invocation): Promise<undefined> {
+  const config = await loadConfig(options);
+  const bucket = await openBucket({ ...options, location: config.location });
+  const now = new Date();
+  const name = args[0] as string | undefined;
+  if (name !== undefined) {
+    const document = await scheduleDocument(bucket, scheduleOf(config, name), now, signal);
+    await printResult(options.output, document, () => table([document]));
+    return;
+  }
+  const schedules = Object.values(config.schedules);
+  const documents = await Promise.all(schedules.map((schedule) => scheduleDocument(bucket, schedule, now, signal)));
+  if (documents.length === 0) say("The configuration has no schedules");
+  const list = { schemaVersion: 1, kind: "scheduleList", location: bucket.location, schedules: documents };
+  await printResult(options.output, list, () => (documents.length === 0 ? "" : table(documents)));
+}
+
+function table(documents: ScheduleDocument[]): string {
+  return columns([
+    Object.keys(COLUMNS),
+    ...documents.map((document) => Object.values(COLUMNS).map((cell) => cell(document))),
+  ]);
+}

@@ -1,0 +1,40 @@
+import {
+  type BackupDocument,
+  EXIT_CODES,
+  LifeboatError,
+  runJob,
+  scheduledName,
+  scheduleOf,
+} from "../../../core/index.ts";
+import { backupSummary } from "../backup/create.ts";
+import { loadConfig } from "../config.ts";
+import type { Invocation } from "../options.ts";
+import { printResult } from "../output.ts";
+import { secrets, terminal } from "../platform.ts";
+import { startProgress } from "../progress.ts";
+import { openBucket } from "../session.ts";
+
+/** `lifeboat schedule run NAME`: a backup of the schedule as of now; exit code 3 where it is PartiallyFailed. */
+export async function runSchedule({ args, options, signal }: Invocation): Promise<number> {
+  const config = await loadConfig(options);
+  const schedule = scheduleOf(config, args[0] as string);
+  const bucket = await openBucket({ ...options, location: config.location });
+  const name = scheduledName(schedule.name, new Date());
+  const progress = startProgress("backing up", `cluster ${schedule.cluster}`);
+  try {
+    const outcome = await runJob(
+      { kind: "backup", name, schedule: schedule.name },
+      {
+        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, signal },
+        listen: options.verbose ? progress.line : undefined,
+      },
+    );
+    progress.end();
+    if (!outcome.document) throw new LifeboatError("busy", outcome.skipped);
+    const document = outcome.document as BackupDocument;
+    await printResult(options.output, document, () => backupSummary(document, schedule.cluster));
+    return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
+  } finally {
+    progress.end();
+  }
+}
