@@ -35,7 +35,7 @@ export function aksClusters(): ManagedClusters<AksReference> {
         const headers = { authorization: `Bearer ${token}` };
         const response = await fetch(url, { method: "POST", headers, signal: abortSignal, redirect: "error" });
         if (!response.ok) throw await refusal(response);
-        return (await response.json()) as { kubeconfigs?: { value?: string }[] };
+        return parse(await response.text()) as { kubeconfigs?: { value?: string }[] };
       });
       const kubeconfig = answer.kubeconfigs?.[0]?.value;
       if (!kubeconfig) throw new LifeboatError("missing", `can't ${wanted}: Azure gave no kubeconfig`);
@@ -62,13 +62,16 @@ function managerUrl(): string {
 
 /** An answer of Azure Resource Manager, as an error of its SDKs. */
 async function refusal(response: Response): Promise<Error> {
-  const text = await response.text();
-  let error: { code?: unknown; message?: unknown } = {};
+  const { error } = parse(await response.text().catch(() => "")) as { error?: { code?: unknown; message?: unknown } };
+  const message = String(error?.message ?? response.statusText);
+  return Object.assign(new Error(message), { code: error?.code, statusCode: response.status });
+}
+
+/** The object that is in a JSON text, or an empty one: what isn't JSON may hold a kubeconfig, and isn't told. */
+function parse(text: string): object {
   try {
-    error = (JSON.parse(text) as { error?: typeof error }).error ?? {};
+    return Object(JSON.parse(text));
   } catch {
-    // It came from something before Azure, and need not be JSON.
+    return {};
   }
-  const { code, message = response.statusText } = error;
-  return Object.assign(new Error(String(message)), { code, statusCode: response.status });
 }

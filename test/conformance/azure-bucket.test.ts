@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
+import { rootCertificates, setDefaultCACertificates } from "node:tls";
+import { isLifeboatError } from "../../core/errors.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { azureBlobBucket } from "../../functions/azure/bucket.ts";
+import { type Azure, startAzure } from "../rig/azure.ts";
 import { type Azurite, startAzurite } from "../rig/azurite.ts";
 import { startProxy, type TcpProxy } from "../rig/proxy.ts";
 import { requireOrSkip } from "../rig/require.ts";
-import { bucketConformance, rejects, streamOf } from "./bucket.ts";
+import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
 import { assertNotQuoted } from "./troubles.ts";
 
 const MiB = 1024 * 1024;
@@ -118,6 +121,80 @@ describe("Blob storage", { skip: requireOrSkip("rig", ["npm:azurite"]) }, () => 
       });
     }
   });
+});
+
+describe("Blob storage by an identity", { skip: requireOrSkip("rig", ["npm:azurite"]) }, () => {
+  let azurite: Azurite;
+  let azure: Azure;
+  before(async () => {
+    [azurite, azure] = await Promise.all([startAzurite({ tls: true }), startAzure()]);
+    Object.assign(process.env, azure.env, { AZURE_STORAGE_CONNECTION_STRING: "", AZURE_STORAGE_KEY: "" });
+    setDefaultCACertificates([...rootCertificates, azurite.ca ?? ""]);
+  });
+  after(() => Promise.all([azurite?.stop(), azure?.stop()]));
+  const bucketAt = () => azureBlobBucket(new URL(azurite.location(randomUUID())));
+
+  test("its token opens the container, and is asked for once", async () => {
+    const bucket = bucketAt();
+    const bytes = randomBytes(9 * MiB);
+    await bucket.put("a", streamOf(bytes), { ifAbsent: true });
+    await rejects("conflict", bucket.put("a", streamOf(bytes), { ifAbsent: true }));
+    assert(bytes.equals(await read(bucket, "a")));
+    assert.deepEqual(
+      azure.tokens.map(({ resource }) => resource),
+      ["https://storage.azure.com"],
+    );
+  });
+
+  test("a key of another account is left alone", async (t) => {
+    t.after(() => Object.assign(process.env, { AZURE_STORAGE_ACCOUNT: "", AZURE_STORAGE_KEY: "" }));
+    Object.assign(process.env, { AZURE_STORAGE_ACCOUNT: "another", AZURE_STORAGE_KEY: "a-key" });
+    await bucketAt().put("a", Buffer.from("1"));
+  });
+
+  test("without an identity it is denied, and says where one is looked for", async (t) => {
+    t.after(() => {
+      azure.identityTrouble = undefined;
+      delete process.env.AZURE_CLIENT_ID;
+    });
+    process.env.AZURE_CLIENT_ID = randomUUID();
+    azure.identityTrouble = "denied";
+    for (const attempt of attemptsOn(bucketAt())) {
+      const error = await rejects("denied", attempt());
+      assert.match(error.hint ?? "", /az login|identity/);
+    }
+  });
+});
+
+describe("azblob locations", () => {
+  const bad: [location: string, said: RegExp][] = [
+    ["azblob:///prefix?account=acme", /no container/],
+    ["azblob://backups/prefix", /no storage account is named/],
+    ["azblob://backups/prefix?account=acme.evil.example/", /no storage account has such a name/],
+    ["azblob://backups/a%5Cb?account=acme", /backslash/],
+    ["azblob://backups?account=acme&key=the-secret", /unknown parameters: key/],
+    ["azblob://backups?endpoint=https://me:the-secret@host", /without credentials/],
+    ["azblob://backups?endpoint=https://host/?sig=the-secret", /without credentials/],
+    ["azblob://backups?endpoint=ftp://host", /not a http\(s\) URL/],
+    ["azblob://backups?endpoint=http://host/acme", /clear text/],
+  ];
+  for (const [location, said] of bad) {
+    test(`${location} is refused`, (t) => {
+      const names = ["AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT"];
+      const kept = names.map((name) => [name, process.env[name] ?? ""]);
+      t.after(() => Object.assign(process.env, Object.fromEntries(kept)));
+      for (const name of names) delete process.env[name];
+      assert.throws(
+        () => azureBlobBucket(new URL(location)),
+        (error) => {
+          assert(isLifeboatError(error, "invalid"));
+          assert.match(error.message, said);
+          assertNotQuoted(error, "the-secret");
+          return true;
+        },
+      );
+    });
+  }
 });
 
 const attemptsOn = (bucket: Bucket): (() => Promise<unknown>)[] => [
