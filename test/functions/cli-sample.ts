@@ -51,11 +51,14 @@ export async function filesIn(dir: string): Promise<string[]> {
     .sort();
 }
 
-/** An HTTP server before a cluster: `refuse` may give a status to answer with instead of passing a request on. */
-export async function startGate(cluster: ApiServer, refuse: (path: string) => number | undefined) {
-  const server = createServer((incoming: IncomingMessage, outgoing: ServerResponse) => {
+/** An HTTP server before a cluster: `refuse` may give a status to answer with instead of passing a request on, or wait. */
+export async function startGate(
+  cluster: ApiServer,
+  refuse: (path: string) => number | undefined | Promise<number | undefined>,
+) {
+  const server = createServer(async (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const url = new URL(incoming.url ?? "/", cluster.url);
-    const status = refuse(url.pathname);
+    const status = await refuse(url.pathname);
     if (status !== undefined) {
       const message = status === 401 ? "Unauthorized" : `${url.pathname} is forbidden`;
       outgoing.writeHead(status, { "content-type": "application/json" });
@@ -67,6 +70,7 @@ export async function startGate(cluster: ApiServer, refuse: (path: string) => nu
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
     });
+    onward.on("error", () => outgoing.destroy());
     incoming.pipe(onward);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,0 +1,46 @@
+import timers from "node:timers/promises";
+import {
+  type Bucket,
+  missedSlots,
+  readClock,
+  readPause,
+  readScheduledName,
+  type Schedule,
+  scheduleDocument,
+} from "../../../core/index.ts";
+
+/** However far the next slot is: clocks are set, computers sleep, and configurations change. */
+const LONGEST_SLEEP_MS = 60_000;
+
+/** What the clock works with. */
+export interface Due {
+  /** The schedules as they are now. */
+  schedules(): Promise<Schedule[]>;
+  /** Takes a slot that is due; false where it is to be offered again, or a later one in its place. */
+  take(schedule: Schedule, slot: Date): boolean;
+}
+
+/** Offers each schedule's slots as they come due, after `since`, until `signal` aborts. Of several only the newest one. */
+export async function runClock({ schedules, take }: Due, signal: AbortSignal, since: Date): Promise<void> {
+  const done = new Map<string, Date>();
+  for (let time = since; !signal.aborted; time = new Date()) {
+    let wake = time.getTime() + LONGEST_SLEEP_MS;
+    for (const schedule of await schedules()) {
+      const clock = readClock(schedule);
+      const after = done.get(schedule.name);
+      if (!after) done.set(schedule.name, time);
+      const slot = clock.last(time);
+      if (after && slot && slot > after && take(schedule, slot)) done.set(schedule.name, slot);
+      wake = Math.min(wake, clock.next(time)?.getTime() ?? wake);
+    }
+    await timers.setTimeout(Math.max(wake - Date.now(), 0), undefined, { signal }).catch(() => {});
+  }
+}
+
+/** The slots of a schedule since its newest backup, up to `now`, that have none. Throws what the bucket throws. */
+export async function missedBy(bucket: Bucket, schedule: Schedule, now: Date, signal: AbortSignal): Promise<Date[]> {
+  const { paused, at } = await readPause(bucket, schedule, signal);
+  const { lastBackup } = await scheduleDocument(bucket, schedule, now, signal);
+  const newest = readScheduledName(lastBackup?.name ?? "")?.slot;
+  return paused ? [] : missedSlots(readClock(schedule), { newest, since: at, until: now });
+}

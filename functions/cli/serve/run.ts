@@ -1,0 +1,117 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import {
+  type Config,
+  createService,
+  EXIT_CODES,
+  LifeboatError,
+  type LogLevel,
+  logLine,
+  memoryJobs,
+  messageOf,
+  problemResponse,
+  type Schedule,
+  type Service,
+} from "../../../core/index.ts";
+import { loadConfig } from "../config.ts";
+import type { Invocation } from "../options.ts";
+import { say } from "../output.ts";
+import { terminal } from "../platform.ts";
+import { openBucket } from "../session.ts";
+import { nextStage } from "../signals.ts";
+import { missedBy, runClock } from "./clock.ts";
+import { foreignReason, listen, readAddress } from "./listen.ts";
+import { createRunner, type Runner } from "./runner.ts";
+
+/** As long as an answer may take once the server stops. */
+const LONGEST_REQUEST_MS = 10_000;
+
+interface ServeOptions {
+  listen: string;
+  tokenFile?: string;
+}
+
+/** One structured line on stderr. */
+export type Tell = (level: LogLevel, message: string, fields?: Record<string, string | number>) => void;
+
+const tell: Tell = (level, message, fields) => say(logLine(level, message, fields));
+
+/**
+ * `lifeboat serve`: until the first signal, then what runs is finished; a second signal stops that too, and then the
+ * exit code says so.
+ */
+export async function serve({ options, signal }: Invocation<ServeOptions>): Promise<number> {
+  const started = new Date();
+  const stopped = nextStage();
+  const token = await readToken(options.tokenFile);
+  const address = readAddress(options.listen, token);
+  const config = () => loadConfig(options);
+  const { location, schedules } = await config();
+  const bucket = await openBucket({ ...options, location });
+
+  const jobs = memoryJobs((job) => runner.run(job));
+  const service = createService({ ...terminal, jobs: async () => jobs }, { config, token, listen: say });
+  const runner = createRunner({ service, jobs, bucket, tell }, { stopping: signal, stopped });
+
+  for (const schedule of Object.values(schedules)) {
+    await makeUp(runner, schedule, await missedBy(bucket, schedule, started, signal));
+  }
+  const { url, server } = await listen(address, answerWith(service, token));
+  tell("info", "listens", { url, location: bucket.location, schedules: Object.keys(schedules).length });
+  const clock = runClock({ schedules: currentSchedules(config, schedules), take: runner.take }, signal, started);
+
+  if (!signal.aborted) await once(signal, "abort");
+  tell("info", "stops; what runs is finished, unless a second signal comes");
+  const closed = once(server, "close");
+  server.close();
+  const patience = setTimeout(() => server.closeAllConnections(), LONGEST_REQUEST_MS);
+  await Promise.all([closed, clock]);
+  clearTimeout(patience);
+  await jobs.idle();
+  tell("info", "has stopped");
+  return stopped.aborted ? EXIT_CODES.cancelled : EXIT_CODES.ok;
+}
+
+/** Tells of missed slots, and hands over the newest one. */
+async function makeUp(runner: Runner, schedule: Schedule, missed: Date[]): Promise<void> {
+  const newest = missed.at(-1);
+  if (!newest) return;
+  const rest = schedule.skipImmediately ? "none of them is made up for" : "the newest one is made up for";
+  const about = { schedule: schedule.name, missed: missed.length, newest: newest.toISOString() };
+  tell("warning", `slots have no backup: ${rest}`, about);
+  if (!schedule.skipImmediately) runner.take(schedule, newest);
+}
+
+function answerWith({ fetch }: Service, token: string | undefined) {
+  return async (request: Request, from: string | undefined): Promise<Response> => {
+    const reason = token ? undefined : foreignReason(request);
+    const answer = reason
+      ? problemResponse(new LifeboatError("denied", reason))
+      : await fetch(request, { caller: from });
+    tell("info", `${request.method} ${new URL(request.url).pathname}`, { status: answer.status, from: from ?? "" });
+    return answer;
+  };
+}
+
+/** The schedules of the configuration as it is now; of a configuration that has become unusable, as they were. */
+function currentSchedules(config: () => Promise<Config>, schedules: Config["schedules"]) {
+  let current = Object.values(schedules);
+  return async (): Promise<Schedule[]> => {
+    try {
+      current = Object.values((await config()).schedules);
+    } catch (error) {
+      tell("error", messageOf(error));
+    }
+    return current;
+  };
+}
+
+/** What requests must bear: the content of `file`, else LIFEBOAT_TOKEN. Throws `invalid` for none where a file is named. */
+async function readToken(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return process.env.LIFEBOAT_TOKEN?.trim() || undefined;
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new LifeboatError("invalid", `--token-file: ${file} can't be read: ${error.code}`);
+  });
+  if (text.trim()) return text.trim();
+  throw new LifeboatError("invalid", `--token-file: ${file} is empty`);
+}

@@ -1,0 +1,301 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { backupKeys } from "../../core/catalog.ts";
+import { directoryBucket } from "../../functions/cli/bucket.ts";
+import { lifeboat } from "../e2e/lifeboat.ts";
+import { makeScratch, type Scratch, shop, startCluster, startGate } from "./cli-sample.ts";
+
+const MAIN = join(import.meta.dirname, "../../functions/cli/main.ts");
+const TOKEN = "correct-horse-battery-staple";
+
+/** `lifeboat serve`, once it listens. */
+async function startServe(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [MAIN, "serve", "--listen", "127.0.0.1:0", ...args], {
+    env: { PATH: process.env.PATH, HOME: "/nonexistent", ...env },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let log = "";
+  child.stderr.on("data", (chunk) => {
+    log += chunk;
+  });
+  const ended = once(child, "exit").then(([code]) => code as number | null);
+  const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
+    for (let tries = 0; tries < 400; tries++) {
+      const found = pattern.exec(log);
+      if (found) return found;
+      if (child.exitCode !== null) break;
+      await sleep(50);
+    }
+    return assert.fail(`${pattern} did not come:\n${log}`);
+  };
+  const [, url = ""] = await until(/msg="listens" url="([^"]+)"/);
+  const send = async (method: string, path: string, json?: unknown, headers: Record<string, string> = {}) => {
+    const body = json === undefined ? undefined : JSON.stringify(json);
+    const type: Record<string, string> = body ? { "content-type": "application/json" } : {};
+    const answer = await fetch(`${url}${path}`, { method, body, headers: { ...type, ...headers } });
+    const text = await answer.text();
+    const document = text.startsWith("{") ? JSON.parse(text) : {};
+    return { status: answer.status, location: answer.headers.get("location"), text, document };
+  };
+  return {
+    url,
+    send,
+    until,
+    log: () => log,
+    /** What a backup or restore has become once it is neither New nor InProgress. */
+    async outcome(path: string) {
+      for (;;) {
+        const { status, document } = await send("GET", path);
+        assert.equal(status, 200);
+        if (!["New", "InProgress"].includes(document.phase)) return document;
+        await sleep(50);
+      }
+    },
+    signal: () => child.kill("SIGTERM"),
+    ended,
+    async stop() {
+      child.kill("SIGTERM");
+      const code = await Promise.race([ended, sleep(10_000, "late", { ref: false })]);
+      child.kill("SIGKILL");
+      return code;
+    },
+  };
+}
+
+describe("lifeboat serve", () => {
+  let scratch: Scratch;
+  let source: Awaited<ReturnType<typeof startCluster>>;
+  let target: Awaited<ReturnType<typeof startCluster>>;
+
+  before(async () => {
+    scratch = await makeScratch();
+    source = await startCluster(scratch, "source", shop());
+    target = await startCluster(scratch, "target");
+  });
+  after(async () => {
+    await source?.stop();
+    await target?.stop();
+    await scratch?.remove();
+  });
+
+  /** A configuration with both clusters and a location of its own. */
+  async function configure(name: string, rest: object = {}) {
+    const location = scratch.path(`${name}-bucket`);
+    const clusters = { a: { kubeconfig: `file:${source.file}` }, b: { kubeconfig: `file:${target.file}` } };
+    const file = await scratch.write(
+      `${name}.yaml`,
+      JSON.stringify({ location: `file://${location}`, clusters, ...rest }),
+    );
+    return { file, bucket: directoryBucket(location) };
+  }
+
+  it("backs up one cluster and restores it into another, by HTTP, and ends well on SIGTERM", async () => {
+    const { file } = await configure("flow");
+    const server = await startServe(["--config", file]);
+    try {
+      assert.equal((await server.send("GET", "/healthz")).status, 200);
+      assert.equal((await server.send("POST", "/v1/backups", {})).document.hint, "name one of: a, b");
+      const asked = await server.send("POST", "/v1/backups", { cluster: "a" });
+      assert.equal(asked.status, 202);
+      const backup = await server.outcome(asked.location!);
+      assert.deepEqual([backup.phase, backup.errors, backup.caller], ["Completed", [], "127.0.0.1"]);
+      assert.match((await server.send("GET", `${asked.location}/logs`)).text, /Backup ends/);
+      const { items } = (await server.send("GET", `${asked.location}/items`)).document;
+      assert(items.some(({ kind, namespace }: Record<string, string>) => kind === "Secret" && namespace === "shop"));
+
+      const spec = { backupName: backup.name, includedNamespaces: ["shop"], namespaceMapping: { shop: "shop-2" } };
+      const restored = await server.send("POST", "/v1/restores", { cluster: "b", spec });
+      const restore = await server.outcome(restored.location!);
+      assert.deepEqual([restore.phase, restore.errors, restore.caller], ["Completed", [], "127.0.0.1"]);
+      const secret = await fetch(`${target.url}/api/v1/namespaces/shop-2/secrets/password`);
+      assert.deepEqual(((await secret.json()) as { data: object }).data, { password: "c2VjcmV0" });
+    } finally {
+      assert.equal(await server.stop(), 0);
+    }
+    assert.match(server.log(), /msg="has stopped"\n$/);
+    for (const line of server.log().trim().split("\n")) assert.match(line, /^time="[^"]+" level=\w+ msg="/);
+  });
+
+  it("with a token serves only who bears it, and never tells it", async () => {
+    const { file } = await configure("token");
+    const tokenFile = await scratch.write("token", `${TOKEN}\n`);
+    const server = await startServe(["--config", file, "--token-file", tokenFile]);
+    try {
+      assert.equal((await server.send("GET", "/healthz")).status, 200);
+      const refused = await server.send("POST", "/v1/backups", { cluster: "a" });
+      assert.equal(refused.status, 401);
+      assert.doesNotMatch(refused.text, new RegExp(TOKEN));
+      const headers = { authorization: `Bearer ${TOKEN}` };
+      assert.equal((await server.send("GET", "/v1/backups", undefined, headers)).status, 200);
+    } finally {
+      await server.stop();
+    }
+    assert.doesNotMatch(server.log(), new RegExp(TOKEN));
+  });
+
+  it("without a token refuses what a web page could send", async () => {
+    const { file, bucket } = await configure("pages");
+    const server = await startServe(["--config", file]);
+    try {
+      const foreign = { origin: "http://evil.example" };
+      assert.equal((await server.send("POST", "/v1/backups", { cluster: "a" }, foreign)).status, 403);
+      assert.equal((await server.send("GET", "/healthz", undefined, { origin: server.url })).status, 200);
+      assert.equal((await server.send("GET", "/healthz", undefined, { origin: "null" })).status, 403);
+      assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it("takes no more of a body than 1 MiB, in chunks too", async () => {
+    const { file, bucket } = await configure("large");
+    const server = await startServe(["--config", file]);
+    try {
+      const chunks = new ReadableStream({
+        pull: (controller) => controller.enqueue(Buffer.alloc(65_536, " ")),
+      });
+      const init = { method: "POST", body: chunks, duplex: "half", headers: { "content-type": "application/json" } };
+      const answer = await fetch(`${server.url}/v1/backups`, init as RequestInit).catch(() => undefined);
+      // The connection may be closed before the client has read why.
+      if (answer) assert.equal(answer.status, 413);
+      await server.until(/POST \/v1\/backups" status=413/);
+      assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  describe("with slots that were missed", () => {
+    const hour = 3_600_000;
+    const slots = [5, 0].map((back) => new Date(Math.floor(Date.now() / hour - back) * hour));
+    const [old, newest] = slots.map((slot) => `hourly-${slot.toISOString().slice(0, 19).replace(/\D/g, "")}`);
+
+    for (const skipImmediately of [false, true]) {
+      it(skipImmediately ? "tells of them" : "makes the newest one up, once", async () => {
+        const schedules = { hourly: { schedule: "@hourly", cluster: "a", skipImmediately } };
+        const { file, bucket } = await configure(`missed-${skipImmediately}`, { schedules });
+        const record = { kind: "Backup", metadata: { name: old }, status: { phase: "Completed" } };
+        await bucket.put(backupKeys(old!).metadata, Buffer.from(JSON.stringify(record)));
+        const server = await startServe(["--config", file]);
+        try {
+          await server.until(/level=warning msg="slots have no backup: (.*)" schedule=hourly missed=5 /);
+          if (!skipImmediately) {
+            const { phase, schedule } = await server.outcome(`/v1/backups/${newest}`);
+            assert.deepEqual([phase, schedule], ["Completed", "hourly"]);
+          }
+        } finally {
+          assert.equal(await server.stop(), 0);
+        }
+        const names = (await Array.fromAsync(bucket.list("backups/", { delimiter: "/" }))).map(({ prefix }) => prefix);
+        assert.deepEqual(
+          names,
+          [old, ...(skipImmediately ? [] : [newest])].map((name) => `backups/${name}/`),
+        );
+      });
+    }
+  });
+
+  describe("told to stop in the middle of a backup", () => {
+    /** A server that has a backup "slow" under way, which ends once `open` is called. */
+    async function startSlow(name: string) {
+      let open = () => {};
+      let reached = () => {};
+      const opened = new Promise<undefined>((resolve) => {
+        open = () => resolve(undefined);
+      });
+      const arrived = new Promise<void>((resolve) => {
+        reached = resolve;
+      });
+      const gate = await startGate(source, (path) => {
+        if (path !== "/api/v1/configmaps") return undefined;
+        reached();
+        return opened;
+      });
+      const slow = await scratch.write(`${name}.kubeconfig`, gate.kubeconfig);
+      const { file, bucket } = await configure(name, { clusters: { slow: { kubeconfig: `file:${slow}` } } });
+      const server = await startServe(["--config", file]);
+      assert.equal((await server.send("POST", "/v1/backups", { name: "slow" })).status, 202);
+      await arrived;
+      assert.equal((await server.send("GET", "/v1/backups/slow")).document.phase, "InProgress");
+      const committed = async () => {
+        const keys = await Array.fromAsync(bucket.list("backups/slow/"));
+        return keys.some(({ key }) => key === backupKeys("slow").metadata);
+      };
+      return { server, open, committed, bucket, stop: gate.stop };
+    }
+
+    it("finishes it, and takes nothing new", async () => {
+      const { server, open, committed, stop } = await startSlow("graceful");
+      try {
+        server.signal();
+        await server.until(/msg="stops;/);
+        await assert.rejects(server.send("GET", "/healthz"));
+        open();
+        assert.equal(await server.ended, 0);
+        assert.equal(await committed(), true);
+      } finally {
+        await server.stop();
+        await stop();
+      }
+    });
+
+    it("stops it at the second signal, and says so in the bucket", async () => {
+      const { server, open, committed, bucket, stop } = await startSlow("abrupt");
+      try {
+        server.signal();
+        await server.until(/msg="stops;/);
+        server.signal();
+        assert.equal(await server.ended, 130);
+        assert.equal(await committed(), false);
+        const left = (await Array.fromAsync(bucket.list("metadata/lifeboat/runs/backups/slow/"))).map(({ key }) => key);
+        assert(left.some((key) => key?.endsWith("-result.json")));
+      } finally {
+        open();
+        await server.stop();
+        await stop();
+      }
+    });
+  });
+
+  describe("refuses to start", () => {
+    const cases: [what: string, args: string[], env: Record<string, string>, code: number, says: RegExp][] = [
+      [
+        "beyond this machine without a token",
+        ["--listen", "0.0.0.0:0"],
+        {},
+        2,
+        /0\.0\.0\.0 can be reached from elsewhere/,
+      ],
+      ["beyond this machine, by IPv6", ["--listen", "[::]:0"], {}, 2, /can be reached from elsewhere/],
+      ["on a name that isn't this machine's own", ["--listen", "localhost.example:0"], {}, 2, /from elsewhere/],
+      ["on what is no address", ["--listen", "8080"], {}, 2, /--listen is "8080"/],
+      ["on what is no port", ["--listen", "127.0.0.1:99999"], {}, 2, /--listen is/],
+      ["with an empty token file", ["--token-file", "/dev/null"], {}, 2, /\/dev\/null is empty/],
+      ["with a token file that isn't there", ["--token-file", "/none"], {}, 2, /\/none can't be read: ENOENT/],
+      ["without a configuration", ["--config", "/none"], {}, 5, /no file \/none/],
+      ["without a location", [], {}, 2, /location/],
+    ];
+    for (const [what, args, env, code, says] of cases) {
+      it(what, async () => {
+        const ended = await lifeboat(["serve", "--listen", "127.0.0.1:0", ...args], env);
+        assert.deepEqual([ended.code, ended.stdout], [code, ""]);
+        assert.match(ended.stderr, says);
+      });
+    }
+
+    it("where something else listens", async () => {
+      const { file } = await configure("taken");
+      const server = await startServe(["--config", file]);
+      try {
+        const { code, stderr } = await lifeboat(["serve", "--config", file, "--listen", server.url.slice(7)]);
+        assert.deepEqual([code, /EADDRINUSE\nhint: something else listens/.test(stderr)], [2, true]);
+      } finally {
+        await server.stop();
+      }
+    });
+  });
+});
