@@ -74,7 +74,7 @@ describe("AKS clusters", { skip: requireOrSkip("rig", []) }, () => {
     const clientId = randomUUID();
     const { token, expires } = await aksClusters().token({ clientId }, signal);
     const given = azure.tokens.at(-1);
-    assert.deepEqual(given, { token, clientId, resource: "6dae42f8-4368-4678-94ff-3960e28e3630" });
+    assert.deepEqual(given, { token, clientId, by: "function", resource: "6dae42f8-4368-4678-94ff-3960e28e3630" });
     assert(Math.abs(expires.getTime() - Date.now() - 24 * 3600 * 1000) < 60_000, expires.toISOString());
   });
 

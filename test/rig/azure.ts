@@ -22,8 +22,8 @@ export interface Azure extends AsyncDisposable {
   setSecret(name: string, value: string): string;
   /** The base64 of the kubeconfigs that AKS clusters have, by their path "/subscriptions/…". */
   clusters: Map<string, string>;
-  /** The tokens given so far, with what they were asked for. */
-  tokens: readonly { token: string; resource: string; clientId: string | null }[];
+  /** The tokens given so far, with what they were asked for, and in whose way. */
+  tokens: readonly { token: string; resource: string; clientId: string | null; by: "function" | "machine" }[];
   /** What goes wrong with Key Vault and the manager. */
   trouble: AzureTrouble | undefined;
   /** What goes wrong with the identities. */
@@ -54,8 +54,8 @@ export async function startAzure(): Promise<Azure> {
 
   const identity = ({ url = "", headers }: IncomingMessage): Answer => {
     const { pathname, searchParams } = new URL(url, "http://identity");
-    const proven =
-      pathname === "/function" ? headers["x-identity-header"] === header : headers.metadata?.toString() === "true";
+    const by = pathname === "/function" ? "function" : "machine";
+    const proven = by === "function" ? headers["x-identity-header"] === header : String(headers.metadata) === "true";
     const resource = searchParams.get("resource");
     if (!proven || !resource) return { status: 400, body: { error: "invalid_request" } };
     if (azure.identityTrouble === "denied") {
@@ -63,7 +63,7 @@ export async function startAzure(): Promise<Azure> {
     }
     const clientId = searchParams.get("client_id");
     const token = makeToken(resource);
-    tokens.push({ token, resource, clientId });
+    tokens.push({ token, resource, clientId, by });
     const expires = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
     const times = { expires_in: String(TOKEN_SECONDS), expires_on: String(expires) };
     return { status: 200, body: { access_token: token, ...times, resource, token_type: "Bearer" } };
