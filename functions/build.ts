@@ -125,6 +125,7 @@ export async function buildCloud(
   });
   const contents: Record<string, Buffer> = { ...(await files()), [LICENSES]: Buffer.from(await licenses(metafile)) };
   for (const { path, contents: code } of outputFiles) contents[path.slice(dir.length + 1)] = Buffer.from(code);
+  await rm(dir, { recursive: true, force: true });
   await mkdir(join(dir, "chunks"), { recursive: true });
   for (const [path, content] of Object.entries(contents)) await writeFile(join(dir, path), content);
   const path = join(dist, `lifeboat-${cloud}.zip`);

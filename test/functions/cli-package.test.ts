@@ -49,7 +49,7 @@ describe("the package", () => {
   it("holds the build, the command and what a package must have, and nothing else", () => {
     const others = packed.files
       .map(({ path }) => path)
-      .filter((path) => !/^dist\/(chunks\/[\w-]+\.mjs|lifeboat\.mjs|third-party-licenses\.txt)$/.test(path));
+      .filter((path) => !/^dist\/(chunks\/[\w.-]+\.mjs|lifeboat\.mjs|third-party-licenses\.txt)$/.test(path));
     const allowed = ["LICENSE", "README.md", "functions/cli/bin.js", "package.json"];
     assert.deepEqual(
       others.filter((path) => !allowed.includes(path)),

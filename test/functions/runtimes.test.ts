@@ -140,21 +140,20 @@ describe("the Azure Functions library over a stand-in of its host", () => {
   it("routes requests as the front end does, and asks for the key", async () => {
     await using bundle = await sample("azure");
     await using host = await startAzureHost({ dir: bundle.dir, env: {} });
-    const answer = await host.http({ method: "POST", path: "/api/v1/restores", query: { limit: "2" }, body: "{}" });
+    const answer = await host.http({ method: "POST", path: "/v1/restores", query: { limit: "2" }, body: "{}" });
     assert.deepEqual([answer.status, answer.headers["x-sample"]], [201, "yes"]);
     assert.deepEqual(JSON.parse(answer.body), {
       method: "POST",
-      url: "https://lifeboat.azurewebsites.net/api/v1/restores?limit=2",
+      url: "https://lifeboat.azurewebsites.net/v1/restores?limit=2",
       params: { path: "v1/restores" },
       body: "{}",
     });
     const statuses: [number, Parameters<typeof host.http>[0]][] = [
-      [200, { method: "GET", path: "/api/healthz", key: null }],
-      [401, { method: "GET", path: "/api/v1/backups", key: null }],
-      [401, { method: "GET", path: "/api/v1/backups", key: "wrong" }],
-      [404, { method: "DELETE", path: "/api/v1/backups" }],
-      [404, { method: "GET", path: "/v1/backups" }],
-      [500, { method: "GET", path: "/api/v1/backups", query: { fail: "1" } }],
+      [200, { method: "GET", path: "/healthz", key: null }],
+      [401, { method: "GET", path: "/v1/backups", key: null }],
+      [401, { method: "GET", path: "/v1/backups", key: "wrong" }],
+      [404, { method: "DELETE", path: "/v1/backups" }],
+      [500, { method: "GET", path: "/v1/backups", query: { fail: "1" } }],
     ];
     for (const [status, request] of statuses)
       assert.equal((await host.http(request)).status, status, `${request.method} ${request.path}`);

@@ -32,7 +32,14 @@ export interface Lambda extends AsyncDisposable {
   invokeUrl(request: UrlRequest): Promise<UrlAnswer>;
   /** All that its environments wrote so far. */
   logs(): string;
+  /** How long each invocation took, in milliseconds, and the start of an environment before it (as Lambda's REPORT lines). */
+  reports: readonly Report[];
   stop(): Promise<void>;
+}
+
+interface Report {
+  durationMs: number;
+  initDurationMs?: number;
 }
 
 /**
@@ -52,6 +59,7 @@ export async function startLambda(options: {
   const environments = new Set<Environment>();
   const idle: Environment[] = [];
   const waiting: (() => void)[] = [];
+  const reports: Report[] = [];
   let started = 0;
   let running = 0;
 
@@ -61,7 +69,7 @@ export async function startLambda(options: {
     try {
       let environment = idle.pop();
       if (!environment) {
-        environment = await startEnvironment({ client, dir, env, scratch, log: `environment-${++started}` });
+        environment = await startEnvironment({ client, dir, env, scratch, reports, log: `environment-${++started}` });
         environments.add(environment);
       }
       const invocation = await environment.invoke(event, timeoutMs);
@@ -82,6 +90,7 @@ export async function startLambda(options: {
     invoke,
     invokeUrl: async (request) => fromUrlResult(await invoke(urlEvent(request))),
     logs: () => [...environments].map((environment) => environment.logs()).join(""),
+    reports,
     stop,
     [Symbol.asyncDispose]: stop,
   };
@@ -100,11 +109,14 @@ async function startEnvironment(options: {
   dir: string;
   env: Readonly<Record<string, string>>;
   scratch: string;
+  reports: Report[];
   log: string;
 }): Promise<Environment> {
+  const begun = performance.now();
   let current: { id: string; end: (invocation: Invocation) => void } | undefined;
   let next = Promise.withResolvers<ServerResponse>();
   let initError: Invocation["error"];
+  let used = false;
 
   const routes: Record<string, (request: IncomingMessage, response: ServerResponse) => Promise<void>> = {
     "GET invocation/next": async (_, response) => next.resolve(response),
@@ -172,8 +184,12 @@ async function startEnvironment(options: {
       answer.resolve(failure(errorType, errorMessage));
     }, 50);
     let timer: NodeJS.Timeout | undefined;
+    let taken = begun;
+    const first = !used;
+    used = true;
     // Lambda counts from when the environment asks for work: its start is not part of the invocation's time.
     next.promise.then((response) => {
+      taken = performance.now();
       timer = setTimeout(
         () => answer.resolve(failure(TIMED_OUT, `Task timed out after ${timeoutMs / 1000} seconds`)),
         timeoutMs,
@@ -189,6 +205,8 @@ async function startEnvironment(options: {
       next = Promise.withResolvers();
     });
     const invocation = await answer.promise;
+    const initDurationMs = first ? taken - begun : undefined;
+    options.reports.push({ durationMs: performance.now() - taken, initDurationMs });
     clearInterval(exits);
     clearTimeout(timer);
     if (invocation.error?.errorType === TIMED_OUT || server.ended() !== undefined) await stop();
