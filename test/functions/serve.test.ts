@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { backupKeys } from "../../core/catalog.ts";
+import { backupKeys, runFolder } from "../../core/catalog.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { lifeboat } from "../e2e/lifeboat.ts";
 import { makeScratch, type Scratch, shop, startCluster, startGate } from "./cli-sample.ts";
@@ -120,6 +120,32 @@ describe("lifeboat serve", () => {
     for (const line of server.log().trim().split("\n")) assert.match(line, /^time="[^"]+" level=\w+ msg="/);
   });
 
+  it("cancels a restore that runs, which then is Failed and can be asked for again", async () => {
+    let waits = true;
+    const gate = await startGate(target, (path) =>
+      waits && path.endsWith("/namespaces/shop/configmaps") ? new Promise<undefined>(() => {}) : undefined,
+    );
+    const slow = await scratch.write("cancel.kubeconfig", gate.kubeconfig);
+    const clusters = { a: { kubeconfig: `file:${source.file}` }, slow: { kubeconfig: `file:${slow}` } };
+    const { file } = await configure("cancel", { clusters });
+    const server = await startServe(["--config", file]);
+    try {
+      const backup = await server.send("POST", "/v1/backups", { name: "shop", cluster: "a" });
+      assert.equal((await server.outcome(backup.location!)).phase, "Completed");
+      const json = { name: "again", cluster: "slow", spec: { backupName: "shop", includedNamespaces: ["shop"] } };
+      const { location } = await server.send("POST", "/v1/restores", json);
+      while ((await server.send("DELETE", location!)).status !== 202) await sleep(50);
+      const cancelled = await server.outcome(location!);
+      assert.deepEqual([cancelled.phase, cancelled.errors], ["Failed", [{ message: "cancelled by 127.0.0.1" }]]);
+      waits = false;
+      assert.equal((await server.send("POST", "/v1/restores", json)).status, 202);
+      assert.equal((await server.outcome(location!)).phase, "Completed");
+    } finally {
+      await server.stop();
+      await gate.stop();
+    }
+  });
+
   it("with a token serves only who bears it, and never tells it", async () => {
     const { file } = await configure("token");
     const tokenFile = await scratch.write("token", `${TOKEN}\n`);
@@ -221,22 +247,30 @@ describe("lifeboat serve", () => {
       assert.equal((await server.send("POST", "/v1/backups", { name: "slow" })).status, 202);
       await arrived;
       assert.equal((await server.send("GET", "/v1/backups/slow")).document.phase, "InProgress");
-      const committed = async () => {
-        const keys = await Array.fromAsync(bucket.list("backups/slow/"));
-        return keys.some(({ key }) => key === backupKeys("slow").metadata);
+      const keysIn = async (folder: string) => (await Array.fromAsync(bucket.list(folder))).map(({ key }) => key!);
+      const committed = async (name: string) => (await keysIn(`backups/${name}/`)).includes(backupKeys(name).metadata);
+      const failure = async (name: string) => {
+        const key = (await keysIn(runFolder("backups", name))).find((key) => key.endsWith("-result.json"));
+        return key && String(Buffer.concat(await Array.fromAsync(await bucket.get(key))));
       };
-      return { server, open, committed, bucket, stop: gate.stop };
+      return { server, open, committed, failure, stop: gate.stop };
     }
 
     it("finishes it, and takes nothing new", async () => {
-      const { server, open, committed, stop } = await startSlow("graceful");
+      const { server, open, committed, failure, stop } = await startSlow("graceful");
       try {
+        for (const name of ["slow-2", "slow-3"]) await server.send("POST", "/v1/backups", { name });
+        await server.until(/"begins" kind=backup name=slow-2/);
         server.signal();
         await server.until(/msg="stops;/);
         await assert.rejects(server.send("GET", "/healthz"));
         open();
         assert.equal(await server.ended, 0);
-        assert.equal(await committed(), true);
+        assert.deepEqual(
+          [await committed("slow"), await committed("slow-2"), await committed("slow-3")],
+          [true, true, false],
+        );
+        assert.match((await failure("slow-3")) ?? "", /the server stopped before it was begun/);
       } finally {
         await server.stop();
         await stop();
@@ -244,15 +278,14 @@ describe("lifeboat serve", () => {
     });
 
     it("stops it at the second signal, and says so in the bucket", async () => {
-      const { server, open, committed, bucket, stop } = await startSlow("abrupt");
+      const { server, open, committed, failure, stop } = await startSlow("abrupt");
       try {
         server.signal();
         await server.until(/msg="stops;/);
         server.signal();
         assert.equal(await server.ended, 130);
-        assert.equal(await committed(), false);
-        const left = (await Array.fromAsync(bucket.list("metadata/lifeboat/runs/backups/slow/"))).map(({ key }) => key);
-        assert(left.some((key) => key?.endsWith("-result.json")));
+        assert.equal(await committed("slow"), false);
+        assert.match((await failure("slow")) ?? "", /cancelled by SIGTERM/);
       } finally {
         open();
         await server.stop();
