@@ -163,20 +163,27 @@ export function listBackups(bucket: Bucket, signal?: AbortSignal): Promise<Catal
 }
 
 /**
- * The newest backup of a schedule that ended Completed, by its start, as Velero takes it for a restore from a schedule.
- * Throws `missing` where there is none.
+ * The newest backup of a schedule, by its start, as Velero takes it for a restore from a schedule: of those that ended
+ * Completed, or in one of `phases`. Throws `missing` where there is none.
  */
-export async function newestBackup(bucket: Bucket, schedule: string, signal?: AbortSignal): Promise<Backup> {
-  const rows = await listBackups(bucket, signal);
-  const completed = rows.flatMap(({ record }) =>
-    record?.metadata.labels?.[SCHEDULE_LABEL] === schedule && record.status?.phase === "Completed" ? [record] : [],
+export async function newestBackup(
+  bucket: Bucket,
+  schedule: string,
+  { phases = ["Completed"], signal }: { phases?: readonly string[]; signal?: AbortSignal } = {},
+): Promise<Backup> {
+  const ended = (await listBackups(bucket, signal)).flatMap(({ record }) =>
+    record?.metadata.labels?.[SCHEDULE_LABEL] === schedule && phases.includes(record.status?.phase ?? "")
+      ? [record]
+      : [],
   );
   const startOf = (record: Backup) => Date.parse(record.status?.startTimestamp ?? "") || 0;
-  const newest = completed.sort((a, b) => startOf(a) - startOf(b)).at(-1);
+  const newest = ended.sort((a, b) => startOf(a) - startOf(b)).at(-1);
   if (newest) return newest;
-  throw new LifeboatError("missing", `schedule "${schedule}" has no completed backup in ${bucket.location}`, {
-    hint: '"lifeboat backup get" lists what there is',
-  });
+  throw new LifeboatError(
+    "missing",
+    `schedule "${schedule}" has no backup in ${bucket.location} that is ${phases.join(" or ")}`,
+    { hint: '"lifeboat backup get" lists what there is' },
+  );
 }
 
 /** Every recorded restore of the location, by name. Velero's own are not among them: it keeps no record in the bucket. */
@@ -225,7 +232,7 @@ export async function readBackup(bucket: Bucket, name: string, signal?: AbortSig
 }
 
 /** Phases of a backup that may be restored, as in Velero. */
-const RESTORABLE = ["Completed", "PartiallyFailed"];
+export const RESTORABLE: readonly string[] = ["Completed", "PartiallyFailed"];
 
 /** The record of a backup that may be restored. Throws `invalid` for another one, and as `readBackup`. */
 export async function readRestorable(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {

@@ -15,6 +15,8 @@ export {
   listBackups,
   listFolder,
   listRestores,
+  newestBackup,
+  RESTORABLE,
   type Restore,
   readBackup,
   readLog,

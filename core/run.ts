@@ -88,7 +88,7 @@ async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcom
 async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outcome> {
   const { bucket, signal } = context;
   const { scheduleName, backupName, ...filters } = job.spec;
-  const source = backupName ?? (await newestBackup(bucket, scheduleName ?? "", signal)).metadata.name;
+  const source = backupName ?? (await newestBackup(bucket, scheduleName ?? "", { signal })).metadata.name;
   const spec: RestoreSpec = { ...filters, backupName: source };
   const name = job.name ?? defaultName(source);
   const found = () => committed(async () => readRestoreDocument(bucket, await readRestore(bucket, name, signal)));

@@ -19,7 +19,14 @@ export function addRestore(program: Command, signal: AbortSignal): void {
         "Restores a backup into a cluster. What is there already stays as it is, unless flags say otherwise.",
       )
       .argument("[name]", "the restore's name (default: BACKUP-YYYYMMDDhhmmss)")
-      .requiredOption("--from-backup <name>", "the backup to restore"),
+      .option("--from-backup <name>", "the backup to restore")
+      .option("--from-schedule <name>", "in its place: the newest Completed backup of this schedule")
+      .addOption(
+        optionalBoolean(
+          "--allow-partially-failed",
+          "with --from-schedule, take a PartiallyFailed backup too, where it is the newest",
+        ),
+      ),
   )
     .option("--namespace-mappings <from:to>", "restore namespaces under other names, e.g. shop:shop-copy", commaList)
     .addOption(
@@ -36,6 +43,7 @@ Examples:
   lifeboat restore create --from-backup full --context other
   lifeboat restore create --from-backup full --include-namespaces shop \\
     --namespace-mappings shop:shop-copy
+  lifeboat restore create --from-schedule hourly --cluster green
   lifeboat restore create again --from-backup full \\
     --existing-resource-policy update -o json
 `,

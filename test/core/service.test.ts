@@ -128,7 +128,6 @@ describe("a restore", () => {
   test("takes the newest backup that a schedule completed, and records who asked", async () => {
     const { run, bucket } = service();
     await run({ ...SCHEDULED, slot: "2026-11-22T02:00:00Z" });
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
     await run(SCHEDULED);
     const job = { kind: "restore", cluster: "b", name: "r", caller: "alice", spec: { scheduleName: "hourly" } };
     const { document } = await run(job);

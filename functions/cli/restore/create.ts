@@ -1,6 +1,9 @@
 import {
+  type Bucket,
   EXIT_CODES,
   LifeboatError,
+  newestBackup,
+  RESTORABLE,
   type RestoreDocument,
   type RestoreSpec,
   restoreDocument,
@@ -19,26 +22,29 @@ import { countsText } from "./counts.ts";
 const PROBLEMS_SHOWN = 10;
 
 interface CreateOptions extends FilterOptions {
-  fromBackup: string;
+  fromBackup?: string;
+  fromSchedule?: string;
+  allowPartiallyFailed?: "true" | "false";
   namespaceMappings?: string[];
   existingResourcePolicy?: "none" | "update";
   preserveNodeports?: "true" | "false";
 }
 
-/** `lifeboat restore create [NAME] --from-backup BACKUP`: exit code 3 where it is PartiallyFailed. */
+/** `lifeboat restore create [NAME] --from-backup BACKUP | --from-schedule SCHEDULE`: exit code 3 where it is PartiallyFailed. */
 export async function createRestore({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
-  const name = (args[0] as string | undefined) ?? timestampedName(options.fromBackup);
-  const spec: RestoreSpec = withoutUndefined({
-    backupName: options.fromBackup,
+  const filters: Omit<RestoreSpec, "backupName"> = withoutUndefined({
     ...filterSpec(options),
     namespaceMapping: readMappings(options.namespaceMappings),
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
   });
+  checkSource(options);
   const kube = await openCluster(options, signal);
   const progress = startProgress("restoring", `reading the backup, and what ${kube.server} has`);
   try {
     const bucket = await openBucket(options);
+    const spec: RestoreSpec = { ...filters, backupName: await sourceOf(options, bucket, signal) };
+    const name = (args[0] as string | undefined) ?? timestampedName(spec.backupName);
     const logs = `${COMMAND} restore logs ${name}${locationFlags(options)}`;
     const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
@@ -65,6 +71,23 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     progress.end();
     await kube.close();
   }
+}
+
+function checkSource({ fromBackup, fromSchedule, allowPartiallyFailed }: CreateOptions): void {
+  if ((fromBackup === undefined) === (fromSchedule === undefined)) {
+    throw new LifeboatError("invalid", "a restore is from a backup or from a schedule", {
+      hint: "give one of --from-backup NAME and --from-schedule NAME",
+    });
+  }
+  if (allowPartiallyFailed !== undefined && fromSchedule === undefined) {
+    throw new LifeboatError("invalid", "--allow-partially-failed goes with --from-schedule");
+  }
+}
+
+async function sourceOf(options: CreateOptions, bucket: Bucket, signal: AbortSignal): Promise<string> {
+  if (options.fromBackup !== undefined) return options.fromBackup;
+  const phases = booleanOf(options.allowPartiallyFailed) ? RESTORABLE : undefined;
+  return (await newestBackup(bucket, options.fromSchedule!, { phases, signal })).metadata.name;
 }
 
 /** How the run went, for people. */
