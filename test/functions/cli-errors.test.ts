@@ -266,7 +266,28 @@ const CASES: Case[] = [
     what: "a restore of nothing",
     args: "restore create --location {location} --kubeconfig {cluster}",
     code: 2,
-    says: ["error: required option '--from-backup <name>' not specified", "hint: see: lifeboat restore create --help"],
+    says: [
+      "error: a restore is from a backup or from a schedule",
+      "hint: give one of --from-backup NAME and --from-schedule NAME",
+    ],
+  },
+  {
+    what: "a restore of a backup and of a schedule",
+    args: "restore create --from-backup a --from-schedule b --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: [
+      "error: a restore is from a backup or from a schedule",
+      "hint: give one of --from-backup NAME and --from-schedule NAME",
+    ],
+  },
+  {
+    what: "a restore from a schedule that has no backup",
+    args: "restore create --from-schedule hourly --location {location} --kubeconfig {cluster}",
+    code: 5,
+    says: [
+      'error: schedule "hourly" has no backup in file://{location} that is Completed',
+      'hint: "lifeboat backup get" lists what there is',
+    ],
   },
   {
     what: "a namespace mapping that is none",
