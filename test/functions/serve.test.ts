@@ -210,6 +210,7 @@ describe("lifeboat serve", () => {
         try {
           await server.until(/level=warning msg="slots have no backup: (.*)" schedule=hourly missed=5 /);
           if (!skipImmediately) {
+            await server.until(/msg="ends" kind=backup schedule=hourly /);
             const { phase, schedule } = await server.outcome(`/v1/backups/${newest}`);
             assert.deepEqual([phase, schedule], ["Completed", "hourly"]);
           }
