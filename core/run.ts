@@ -88,11 +88,11 @@ async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcom
 async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outcome> {
   const { bucket, signal } = context;
   const { scheduleName, backupName, ...filters } = job.spec;
-  const source = backupName ?? (await newestBackup(bucket, scheduleName ?? "", { signal })).metadata.name;
-  const spec: RestoreSpec = { ...filters, backupName: source };
-  const name = job.name ?? defaultName(source);
+  const name = job.name ?? defaultName(backupName ?? scheduleName ?? "restore");
   const found = () => committed(async () => readRestoreDocument(bucket, await readRestore(bucket, name, signal)));
   return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
+    const source = backupName ?? (await newestBackup(bucket, scheduleName ?? "", run)).metadata.name;
+    const spec: RestoreSpec = { ...filters, backupName: source };
     const { record, result } = await runRestore({ ...run, name, spec, caller: job.caller });
     return restoreDocument(record, bucket.location, { ...result.problems, durationMs: run.elapsed() });
   });
@@ -122,7 +122,6 @@ async function locked<Document extends BackupDocument | RestoreDocument>(
   work: (run: Run) => Promise<Document>,
 ): Promise<Outcome> {
   const { bucket, config, secrets, clusters, listen, timing = LOCK_TIMING } = context;
-  const reference = clusterOf(config, cluster);
   let document: Document | undefined;
   const settled = async () => {
     document = await found();
@@ -137,10 +136,11 @@ async function locked<Document extends BackupDocument | RestoreDocument>(
   const began = performance.now();
   try {
     document = await leavingLog({ kind, bucket, name, log }, async () => {
-      const kube = await openCluster(reference, { secrets, clusters });
+      const running = AbortSignal.any([signal, held.signal]);
+      const kube = await openCluster(clusterOf(config, cluster), { secrets, clusters }, { signal: running });
       try {
-        const run = { bucket, kube, log, signal: AbortSignal.any([signal, held.signal]) };
-        return await work({ ...run, elapsed: () => Math.round(performance.now() - began) });
+        const elapsed = () => Math.round(performance.now() - began);
+        return await work({ bucket, kube, log, signal: running, elapsed });
       } finally {
         await kube.close();
       }

@@ -78,6 +78,10 @@ function problemOf(error: unknown): Problem & { headers?: Record<string, string>
   if (error instanceof Refusal) {
     return { ...about(error.status, error.kind, error.message), headers: error.headers };
   }
+  if (error instanceof HTTPException && error.status === 415) {
+    const problem = about(415, "invalid", "the request doesn't say that its body is JSON");
+    return { ...problem, hint: "send the header content-type: application/json" };
+  }
   if (error instanceof HTTPException && error.status < 500) return about(error.status, "invalid", error.message);
   return about(500, "unexpected", "an unexpected error, which the log of the service tells more of");
 }

@@ -65,10 +65,16 @@ export function readScheduleManifest(manifest: unknown): ScheduleEntry {
 }
 
 /**
- * Reads a Velero Backup (parsed YAML or JSON) as what to back up under which name. `warnings` names the fields that say
- * something and are left out. Throws `invalid` with all that is wrong.
+ * Reads a Velero Backup (parsed YAML or JSON) as what to back up under which name, of the cluster that the annotation
+ * `lifeboat/cluster` names. `warnings` names the fields that say something and are left out. Throws `invalid` with all
+ * that is wrong.
  */
-export function readBackupManifest(manifest: unknown): { name: string; spec: BackupSpec; warnings: string[] } {
+export function readBackupManifest(manifest: unknown): {
+  name: string;
+  cluster?: string;
+  spec: BackupSpec;
+  warnings: string[];
+} {
   const given = withoutNulls(manifest);
   const parsed = backupSchema.safeParse(given);
   if (!parsed.success) {
@@ -80,6 +86,7 @@ export function readBackupManifest(manifest: unknown): { name: string; spec: Bac
   const dropped = leftOut("backup", (given as { spec?: object }).spec ?? {});
   return {
     name: metadata.name,
+    cluster: metadata.annotations?.[CLUSTER],
     spec,
     warnings: dropped.length ? [`spec: without effect here: ${dropped.join(", ")}`] : [],
   };

@@ -56,12 +56,19 @@ describe("the API", () => {
 
     it("takes a Velero Backup as it is, and says what of it has no effect", async () => {
       const spec = { includedNamespaces: ["shop"], ttl: "1h0m0s", storageLocation: "default", snapshotVolumes: false };
-      const json = { apiVersion: "velero.io/v1", kind: "Backup", metadata: { name: "manifest" }, spec };
+      const metadata = { name: "manifest", annotations: { "lifeboat/cluster": "a" } };
+      const json = { apiVersion: "velero.io/v1", kind: "Backup", metadata, spec };
       const { status, body } = await api.send("POST", "/v1/backups", { json });
       assert.equal(status, 202);
       assert.match(body.warnings[0].message, /without effect.*: storageLocation$/);
       const { storageLocation: _, snapshotVolumes: __, ...kept } = spec;
-      assert.deepEqual(api.jobs.at(-1), { kind: "backup", name: "manifest", spec: kept, caller: "someone" });
+      assert.deepEqual(api.jobs.at(-1), {
+        kind: "backup",
+        name: "manifest",
+        cluster: "a",
+        spec: kept,
+        caller: "someone",
+      });
     });
 
     it("leaves nothing where the job can't be handed over", async () => {
