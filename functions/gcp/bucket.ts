@@ -1,4 +1,4 @@
-import { CRC32C, IdempotencyStrategy, Storage } from "@google-cloud/storage";
+import { IdempotencyStrategy, Storage } from "@google-cloud/storage";
 import {
   type Bucket,
   checkKey,
@@ -8,13 +8,13 @@ import {
   type Listed,
   readLocation,
 } from "../../core/index.ts";
+import { base64Of, crc32c } from "./crc32c.ts";
 import { googleError, googleStatus, isMissingObject, isTransient } from "./errors.ts";
-import { SILENCE_MS, send } from "./http.ts";
+import { isOnThisMachine, NO_PROJECT, send, unlessAborted } from "./http.ts";
 import { put } from "./upload.ts";
 
 const PAGE = 1000;
 const PAGE_FIELDS = "items(name,size,timeCreated),prefixes,nextPageToken";
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 interface Page {
   items?: { name: string; size: string; timeCreated: string }[];
@@ -36,6 +36,7 @@ export function gcsBucket(location: URL): Bucket {
   const { endpoint } = parameters;
   const auth = endpoint === undefined || needsCredentials(endpoint);
   const storage = new Storage({
+    ...NO_PROJECT,
     // All that is sent may be sent twice: a put tells its own object by its writer.
     retryOptions: { idempotencyStrategy: IdempotencyStrategy.RetryAlways, retryableErrorFn: isTransient },
     ...(endpoint !== undefined && { apiEndpoint: endpoint, useAuthWithCustomEndpoint: auth }),
@@ -90,20 +91,20 @@ export function gcsBucket(location: URL): Bucket {
           throw error;
         }
       });
-      return answer ? read(answer.data, range ? undefined : crc32cOf(answer.headers)) : nothing();
+      return answer ? read(answer.data, range ? undefined : checksumOf(answer.headers)) : nothing();
 
-      async function* read(bytes: AsyncIterable<Uint8Array>, crc32c: string | undefined): AsyncGenerator<Buffer> {
-        const sum = new CRC32C();
+      async function* read(bytes: AsyncIterable<Uint8Array>, checksum: string | undefined): AsyncGenerator<Buffer> {
+        let sum = 0;
         try {
           for await (const chunk of bytes) {
             const buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-            if (crc32c !== undefined) sum.update(buffer);
+            if (checksum !== undefined) sum = crc32c(buffer, sum);
             yield buffer;
           }
         } catch (error) {
           throw failure(wanted, signal, error);
         }
-        if (crc32c === undefined || String(sum) === crc32c) return;
+        if (checksum === undefined || base64Of(sum) === checksum) return;
         throw new LifeboatError(
           "corrupt",
           `what came of ${key} in ${location.href} has another CRC32C than the object`,
@@ -154,40 +155,15 @@ function listedOf({ items = [], prefixes = [] }: Page, prefixLength: number): Li
 }
 
 /** The CRC32C of what is stored, unless something else comes than that. */
-function crc32cOf(headers: Headers): string | undefined {
+function checksumOf(headers: Headers): string | undefined {
   const stored = headers.get("x-goog-stored-content-encoding");
   return stored === "identity" ? /crc32c=([^,\s]+)/.exec(headers.get("x-goog-hash") ?? "")?.[1] : undefined;
 }
 
 function needsCredentials(endpoint: string): boolean {
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-  if (!url || !["http:", "https:"].includes(url.protocol) || url.username || url.password) {
-    throw new LifeboatError("invalid", "the gs location's endpoint is not a http(s) URL without credentials", {
-      hint: "write endpoint=https://host:port",
-    });
-  }
-  if (url.protocol === "https:") return true;
-  if (!LOOPBACK.test(url.hostname)) {
-    throw new LifeboatError("invalid", "the gs location's endpoint would be sent a token in clear text", {
-      hint: "plain http is for a server on this machine: write endpoint=https://host:port",
-    });
-  }
+  if (!isOnThisMachine(endpoint, "the gs location's endpoint")) return true;
   const { GOOGLE_APPLICATION_CREDENTIALS, GCE_METADATA_HOST } = process.env;
   return Boolean(GOOGLE_APPLICATION_CREDENTIALS || GCE_METADATA_HOST);
-}
-
-/** What a request gives, or the end of the wait for it: the signal's, or the limit's for a server that is silent. */
-async function unlessAborted<T>(request: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  const limit = AbortSignal.timeout(SILENCE_MS);
-  const stop = signal ? AbortSignal.any([signal, limit]) : limit;
-  const { promise: stopped, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(stop.reason);
-  stop.addEventListener("abort", abort);
-  try {
-    return await Promise.race([request, stopped]);
-  } finally {
-    stop.removeEventListener("abort", abort);
-  }
 }
 
 async function* nothing(): AsyncGenerator<Buffer> {}

@@ -45,7 +45,7 @@ const BY_CODE: Record<string, Meaning> = {
 
 const BY_STATUS: Record<number, Meaning> = {
   401: CREDENTIALS,
-  403: { kind: "denied", hint: "grant the service account the role that this needs (docs: permissions)" },
+  403: { kind: "denied", hint: "the service account lacks a role that allows it" },
   404: { kind: "missing" },
   408: TIMEOUT,
   409: { kind: "conflict" },

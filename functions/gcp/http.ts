@@ -1,9 +1,11 @@
 import { type GoogleAuth, gaxios } from "google-auth-library";
 import { EnvHttpProxyAgent, fetch, type RequestInit } from "undici";
+import { LifeboatError } from "../../core/index.ts";
 
 const CONNECT_MS = 10_000;
 /** Without a byte in either direction; more than a slow reader of ours needs. */
-export const SILENCE_MS = 300_000;
+const SILENCE_MS = 300_000;
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const RETRIES: gaxios.RetryConfig = {
   retry: 3,
   noResponseRetries: 3,
@@ -18,11 +20,13 @@ const RETRIES: gaxios.RetryConfig = {
 const anonymous = new gaxios.Gaxios();
 let agent: EnvHttpProxyAgent | undefined;
 
-/** What is sent; `retry: false` for what may not be sent twice. */
+/** No request of ours names a project of the caller's; without this, Google's library runs gcloud to find one. */
+export const NO_PROJECT = { projectId: "-" };
+
+/** What is sent. It may be sent twice. */
 export interface GoogleRequest extends gaxios.GaxiosOptions {
   url: string;
   signal?: AbortSignal | undefined;
-  retry?: boolean;
 }
 
 /**
@@ -30,16 +34,13 @@ export interface GoogleRequest extends gaxios.GaxiosOptions {
  * nothing unless told: here a connection is given up after 10 s, a silent one after 5 minutes, and what may pass is
  * tried 3 times more. HTTPS_PROXY is obeyed. Throws what that client throws, and for a network error its code.
  */
-export function send<T>(
-  auth: GoogleAuth | undefined,
-  { retry = true, ...options }: GoogleRequest,
-): Promise<gaxios.GaxiosResponse<T>> {
-  const request = { ...options, fetchImplementation, ...(retry && { retryConfig: { ...RETRIES } }) };
+export function send<T>(auth: GoogleAuth | undefined, options: GoogleRequest): Promise<gaxios.GaxiosResponse<T>> {
+  const request = { ...options, fetchImplementation, retryConfig: { ...RETRIES } };
   return auth ? auth.request<T>(request) : anonymous.request<T>(request);
 }
 
 /** `fetch` with limits. Throws the network's own error, whose code says what happened. */
-export const fetchImplementation: typeof globalThis.fetch = async (url, init) => {
+const fetchImplementation: typeof globalThis.fetch = async (url, init) => {
   agent ??= new EnvHttpProxyAgent({
     connect: { timeout: CONNECT_MS },
     headersTimeout: SILENCE_MS,
@@ -52,3 +53,35 @@ export const fetchImplementation: typeof globalThis.fetch = async (url, init) =>
     throw error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
   }
 };
+
+/**
+ * What a request gives, or the end of the wait for it: the signal's, or after 5 minutes. For requests that go on
+ * unheeded, as those for a token do, and those of Google's storage SDK.
+ */
+export async function unlessAborted<T>(request: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  const limit = AbortSignal.timeout(SILENCE_MS);
+  const stop = signal ? AbortSignal.any([signal, limit]) : limit;
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(stop.reason);
+  stop.addEventListener("abort", abort);
+  try {
+    return await Promise.race([request, stopped]);
+  } finally {
+    stop.removeEventListener("abort", abort);
+  }
+}
+
+/** Whether an endpoint is plain http on this machine. Throws `invalid` where it is neither that nor https. */
+export function isOnThisMachine(endpoint: string, what: string): boolean {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (!url || !["http:", "https:"].includes(url.protocol) || url.username || url.password) {
+    throw new LifeboatError("invalid", `${what} is not a http(s) URL without credentials`, {
+      hint: "write https://host:port",
+    });
+  }
+  if (url.protocol === "https:") return false;
+  if (LOOPBACK.test(url.hostname)) return true;
+  throw new LifeboatError("invalid", `${what} would be sent a token in clear text`, {
+    hint: "plain http is for a server on this machine: write https://host:port",
+  });
+}

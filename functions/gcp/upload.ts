@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { CRC32C, type File } from "@google-cloud/storage";
+import type { File } from "@google-cloud/storage";
 import { abortable } from "../../core/index.ts";
+import { base64Of, crc32c } from "./crc32c.ts";
 import { send } from "./http.ts";
 
 /** A multiple of 256 KiB, as Cloud Storage wants it. */
@@ -35,20 +36,20 @@ export async function put(
       metadata: { contentType: "application/octet-stream", metadata: { [WRITER]: writer } },
       preconditionOpts: ifAbsent ? { ifGenerationMatch: 0 } : {},
     });
-  const sum = new CRC32C();
+  let sum = 0;
   let url: string | undefined;
   let size = 0;
   let wholly = false;
   let sending: Promise<void> | undefined;
 
   const sendChunk = async ({ bytes, last }: Chunk): Promise<void> => {
-    sum.update(bytes);
+    sum = crc32c(bytes, sum);
     const start = size;
     size += bytes.length;
     wholly = last;
     if (url === undefined) [url] = await ask(session);
     const upload = url;
-    await ask(() => deliver(upload, bytes, start, last ? String(sum) : undefined, stop));
+    await ask(() => deliver(upload, bytes, start, last ? base64Of(sum) : undefined, stop));
   };
   // When an answer is lost, a put that has succeeded is repeated, and meets its own object.
   const arrived = async (): Promise<boolean> => {
@@ -71,12 +72,12 @@ export async function put(
   }
 }
 
-/** Sends a chunk, and what the server hasn't kept of it again. With `crc32c`, the whole object's, it is the last one. */
+/** Sends a chunk, and what the server hasn't kept of it again. With `checksum`, the whole object's, it is the last one. */
 async function deliver(
   url: string,
   bytes: Buffer,
   start: number,
-  crc32c: string | undefined,
+  checksum: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const end = start + bytes.length;
@@ -86,18 +87,18 @@ async function deliver(
       url,
       data: bytes.subarray(from - start),
       headers: {
-        "content-range": `bytes ${from < end ? `${from}-${end - 1}` : "*"}/${crc32c === undefined ? "*" : end}`,
-        ...(crc32c !== undefined && { "x-goog-hash": `crc32c=${crc32c}` }),
+        "content-range": `bytes ${from < end ? `${from}-${end - 1}` : "*"}/${checksum === undefined ? "*" : end}`,
+        ...(checksum !== undefined && { "x-goog-hash": `crc32c=${checksum}` }),
       },
       validateStatus: (status) => status === 308 || (status >= 200 && status < 300),
       signal,
     });
     if (answer.status !== 308) {
-      if (answer.data?.crc32c === crc32c) return;
+      if (answer.data?.crc32c === checksum) return;
       throw new Error("the object has another CRC32C than what was sent");
     }
     const kept = Number(/-(\d+)$/.exec(answer.headers.get("range") ?? "")?.[1] ?? -1) + 1;
-    if (kept === end && crc32c === undefined) return;
+    if (kept === end && checksum === undefined) return;
     if (kept <= from || kept > end) throw new Error(`the server says that it has ${kept} bytes of ${end}`);
     from = kept;
   }

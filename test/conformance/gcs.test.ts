@@ -2,16 +2,20 @@ import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, describe, test } from "node:test";
+import { after, before, beforeEach, describe, test } from "node:test";
 import type { ErrorKind } from "../../core/errors.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { gcsBucket } from "../../functions/gcp/bucket.ts";
+import { startGcp } from "../rig/gcp.ts";
 import { type Gcs, startGcs } from "../rig/gcs.ts";
 import { startProxy, type TcpProxy } from "../rig/proxy.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { bucketConformance, rejects, streamOf } from "./bucket.ts";
+import { assertNotQuoted } from "./troubles.ts";
 
 const MiB = 1024 * 1024;
+
+for (const name of ["GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS"]) delete process.env[name];
 
 describe("Cloud Storage", { skip: requireOrSkip("rig", ["fake-gcs-server"]) }, () => {
   let gcs: Gcs;
@@ -110,18 +114,25 @@ describe("Cloud Storage", { skip: requireOrSkip("rig", ["fake-gcs-server"]) }, (
 
 describe("Cloud Storage's refusals", () => {
   let server: Server;
-  let answer: { status: number; body: string };
-  const tokens: (string | undefined)[] = [];
+  let answer: { status: number; body: string; headers?: Record<string, string> };
+  const tokens = new Set<string | undefined>();
   before(async () => {
     server = createServer((request, response) => {
-      tokens.push(request.headers.authorization);
+      tokens.add(request.headers.authorization);
       request.resume().on("end", () => {
-        response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
+        const { status, body, headers } = answer;
+        response.writeHead(status, { "content-type": "application/json", ...headers }).end(body);
       });
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   });
-  after(() => server?.close());
+  beforeEach(() => tokens.clear());
+  after(() => {
+    server?.closeAllConnections();
+    server?.close();
+  });
+  const bucketThere = () =>
+    gcsBucket(new URL(`gs://b/p?endpoint=http://127.0.0.1:${(server.address() as AddressInfo).port}`));
 
   const refusals: [status: number, message: string, kind: ErrorKind][] = [
     [401, "Anonymous caller does not have storage.objects.create access to the Google Cloud Storage object.", "denied"],
@@ -132,16 +143,43 @@ describe("Cloud Storage's refusals", () => {
   for (const [status, message, kind] of refusals) {
     test(`HTTP ${status} is ${kind}, with what Google says`, async () => {
       answer = { status, body: JSON.stringify({ error: { code: status, message, errors: [{ message }] } }) };
-      const { port } = server.address() as AddressInfo;
-      const bucket = gcsBucket(new URL(`gs://b/p?endpoint=http://127.0.0.1:${port}`));
-      for (const attempt of attemptsOn(bucket)) {
+      for (const attempt of attemptsOn(bucketThere())) {
         const error = await rejects(kind, attempt());
         assert(error.message.includes(message), error.message);
         assert(error.message.includes(`(HTTP ${status})`), error.message);
       }
-      assert.deepEqual(new Set(tokens), new Set([undefined]), "no token goes to an endpoint on this machine");
+      assert.deepEqual(tokens, new Set([undefined]), "no token goes to an endpoint on this machine");
     });
   }
+
+  test("where a metadata server is named, every request carries its token, and no error shows it", async (t) => {
+    await using gcp = await startGcp();
+    t.after(() => delete process.env.GCE_METADATA_HOST);
+    process.env.GCE_METADATA_HOST = gcp.env.GCE_METADATA_HOST;
+    answer = { status: 403, body: JSON.stringify({ error: { code: 403, message: "No." } }) };
+    for (const attempt of attemptsOn(bucketThere())) {
+      const error = await rejects("denied", attempt());
+      for (const token of gcp.tokens) assertNotQuoted(error, token);
+    }
+    const given = new Set(gcp.tokens.map((token) => `Bearer ${token}`));
+    assert(
+      tokens.size > 0 && [...tokens].every((token) => given.has(String(token))),
+      `${tokens.size} of ${given.size} tokens`,
+    );
+  });
+
+  test("a body that hasn't the object's CRC32C ends in corrupt", async () => {
+    const headers = { "x-goog-stored-content-encoding": "identity", "x-goog-hash": "crc32c=4waSgw==" };
+    for (const [body, kind] of [
+      ["123456789", undefined],
+      ["123456780", "corrupt"],
+    ] as const) {
+      answer = { status: 200, headers, body };
+      const all = Array.fromAsync(await bucketThere().get("a"));
+      if (kind) await rejects(kind, all);
+      else assert.equal(Buffer.concat(await all).toString(), body);
+    }
+  });
 
   const locations: [location: string, said: RegExp][] = [
     ["gs:///p", /names no bucket/],

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { gkeClusters } from "../../functions/gcp/clusters.ts";
+import { type Gcp, startGcp } from "../rig/gcp.ts";
+import { rejects } from "./bucket.ts";
+import { assertNotQuoted, troubleTests } from "./troubles.ts";
+
+const signal = AbortSignal.timeout(60_000);
+const authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const masterAuth = { clusterCaCertificate: Buffer.from(authority).toString("base64") };
+const dns = (allowExternalTraffic: boolean) => ({
+  controlPlaneEndpointsConfig: { dnsEndpointConfig: { endpoint: "gke-1.europe-west1.gke.goog", allowExternalTraffic } },
+});
+
+describe("GKE clusters", () => {
+  let gcp: Gcp;
+  before(async () => {
+    gcp = await startGcp();
+    Object.assign(process.env, gcp.env);
+    gcp.clusters.set(fullName("known"), { endpoint: "192.0.2.1", masterAuth });
+  });
+  after(() => gcp?.stop());
+  const reference = (name: string) => ({ project: gcp.project, location: "europe-west1", name });
+  const fullName = (name: string) => `projects/${gcp.project}/locations/europe-west1/clusters/${name}`;
+
+  const byIp = { server: "https://192.0.2.1", ca: authority };
+  const found: [what: string, cluster: object, endpoint: object][] = [
+    ["without a DNS endpoint, by its IP and authority", { endpoint: "192.0.2.1", masterAuth }, byIp],
+    ["with a DNS endpoint for inside only, by its IP", { endpoint: "192.0.2.1", masterAuth, ...dns(false) }, byIp],
+    [
+      "with a DNS endpoint for outside, by that and the public authorities",
+      { endpoint: "192.0.2.1", masterAuth, ...dns(true) },
+      { server: "https://gke-1.europe-west1.gke.goog" },
+    ],
+  ];
+  for (const [index, [what, cluster, endpoint]] of found.entries()) {
+    test(`a cluster is found ${what}`, async () => {
+      gcp.clusters.set(fullName(`c${index}`), cluster);
+      assert.deepEqual(await gkeClusters().endpoint(reference(`c${index}`), signal), endpoint);
+    });
+  }
+
+  test("one that isn't ready has no endpoint", async () => {
+    gcp.clusters.set(fullName("new"), { status: "PROVISIONING" });
+    const error = await rejects("unreachable", gkeClusters().endpoint(reference("new"), signal));
+    assert.match(error.message, /PROVISIONING/);
+  });
+
+  test("one that isn't there is missing; its name can't lead elsewhere", async () => {
+    await rejects("missing", gkeClusters().endpoint(reference("none"), signal));
+    await rejects("missing", gkeClusters().endpoint(reference("x/../known"), signal));
+  });
+
+  troubleTests(
+    (given) => gkeClusters().endpoint(reference("known"), given ?? signal),
+    async (trouble, run) => {
+      gcp.trouble = trouble;
+      await run().finally(() => {
+        gcp.trouble = undefined;
+      });
+    },
+    {},
+    (error) => {
+      for (const token of gcp.tokens) assertNotQuoted(error, token);
+    },
+  );
+
+  test("a token is the service account's, says when it ends, and is renewed before", async () => {
+    const clusters = gkeClusters();
+    const { token, expires } = await clusters.token({}, signal);
+    assert.equal(token, gcp.tokens.at(-1));
+    assert(Math.abs(expires.getTime() - Date.now() - 3_599_000) < 10_000, expires.toISOString());
+    assert.deepEqual(await clusters.token({}, signal), { token, expires });
+
+    gcp.tokenSeconds = 60;
+    const other = gkeClusters();
+    const first = await other.token({}, signal);
+    gcp.tokenSeconds = 3599;
+    const second = await other.token({}, signal);
+    assert.notEqual(second.token, first.token);
+    assert.equal(second.token, gcp.tokens.at(-1));
+  });
+
+  test("a token obeys its signal", async () => {
+    const reason = new Error("out of time");
+    await assert.rejects(gkeClusters().token({}, AbortSignal.abort(reason)), (thrown) => thrown === reason);
+  });
+});
