@@ -50,6 +50,7 @@ export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
 export { type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { memoryJobs } from "./memoryjobs.ts";
+export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
 export type {
   AksReference,
   Bucket,

@@ -10,7 +10,8 @@ export type Listed =
  *
  * Adapters only translate: they neither retry beyond what their SDK does, nor log, nor name keys. Every method throws
  * a LifeboatError: `missing` (no such object, no such bucket), `denied`, `conflict` (the key exists and `ifAbsent` was
- * asked for), `unreachable`, `timeout`. All obey `signal` by rejecting with its reason.
+ * asked for), `corrupt` (what came is not what was stored), `unreachable`, `timeout`. All obey `signal` by rejecting
+ * with its reason.
  */
 export interface Bucket {
   /** The location as the user gave it, for messages. It never holds a credential. */

@@ -1,9 +1,4 @@
-import { type ErrorKind, LifeboatError, messageOf } from "../../core/index.ts";
-
-interface Meaning {
-  kind: ErrorKind;
-  hint?: string;
-}
+import { LifeboatError, type Meaning, messageOf, NETWORK_CODES } from "../../core/index.ts";
 
 const CREDENTIALS: Meaning = {
   kind: "denied",
@@ -13,10 +8,10 @@ const REGION: Meaning = { kind: "invalid", hint: "name the bucket's own region i
 const NETWORK: Meaning = { kind: "unreachable" };
 const LATER: Meaning = { kind: "unreachable", hint: "try again later" };
 const KEY: Meaning = { kind: "denied", hint: "the policy of the KMS key must allow it, and the key be enabled" };
-const TLS: Meaning = { kind: "denied", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
 
 /** By the code that AWS answers, the SDK's name of an error, or Node's code of a network error. */
 const BY_CODE: Record<string, Meaning> = {
+  ...NETWORK_CODES,
   NoSuchBucket: { kind: "missing", hint: "create the bucket, or correct the location" },
   NoSuchUpload: { kind: "conflict", hint: "something else ended the multipart upload, perhaps a lifecycle rule" },
   PreconditionFailed: { kind: "conflict" },
@@ -53,17 +48,6 @@ const BY_CODE: Record<string, Meaning> = {
   AuthorizationHeaderMalformed: REGION,
   IllegalLocationConstraintException: REGION,
   RequestTimeout: { kind: "timeout" },
-  ETIMEDOUT: { kind: "timeout" },
-  TimeoutError: { kind: "timeout" },
-  DEPTH_ZERO_SELF_SIGNED_CERT: TLS,
-  SELF_SIGNED_CERT_IN_CHAIN: TLS,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TLS,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TLS,
-  ERR_TLS_CERT_ALTNAME_INVALID: { kind: "denied", hint: "the endpoint's certificate is for another name" },
-  CERT_HAS_EXPIRED: {
-    kind: "denied",
-    hint: "renew the endpoint's certificate; if it is fresh, set this machine's clock",
-  },
 };
 
 /** By the HTTP status, where the code says nothing. */

@@ -1,9 +1,4 @@
-import { type ErrorKind, isLifeboatError, LifeboatError, messageOf } from "../../core/index.ts";
-
-interface Meaning {
-  kind: ErrorKind;
-  hint?: string;
-}
+import { isLifeboatError, LifeboatError, type Meaning, messageOf, NETWORK_CODES } from "../../core/index.ts";
 
 const CREDENTIALS: Meaning = {
   kind: "denied",
@@ -11,7 +6,6 @@ const CREDENTIALS: Meaning = {
 };
 const NETWORK: Meaning = { kind: "unreachable" };
 const TIMEOUT: Meaning = { kind: "timeout" };
-const TLS: Meaning = { kind: "denied", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
 const ROLE: Meaning = {
   kind: "denied",
   hint: "give the identity Storage Blob Data Contributor on the container, Storage Queue Data Contributor on the queue",
@@ -23,6 +17,7 @@ const NO_KEYS: Meaning = {
 
 /** By the code that Azure answers, the SDK's code or name of an error, or Node's code of a network error. */
 const BY_CODE: Record<string, Meaning> = {
+  ...NETWORK_CODES,
   ContainerNotFound: { kind: "missing", hint: "create the container, or correct the location" },
   QueueNotFound: { kind: "missing", hint: "create the queue" },
   BlobImmutableDueToPolicy: { kind: "denied", hint: "the container's immutability policy protects the object" },
@@ -45,18 +40,6 @@ const BY_CODE: Record<string, Meaning> = {
   AuthenticationRequiredError: CREDENTIALS,
   AggregateAuthenticationError: CREDENTIALS,
   ENOTFOUND: { kind: "unreachable", hint: "no such host: look at the name of the account or vault" },
-  ETIMEDOUT: TIMEOUT,
-  UND_ERR_CONNECT_TIMEOUT: TIMEOUT,
-  UND_ERR_HEADERS_TIMEOUT: TIMEOUT,
-  DEPTH_ZERO_SELF_SIGNED_CERT: TLS,
-  SELF_SIGNED_CERT_IN_CHAIN: TLS,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TLS,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TLS,
-  ERR_TLS_CERT_ALTNAME_INVALID: { kind: "denied", hint: "the endpoint's certificate is for another name" },
-  CERT_HAS_EXPIRED: {
-    kind: "denied",
-    hint: "renew the endpoint's certificate; if it is fresh, set this machine's clock",
-  },
 };
 
 /** By the HTTP status, where the code says nothing. */

@@ -1,9 +1,4 @@
-import { type ErrorKind, LifeboatError } from "../../core/index.ts";
-
-interface Meaning {
-  kind: ErrorKind;
-  hint?: string;
-}
+import { LifeboatError, type Meaning, NETWORK_CODES } from "../../core/index.ts";
 
 const CREDENTIALS: Meaning = {
   kind: "denied",
@@ -11,7 +6,6 @@ const CREDENTIALS: Meaning = {
 };
 const NETWORK: Meaning = { kind: "unreachable" };
 const TIMEOUT: Meaning = { kind: "timeout" };
-const TLS: Meaning = { kind: "denied", hint: "for a CA of your own, name its file in NODE_EXTRA_CA_CERTS" };
 
 const NO_BUCKET: Meaning = { kind: "missing", hint: "create the bucket, or correct the location" };
 
@@ -25,22 +19,9 @@ const BY_MESSAGE: [RegExp, Meaning][] = [
 
 /** By Node's or undici's code of a network error, or the SDK's of an error of its own. */
 const BY_CODE: Record<string, Meaning> = {
-  ETIMEDOUT: TIMEOUT,
-  TimeoutError: TIMEOUT,
-  UND_ERR_CONNECT_TIMEOUT: TIMEOUT,
-  UND_ERR_HEADERS_TIMEOUT: TIMEOUT,
-  UND_ERR_BODY_TIMEOUT: TIMEOUT,
+  ...NETWORK_CODES,
   CONTENT_DOWNLOAD_MISMATCH: { kind: "corrupt", hint: "what arrived hasn't the object's CRC32C: try again" },
   FILE_NO_UPLOAD: { kind: "unreachable", hint: "what arrived had another CRC32C and was removed: try again" },
-  DEPTH_ZERO_SELF_SIGNED_CERT: TLS,
-  SELF_SIGNED_CERT_IN_CHAIN: TLS,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TLS,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TLS,
-  ERR_TLS_CERT_ALTNAME_INVALID: { kind: "denied", hint: "the endpoint's certificate is for another name" },
-  CERT_HAS_EXPIRED: {
-    kind: "denied",
-    hint: "renew the endpoint's certificate; if it is fresh, set this machine's clock",
-  },
 };
 
 const BY_STATUS: Record<number, Meaning> = {

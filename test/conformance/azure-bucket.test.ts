@@ -7,23 +7,20 @@ import type { Bucket } from "../../core/ports.ts";
 import { azureBlobBucket } from "../../functions/azure/bucket.ts";
 import { type Azure, startAzure } from "../rig/azure.ts";
 import { type Azurite, startAzurite } from "../rig/azurite.ts";
-import { startProxy, type TcpProxy } from "../rig/proxy.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
+import { NINE_MEBIBYTES, networkConformance, ONE_BYTE } from "./network.ts";
 import { assertNotQuoted } from "./troubles.ts";
 
 const MiB = 1024 * 1024;
 
 describe("Blob storage", { skip: requireOrSkip("rig", ["npm:azurite"]) }, () => {
   let azurite: Azurite;
-  let proxy: TcpProxy;
   before(async () => {
     azurite = await startAzurite();
-    proxy = await startProxy(azurite.blob);
     Object.assign(process.env, azurite.env);
   });
   after(async () => {
-    await proxy?.stop();
     await azurite?.stop();
   });
   const bucketAt = (change: (location: URL) => void = () => {}) => {
@@ -31,63 +28,22 @@ describe("Blob storage", { skip: requireOrSkip("rig", ["npm:azurite"]) }, () => 
     change(location);
     return azureBlobBucket(location);
   };
-  const behindProxy = (change: (location: URL) => void = () => {}) =>
-    bucketAt((location) => {
-      location.searchParams.set("endpoint", `http://127.0.0.1:${proxy.port}/${azurite.account}`);
-      change(location);
-    });
 
   bucketConformance("Blob storage on azurite", () => bucketAt());
 
-  describe("on a bad network", () => {
-    const cases: [what: string, body: () => Buffer | AsyncIterable<Buffer>][] = [
-      ["of one request", () => randomBytes(4 * MiB)],
-      ["of blocks", () => streamOf(randomBytes(20 * MiB))],
-    ];
-    for (const [what, body] of cases) {
-      test(`a connection cut midway fails a put ${what} as unreachable, and leaves nothing`, async () => {
-        const bucket = behindProxy();
-        proxy.cutAfter(3 * MiB);
-        await rejects("unreachable", bucket.put("a", body()));
-        assert(proxy.broken() > 0);
-        proxy.cutAfter(undefined);
-        await rejects("missing", bucket.get("a"));
-        assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
-      });
-    }
-
-    const lost: [what: string, request: string, body: () => Buffer | AsyncIterable<Buffer>][] = [
-      ["of one request", "PUT /", () => Buffer.from("1")],
-      ["of blocks", "comp=blocklist", () => streamOf(randomBytes(9 * MiB))],
-    ];
-    for (const [what, request, body] of lost) {
-      test(`a put ${what} whose answer was lost is no conflict with itself`, async () => {
-        const bucket = behindProxy();
-        const brokenBefore = proxy.broken();
-        proxy.loseAnswerTo(request);
-        await bucket.put("a", body(), { ifAbsent: true });
-        assert.equal(proxy.broken(), brokenBefore + 1);
-        await rejects("conflict", bucket.put("a", body(), { ifAbsent: true }));
-      });
-    }
-
-    test("a body cut midway is unreachable, not shorter", async () => {
-      const bucket = behindProxy();
-      await bucket.put("a", streamOf(randomBytes(20 * MiB)));
-      const body = await bucket.get("a");
-      await rejects(
-        "unreachable",
-        (async () => {
-          for await (const _ of body) proxy.cut();
-        })(),
-      );
-    });
-
-    test("a server that isn't there is unreachable", async () => {
-      const bucket = bucketAt((location) => location.searchParams.set("endpoint", "http://127.0.0.1:9/lifeboatrig"));
-      await rejects("unreachable", bucket.get("a"));
-    });
-  });
+  networkConformance(
+    () => azurite.blob,
+    (port) =>
+      bucketAt((location) => location.searchParams.set("endpoint", `http://127.0.0.1:${port}/${azurite.account}`)),
+    {
+      small: "of one request",
+      large: "of blocks",
+      lastRequests: [
+        ["of one request", "PUT /", ONE_BYTE],
+        ["of blocks", "comp=blocklist", NINE_MEBIBYTES],
+      ],
+    },
+  );
 
   describe("errors", () => {
     test("a container that doesn't exist is missing, and says so", async () => {

@@ -4,23 +4,20 @@ import { after, before, describe, test } from "node:test";
 import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
 import type { Bucket } from "../../core/ports.ts";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
-import { startProxy, type TcpProxy } from "../rig/proxy.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { type S3, startS3 } from "../rig/s3.ts";
 import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
+import { NINE_MEBIBYTES, networkConformance, ONE_BYTE } from "./network.ts";
 
 const MiB = 1024 * 1024;
 
 describe("S3", { skip: requireOrSkip("rig", ["versitygw"]) }, () => {
   let s3: S3;
-  let proxy: TcpProxy;
   before(async () => {
     s3 = await startS3();
-    proxy = await startProxy(s3.endpoint);
     Object.assign(process.env, s3.env, { AWS_EC2_METADATA_DISABLED: "true" });
   });
   after(async () => {
-    await proxy?.stop();
     await s3?.stop();
   });
   const bucketAt = (change: (location: URL) => void = () => {}) => {
@@ -28,11 +25,6 @@ describe("S3", { skip: requireOrSkip("rig", ["versitygw"]) }, () => {
     change(location);
     return s3Bucket(location);
   };
-  const behindProxy = (change: (location: URL) => void = () => {}) =>
-    bucketAt((location) => {
-      location.searchParams.set("endpoint", `http://127.0.0.1:${proxy.port}`);
-      change(location);
-    });
   const uploads = async () => {
     const { endpoint, region, accessKeyId, secretAccessKey, bucket } = s3;
     const credentials = { accessKeyId, secretAccessKey };
@@ -59,59 +51,19 @@ describe("S3", { skip: requireOrSkip("rig", ["versitygw"]) }, () => {
     assert(bytes.equals(await read(bucket, "large")));
   });
 
-  describe("on a bad network", () => {
-    const cases: [what: string, body: () => Buffer | AsyncIterable<Buffer>][] = [
-      ["of one request", () => randomBytes(4 * MiB)],
-      ["of parts", () => streamOf(randomBytes(20 * MiB))],
-    ];
-    for (const [what, body] of cases) {
-      test(`a connection cut midway fails a put ${what} as unreachable, and leaves nothing`, async () => {
-        const bucket = behindProxy();
-        proxy.cutAfter(3 * MiB);
-        await rejects("unreachable", bucket.put("a", body()));
-        assert(proxy.broken() > 0);
-        proxy.cutAfter(undefined);
-        await rejects("missing", bucket.get("a"));
-        assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
-        assert.deepEqual(await uploads(), []);
-      });
-    }
-
-    const lost: [what: string, request: string, body: () => Buffer | AsyncIterable<Buffer>][] = [
-      ["of one request", "PUT /", () => Buffer.from("1")],
-      ["of parts", "POST /backups/lost/a?uploadId=", () => streamOf(randomBytes(9 * MiB))],
-    ];
-    for (const [what, request, body] of lost) {
-      test(`a put ${what} whose answer was lost is no conflict with itself`, async () => {
-        const bucket = behindProxy((location) => {
-          location.pathname = "lost";
-        });
-        const brokenBefore = proxy.broken();
-        proxy.loseAnswerTo(request);
-        await bucket.put("a", body(), { ifAbsent: true });
-        assert.equal(proxy.broken(), brokenBefore + 1);
-        await rejects("conflict", bucket.put("a", body(), { ifAbsent: true }));
-        await bucket.delete("a");
-      });
-    }
-
-    test("a body cut midway is unreachable, not shorter", async () => {
-      const bucket = behindProxy();
-      await bucket.put("a", streamOf(randomBytes(20 * MiB)));
-      const body = await bucket.get("a");
-      await rejects(
-        "unreachable",
-        (async () => {
-          for await (const _ of body) proxy.cut();
-        })(),
-      );
-    });
-
-    test("a server that isn't there is unreachable", async () => {
-      const bucket = bucketAt((location) => location.searchParams.set("endpoint", "http://127.0.0.1:9"));
-      await rejects("unreachable", bucket.get("a"));
-    });
-  });
+  networkConformance(
+    () => s3.endpoint,
+    (port) => bucketAt((location) => location.searchParams.set("endpoint", `http://127.0.0.1:${port}`)),
+    {
+      small: "of one request",
+      large: "of parts",
+      lastRequests: [
+        ["of one request", "PUT /", ONE_BYTE],
+        ["of parts", "/a?uploadId=", NINE_MEBIBYTES],
+      ],
+    },
+    uploads,
+  );
 
   describe("errors", () => {
     test("a bucket that doesn't exist is missing, and says so", async () => {
