@@ -2,12 +2,13 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ApiDeps, Env } from "./api/answers.ts";
 import { addBackups } from "./api/backups.ts";
-import { answerHeaders, bearing, boundBody } from "./api/guard.ts";
+import { answerHeaders, boundBody, refusalOf } from "./api/guard.ts";
 import { InvalidRequest, problemResponse, Refusal } from "./api/problem.ts";
 import { addRestores } from "./api/restores.ts";
 import { routes } from "./api/routes.ts";
 
 export type { ApiDeps } from "./api/answers.ts";
+export { refusalOf, unavailable } from "./api/guard.ts";
 export { problemResponse } from "./api/problem.ts";
 
 /**
@@ -22,7 +23,11 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
   });
   app.use(answerHeaders);
   app.openapi(routes.health, (context) => context.json({ status: "ok" as const, version: deps.version }, 200));
-  if (deps.token) app.use(bearing(deps.token));
+  app.use(async ({ req }, next) => {
+    const refusal = deps.token === undefined ? undefined : refusalOf(req.raw, deps.token);
+    if (refusal) throw refusal;
+    await next();
+  });
   app.use(boundBody);
   addBackups(app, deps);
   addRestores(app, deps);

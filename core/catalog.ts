@@ -52,6 +52,9 @@ export function restoreKeys(name: string, attempt = 1) {
 /** The annotation of a record that names who asked for it. */
 export const CALLER = "lifeboat/caller";
 
+/** The annotation that names a cluster of the configuration: of a record, and of a Velero manifest that is meant for one. */
+export const CLUSTER = "lifeboat/cluster";
+
 /** The label of a backup that names its schedule, as Velero's. */
 export const SCHEDULE_LABEL = "velero.io/schedule-name";
 
@@ -78,6 +81,11 @@ export function lockFolder(kind: RunKind, name: string): string {
 export function runKeys(kind: RunKind, name: string, run: string) {
   const folder = runFolder(kind, name);
   return { job: `${folder}${run}-job.json`, log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
+}
+
+/** Where a restore from a schedule notes the backup that it found, for those that go on with it. */
+export function restoreSourceKey(name: string): string {
+  return `${runFolder("restores", name)}source`;
 }
 
 /** All that runs of that name left, and the requests for them. */
@@ -361,27 +369,6 @@ export async function readLog(bucket: Bucket, kind: RunKind, name: string, signa
   throw new LifeboatError("missing", `no log of ${noun} "${name}" in ${bucket.location}`, {
     hint: `"lifeboat ${noun} get" lists what there is`,
   });
-}
-
-/**
- * Deletes a backup, or what an interrupted run left under its name: the record first, so that it is at no moment
- * listed and incomplete, then the archive, so that a new run does not adopt it, then the rest.
- * Throws `missing` where nothing lies under that name.
- */
-export async function deleteBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<number> {
-  checkName("backup", name);
-  const keys = backupKeys(name);
-  const present = await listFolder(bucket, keys.folder, signal);
-  const runs = await listFolder(bucket, runFolder("backups", name), signal);
-  if (present.size + runs.size === 0) {
-    throw new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}`, {
-      hint: '"lifeboat backup get" lists what there is',
-    });
-  }
-  const first = [keys.metadata, keys.tar].filter((key) => present.has(key));
-  const rest = [...present.keys(), ...runs.keys()].filter((key) => !first.includes(key));
-  for (const key of [...first, ...rest]) await bucket.delete(key, { signal });
-  return first.length + rest.length;
 }
 
 /** A small object, whole. Larger ones than a side file may be are `corrupt`. */

@@ -8,8 +8,8 @@ export function scheduleOf({ schedules }: Pick<Config, "schedules">, name: strin
   throw unknown("schedule", name, Object.keys(schedules));
 }
 
-/** The cluster of that name, the only one where no name is given. Throws `invalid` where there is none or no only one. */
-export function clusterOf({ clusters }: Pick<Config, "clusters">, name: string | undefined): ClusterReference {
+/** The name of a cluster: the one given, or that of the only one. Throws `invalid` where there is none or no only one. */
+export function clusterName({ clusters }: Pick<Config, "clusters">, name: string | undefined): string {
   const names = Object.keys(clusters);
   if (name === undefined && names.length !== 1) {
     throw new LifeboatError("invalid", `no cluster is named, and the configuration has ${names.length || "none"}`, {
@@ -17,8 +17,13 @@ export function clusterOf({ clusters }: Pick<Config, "clusters">, name: string |
     });
   }
   const wanted = name ?? names[0]!;
-  if (Object.hasOwn(clusters, wanted)) return clusters[wanted]!;
+  if (Object.hasOwn(clusters, wanted)) return wanted;
   throw unknown("cluster", wanted, names);
+}
+
+/** The cluster of that name; as `clusterName`. */
+export function clusterOf(config: Pick<Config, "clusters">, name: string | undefined): ClusterReference {
+  return config.clusters[clusterName(config, name)]!;
 }
 
 function unknown(noun: string, name: string, names: string[]): LifeboatError {

@@ -3,6 +3,7 @@ import {
   type Backup,
   backupKeys,
   CALLER,
+  CLUSTER,
   type Restore,
   readSideFile,
   restoreKeysOf,
@@ -33,6 +34,8 @@ export interface BackupDocument {
   expiration?: string;
   /** The schedule that made it. */
   schedule?: string;
+  /** The cluster's name in the configuration of who made it. */
+  cluster?: string;
   /** Who asked for it, where somebody did. */
   caller?: string;
   /** The cluster's version. */
@@ -56,6 +59,8 @@ export interface RestoreDocument {
   durationMs?: number;
   startTimestamp?: string;
   completionTimestamp?: string;
+  /** The cluster's name in the configuration of who made it. */
+  cluster?: string;
   /** Who asked for it, where somebody did. */
   caller?: string;
   /** Velero's RestoreSpec. */
@@ -106,6 +111,7 @@ export function backupDocument(
     completionTimestamp: status.completionTimestamp,
     expiration: status.expiration,
     schedule: metadata.labels?.[SCHEDULE_LABEL],
+    cluster: annotations[CLUSTER],
     caller: annotations[CALLER],
     kubernetesVersion: annotations["velero.io/source-cluster-k8s-gitversion"],
     formatVersion: status.formatVersion,
@@ -134,6 +140,7 @@ export function restoreDocument(
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
+    cluster: metadata.annotations?.[CLUSTER],
     caller: metadata.annotations?.[CALLER],
     spec,
     warnings: report.warnings,

@@ -11,7 +11,7 @@ export {
   type Backup,
   backupKeys,
   type CatalogRow,
-  deleteBackup,
+  checkNewName,
   listBackups,
   listFolder,
   listRestores,
@@ -28,6 +28,7 @@ export {
 export { type ClusterReference, openCluster } from "./cluster.ts";
 export { type Config, parseConfig, type Schedule } from "./config.ts";
 export { clusterOf, scheduleOf } from "./configured.ts";
+export { deleteBackup } from "./delete.ts";
 export {
   type BackupDocument,
   backupDocument,
@@ -48,6 +49,7 @@ export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
+export { lockState } from "./lock.ts";
 export { type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { memoryJobs } from "./memoryjobs.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
@@ -74,5 +76,5 @@ export { missedSlots, nameTime, readScheduledName, scheduledName } from "./sched
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
-export { createService, deliver, openBucket, type Service } from "./service.ts";
+export { createService, deliver, type Ended, type Listen, openBucket, type Service } from "./service.ts";
 export type { FilterSpec } from "./specs.ts";

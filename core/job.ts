@@ -15,15 +15,22 @@ const shared = {
 
 /** What every trigger becomes (design: contract 6.5). */
 export const jobSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    kind: z.literal("backup"),
-    ...shared,
-    /** A schedule of the configuration. */
-    schedule: z.string().min(1).optional(),
-    /** The scheduled time; where not given, the schedule's last one at or before now. */
-    slot: time.optional(),
-    spec: backupSpecSchema.optional(),
-  }),
+  z
+    .strictObject({
+      kind: z.literal("backup"),
+      ...shared,
+      /** A schedule of the configuration. */
+      schedule: z.string().min(1).optional(),
+      /** The scheduled time; where not given, the schedule's last one at or before now. */
+      slot: time.optional(),
+      spec: backupSpecSchema.optional(),
+    })
+    .superRefine(({ schedule, slot, cluster, spec }, context) => {
+      const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+      if (schedule === undefined && slot !== undefined) refuse("slot", "goes with a schedule");
+      if (schedule !== undefined && cluster !== undefined) refuse("cluster", "is the schedule's: leave it out");
+      if (schedule !== undefined && spec !== undefined) refuse("spec", "is the schedule's template: leave it out");
+    }),
   z.strictObject({ kind: z.literal("restore"), ...shared, spec: restoreSpecSchema }),
 ]);
 

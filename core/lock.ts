@@ -16,7 +16,7 @@ export const LOCK_TIMING: LockTiming = { renew: 60_000, valid: 180_000, poll: 2_
 
 /** A lock in our hands. */
 export interface Lock extends AsyncDisposable {
-  /** Aborts with `busy` once the lock is lost, and with a LifeboatError once somebody asked the run to stop. */
+  /** Aborts with `busy` once the lock is lost, and with `conflict` once somebody asked the run to stop. */
   readonly signal: AbortSignal;
 }
 
@@ -27,96 +27,174 @@ export interface LockScope {
   name: string;
 }
 
-/** One numbered object: whoever creates the next number has the lock, or gives it back. */
+/** One numbered object: whoever creates the next number takes, keeps or gives back the lock, or calls its work off. */
 interface Rung {
   run: string;
-  state: "held" | "released";
+  state: "held" | "released" | "cancelled";
+}
+
+interface Placed {
+  number: number;
+  /** Milliseconds since the epoch, by the bucket's clock. */
+  modified: number;
+  rung: Rung;
 }
 
 /**
- * Takes the lock of a backup or restore, or finds that there is nothing left to do: "settled" once `settled` says so,
- * "running" once a run that holds it has renewed it meanwhile. A lock is a row of numbered objects, each created once
- * (design: 6.2), so a credential that can only create and read suffices, and of any number of contenders one wins. Its
- * age is judged by the bucket's own clock; no lock is waited for longer than it is valid.
+ * Takes the lock of a backup or restore, or finds that there is nothing to do: "settled" once `settled` says so,
+ * "cancelled" where its work was called off, "running" once a run that holds it has renewed it meanwhile (with `wait`
+ * false: as soon as one holds it). A lock is a row of numbered objects, each created once (design: 6.2), so a credential
+ * that can only create and read suffices, and of any number of contenders one wins. Its age is judged by the bucket's own
+ * clock; no lock is waited for longer than it is valid.
  */
 export async function takeLock(
   scope: LockScope,
-  options: { settled: () => Promise<boolean>; signal: AbortSignal; timing?: LockTiming },
-): Promise<Lock | "settled" | "running"> {
-  const { settled, signal, timing = LOCK_TIMING } = options;
+  options: { settled: () => Promise<boolean>; signal: AbortSignal; wait?: boolean; timing?: LockTiming },
+): Promise<Lock | "settled" | "cancelled" | "running"> {
+  const { settled, signal, wait = true, timing = LOCK_TIMING } = options;
   const run = randomUUID();
   let clock: (() => number) | undefined;
   let met: number | undefined;
   for (;;) {
     if (await settled()) return "settled";
     const newest = await newestRung(scope, signal);
-    const free = !newest || newest.rung.state === "released";
-    if (!free) clock ??= await bucketClock(scope, signal);
-    if (free || clock!() - newest.modified > timing.valid) {
+    if (newest?.rung.state === "cancelled") return "cancelled";
+    const held = newest?.rung.state === "held";
+    if (held) clock ??= await bucketClock(scope, signal);
+    if (!held || clock!() - newest.modified > timing.valid) {
+      const since = performance.now();
       const number = (newest?.number ?? 0) + 1;
-      if (await climb(scope, number, { run, state: "held" }, signal)) return hold(scope, run, number, timing);
-      continue;
+      if (!(await climb(scope, number, { run, state: "held" }, signal))) continue;
+      const lock = hold(scope, { run, number, since, timing });
+      // Whoever held it before may have ended its work between our looking at that and at the lock.
+      if (!(await settled())) return lock;
+      await lock[Symbol.asyncDispose]();
+      return "settled";
     }
     met ??= newest.number;
-    if (newest.number > met) return "running";
+    if (newest.number !== met || !wait) return "running";
     await sleep(timing.poll * (0.75 + Math.random() / 2), undefined, { signal });
   }
 }
 
-/** Whether a run works on it now, as far as this machine's clock can tell. */
-export async function isLocked(scope: LockScope, signal?: AbortSignal, timing = LOCK_TIMING): Promise<boolean> {
-  const newest = await newestRung(scope, signal);
-  return newest?.rung.state === "held" && Date.now() - newest.modified < timing.valid;
+/** How a lock stands, and since when: "died" is one that its run has not renewed in time. */
+export interface LockState {
+  state: "free" | "held" | "died" | "cancelled";
+  since?: Date;
 }
 
-/** Asks the run that holds the lock to stop; it obeys in some seconds. False where none does. */
-export async function requestCancel(
+/** How a lock stands, as far as this machine's clock can tell. */
+export async function lockState(
+  scope: LockScope,
+  { signal, timing = LOCK_TIMING }: { signal?: AbortSignal; timing?: LockTiming } = {},
+): Promise<LockState> {
+  const newest = await newestRung(scope, signal);
+  if (!newest || newest.rung.state === "released") return { state: "free" };
+  const since = new Date(newest.modified);
+  if (newest.rung.state === "cancelled") return { state: "cancelled", since };
+  return { state: Date.now() - newest.modified < timing.valid ? "held" : "died", since };
+}
+
+/**
+ * Calls off the work on a backup or restore: "asked" where a run is at it, which obeys in some seconds, "done" where none
+ * is; none will be begun then, until `reopen`.
+ */
+export async function cancelWork(
   scope: LockScope,
   caller: string | undefined,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  if (!(await isLocked(scope, signal))) return false;
-  const { number } = (await newestRung(scope, signal))!;
-  const key = `${folderOf(scope)}cancel-${padded(number)}.json`;
-  await createOnce(scope.bucket, key, { caller, at: new Date().toISOString() }, signal);
-  return true;
+  { signal, timing = LOCK_TIMING }: { signal?: AbortSignal; timing?: LockTiming } = {},
+): Promise<"asked" | "done"> {
+  for (;;) {
+    const newest = await newestRung(scope, signal);
+    const number = newest?.number ?? 0;
+    if (newest?.rung.state === "cancelled") return "done";
+    if (newest?.rung.state === "held" && Date.now() - newest.modified < timing.valid) {
+      const key = `${folderOf(scope)}cancel-${padded(number)}.json`;
+      await createOnce(scope.bucket, key, { caller, at: new Date().toISOString() }, signal);
+      return "asked";
+    }
+    if (await climb(scope, number + 1, { run: randomUUID(), state: "cancelled" }, signal)) return "done";
+  }
+}
+
+/** Lets work that was called off be begun again. */
+export async function reopen(scope: LockScope, signal?: AbortSignal): Promise<void> {
+  const newest = await newestRung(scope, signal);
+  if (newest?.rung.state !== "cancelled") return;
+  await climb(scope, newest.number + 1, { run: randomUUID(), state: "released" }, signal);
+}
+
+/** Removes what a lock has left, by whoever holds it and may delete. */
+export async function removeLock(scope: LockScope, signal?: AbortSignal): Promise<void> {
+  const keys = await Array.fromAsync(objects(scope.bucket, folderOf(scope), signal));
+  for (const { key } of keys) await scope.bucket.delete(key, { signal });
 }
 
 /** Keeps the lock: renews it, and listens for whoever wants the run to stop, until it is given back. */
-function hold(scope: LockScope, run: string, first: number, timing: LockTiming): Lock {
+function hold(
+  scope: LockScope,
+  { run, number: first, since, timing }: { run: string; number: number; since: number; timing: LockTiming },
+): Lock {
   const ended = new AbortController();
   const lost = new AbortController();
   let number = first;
-  let renewed = performance.now();
-  const tick = async () => {
-    const caller = await cancelledBy(scope, first, ended.signal);
-    if (caller !== undefined) throw new LifeboatError("conflict", `cancelled${caller && ` by ${caller}`}`);
-    if (performance.now() - renewed < timing.renew) return;
-    const at = performance.now();
-    if (!(await climb(scope, number + 1, { run, state: "held" }, ended.signal))) throw taken(scope);
+  let renewed = since;
+  let end: "released" | "cancelled" = "released";
+
+  async function tick(signal: AbortSignal): Promise<void> {
+    const caller = await cancelledBy(scope, first, signal);
+    if (caller !== undefined) {
+      end = "cancelled";
+      throw new LifeboatError("conflict", `cancelled${caller && ` by ${caller}`}`);
+    }
+    const now = performance.now();
+    if (now - renewed < timing.renew) return;
+    if (!(await climb(scope, number + 1, { run, state: "held" }, signal))) throw taken(scope);
     number += 1;
-    renewed = at;
-  };
-  const renewing = (async () => {
-    while (!ended.signal.aborted && !lost.signal.aborted) {
+    renewed = now;
+  }
+
+  async function keep(): Promise<void> {
+    while (!lost.signal.aborted) {
       await sleep(timing.poll, undefined, { signal: ended.signal }).catch(() => {});
       if (ended.signal.aborted) return;
+      const left = renewed + timing.valid - timing.renew / 2 - performance.now();
+      if (left <= 0) return lost.abort(taken(scope));
       try {
-        await tick();
+        const limit = AbortSignal.any([ended.signal, AbortSignal.timeout(Math.ceil(left))]);
+        await Promise.race([tick(limit), rejection(limit)]);
       } catch (error) {
-        const final = isLifeboatError(error, "conflict") || isLifeboatError(error, "busy");
-        if (final || performance.now() - renewed > timing.valid - timing.renew / 2) lost.abort(error);
+        if (isLifeboatError(error, "conflict") || isLifeboatError(error, "busy")) lost.abort(error);
       }
     }
-  })();
+  }
+  const keeping = keep();
+
   return {
     signal: lost.signal,
     async [Symbol.asyncDispose]() {
       ended.abort();
-      await renewing;
-      await climb(scope, number + 1, { run, state: "released" }, AbortSignal.timeout(10_000)).catch(() => {});
+      await keeping;
+      await giveBack(scope, { run, state: end }).catch(() => {});
     },
   };
+}
+
+/** Ends a lock that is still ours. A renewal that was under way may have been stored: hence the second look. */
+async function giveBack(scope: LockScope, rung: Rung): Promise<void> {
+  const signal = AbortSignal.timeout(10_000);
+  for (;;) {
+    const newest = await newestRung(scope, signal);
+    if (newest?.rung.run !== rung.run) return;
+    if (await climb(scope, newest.number + 1, rung, signal)) return;
+  }
+}
+
+function rejection(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
 }
 
 function taken({ kind, name }: LockScope): LifeboatError {
@@ -127,10 +205,7 @@ function taken({ kind, name }: LockScope): LifeboatError {
 
 const NUMBERED = /^(\d{6})\.json$/;
 
-async function newestRung(
-  scope: LockScope,
-  signal?: AbortSignal,
-): Promise<{ number: number; modified: number; rung: Rung } | undefined> {
+async function newestRung(scope: LockScope, signal?: AbortSignal): Promise<Placed | undefined> {
   const folder = folderOf(scope);
   let newest: { key: string; modified: Date; number: number } | undefined;
   for await (const { key, modified } of objects(scope.bucket, folder, signal)) {

@@ -13,14 +13,16 @@ import {
   runKeys,
 } from "./catalog.ts";
 import type { Config } from "./config.ts";
-import { clusterOf, scheduleOf } from "./configured.ts";
-import { LifeboatError, messageOf } from "./errors.ts";
-import { type Job, jobSchema } from "./job.ts";
-import { isLocked } from "./lock.ts";
+import { clusterName, scheduleOf } from "./configured.ts";
+import { LifeboatError } from "./errors.ts";
+import { type Job, jobSchema, readJob } from "./job.ts";
+import { lockState, reopen } from "./lock.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
 import { selection } from "./restore/selection.ts";
 import { checkSpec } from "./restore/spec.ts";
+import { putFailure } from "./runs.ts";
+import { nameStem, nameTime } from "./schedule/slots.ts";
 
 /** A job that somebody asked for, named. */
 export type NamedJob = Job & { name: string };
@@ -48,29 +50,37 @@ const resultSchema = z.object({ errors: z.array(z.looseObject({ message: z.strin
 
 /** A name for what was given none: `subject-YYYYMMDDhhmmss-xxxxxxxx`, which two requests in one second don't share. */
 export function requestName(subject: string, now = new Date()): string {
-  const time = now.toISOString().slice(0, 19).replace(/\D/g, "");
-  const room = subject.slice(0, 190).replace(/[^a-z0-9]+$/, "");
-  return `${room}-${time}-${randomUUID().slice(0, 8)}`;
+  return `${nameStem(subject)}-${nameTime(now)}-${randomUUID().slice(0, 8)}`;
 }
 
 /**
  * Checks, as far as that goes without a cluster, that a job can be run: names, schedule and cluster, filters, the backup
- * to restore. Nothing is written. Throws `invalid`, `missing` for a backup that isn't there, `conflict` for a name that
- * is taken, asked for, or being worked on.
+ * to restore. Nothing is written. What comes is the job to submit: a restore names the backup that is its schedule's
+ * newest now, so that all runs of it restore the same one. Throws `invalid`, `missing` for a backup that isn't there,
+ * `conflict` for a name that is taken, asked for, or being worked on.
  */
-export async function checkJob(job: NamedJob, { config, bucket }: { config: Config; bucket: Bucket }): Promise<void> {
+export async function checkJob<Checked extends NamedJob>(
+  job: Checked,
+  { config, bucket }: { config: Config; bucket: Bucket },
+): Promise<Checked> {
+  readJob(job);
   checkNewName(job.kind, job.name);
   if (job.kind === "backup") {
     const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
-    clusterOf(config, job.cluster ?? schedule?.cluster);
-  } else {
-    const { scheduleName, backupName = "", ...filters } = job.spec;
-    clusterOf(config, job.cluster);
-    checkSpec({ ...filters, backupName });
-    selection({ ...filters, backupName }, []);
-    await (scheduleName === undefined ? readRestorable(bucket, backupName) : newestBackup(bucket, scheduleName));
+    clusterName(config, job.cluster ?? schedule?.cluster);
+    await checkFree(bucket, job);
+    return job;
   }
+  const { scheduleName, ...spec } = job.spec;
+  clusterName(config, job.cluster);
+  checkSpec({ ...spec, backupName: spec.backupName ?? "" });
+  selection({ ...spec, backupName: "" }, []);
+  const source =
+    scheduleName === undefined
+      ? await readRestorable(bucket, spec.backupName ?? "")
+      : await newestBackup(bucket, scheduleName);
   await checkFree(bucket, job);
+  return { ...job, spec: { ...spec, backupName: source.metadata.name } };
 }
 
 async function checkFree(bucket: Bucket, { kind, name }: NamedJob): Promise<void> {
@@ -84,20 +94,38 @@ async function checkFree(bucket: Bucket, { kind, name }: NamedJob): Promise<void
 
 /**
  * Records the job in the bucket, for `readRun`, and hands it over. Where it can't be handed over nothing of it is left,
- * or, with a credential that can't delete, a failed run.
+ * or, with a credential that can't delete, a failed run. Of two that ask for one name at once, one gets `conflict`.
  */
 export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucket; jobs: Jobs }): Promise<RunDocument> {
+  const scope = { bucket, kind: `${job.kind}s`, name: job.name } as const;
+  if ((await lockState(scope)).state === "died") await abandonJob(bucket, job, "the run ended without a word");
   const at = new Date().toISOString();
-  const keys = runKeys(`${job.kind}s`, job.name, `${at}-${randomUUID()}`);
+  const keys = runKeys(scope.kind, job.name, `${at}-${randomUUID()}`);
   const request = { schemaVersion: 1, job, caller: job.caller, at };
   await bucket.put(keys.job, Buffer.from(`${JSON.stringify(request)}\n`), { ifAbsent: true });
   try {
+    const { open } = await readRequests(bucket, scope.kind, job.name);
+    if (open[0] !== keys.job) {
+      throw new LifeboatError("conflict", `${job.kind} "${job.name}" has been asked for by somebody else just now`, {
+        hint: "choose another name",
+      });
+    }
+    await reopen(scope);
     await jobs.enqueue(job);
   } catch (error) {
     await withdraw(bucket, job, keys, error);
     throw error;
   }
   return runDocument(bucket, job, "New", { job, at });
+}
+
+/** Submits the backup of a slot, unless it has been made or asked for before; whether it did. */
+export async function submitOnce(job: NamedJob, deps: { bucket: Bucket; jobs: Jobs }): Promise<boolean> {
+  const folder = await listFolder(deps.bucket, backupKeys(job.name).folder);
+  const { requests } = await readRequests(deps.bucket, `${job.kind}s`, job.name);
+  if (requests.length > 0 || folder.has(backupKeys(job.name).metadata)) return false;
+  await submitJob(job, deps);
+  return true;
 }
 
 async function withdraw(
@@ -108,19 +136,22 @@ async function withdraw(
 ): Promise<void> {
   await bucket
     .delete(keys.job)
-    .catch(() => putFailure(bucket, job, keys.result, error))
+    .catch(() => putFailure(bucket, { ...job, key: keys.result, error }))
     .catch(() => {});
 }
 
 /** Tells, for `readRun`, that a job which was handed over will not be begun. */
-export function abandonJob(bucket: Bucket, job: NamedJob, reason: string): Promise<void> {
+export function abandonJob(bucket: Bucket, job: Pick<NamedJob, "kind" | "name">, reason: string): Promise<void> {
   const keys = runKeys(`${job.kind}s`, job.name, `${new Date().toISOString()}-${randomUUID()}`);
-  return putFailure(bucket, job, keys.result, reason);
+  return putFailure(bucket, { ...job, key: keys.result, error: reason });
 }
 
-function putFailure(bucket: Bucket, { kind, name }: NamedJob, key: string, error: unknown): Promise<void> {
-  const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
-  return bucket.put(key, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true });
+/** The keys of what was asked for and of how runs ended, oldest first; `open`: the requests since the last run that ended. */
+async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal) {
+  const keys = [...(await listFolder(bucket, runFolder(kind, name), signal)).keys()].sort();
+  const requests = keys.filter((key) => key.endsWith("-job.json"));
+  const result = keys.findLast((key) => key.endsWith("-result.json"));
+  return { requests, result, open: requests.filter((key) => key > (result ?? "")) };
 }
 
 /**
@@ -135,16 +166,20 @@ export async function readRun(
   signal?: AbortSignal,
 ): Promise<RunDocument | undefined> {
   const runs: RunKind = `${kind}s`;
-  const held = await isLocked({ bucket, kind: runs, name }, signal);
-  const keys = [...(await listFolder(bucket, runFolder(runs, name), signal)).keys()].sort();
-  const requestKey = keys.findLast((key) => key.endsWith("-job.json"));
-  const newest = keys.findLast((key) => key.endsWith("-job.json") || key.endsWith("-result.json"));
-  if (!held && !newest) return undefined;
-  const request = requestKey ? await readJson(bucket, requestKey, requestSchema, signal) : undefined;
-  if (held) return runDocument(bucket, { kind, name }, "InProgress", request);
-  if (newest === requestKey) return runDocument(bucket, { kind, name }, "New", request);
-  const { errors } = await readJson(bucket, newest!, resultSchema, signal);
-  return { ...runDocument(bucket, { kind, name }, "Failed", request), errors };
+  const { state, since } = await lockState({ bucket, kind: runs, name }, { signal });
+  const { requests, result, open } = await readRequests(bucket, runs, name, signal);
+  const newest = requests.at(-1);
+  if (state !== "held" && state !== "died" && !newest && !result) return undefined;
+  const request = newest ? await readJson(bucket, newest, requestSchema, signal) : undefined;
+  const document = (phase: RunDocument["phase"]) => runDocument(bucket, { kind, name }, phase, request);
+  if (state === "held") return document("InProgress");
+  if (state === "died" && (!request || since! >= new Date(request.at))) {
+    const message = `the run ended without a word, after ${since!.toISOString()}: it was killed, or its time was up`;
+    return { ...document("Failed"), errors: [{ message }] };
+  }
+  if (open.length > 0 || !result) return document("New");
+  const { errors } = await readJson(bucket, result, resultSchema, signal);
+  return { ...document("Failed"), errors };
 }
 
 function runDocument(

@@ -1,10 +1,19 @@
+import { hash, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backup } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
-import { newestBackup, readBackup, readRestore, SCHEDULE_LABEL } from "./catalog.ts";
+import {
+  CLUSTER,
+  newestBackup,
+  readBackup,
+  readObject,
+  readRestore,
+  restoreSourceKey,
+  SCHEDULE_LABEL,
+} from "./catalog.ts";
 import { openCluster } from "./cluster.ts";
 import type { Config, Schedule } from "./config.ts";
-import { clusterOf, scheduleOf } from "./configured.ts";
+import { clusterName, scheduleOf } from "./configured.ts";
 import {
   type BackupDocument,
   backupDocument,
@@ -24,7 +33,7 @@ import type { RestoreSpec } from "./restore/spec.ts";
 import { leavingLog } from "./runs.ts";
 import { readClock } from "./schedule/cron.ts";
 import { isPaused } from "./schedule/pause.ts";
-import { nameTime, scheduledName } from "./schedule/slots.ts";
+import { nameStem, scheduledName } from "./schedule/slots.ts";
 import type { CachedSecrets } from "./secrets.ts";
 
 type BackupJob = Extract<Job, { kind: "backup" }>;
@@ -42,6 +51,8 @@ export interface JobContext {
   bucket: Bucket;
   secrets: CachedSecrets;
   clusters: Platform["clusters"];
+  /** What is the same for every delivery of one trigger. */
+  delivery?: string;
   /** When the platform will stop us. */
   deadline?: Date;
   signal: AbortSignal;
@@ -49,6 +60,9 @@ export interface JobContext {
   listen?: (line: string, level: LogLevel) => void;
   timing?: LockTiming;
 }
+
+/** The longest that a job may be put off by `notBefore`, in milliseconds: what platforms delay a delivery for. */
+const LONGEST_DELAY = 15 * 60_000;
 
 /** Of the time that is left: what a run keeps back for its end, at most. */
 const RESERVE_MS = 60_000;
@@ -62,24 +76,35 @@ const RESERVE_MS = 60_000;
  * whose log then lies in the bucket. A backup or restore that is PartiallyFailed does not throw.
  */
 export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
+  using deadline = beforeDeadline(context.deadline);
+  const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
-  if (wait > 0) await sleep(wait, undefined, { signal: context.signal });
-  return job.kind === "backup" ? runBackupJob(job, context) : runRestoreJob(job, context);
+  if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
+  if (wait > 0) await sleep(wait, undefined, { signal: limited.signal });
+  return await (job.kind === "backup" ? runBackupJob(job, limited) : runRestoreJob(job, limited));
 }
 
 async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcome> {
-  const { bucket, config } = context;
+  const { bucket, config, signal } = context;
   const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
-  const name =
-    job.name ?? (schedule ? scheduledName(schedule.name, slotOf(schedule, job.slot)) : defaultName("backup"));
+  // Who names a backup and no slot wants it now; a clock's trigger does not.
+  const slotted = schedule && (job.slot !== undefined || job.name === undefined);
+  const made = slotted ? scheduledName(schedule.name, slotOf(schedule, job.slot)) : nameOf(job, "backup", context);
+  const name = job.name ?? made;
   const spec: BackupSpec = job.spec ?? schedule?.template ?? {};
   const labels = schedule && { ...schedule.labels, [SCHEDULE_LABEL]: schedule.name };
-  // Who names the backup wants it now; a clock's trigger does not.
-  if (schedule && !job.name && (await isPaused(bucket, schedule, context.signal))) {
+  if (slotted && (await isPaused(bucket, schedule, signal))) {
     return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
   }
-  const found = () => committed(async () => readBackupDocument(bucket, await readBackup(bucket, name, context.signal)));
-  return locked({ kind: "backup", name, found, cluster: job.cluster ?? schedule?.cluster }, context, async (run) => {
+  const cluster = job.cluster ?? schedule?.cluster;
+  const found = async () => {
+    const record = await committed(() => readBackup(bucket, name, signal));
+    if (!record) return undefined;
+    checkSame("backup", name, "schedule", record.metadata.labels?.[SCHEDULE_LABEL], schedule?.name);
+    checkSame("backup", name, "cluster", record.metadata.annotations?.[CLUSTER], cluster);
+    return readBackupDocument(bucket, record, signal);
+  };
+  return locked({ kind: "backup", name, found, cluster }, context, async (run) => {
     const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller });
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed() });
   });
@@ -87,15 +112,50 @@ async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcom
 
 async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outcome> {
   const { bucket, signal } = context;
-  const { scheduleName, backupName, ...filters } = job.spec;
-  const name = job.name ?? defaultName(backupName ?? scheduleName ?? "restore");
-  const found = () => committed(async () => readRestoreDocument(bucket, await readRestore(bucket, name, signal)));
+  const { scheduleName = "", backupName, ...filters } = job.spec;
+  const name = nameOf(job, backupName ?? scheduleName, context);
+  const found = async () => {
+    const record = await committed(() => readRestore(bucket, name, signal));
+    if (!record) return undefined;
+    checkSame("restore", name, "backup", record.spec.backupName, backupName);
+    checkSame("restore", name, "cluster", record.metadata.annotations?.[CLUSTER], job.cluster);
+    return readRestoreDocument(bucket, record, signal);
+  };
   return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
-    const source = backupName ?? (await newestBackup(bucket, scheduleName ?? "", run)).metadata.name;
-    const spec: RestoreSpec = { ...filters, backupName: source };
+    const spec: RestoreSpec = { ...filters, backupName: backupName ?? (await pinned(run, name, scheduleName)) };
     const { record, result } = await runRestore({ ...run, name, spec, caller: job.caller });
     return restoreDocument(record, bucket.location, { ...result.problems, durationMs: run.elapsed() });
   });
+}
+
+/** The newest backup of a schedule as of the first run of this restore: one that is run again restores the same. */
+async function pinned({ bucket, signal }: Run, name: string, schedule: string): Promise<string> {
+  const source = restoreSourceKey(name);
+  const newest = (await newestBackup(bucket, schedule, { signal })).metadata.name;
+  try {
+    await bucket.put(source, Buffer.from(newest), { ifAbsent: true, signal });
+    return newest;
+  } catch (error) {
+    if (!isLifeboatError(error, "conflict")) throw error;
+    return (await readObject(bucket, source, signal)).toString();
+  }
+}
+
+/** A job that meets another's backup or restore under its name has not been done. What isn't known of either says nothing. */
+function checkSame(kind: Job["kind"], name: string, what: string, there?: string, wanted?: string): void {
+  if (there === undefined || wanted === undefined || there === wanted) return;
+  throw new LifeboatError(
+    "conflict",
+    `there is a ${kind} "${name}" already, of the ${what} "${there}", not "${wanted}"`,
+    {
+      hint: "choose another name",
+    },
+  );
+}
+
+/** The job's name; of one without, the same for every delivery of one trigger, where the platform tells them apart. */
+function nameOf(job: Job, subject: string, { delivery = randomUUID() }: JobContext): string {
+  return job.name ?? `${nameStem(subject)}-${hash("sha256", delivery, "hex").slice(0, 12)}`;
 }
 
 interface Locked<Document> {
@@ -109,6 +169,8 @@ interface Locked<Document> {
 interface Run {
   kube: Kube;
   bucket: Bucket;
+  /** Its name in the configuration. */
+  cluster: string;
   log: ReturnType<typeof startRunLog>;
   signal: AbortSignal;
   /** Milliseconds since it began. */
@@ -121,15 +183,15 @@ async function locked<Document extends BackupDocument | RestoreDocument>(
   context: JobContext,
   work: (run: Run) => Promise<Document>,
 ): Promise<Outcome> {
-  const { bucket, config, secrets, clusters, listen, timing = LOCK_TIMING } = context;
+  const { bucket, config, secrets, clusters, signal, listen, timing = LOCK_TIMING } = context;
   let document: Document | undefined;
   const settled = async () => {
     document = await found();
     return document !== undefined;
   };
-  const signal = AbortSignal.any([context.signal, beforeDeadline(context.deadline)]);
   const lock = await takeLock({ bucket, kind: `${kind}s`, name }, { settled, signal, timing });
   if (lock === "settled") return { document: document!, duplicate: true };
+  if (lock === "cancelled") return { duplicate: true, skipped: `${kind} "${name}" has been called off` };
   if (lock === "running") return { duplicate: true, skipped: `another run is making ${kind} "${name}"` };
   await using held = lock;
   const log = startRunLog({ [kind]: `velero/${name}` }, listen);
@@ -137,10 +199,11 @@ async function locked<Document extends BackupDocument | RestoreDocument>(
   try {
     document = await leavingLog({ kind, bucket, name, log }, async () => {
       const running = AbortSignal.any([signal, held.signal]);
-      const kube = await openCluster(clusterOf(config, cluster), { secrets, clusters }, { signal: running });
+      const named = clusterName(config, cluster);
+      const kube = await openCluster(config.clusters[named]!, { secrets, clusters }, { signal: running });
       try {
         const elapsed = () => Math.round(performance.now() - began);
-        return await work({ bucket, kube, log, signal: running, elapsed });
+        return await work({ bucket, kube, cluster: named, log, signal: running, elapsed });
       } finally {
         await kube.close();
       }
@@ -165,27 +228,26 @@ async function committed<Document>(read: () => Promise<Document>): Promise<Docum
   }
 }
 
-/** Aborts while there is time left to leave a log and to give back the lock. */
-function beforeDeadline(deadline: Date | undefined): AbortSignal {
-  if (!deadline) return new AbortController().signal;
-  const left = deadline.getTime() - Date.now();
+/** A signal that aborts while there is time left to leave a log and to give back the lock, unless it is disposed of. */
+function beforeDeadline(deadline: Date | undefined): { signal: AbortSignal } & Disposable {
   const ended = new AbortController();
+  const left = deadline ? deadline.getTime() - Date.now() : Number.POSITIVE_INFINITY;
   const error = new LifeboatError("timeout", "the run would have lasted longer than the platform lets it", {
     hint: "raise the function's timeout, or give it more memory, which is more CPU too",
   });
-  setTimeout(() => ended.abort(error), Math.max(0, left - Math.min(RESERVE_MS, left / 10))).unref();
-  return ended.signal;
+  const after = Math.max(0, left - Math.min(RESERVE_MS, left / 10));
+  const timer = after < LONGEST_TIMER ? setTimeout(() => ended.abort(error), after) : undefined;
+  return { signal: ended.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-/** The scheduled time. One that lies ahead, as a trigger forced by hand may carry, is none. */
+/** Longer ones end at once. */
+const LONGEST_TIMER = 2 ** 31;
+
+/** The schedule's last slot at or before the time given. One that lies ahead, as a trigger forced by hand may carry, is none. */
 function slotOf(schedule: Schedule, given: string | undefined): Date {
-  const now = new Date();
-  const slot = given === undefined ? undefined : new Date(given);
-  const due = slot && slot.getTime() <= now.getTime() + RESERVE_MS ? slot : readClock(schedule).last(now);
+  const now = Date.now();
+  const time = given === undefined ? now : Date.parse(given);
+  const due = readClock(schedule).last(new Date(time <= now + RESERVE_MS ? time : now));
   if (due) return due;
   throw new LifeboatError("invalid", `schedule "${schedule.name}" (${schedule.schedule}) has never been due`);
-}
-
-function defaultName(subject: string): string {
-  return `${subject}-${nameTime(new Date())}`;
 }

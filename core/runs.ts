@@ -22,13 +22,22 @@ export async function leavingLog<T>(
     if (log.left) throw error;
     log.log("error", messageOf(error));
     const keys = runKeys(KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
-    const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
     const signal = AbortSignal.timeout(10_000);
     const [stored] = await Promise.allSettled([
       writeSideFile(bucket, keys.log, log.gzipped(), signal),
-      bucket.put(keys.result, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true, signal }),
+      putFailure(bucket, { kind, name, key: keys.result, error }, signal),
     ]);
     log.left = stored.status === "fulfilled";
     throw error;
   }
+}
+
+/** Leaves the result of a run that failed, or of one that will not be. */
+export function putFailure(
+  bucket: Bucket,
+  { kind, name, key, error }: { kind: "backup" | "restore"; name: string; key: string; error: unknown },
+  signal?: AbortSignal,
+): Promise<void> {
+  const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
+  return bucket.put(key, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true, signal });
 }

@@ -1,12 +1,15 @@
 import manifest from "../package.json" with { type: "json" };
+import type { ApiDeps } from "./api.ts";
 import { type Config, parseConfig } from "./config.ts";
-import { ERROR_KINDS, isLifeboatError, LifeboatError } from "./errors.ts";
-import { readJob } from "./job.ts";
+import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import { type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
 import { type LogLevel, logLine } from "./log.ts";
 import type { Bucket, Jobs, Platform } from "./ports.ts";
 import type { Outcome } from "./run.ts";
+import { isPaused } from "./schedule/pause.ts";
+import { scheduledName } from "./schedule/slots.ts";
 import { openSecrets } from "./secrets.ts";
 
 /** Gets each line of a run's log as it is written. */
@@ -14,10 +17,21 @@ export type Listen = (line: string, level: LogLevel) => void;
 
 /** What one trigger brings beside its message. */
 export interface Trigger {
+  /** What is the same whenever the platform delivers this trigger again: jobs without a name get theirs from it. */
+  delivery?: string;
   /** When the platform will end the run. */
   deadline?: Date;
   signal?: AbortSignal;
   listen?: Listen;
+}
+
+/** How a job ended, in a few bytes: platforms limit what a function may return. */
+export interface Ended {
+  kind?: Job["kind"];
+  name?: string;
+  phase?: string;
+  duplicate: boolean;
+  skipped?: string;
 }
 
 /** What a handler calls: a platform's triggers and requests, in the words of the core. */
@@ -26,9 +40,12 @@ export interface Service {
    * Runs the job that a trigger's message is. Throws `JobFailed` where it fails or ends PartiallyFailed, so that the
    * platform's retries and alarms see it.
    */
-  run(message: unknown, trigger?: Trigger): Promise<Outcome>;
-  /** Hands over, as jobs, the backups that have come due since `since`: for a platform with one clock for all schedules. */
-  tick(since: Date): Promise<void>;
+  run(message: unknown, trigger?: Trigger): Promise<Ended>;
+  /**
+   * Hands over, as jobs, the backups that have come due, each slot once: for a platform with one clock for all schedules.
+   * `last`: when it was called before, where that is known.
+   */
+  tick(last: Date | undefined): Promise<void>;
   /** Answers a request to the HTTP API. `caller`: who the platform says is asking. */
   fetch(request: Request, env?: { caller?: string }): Promise<Response>;
 }
@@ -64,6 +81,7 @@ export interface ServiceOptions {
 export function createService(platform: Platform, options: ServiceOptions = {}): Service {
   const { env = process.env, listen = toStandardOutput, token, timing } = options;
   const secrets = openSecrets(platform);
+  const buckets = new Map<string, Promise<Bucket>>();
 
   async function configuration(): Promise<Config> {
     if (options.config) return options.config();
@@ -73,57 +91,97 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     return config;
   }
 
+  /** One bucket for each location, so that its connections and credentials are kept. */
+  function bucketAt(location: string): Promise<Bucket> {
+    const opened = buckets.get(location) ?? openBucket(platform, location);
+    buckets.set(location, opened);
+    opened.catch(() => buckets.delete(location));
+    return opened;
+  }
+
+  // Opened only when something is enqueued: reads need no queue.
+  const jobs: Jobs = { enqueue: async (...given) => (await platform.jobs()).enqueue(...given) };
+
+  /** The error as the platform is to see it; all there is to know of it goes to the log. */
+  function told(error: unknown, heard: Listen): JobFailed {
+    const failed = jobFailed(error);
+    const cause = isLifeboatError(failed.cause) || !failed.cause ? failed.message : stackOf(failed.cause);
+    heard(logLine("error", cause, { error: failed.name }), "error");
+    return failed;
+  }
+
   return {
-    async run(message, { deadline, signal = new AbortController().signal, listen: heard = listen } = {}) {
+    async run(message, { delivery, deadline, signal = new AbortController().signal, listen: heard = listen } = {}) {
       try {
         const job = readJob(message);
         const config = await configuration();
-        const bucket = await openBucket(platform, config.location);
+        const bucket = await bucketAt(config.location);
         const { runJob } = await import("./run.ts");
         const { clusters } = platform;
-        return judged(
-          await runJob(job, { config, bucket, secrets, clusters, deadline, signal, listen: heard, timing }),
-        );
+        const context = { config, bucket, secrets, clusters, delivery, deadline, signal, listen: heard, timing };
+        return judged(await runJob(job, context));
       } catch (error) {
-        const failed = jobFailed(error);
-        heard(logLine("error", failed.message, { error: failed.name }), "error");
-        throw failed;
+        throw told(error, heard);
       }
     },
-    async tick(since) {
-      const { dueJobs } = await import("./schedule/due.ts");
-      const jobs = await platform.jobs();
-      for (const job of dueJobs(await configuration(), since, new Date())) await jobs.enqueue(job);
+    async tick(last) {
+      try {
+        const [{ dueSlots }, { submitOnce }] = await Promise.all([
+          import("./schedule/due.ts"),
+          import("./requests.ts"),
+        ]);
+        const config = await configuration();
+        const bucket = await bucketAt(config.location);
+        for (const { schedule, slot } of dueSlots(config, last, new Date())) {
+          if (await isPaused(bucket, schedule)) continue;
+          const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
+          await submitOnce({ ...job, name: scheduledName(schedule.name, slot) }, { bucket, jobs });
+        }
+      } catch (error) {
+        throw told(error, listen);
+      }
     },
     async fetch(request, requestEnv) {
-      const { createApi, problemResponse } = await import("./api.ts");
+      const { createApi, problemResponse, refusalOf, unavailable } = await import("./api.ts");
       const log = (line: string) => listen(line, "error");
+      const { version } = manifest;
+      const { pathname } = new URL(request.url);
+      if (pathname === "/healthz" && request.method === "GET") return Response.json({ status: "ok", version });
+      const refusal = token === undefined ? undefined : refusalOf(request, token);
+      if (refusal) return problemResponse(refusal);
+      let deps: ApiDeps;
       try {
         const config = await configuration();
-        const bucket = await openBucket(platform, config.location);
-        // Opened only when something is enqueued: reads need no queue.
-        const jobs: Jobs = { enqueue: async (...given) => (await platform.jobs()).enqueue(...given) };
-        const deps = { config, bucket, jobs, version: manifest.version, token, log };
-        return await createApi(deps).fetch(request, requestEnv);
+        deps = { config, bucket: await bucketAt(config.location), jobs, version, token, log };
       } catch (error) {
-        return problemResponse(error, log);
+        log(logLine("error", messageOf(error)));
+        return problemResponse(unavailable());
       }
+      return createApi(deps).fetch(request, requestEnv);
     },
   };
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** The most that a delivered job may have, in bytes. */
 const MAX_MESSAGE = 1024 * 1024;
 
-/** Runs the job that is the body of a POST by the platform, and answers it: 2xx only where the job ended well. */
+/**
+ * Runs the job that is the body of a POST by the platform, and answers it: 2xx only where the job ended well. `slot`: the
+ * scheduled time that the platform tells, for a schedule's backup that names none.
+ */
 export async function deliver(
   service: Service,
   request: Request,
   { slot, ...trigger }: Trigger & { slot?: string },
 ): Promise<Response> {
   try {
-    const message = await messageOf(request);
-    return Response.json(await service.run(slot ? { ...message, slot } : message, trigger));
+    const message = await bodyOf(request);
+    const slotted = slot !== undefined && message.schedule !== undefined && message.slot === undefined && !message.name;
+    return Response.json(await service.run(slotted ? { ...message, slot } : message, trigger));
   } catch (error) {
     const { name, message, status } = jobFailed(error);
     const problem = { type: "about:blank", title: name, status, detail: message };
@@ -131,11 +189,13 @@ export async function deliver(
   }
 }
 
-async function messageOf(request: Request): Promise<object> {
-  const text = await request.text();
-  if (text.length > MAX_MESSAGE) throw new LifeboatError("invalid", `the job has more than ${MAX_MESSAGE} bytes`);
+async function bodyOf(request: Request): Promise<Record<string, unknown>> {
+  const tooLarge = new LifeboatError("invalid", `the job has more than ${MAX_MESSAGE} bytes`);
+  if (Number(request.headers.get("content-length")) > MAX_MESSAGE) throw tooLarge;
+  const body = await request.arrayBuffer();
+  if (body.byteLength > MAX_MESSAGE) throw tooLarge;
   try {
-    return JSON.parse(text) as object;
+    return JSON.parse(new TextDecoder().decode(body)) as Record<string, unknown>;
   } catch {
     throw new LifeboatError("invalid", "the body of the request is not JSON", { hint: "it should be a job" });
   }
@@ -153,11 +213,11 @@ export async function openBucket({ buckets }: Pick<Platform, "buckets">, locatio
   });
 }
 
-/** An outcome that the platform may take for a success. One that was met, not made, has been judged before. */
-function judged(outcome: Outcome): Outcome {
-  const { document, duplicate } = outcome;
-  if (!document || duplicate || document.phase === "Completed") return outcome;
+/** What the platform may take for a success: not a document that tells of a failure, though another delivery made it. */
+function judged({ document, duplicate, skipped }: Outcome): Ended {
+  if (!document) return { duplicate, skipped };
   const { kind, name, phase, errors } = document;
+  if (phase === "Completed") return { kind, name, phase, duplicate };
   const message = `${kind} ${name} is ${phase}: ${errors.length} errors, the first: ${errors[0]?.message}`;
   throw new JobFailed(message, { retry: false, status: 500 });
 }
@@ -165,7 +225,11 @@ function judged(outcome: Outcome): Outcome {
 function jobFailed(error: unknown): JobFailed {
   if (error instanceof JobFailed) return error;
   if (!isLifeboatError(error)) {
-    return new JobFailed(`unexpected: ${error}`, { retry: true, status: 500, cause: error });
+    return new JobFailed("an unexpected error, which the log tells more of", {
+      retry: true,
+      status: 500,
+      cause: error,
+    });
   }
   const { retry, http } = ERROR_KINDS[error.kind];
   const message = error.hint ? `${error.message} (${error.hint})` : error.message;

@@ -30,8 +30,7 @@ export function callerOf(context: Context<Env>): string | undefined {
 
 /** Checks a job, records it and hands it over: 202. */
 export async function submit(context: Context<Env>, deps: ApiDeps, job: NamedJob, warnings: string[] = []) {
-  await checkJob(job, deps);
-  const document = await submitJob(job, deps);
+  const document = await submitJob(await checkJob(job, deps), deps);
   const body = { ...document, warnings: warnings.map((message) => ({ message })) };
   return context.json(body, 202, { location: `/v1/${job.kind}s/${job.name}` });
 }

@@ -1,11 +1,12 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { backupKeys, checkName, deleteBackup, readBackup } from "../catalog.ts";
+import { backupKeys, readBackup } from "../catalog.ts";
+import { deleteBackup } from "../delete.ts";
 import { readBackupDocument, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
-import { isLocked } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
 import { readRun, requestName } from "../requests.ts";
 import { readBackupManifest } from "../schedule/manifest.ts";
+import { scheduledName } from "../schedule/slots.ts";
 import {
   type ApiDeps,
   callerOf,
@@ -38,7 +39,7 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
       const { warnings, ...manifest } = readBackupManifest(body);
       return submit(context, deps, { kind: "backup", ...manifest, caller }, warnings);
     }
-    const { name = requestName(body.schedule ?? "backup") } = body;
+    const { name = body.schedule ? scheduledName(body.schedule, new Date()) : requestName("backup") } = body;
     return submit(context, deps, { ...body, kind: "backup", name, caller });
   });
 
@@ -54,11 +55,7 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
 
   app.openapi(routes.deleteBackup, async (context) => {
     const { name } = context.req.valid("param");
-    checkName("backup", name);
-    if (await isLocked({ bucket, kind: "backups", name })) {
-      throw new LifeboatError("busy", `a run works on backup "${name}"`, { hint: "try again when it has ended" });
-    }
-    await deleteBackup(bucket, name);
+    await deleteBackup(bucket, name, context.req.raw.signal);
     return context.body(null, 204);
   });
 

@@ -12,18 +12,18 @@ export const answerHeaders: MiddlewareHandler = async (context, next) => {
   context.header("x-content-type-options", "nosniff");
 };
 
-/** Lets through only who bears `token`. */
-export function bearing(token: string): MiddlewareHandler {
+/** Why a request is not let through that must bear `token`, or undefined where it does. */
+export function refusalOf(request: Request, token: string): Refusal | undefined {
   const digest = (text: string) => createHash("sha256").update(text).digest();
-  const wanted = digest(token);
-  return async (context, next) => {
-    const given = /^Bearer +(.*)$/i.exec(context.req.header("authorization") ?? "")?.[1] ?? "";
-    if (!timingSafeEqual(digest(given), wanted)) {
-      const reason = given ? "the token is not the right one" : "the request bears no token";
-      throw new Refusal(401, "denied", `${reason}: wanted is Authorization: Bearer`, { "www-authenticate": "Bearer" });
-    }
-    await next();
-  };
+  const given = /^Bearer +(.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
+  if (timingSafeEqual(digest(given), digest(token))) return undefined;
+  const reason = given ? "the token is not the right one" : "the request bears no token";
+  return new Refusal(401, "denied", `${reason}: wanted is Authorization: Bearer`, { "www-authenticate": "Bearer" });
+}
+
+/** What a service answers whose own configuration can't be used. */
+export function unavailable(): Refusal {
+  return new Refusal(503, "unreachable", "the service's configuration or its bucket can't be used: its log tells why");
 }
 
 /** Reads the body, as far as it may go, before anybody else does; a length that is announced is not relied on. */

@@ -2,8 +2,8 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { checkName, readRestore } from "../catalog.ts";
 import { readRestoreDocument } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
-import { requestCancel } from "../lock.ts";
-import { readRun, requestName } from "../requests.ts";
+import { cancelWork } from "../lock.ts";
+import { abandonJob, readRun, requestName } from "../requests.ts";
 import { type ApiDeps, callerOf, committedOr, type Env, positionOf, sendLog, submit, tokenOf } from "./answers.ts";
 import { fitted, restorePage } from "./pages.ts";
 import { routes } from "./routes.ts";
@@ -38,13 +38,15 @@ export function addRestores(app: OpenAPIHono<Env>, deps: ApiDeps): void {
   app.openapi(routes.cancelRestore, async (context) => {
     const { name } = context.req.valid("param");
     checkName("restore", name);
-    const asked = await requestCancel({ bucket, kind: "restores", name }, callerOf(context));
-    const state = await readState(name, context.req.raw.signal);
-    if (!asked) {
-      throw new LifeboatError("conflict", `restore "${name}" is ${state.phase}: no run of it can be stopped`, {
-        hint: state.phase === "New" ? "try again when it has begun" : undefined,
-      });
+    const { phase } = await readState(name, context.req.raw.signal);
+    if (phase !== "New" && phase !== "InProgress") {
+      throw new LifeboatError("conflict", `restore "${name}" is ${phase}: there is nothing to call off`);
     }
+    const caller = callerOf(context);
+    if ((await cancelWork({ bucket, kind: "restores", name }, caller)) === "done") {
+      await abandonJob(bucket, { kind: "restore", name }, `cancelled${caller ? ` by ${caller}` : ""}`);
+    }
+    const state = await readState(name, context.req.raw.signal);
     return context.json(fitted(state), 202, { location: `/v1/restores/${name}` });
   });
 

@@ -19,7 +19,8 @@ export interface BackupRun {
   spec: BackupSpec;
   /** Of the Velero Backup, beside those that every one has. */
   labels?: Record<string, string>;
-  /** Who asked for it, where somebody did: for the record. */
+  /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */
+  cluster?: string;
   caller?: string;
   log: RunLog;
   progress?: (progress: Progress) => void;

@@ -58,6 +58,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
     source: discovery.version,
     spec,
     labels: run.labels,
+    cluster: run.cluster,
     caller: run.caller,
   };
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });

@@ -1,4 +1,4 @@
-import { type Backup, CALLER } from "../catalog.ts";
+import { type Backup, CALLER, CLUSTER } from "../catalog.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
@@ -22,6 +22,8 @@ export interface ArchiveHeader {
   spec: BackupSpec;
   /** Of the Velero Backup, beside those that every one has. */
   labels?: Record<string, string>;
+  /** The cluster's name in the configuration, where it has one. */
+  cluster?: string;
   /** Who asked for it, where somebody did. */
   caller?: string;
 }
@@ -67,6 +69,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
         "lifeboat/resource-version": consistency.resourceVersion,
         "lifeboat/exceptions": JSON.stringify(consistency.exceptions),
         "lifeboat/bytes": String(outcome.bytes),
+        ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.caller && { [CALLER]: header.caller }),
       },
     },

@@ -5,6 +5,7 @@ import {
   ATTEMPT,
   backupKeys,
   CALLER,
+  CLUSTER,
   checkNewName,
   listFolder,
   type Restore,
@@ -29,7 +30,8 @@ export interface RestoreRun {
   bucket: Bucket;
   name: string;
   spec: RestoreSpec;
-  /** Who asked for it, where somebody did: for the record. */
+  /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */
+  cluster?: string;
   caller?: string;
   log: RunLog;
   progress?: (done: number, total: number) => void;
@@ -136,7 +138,7 @@ function objectName({ namespace, name }: ItemOutcome): string {
 }
 
 function restoreRecord(
-  { name, spec, caller }: RestoreRun,
+  { name, spec, cluster, caller }: RestoreRun,
   startedAt: Date,
   result: RestoreResult,
   attempt: number,
@@ -150,6 +152,7 @@ function restoreRecord(
       namespace: "velero",
       annotations: {
         "lifeboat/counts": JSON.stringify(result.counts),
+        ...(cluster && { [CLUSTER]: cluster }),
         ...(caller && { [CALLER]: caller }),
         ...(attempt > 1 && { [ATTEMPT]: String(attempt) }),
       },

@@ -1,25 +1,30 @@
-import type { Config } from "../config.ts";
-import type { Job } from "../job.ts";
+import type { Config, Schedule } from "../config.ts";
 import { readClock } from "./cron.ts";
 
-/** A clock may tell of its last time a moment late, and of this one a moment early. */
+/** A clock that fails, or is told late, is made up for so long. What lies further back was missed. */
+const LOOK_BACK_MS = 3_600_000;
+/** How far a clock's own times may be off. */
 const SLACK_MS = 60_000;
-/** What lies further back was missed, not merely told late. */
-const LATE_MS = 600_000;
-/** A clock that has never told before can't say since when nobody has looked. */
-const LONGEST_MS = 31 * 24 * 3600 * 1000;
+/** A clock that has never been told looks back as far as clocks usually tick. */
+const USUAL_MS = 900_000;
+/** What is told of the last time is not believed beyond this: .NET's first date stands for never. */
+const LONGEST_MS = 31 * 24 * 3_600_000;
 
 /**
- * A backup job for each schedule that has come due since `since`: of several slots the newest one, and none that was
- * missed where the schedule says `skipImmediately`. The same slot told twice makes one backup.
+ * The newest slot of each schedule that has come due by `now`, as of a clock that was told `last`. What it gives may have
+ * been given before: slots are told again for an hour, so that a clock that failed loses none, except those of a schedule
+ * that says `skipImmediately`.
  */
-export function dueJobs({ schedules }: Config, since: Date, now: Date): Job[] {
-  const told = now.getTime() - since.getTime();
-  const back = Number.isFinite(told) && told < LONGEST_MS ? told + SLACK_MS : LATE_MS;
+export function dueSlots(
+  { schedules }: Config,
+  last: Date | undefined,
+  now: Date,
+): { schedule: Schedule; slot: Date }[] {
+  const told = now.getTime() - (last?.getTime() ?? 0);
+  const since = told >= 0 && told < LONGEST_MS ? told + SLACK_MS : USUAL_MS;
   return Object.values(schedules).flatMap((schedule) => {
     const slot = readClock(schedule).last(now);
-    const age = slot ? now.getTime() - slot.getTime() : Number.POSITIVE_INFINITY;
-    if (schedule.paused || age > back || (schedule.skipImmediately && age > LATE_MS)) return [];
-    return [{ kind: "backup", schedule: schedule.name, slot: slot!.toISOString() }];
+    const back = schedule.skipImmediately ? since : Math.max(since, LOOK_BACK_MS);
+    return slot && now.getTime() - slot.getTime() <= back ? [{ schedule, slot }] : [];
   });
 }

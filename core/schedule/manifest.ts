@@ -1,10 +1,8 @@
 import { z } from "zod";
+import { CLUSTER } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import { fieldProblems, problemText, strictFields } from "../fields.ts";
 import { type BackupSpec, backupSpecSchema, leftOut } from "../specs.ts";
-
-/** The annotation of a Velero Schedule that says which cluster of the configuration it is for. */
-const CLUSTER = "lifeboat/cluster";
 
 const metadata = z.looseObject({
   name: z.string(),

@@ -5,6 +5,11 @@ export function nameTime(date: Date): string {
   return date.toISOString().slice(0, 19).replace(/\D/g, "");
 }
 
+/** The beginning of a name that is made of `subject`, which leaves room for what follows. */
+export function nameStem(subject: string): string {
+  return subject.slice(0, 190).replace(/[^a-z0-9]+$/, "");
+}
+
 /** The name of the backup that a schedule makes for a slot, as Velero's. */
 export function scheduledName(schedule: string, slot: Date): string {
   return `${schedule}-${nameTime(slot)}`;

@@ -1,5 +1,5 @@
 import { app } from "@azure/functions";
-import { createService } from "../../core/index.ts";
+import { createService, type Listen } from "../../core/index.ts";
 import { answerOf, callerOf, requestOf } from "./http.ts";
 import { azure, QUEUE } from "./platform.ts";
 
@@ -12,7 +12,8 @@ const CLOCK = process.env.LIFEBOAT_CLOCK ?? "0 */5 * * * *";
 /** One clock for all schedules, since the host's knows neither time zones nor all of our cron: what is due goes to the queue. */
 app.timer("clock", {
   schedule: CLOCK,
-  handler: ({ scheduleStatus }) => service.tick(new Date(scheduleStatus.last)),
+  retry: { strategy: "fixedDelay", maxRetryCount: 2, delayInterval: { seconds: 30 } },
+  handler: ({ scheduleStatus }) => service.tick(scheduleStatus?.last ? new Date(scheduleStatus.last) : undefined),
 });
 
 /** The host delivers a job that fails again, and puts it into the poison queue in the end. */
@@ -21,7 +22,9 @@ app.storageQueue("jobs", {
   connection: "AzureWebJobsStorage",
   handler: async (message, context) => {
     const deadline = new Date(Date.now() + TIMEOUT);
-    await service.run(message, { deadline, listen: (line) => context.log(line) });
+    const delivery = String(context.triggerMetadata?.id ?? context.invocationId);
+    const listen: Listen = (line, level) => (level === "error" ? context.error(line) : context.log(line));
+    await service.run(message, { deadline, delivery, listen });
   },
 });
 

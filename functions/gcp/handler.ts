@@ -4,14 +4,16 @@ import { createService, deliver } from "../../core/index.ts";
 import { gcp } from "./platform.ts";
 
 const service = createService(gcp);
-/** Cloud Run's own limit of a request, in seconds, where the deployment doesn't tell another. */
-const TIMEOUT = Number(process.env.CLOUD_RUN_TIMEOUT_SECONDS ?? 3600);
+/** What Cloud Scheduler and Cloud Tasks wait for an answer at most, in seconds. A run must not outlast who would repeat it. */
+const PATIENCE = 1800;
+const LIMIT = Math.min(Number(process.env.CLOUD_RUN_TIMEOUT_SECONDS) || PATIENCE, PATIENCE);
 
 const answer = getRequestListener(async (request) => {
   const { pathname } = new URL(request.url);
   if (request.method !== "POST" || pathname !== "/") return service.fetch(request, { caller: callerOf(request) });
   const slot = request.headers.get("x-cloudscheduler-scheduletime") ?? undefined;
-  return deliver(service, request, { slot, deadline: new Date(Date.now() + TIMEOUT * 1000) });
+  const delivery = request.headers.get("x-cloudtasks-taskname") ?? slot;
+  return deliver(service, request, { slot, delivery, deadline: new Date(Date.now() + LIMIT * 1000) });
 });
 
 /** The Cloud Function: a POST to its root runs the job that is its body (Cloud Scheduler, Cloud Tasks); the rest is the API. */

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { backupKeys, lockFolder, runKeys, writeSideFile } from "../../core/catalog.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { lockState } from "../../core/lock.ts";
+import type { Bucket } from "../../core/ports.ts";
 import { putBackup, putRestore, type SampleApi, startApi } from "./api-sample.ts";
 
 describe("the API", () => {
@@ -50,7 +52,7 @@ describe("the API", () => {
 
     it("of a schedule is named by it, and leaves template and cluster to the run", async () => {
       const { body } = await api.send("POST", "/v1/backups", { json: { schedule: "hourly" } });
-      assert.match(body.name, /^hourly-\d{14}-[0-9a-f]{8}$/);
+      assert.match(body.name, /^hourly-\d{14}$/);
       assert.deepEqual(api.jobs.at(-1), { kind: "backup", name: body.name, schedule: "hourly", caller: "someone" });
     });
 
@@ -111,11 +113,12 @@ describe("the API", () => {
       assert.deepEqual((await api.send("GET", `/v1/restores/${body.name}`)).body, body);
     });
 
-    it("from a schedule needs a completed backup of it", async () => {
+    it("from a schedule is of its newest completed backup, as of when it is asked for", async () => {
       const json = { name: "newest", spec: { scheduleName: "hourly" } };
       assert.equal((await api.send("POST", "/v1/restores", { json })).status, 404);
       await putBackup(api, "hourly-20261123020000", { labels: { "velero.io/schedule-name": "hourly" } });
       assert.equal((await api.send("POST", "/v1/restores", { json })).status, 202);
+      assert.deepEqual(api.jobs.at(-1)?.spec, { backupName: "hourly-20261123020000" });
     });
   });
 
@@ -186,18 +189,61 @@ describe("the API", () => {
       assert.equal(JSON.parse(asked.toString()).caller, "someone");
     });
 
-    it("refuses to cancel a restore that has ended, or not begun", async () => {
+    it("refuses to call off a restore that has ended, or is not there", async () => {
       await putRestore(api, "ended");
       const ended = await api.send("DELETE", "/v1/restores/ended");
       assert.deepEqual(
         [ended.status, ended.body.detail],
-        [409, 'restore "ended" is Completed: no run of it can be stopped'],
+        [409, 'restore "ended" is Completed: there is nothing to call off'],
       );
-      await api.send("POST", "/v1/restores", { json: { name: "waiting", spec: { backupName: "full" } } });
-      const waiting = await api.send("DELETE", "/v1/restores/waiting");
-      assert.deepEqual([waiting.status, waiting.body.hint], [409, "try again when it has begun"]);
       assert.equal((await api.send("DELETE", "/v1/restores/none")).status, 404);
     });
+
+    it("calls off a restore that has not begun, until it is asked for again", async () => {
+      const json = { name: "waiting", spec: { backupName: "full" } };
+      const scope = { bucket: api.bucket, kind: "restores", name: "waiting" } as const;
+      await api.send("POST", "/v1/restores", { json });
+      const { status, body } = await api.send("DELETE", "/v1/restores/waiting");
+      assert.deepEqual([status, body.phase, body.errors[0].message], [202, "Failed", "cancelled by someone"]);
+      assert.equal((await lockState(scope)).state, "cancelled");
+      assert.equal((await api.send("POST", "/v1/restores", { json })).status, 202);
+      assert.equal((await lockState(scope)).state, "free");
+      assert.equal((await api.send("GET", "/v1/restores/waiting")).body.phase, "New");
+    });
+  });
+
+  it("of two that ask for one name at once, one is refused", async () => {
+    const json = { name: "both", spec: { backupName: "full" } };
+    const answers = await Promise.all([0, 1].map(() => api.send("POST", "/v1/restores", { json })));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [202, 409]);
+  });
+
+  it("a run that was killed is Failed, and can be asked for again", async () => {
+    const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    const at = minutesAgo(20).toISOString();
+    const job = { kind: "restore", name: "killed", spec: { backupName: "full" } };
+    const request = JSON.stringify({ schemaVersion: 1, job, at });
+    await api.bucket.put(runKeys("restores", "killed", `${at}-x`).job, Buffer.from(request));
+    const rung = `${lockFolder("restores", "killed")}000001.json`;
+    await api.bucket.put(rung, Buffer.from('{"run":"dead","state":"held"}'));
+    const bucket: Bucket = {
+      ...api.bucket,
+      async *list(...args) {
+        for await (const listed of api.bucket.list(...args)) {
+          yield listed.key === rung ? { ...listed, modified: minutesAgo(10) } : listed;
+        }
+      },
+    };
+    const later = await startApi({ bucket });
+    try {
+      const { body } = await later.send("GET", "/v1/restores/killed");
+      assert.equal(body.phase, "Failed");
+      assert.match(body.errors[0].message, /was killed/);
+      const { kind: _, ...json } = job;
+      assert.equal((await later.send("POST", "/v1/restores", { json })).status, 202);
+    } finally {
+      await later.stop();
+    }
   });
 
   it("the items of a backup come in pages, Velero's too", async () => {

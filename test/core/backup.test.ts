@@ -9,15 +9,8 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
-import {
-  backupKeys,
-  deleteBackup,
-  listBackups,
-  listFolder,
-  readBackup,
-  readLog,
-  readSideFile,
-} from "../../core/catalog.ts";
+import { backupKeys, listBackups, listFolder, readBackup, readLog, readSideFile } from "../../core/catalog.ts";
+import { deleteBackup } from "../../core/delete.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";

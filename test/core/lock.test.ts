@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLifeboatError } from "../../core/errors.ts";
-import { isLocked, type Lock, type LockScope, requestCancel, takeLock } from "../../core/lock.ts";
+import { cancelWork, type Lock, type LockScope, lockState, reopen, takeLock } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
@@ -48,7 +48,7 @@ describe("the lock of a backup or restore", () => {
   test("what was given back can be taken at once", async () => {
     const scope = scopeOf();
     await held(await take(scope))[Symbol.asyncDispose]();
-    assert.equal(await isLocked(scope), false);
+    assert.equal((await lockState(scope)).state, "free");
     const before = performance.now();
     await held(await take(scope))[Symbol.asyncDispose]();
     assert(performance.now() - before < TIMING.valid / 2);
@@ -125,19 +125,79 @@ describe("the lock of a backup or restore", () => {
     down = false;
   });
 
-  test("a run can be called off, by name; the next one is not", async () => {
+  test("a run that is called off is told so, and nobody takes its place", async () => {
     const scope = scopeOf();
-    assert.equal(await requestCancel(scope, "alice"), false);
-    {
-      await using lock = held(await take(scope));
-      assert.equal(await requestCancel(scope, "alice"), true);
-      await sleep(200);
-      assert(isLifeboatError(lock.signal.reason, "conflict"));
-      assert.match(lock.signal.reason.message, /cancelled by alice/);
-    }
+    const lock = held(await take(scope));
+    const waiting = take(scope);
+    assert.equal(await cancelWork(scope, "alice", { timing: TIMING }), "asked");
+    await sleep(200);
+    assert(isLifeboatError(lock.signal.reason, "conflict"));
+    assert.match(lock.signal.reason.message, /cancelled by alice/);
+    await lock[Symbol.asyncDispose]();
+    assert.equal(await waiting, "cancelled");
+    assert.equal(await take(scope), "cancelled");
+  });
+
+  test("work that is called off before it is begun is not begun, until it is let go on", async () => {
+    const scope = scopeOf();
+    assert.equal(await cancelWork(scope, "alice", { timing: TIMING }), "done");
+    assert.equal(await take(scope), "cancelled");
+    assert.equal((await lockState(scope)).state, "cancelled");
+    await reopen(scope);
     await using next = held(await take(scope));
     await sleep(100);
     assert.equal(next.signal.aborted, false);
+  });
+
+  test("a bucket that answers no more costs the lock in time", async () => {
+    const bucket = memoryBucket();
+    let hangs = false;
+    const hanging: Bucket = {
+      ...bucket,
+      async *list(...args) {
+        if (hangs) await new Promise(() => {});
+        yield* bucket.list(...args);
+      },
+    };
+    const scope = scopeOf(hanging);
+    await using lock = held(await take(scope));
+    hangs = true;
+    const before = performance.now();
+    while (!lock.signal.aborted) await sleep(10);
+    assert(performance.now() - before < TIMING.valid);
+    hangs = false;
+  });
+
+  test("what a renewal stores while the lock is given back does not keep it", async () => {
+    const bucket = memoryBucket();
+    const slow: Bucket = {
+      ...bucket,
+      async put(key, body, options) {
+        await bucket.put(key, body, { ifAbsent: options?.ifAbsent });
+        if (key.endsWith("000002.json")) await sleep(50);
+        options?.signal?.throwIfAborted();
+      },
+    };
+    const scope = scopeOf(slow);
+    const lock = held(await take(scope));
+    await sleep(TIMING.renew + 40);
+    await lock[Symbol.asyncDispose]();
+    assert.equal((await lockState(scope)).state, "free");
+  });
+
+  test("work that ends between a look at it and a look at the lock is not done again", async () => {
+    const scope = scopeOf();
+    let looked = 0;
+    assert.equal(await take(scope, async () => ++looked > 1), "settled");
+    assert.equal((await lockState(scope)).state, "free");
+  });
+
+  test("a run that died is told from one that works", async () => {
+    const scope = scopeOf();
+    await died(scope);
+    assert.equal((await lockState(scope, { timing: TIMING })).state, "held");
+    await sleep(TIMING.valid + 50);
+    assert.equal((await lockState(scope, { timing: TIMING })).state, "died");
   });
 
   test("a credential that can neither overwrite nor delete is enough", async () => {

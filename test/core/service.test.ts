@@ -7,8 +7,9 @@ import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { listBackups, listFolder, readBackup, readLog, readRestore } from "../../core/catalog.ts";
 import type { LifeboatError } from "../../core/errors.ts";
-import { isLocked, requestCancel } from "../../core/lock.ts";
+import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Platform } from "../../core/ports.ts";
+import { dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { createService, deliver, type JobFailed } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
@@ -74,8 +75,8 @@ const kindOf = (error: JobFailed) => (error.cause as LifeboatError | undefined)?
 describe("a scheduled backup", () => {
   test("is named by its slot, carries the schedule's label and follows its template", async () => {
     const { run, bucket } = service();
-    const { document, duplicate } = await run(SCHEDULED);
-    assert.deepEqual([document?.name, document?.phase, duplicate], ["hourly-20261123020000", "Completed", false]);
+    const { name, phase, duplicate } = await run(SCHEDULED);
+    assert.deepEqual([name, phase, duplicate], ["hourly-20261123020000", "Completed", false]);
     const { metadata, spec } = await readBackup(bucket, "hourly-20261123020000");
     assert.equal(metadata.labels?.["velero.io/schedule-name"], "hourly");
     assert.equal(spec?.ttl, "720h");
@@ -84,15 +85,15 @@ describe("a scheduled backup", () => {
   test("without a slot takes the schedule's last one", async () => {
     const { run } = service();
     const before = new Date();
-    const { document } = await run({ kind: "backup", schedule: "hourly" });
+    const { name = "" } = await run({ kind: "backup", schedule: "hourly" });
     const hour = (date: Date) => `hourly-${date.toISOString().slice(0, 13).replace(/\D/g, "")}0000`;
-    assert([hour(before), hour(new Date())].includes(document!.name), document!.name);
+    assert([hour(before), hour(new Date())].includes(name), name);
   });
 
   test("whose slot lies ahead, as of a trigger forced by hand, is that of the last one", async () => {
     const { run } = service();
-    const { document } = await run({ ...SCHEDULED, slot: new Date(Date.now() + 3_600_000).toISOString() });
-    assert(document!.name < `hourly-${new Date(Date.now() + 1000).toISOString().replace(/\D/g, "")}`);
+    const { name = "" } = await run({ ...SCHEDULED, slot: new Date(Date.now() + 3_600_000).toISOString() });
+    assert(name < `hourly-${new Date(Date.now() + 1000).toISOString().replace(/\D/g, "")}`);
   });
 
   test("triggered 20 times at once is made once, and all 20 end well", async () => {
@@ -111,7 +112,7 @@ describe("a scheduled backup", () => {
     await setPaused(bucket, { name: "hourly", paused: false }, true);
     assert.match((await run(SCHEDULED)).skipped ?? "", /paused/);
     assert.deepEqual(await listBackups(bucket), []);
-    assert.equal((await run({ ...SCHEDULED, name: "now" })).document?.phase, "Completed");
+    assert.equal((await run({ kind: "backup", schedule: "hourly", name: "now" })).phase, "Completed");
   });
 
   test("is taken over from a run that died", async () => {
@@ -130,8 +131,8 @@ describe("a restore", () => {
     await run({ ...SCHEDULED, slot: "2026-11-22T02:00:00Z" });
     await run(SCHEDULED);
     const job = { kind: "restore", cluster: "b", name: "r", caller: "alice", spec: { scheduleName: "hourly" } };
-    const { document } = await run(job);
-    assert.equal(document?.phase, "Completed");
+    const { phase } = await run(job);
+    assert.equal(phase, "Completed");
     const record = await readRestore(bucket, "r");
     assert.equal(record.spec.backupName, "hourly-20261123020000");
     assert.equal(record.metadata.annotations?.["lifeboat/caller"], "alice");
@@ -140,15 +141,17 @@ describe("a restore", () => {
 
   test("that somebody calls off ends well, and leaves its log", async () => {
     const { run, bucket } = service({ LIFEBOAT_CLUSTERS_B_KUBECONFIG: `file:${join(dir, "silent.yaml")}` });
-    await run({ ...SCHEDULED, name: "b" });
+    await run({ kind: "backup", schedule: "hourly", name: "b" });
     const scope = { bucket, kind: "restores", name: "r" } as const;
     await writeFile(join(dir, "silent.yaml"), target.kubeconfig.replace(target.url, await silentServer()));
-    const running = run({ kind: "restore", cluster: "b", name: "r", spec: { backupName: "b" } });
-    while (!(await isLocked(scope, undefined, TIMING))) await new Promise((resolve) => setTimeout(resolve, 20));
-    assert.equal(await requestCancel(scope, "bob"), true);
+    const job = { kind: "restore", cluster: "b", name: "r", spec: { backupName: "b" } };
+    const running = run(job);
+    while ((await lockState(scope)).state !== "held") await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(await cancelWork(scope, "bob"), "asked");
     assert.match((await running).skipped ?? "", /cancelled by bob/);
     assert.match(await readLog(bucket, "restores", "r"), /cancelled by bob/);
-    assert.equal(await isLocked(scope, undefined, TIMING), false);
+    assert.equal((await lockState(scope)).state, "cancelled");
+    assert.match((await run(job)).skipped ?? "", /called off/);
   });
 });
 
@@ -161,7 +164,7 @@ describe("a job that fails", () => {
     ["an unknown field of the spec", {}, { kind: "backup", spec: { colour: "red" } }, "invalid", "JobFailedForGood"],
     ["a wrong type", {}, { kind: "backup", name: 7 }, "invalid", "JobFailedForGood"],
     ["an unknown schedule", {}, { kind: "backup", schedule: "daily" }, "invalid", "JobFailedForGood"],
-    ["an unknown cluster", {}, { ...SCHEDULED, cluster: "c" }, "invalid", "JobFailedForGood"],
+    ["an unknown cluster", {}, { kind: "backup", name: "x", cluster: "c" }, "invalid", "JobFailedForGood"],
     ["no cluster named of two", {}, { kind: "backup", name: "x" }, "invalid", "JobFailedForGood"],
     ["a restore of nothing", {}, { kind: "restore", cluster: "b", spec: {} }, "invalid", "JobFailedForGood"],
     [
@@ -193,7 +196,7 @@ describe("a job that fails", () => {
     const log = await readLog(bucket, "backups", "hourly-20261123020000");
     assert.match(log, /level=error/);
     for (const text of [log, error.message, String(error.stack)]) assert.doesNotMatch(text, /hunter2/);
-    assert.equal(await isLocked({ bucket, kind: "backups", name: "hourly-20261123020000" }), false);
+    assert.equal((await lockState({ bucket, kind: "backups", name: "hourly-20261123020000" })).state, "free");
   });
 
   test("since the platform's time is up says so, and can be tried again", async () => {
@@ -201,33 +204,121 @@ describe("a job that fails", () => {
     const error = await failure(run(SCHEDULED, { deadline: new Date(Date.now() + 1) }));
     assert.deepEqual([kindOf(error), error.name], ["timeout", "JobFailedTryAgain"]);
     assert.deepEqual(await listBackups(bucket), []);
-    assert.equal((await run(SCHEDULED)).document?.phase, "Completed");
+    assert.equal((await run(SCHEDULED)).phase, "Completed");
   });
 
-  test("PartiallyFailed is a failure for the platform once, and not again when it tells twice", async () => {
-    const { run, bucket } = service();
-    const job = { ...SCHEDULED, spec: { includedResources: ["configmaps", "widgets.example.com"] } };
-    const error = await failure(run(job));
-    assert.equal(error.name, "JobFailedForGood");
-    assert.match(error.message, /PartiallyFailed/);
+  test("PartiallyFailed is a failure for the platform, however often it delivers it", async () => {
+    const { run, bucket } = service({
+      LIFEBOAT_SCHEDULES_HOURLY_TEMPLATE_INCLUDED_RESOURCES: "configmaps,widgets.example.com",
+    });
+    for (let delivery = 0; delivery < 2; delivery++) {
+      const error = await failure(run(SCHEDULED));
+      assert.equal(error.name, "JobFailedForGood");
+      assert.match(error.message, /PartiallyFailed/);
+    }
     assert.equal((await readBackup(bucket, "hourly-20261123020000")).status?.phase, "PartiallyFailed");
-    assert.equal((await run(job)).duplicate, true);
+  });
+
+  test("since its name is taken by a backup of something else says so", async () => {
+    const { run } = service();
+    await run({ kind: "backup", cluster: "a", name: "x" });
+    const error = await failure(run({ kind: "backup", cluster: "b", name: "x" }));
+    assert.deepEqual([kindOf(error), error.name], ["conflict", "JobFailedForGood"]);
+    assert.match(error.message, /of the cluster "a"/);
+  });
+
+  test("unexpectedly tells the platform nothing of it, and the log all", async () => {
+    const { bucket, ...made } = service();
+    const platform = {
+      buckets: { "file:": async () => bucket },
+      secrets: {},
+      clusters: {},
+      jobs: async () => assert.fail(),
+    };
+    const lines: string[] = [];
+    const broken = createService(platform, {
+      config: () => Promise.reject(new TypeError("https://x?sig=SECRET")),
+      listen: (line) => lines.push(line),
+    });
+    const error = await failure(broken.run(SCHEDULED));
+    assert.doesNotMatch(error.message, /SECRET/);
+    assert.match(lines.join(), /TypeError/);
+    assert(made);
+  });
+});
+
+describe("a job without a name", () => {
+  test("has the same one whenever the platform delivers it again", async () => {
+    const { run } = service();
+    const job = { kind: "backup", cluster: "a" };
+    const first = await run(job, { delivery: "one" });
+    assert.deepEqual(await run(job, { delivery: "one" }), { ...first, duplicate: true });
+    assert.notEqual((await run(job, { delivery: "two" })).name, first.name);
   });
 });
 
 describe("a platform with one clock for all schedules", () => {
-  test("hands over what has come due since it last looked", async () => {
-    const { tick, jobs } = service();
-    await tick(new Date(Date.now() - 3_600_000));
+  const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+
+  test("hands over what has come due since it last looked, once", async () => {
+    const { tick, jobs, run } = service();
+    await tick(minutesAgo(60));
+    await tick(minutesAgo(60));
+    await tick(minutesAgo(0));
+    assert.deepEqual(Object.keys(jobs[0] as object), ["kind", "schedule", "slot", "name"]);
     assert.equal(jobs.length, 1);
-    assert.deepEqual(Object.keys(jobs[0] as object), ["kind", "schedule", "slot"]);
+    assert.equal((await run(jobs[0])).phase, "Completed");
   });
 
-  test("hands over nothing where nothing is due", async () => {
-    const { tick, jobs } = service({ LIFEBOAT_SCHEDULES_HOURLY_SCHEDULE: "0 0 1 1 *" });
-    await tick(new Date(Date.now() - 300_000));
-    await tick(new Date("0001-01-01T00:00:00Z"));
-    assert.deepEqual(jobs, []);
+  test("hands over again what could not be handed over", async () => {
+    const bucket = directoryBucket(join(dir, `location-${++locations}`));
+    const jobs: unknown[] = [];
+    let away = true;
+    const platform: Platform = {
+      buckets: { "file:": async () => bucket },
+      secrets: {},
+      clusters: {},
+      jobs: async () => ({
+        enqueue: async (job) => (away ? Promise.reject(new Error("the queue is away")) : void jobs.push(job)),
+      }),
+    };
+    const env = {
+      LIFEBOAT_LOCATION: "file:///anywhere",
+      LIFEBOAT_CLUSTERS_A_KUBECONFIG: "env:A",
+      LIFEBOAT_SCHEDULES_OFTEN_SCHEDULE: "* * * * *",
+    };
+    const { tick } = createService(platform, { env, listen: () => {} });
+    await assert.rejects(tick(minutesAgo(5)));
+    away = false;
+    await tick(minutesAgo(0));
+    assert.equal(jobs.length, 1);
+  });
+
+  test("hands over nothing of a schedule that is paused, as the bucket says", async () => {
+    const { tick, jobs, bucket } = service({ LIFEBOAT_SCHEDULES_HOURLY_PAUSED: "true" });
+    await tick(minutesAgo(60));
+    assert.equal(jobs.length, 0);
+    await setPaused(bucket, { name: "hourly", paused: true }, false);
+    await tick(minutesAgo(60));
+    assert.equal(jobs.length, 1);
+  });
+
+  test("looks back for what was missed, and not where the schedule says that it skips", () => {
+    const at = (time: string) => new Date(`2026-11-23T${time}:00Z`);
+    const schedule = { name: "s", schedule: "0 * * * *", cluster: "a", paused: false, template: {} };
+    const due = (last: string | undefined, now: string, skipImmediately = false) =>
+      dueSlots(
+        { location: "", clusters: {}, schedules: { s: { ...schedule, skipImmediately } } },
+        last === undefined ? undefined : last === "never" ? new Date("0001-01-01T00:00:00Z") : at(last),
+        at(now),
+      ).map(({ slot }) => slot.toISOString().slice(11, 16));
+    assert.deepEqual(due("02:55", "03:00"), ["03:00"]);
+    assert.deepEqual(due("03:00", "03:05"), ["03:00"]);
+    assert.deepEqual(due("03:05", "03:10", true), []);
+    assert.deepEqual(due("02:30", "03:30", true), ["03:00"]);
+    assert.deepEqual(due(undefined, "03:10"), ["03:00"]);
+    assert.deepEqual(due("never", "03:10", true), ["03:00"]);
+    assert.deepEqual(due("never", "03:20", true), []);
   });
 });
 
@@ -236,8 +327,8 @@ describe("a job delivered by HTTP", () => {
 
   test("answers 200 with its outcome", async () => {
     const answer = await deliver(service(), post(JSON.stringify({ ...SCHEDULED, slot: undefined })), { slot: SLOT });
-    const { document } = (await answer.json()) as { document: { name: string } };
-    assert.deepEqual([answer.status, document.name], [200, "hourly-20261123020000"]);
+    const { name } = (await answer.json()) as { name: string };
+    assert.deepEqual([answer.status, name], [200, "hourly-20261123020000"]);
   });
 
   const bad: [what: string, body: string, status: number][] = [

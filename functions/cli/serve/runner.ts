@@ -30,8 +30,8 @@ export function createRunner(
     }
     tell("info", "begins", about);
     try {
-      const { document, duplicate, skipped } = await service.run(job, { signal: stopped });
-      tell("info", "ends", { ...about, result: skipped ?? (duplicate ? "was there" : document.phase) });
+      const { phase, duplicate, skipped } = await service.run(job, { signal: stopped });
+      tell("info", "ends", { ...about, result: skipped ?? (duplicate ? "was there" : (phase ?? "")) });
     } catch {
       tell("error", "failed, for the reason above", about);
     }

@@ -1,0 +1,41 @@
+import { backupKeys, checkName, listFolder, runFolder } from "./catalog.ts";
+import { LifeboatError } from "./errors.ts";
+import { lockState, removeLock, takeLock } from "./lock.ts";
+import type { Bucket } from "./ports.ts";
+
+/**
+ * Deletes a backup, or what an interrupted run left under its name: the record first, so that it is at no moment
+ * listed and incomplete, then the archive, so that a new run does not adopt it, then the rest. It holds the lock
+ * meanwhile, so that no job commits what is being deleted. Gives the number of objects that were deleted.
+ * Throws `missing` where nothing lies under that name, `busy` where a job works on it.
+ */
+export async function deleteBackup(
+  bucket: Bucket,
+  name: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<number> {
+  checkName("backup", name);
+  const keys = backupKeys(name);
+  const lie = async () =>
+    new Map([
+      ...(await listFolder(bucket, keys.folder, signal)),
+      ...(await listFolder(bucket, runFolder("backups", name), signal)),
+    ]);
+  const scope = { bucket, kind: "backups", name } as const;
+  if ((await lie()).size === 0 && (await lockState(scope, { signal })).state !== "held") {
+    throw new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}`, {
+      hint: '"lifeboat backup get" lists what there is',
+    });
+  }
+  const lock = await takeLock(scope, { settled: async () => false, signal, wait: false });
+  if (typeof lock === "string") {
+    throw new LifeboatError("busy", `a run works on backup "${name}"`, { hint: "try again when it has ended" });
+  }
+  await using _ = lock;
+  const present = await lie();
+  const first = [keys.metadata, keys.tar].filter((key) => present.has(key));
+  const rest = [...present.keys()].filter((key) => !first.includes(key));
+  for (const key of [...first, ...rest]) await bucket.delete(key, { signal });
+  await removeLock(scope, signal);
+  return present.size;
+}
