@@ -18,7 +18,7 @@ const TIMING = { renew: 2_000, valid: 6_000, poll: 250 };
 interface Outcome {
   duplicate: boolean;
   skipped?: string;
-  document?: { name: string; phase: string };
+  phase?: string;
 }
 
 describe("scheduled backups", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "versitygw"]) }, () => {
@@ -124,7 +124,7 @@ schedules:
     await writeConfig(s3.location("killed"));
     const { code, outcomes, stderr } = await trigger("2026-11-23T04:00:00Z").ended;
     assert.equal(code, 0, stderr);
-    assert.deepEqual([outcomes[0]?.duplicate, outcomes[0]?.document?.phase], [false, "Completed"]);
+    assert.deepEqual([outcomes[0]?.duplicate, outcomes[0]?.phase], [false, "Completed"]);
     const folder = await lifeboat(
       ["backup", "describe", "hourly-20261123040000", "--location", s3.location("killed")],
       s3.env,
