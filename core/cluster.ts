@@ -25,9 +25,17 @@ export type ClusterReference =
 const text = z.string().min(1);
 const WAYS = ["kubeconfig", "eks", "gke", "aks"] as const;
 
+/** Where a kubeconfig lies. The message does not quote what came: it may be a kubeconfig. */
+const kubeconfigReference = z
+  .string()
+  .regex(
+    /^(aws-sm:\/\/|gcp-sm:\/\/|azure-kv:\/\/|env:|file:)./,
+    "is no reference: write file:/path/to/kubeconfig or env:NAME, or a secret's: aws-sm://…, gcp-sm://… or azure-kv://…",
+  );
+
 /** A cluster in the configuration: exactly one of the ways to tell it. */
 export const clusterReferenceSchema = strictFields({
-  kubeconfig: text.optional(),
+  kubeconfig: kubeconfigReference.optional(),
   context: text.optional(),
   eks: strictFields({
     name: z.string().regex(EKS_NAME, "is not a name that EKS takes"),

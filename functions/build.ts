@@ -1,5 +1,5 @@
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
 import { zip } from "./zip.ts";
 
@@ -166,5 +166,10 @@ if (import.meta.main) {
   if (unknown) throw new Error(`there is no part "${unknown}" to build, only ${parts.join(", ")}`);
   await rm(dist, { recursive: true, force: true });
   const wanted = parts.filter((part) => asked.length === 0 || asked.includes(part));
-  await Promise.all(wanted.map((part) => (part === "cli" ? buildCli(dist) : buildCloud(part, dist))));
+  const builds = wanted.map(async (part) => {
+    if (part === "cli") return void (await buildCli(dist));
+    const { zip } = await buildCloud(part, dist);
+    process.stdout.write(`${relative(ROOT, zip)}: ${((await stat(zip)).size / 1e6).toFixed(1)} MB\n`);
+  });
+  await Promise.all(builds);
 }

@@ -1,4 +1,5 @@
-import { readBackup, rowProblem } from "../catalog.ts";
+import { z } from "zod";
+import { readBackup, readObject, rowProblem, runFolder } from "../catalog.ts";
 import type { Schedule } from "../config.ts";
 import { isLifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
@@ -20,14 +21,18 @@ export interface ScheduleDocument {
   paused: boolean;
   /** Its newest backup that was committed. */
   lastBackup?: { name: string; phase: string; startTimestamp?: string };
+  /** The newest run since that backup that failed, of a slot or of `schedule run`: its log is that of the backup `name`. */
+  lastFailure?: { name: string; slot: string; message: string };
   /** The next slot; absent while it is paused. */
   next?: string;
-  /** Slots since the last backup that have none: see `missedSlots`. */
+  /** Slots since the last backup, or, where there is none, since the first run that failed, without a backup. */
   missed: string[];
 }
 
-/** A slot without a backup is not missed yet for so long: the run may be under way, no function runs longer. */
+/** A slot of which nothing is known is not missed yet for so long: its run may be under way, no function runs longer. */
 const GRACE_MS = 15 * 60_000;
+
+const resultSchema = z.object({ errors: z.array(z.object({ message: z.string() })).min(1) });
 
 /** How a schedule stands at a time. Throws what the bucket and `readPause` throw. */
 export async function scheduleDocument(
@@ -39,14 +44,19 @@ export async function scheduleDocument(
   const { name, cluster } = schedule;
   const clock = readClock(schedule);
   const [pause, last] = await Promise.all([readPause(bucket, schedule, signal), newestCommitted(bucket, name, signal)]);
-  const until = new Date(now.getTime() - GRACE_MS);
+  const failed = await failedRuns(bucket, name, last?.slot, signal);
   const next = pause.paused ? undefined : clock.next(now);
-  const missed = pause.paused ? [] : missedSlots(clock, { newest: last?.slot, since: pause.at, until });
+  const first = failed[0] && new Date(failed[0].slot.getTime() - 1);
+  const since = missedSlots(clock, { newest: last?.slot ?? first, since: pause.at, until: now });
+  const isMissed = (slot: Date) =>
+    now.getTime() - slot.getTime() >= GRACE_MS || failed.some((run) => run.slot.getTime() === slot.getTime());
+  const missed = pause.paused ? [] : since.filter(isMissed);
   return {
     ...{ schemaVersion: 1, kind: "schedule", name },
     ...{ schedule: schedule.schedule, timeZone: clock.timeZone, cluster, location: bucket.location },
     paused: pause.paused,
     lastBackup: last?.backup,
+    ...(failed.length && { lastFailure: await failureOf(bucket, failed.at(-1)!, signal) }),
     next: next && timestamp(next),
     missed: missed.map(timestamp),
   };
@@ -78,4 +88,34 @@ async function committed(bucket: Bucket, name: string, signal?: AbortSignal): Pr
     rowProblem(error);
     return { name, phase: "Unreadable" };
   }
+}
+
+/** A run that left a result, which it does only where it failed. */
+interface FailedRun {
+  name: string;
+  slot: Date;
+  /** Of its newest result. */
+  result: string;
+}
+
+/** The runs of slots after `newest` that failed, by slot, oldest first. */
+async function failedRuns(bucket: Bucket, schedule: string, newest: Date | undefined, signal?: AbortSignal) {
+  const prefix = runFolder("backups", `${schedule}-`).slice(0, -1);
+  const failed = new Map<string, FailedRun>();
+  for await (const { key = "" } of bucket.list(prefix, { signal })) {
+    const name = `${schedule}-${key.slice(prefix.length).split("/", 1)[0]}`;
+    const read = readScheduledName(name);
+    if (!key.endsWith("-result.json") || read?.schedule !== schedule || (newest && read.slot <= newest)) continue;
+    failed.set(name, { name, slot: read.slot, result: key });
+  }
+  return [...failed.values()];
+}
+
+async function failureOf(bucket: Bucket, { name, slot, result }: FailedRun, signal?: AbortSignal) {
+  const text = (await readObject(bucket, result, signal)).toString();
+  let message = `${result} can't be read`;
+  try {
+    message = resultSchema.parse(JSON.parse(text)).errors[0]!.message;
+  } catch {}
+  return { name, slot: timestamp(slot), message };
 }

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { type Config, isLifeboatError, LifeboatError, parseConfig } from "../../core/index.ts";
 import type { SharedOptions } from "./options.ts";
 import { say } from "./output.ts";
@@ -10,12 +11,15 @@ interface ConfigText {
   /** Where it comes from, for messages. */
   source: string;
   text: string;
+  /** That of the file, where relative paths in it begin; of a secret there is none. */
+  folder?: string;
 }
 
 /**
  * The configuration: of the file `--config`, else of LIFEBOAT_CONFIG, a file or a secret's reference, else of
- * ./lifeboat.yaml where it is there; and of the environment, and of `--location`, which wins. Throws `invalid` with all
- * that is wrong in it, `missing` where a file that was named isn't there.
+ * ./lifeboat.yaml where it is there; and of the environment, and of `--location`, which wins. Relative paths in a file
+ * begin at its folder, those in variables and flags at the working directory. Throws `invalid` with all that is wrong in
+ * it, `missing` where a file that was named isn't there.
  */
 export async function loadConfig(options: SharedOptions): Promise<Config> {
   return parse(await findText(options), options);
@@ -32,14 +36,35 @@ function parse(found: ConfigText | undefined, { location }: SharedOptions): Conf
   try {
     const { config, warnings } = parseConfig(found?.text, env);
     for (const warning of warnings) warnOnce(`${found?.source}: ${warning}`);
-    return config;
+    return found?.folder === undefined ? config : withPathsFrom(found.folder, config, env);
   } catch (error) {
     if (!isLifeboatError(error)) throw error;
-    const none = `there is no ${DEFAULT_FILE} here: name the configuration with --config FILE`;
+    const configured = Object.entries(process.env).some(([name, value]) => value && CONFIGURES.test(name));
+    const none = configured ? "" : `there is no ${DEFAULT_FILE} here: name the configuration with --config FILE`;
     throw found
       ? new LifeboatError(error.kind, `${found.source}: ${error.message}`, { hint: error.hint, cause: error })
-      : new LifeboatError(error.kind, error.message, { hint: [error.hint, none].filter(Boolean).join("; ") });
+      : new LifeboatError(error.kind, error.message, {
+          hint: [error.hint, none].filter(Boolean).join("; ") || undefined,
+        });
   }
+}
+
+/** Variables that are values of the configuration. */
+const CONFIGURES = /^LIFEBOAT_(LOCATION$|CLUSTERS_|SCHEDULES_)/;
+
+/** With absolute paths in place of the relative ones that the file holds; what a variable has said is left as it is. */
+function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): Config {
+  const location =
+    !env.LIFEBOAT_LOCATION && /^\.{1,2}(\/|$)/.test(config.location)
+      ? resolve(folder, config.location)
+      : config.location;
+  const clusters = Object.entries(config.clusters).map(([name, cluster]) => {
+    const path = "kubeconfig" in cluster ? /^file:(.+)$/s.exec(cluster.kubeconfig)?.[1] : undefined;
+    const variable = `LIFEBOAT_CLUSTERS_${name.toUpperCase().replaceAll("-", "_")}_KUBECONFIG`;
+    const same = path === undefined || Boolean(env[variable]);
+    return [name, same ? cluster : { ...cluster, kubeconfig: `file:${resolve(folder, path)}` }] as const;
+  });
+  return { ...config, location, clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)) };
 }
 
 const warned = new Set<string>();
@@ -54,7 +79,7 @@ async function findText({ config }: SharedOptions): Promise<ConfigText | undefin
   if (named && /^[a-z][a-z0-9-]+:/.test(named)) return { source: named, text: await secrets().read(named) };
   const source = named || DEFAULT_FILE;
   try {
-    return { source, text: await readFile(source, "utf8") };
+    return { source, text: await readFile(source, "utf8"), folder: dirname(resolve(source)) };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "ENOENT" && !named) return undefined;

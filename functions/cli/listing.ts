@@ -3,6 +3,7 @@ import { type Bucket, type CatalogRow, rowProblem } from "../../core/index.ts";
 import type { Invocation } from "./options.ts";
 import { columns, phaseText, printable, printResult, say } from "./output.ts";
 import { openBucket } from "./session.ts";
+import { readMade } from "./underway.ts";
 
 /** What a listing needs to know of its kind of records and their documents. */
 export interface Listing<Stored, Document> {
@@ -34,7 +35,8 @@ export async function getDocuments<Stored, Document extends { name: string; star
   const bucket = await openBucket(options);
   const name = args[0] as string | undefined;
   if (name !== undefined) {
-    const document = await listing.document(bucket, await listing.read(bucket, name, signal), signal);
+    const record = await readMade({ bucket, kind, name, signal }, () => listing.read(bucket, name, signal));
+    const document = await listing.document(bucket, record, signal);
     await printResult(options.output, document, () => table(listing, [document]));
     return;
   }

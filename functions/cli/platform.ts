@@ -15,6 +15,14 @@ export const terminal: Pick<Platform, "buckets" | "secrets" | "clusters"> = {
   clusters: { ...aws.clusters, ...gcp.clusters, ...azure.clusters },
 };
 
+/**
+ * Outside of Google Cloud its library waits for a metadata server that isn't there, several times, and then warns of it.
+ * Here it looks at the machine instead, unless that shows nothing, as in a sandboxed pod, or a server is named.
+ */
+if (!process.env.GCE_METADATA_HOST && !process.env.GCE_METADATA_IP && !process.env.KUBERNETES_SERVICE_HOST) {
+  process.env.METADATA_SERVER_DETECTION ||= "bios-only";
+}
+
 let opened: CachedSecrets | undefined;
 
 /** The secrets that a configuration may refer to. */

@@ -27,6 +27,9 @@ Environment:
   NO_COLOR            no colours
   LIFEBOAT_DEBUG=1    errors with their stack
 
+Relative paths in a configuration file begin at its folder, those in flags and
+variables at the working directory.
+
 Exit codes:
 ${Object.entries(EXIT_CODES)
   .map(([meaning, code]) => `  ${String(code).padEnd(3)}  ${meaning}\n`)

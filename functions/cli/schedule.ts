@@ -14,7 +14,10 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
   const get = schedule
     .command("get")
     .summary("list schedules, or show one")
-    .description("Lists the schedules: their last backup, their next, and slots that have none.")
+    .description(
+      "Lists the schedules: their last backup, or what failed since, their next, and how many slots since have none. " +
+        "A slot that failed counts as missed at once, another one after 15 minutes: it may be under way.",
+    )
     .argument("[name]", "only this schedule")
     .addHelpText(
       "after",

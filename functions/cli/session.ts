@@ -2,6 +2,7 @@ import {
   type Bucket,
   clusterOf,
   connect,
+  isLifeboatError,
   type Kube,
   LifeboatError,
   openCluster as openConfigured,
@@ -29,7 +30,9 @@ export async function openBucket(options: SharedOptions): Promise<Bucket> {
 export async function openCluster(options: SharedOptions, signal: AbortSignal): Promise<Kube> {
   const { kubeconfig, context, cluster } = options;
   if (cluster === undefined) {
-    const { yaml, directory } = await loadKubeconfig(kubeconfig, process.env);
+    const { yaml, directory } = await loadKubeconfig(kubeconfig, process.env).catch((error) =>
+      kubeconfig === undefined && context === undefined ? hintAtClusters(error, options) : Promise.reject(error),
+    );
     return connect(readKubeconfig(yaml, { context, directory }));
   }
   if (kubeconfig !== undefined || context !== undefined) {
@@ -41,9 +44,18 @@ export async function openCluster(options: SharedOptions, signal: AbortSignal): 
   return openConfigured(reference, { secrets: secrets(), clusters: terminal.clusters }, { signal });
 }
 
-/** A cluster, for people: "prod (https://10.0.0.1:6443)". */
-export function clusterText({ context, server }: Kube): string {
-  return `${context} (${server})`;
+/** Throws the error with the clusters of the configuration, where there are some, as its hint. */
+async function hintAtClusters(error: unknown, options: SharedOptions): Promise<never> {
+  const config = isLifeboatError(error) ? await readConfig(options).catch(() => undefined) : undefined;
+  const names = Object.keys(config?.clusters ?? {});
+  if (!isLifeboatError(error) || names.length === 0) throw error;
+  const hint = `name one of the configuration: --cluster ${names.join(" or ")}`;
+  throw new LifeboatError(error.kind, error.message, { hint, cause: error });
+}
+
+/** A cluster, for people, as it was named: "prod (https://10.0.0.1:6443)". */
+export function clusterText({ context, server }: Kube, { cluster }: SharedOptions): string {
+  return `${cluster ?? context} (${server})`;
 }
 
 /** How the user calls this program, for suggested commands: in a clone, npx finds it. */

@@ -368,6 +368,12 @@ suite("a cluster in the configuration", () => {
     [{ kubeconfig: "env:A", eks: EKS }, /and has kubeconfig, eks$/],
     [{ eks: EKS, context: "prod" }, /^context is one of a kubeconfig's: it needs kubeconfig$/],
     [{ kubeconfig: "" }, /^kubeconfig: /],
+    [{ kubeconfig: "/etc/kubeconfig" }, /^kubeconfig: is no reference: write file:\/path\/to\/kubeconfig or env:NAME/],
+    [{ kubeconfig: "vault://prod" }, /^(?!.*vault:\/\/)kubeconfig: is no reference/],
+    [
+      { kubeconfig: "kind: Config\nusers: [{ user: { token: hunter2 } }]" },
+      /^(?!.*hunter2)kubeconfig: is no reference/s,
+    ],
     [{ kubeConfig: "env:A" }, /did you mean kubeconfig/],
     [{ eks: { name: "prod" } }, /^eks.region: is missing$/],
     [{ eks: { name: "prod", region: "evil.example.com/" } }, /^eks.region: is not an AWS region$/],

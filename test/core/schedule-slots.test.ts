@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { backupKeys } from "../../core/catalog.ts";
+import { backupKeys, runKeys } from "../../core/catalog.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { readClock } from "../../core/schedule/cron.ts";
 import { isPaused, readPause, setPaused } from "../../core/schedule/pause.ts";
@@ -139,6 +139,42 @@ describe("how a schedule stands", () => {
       next: "2026-08-21T09:00:00Z",
       missed: ["2026-08-21T07:00:00Z"],
     });
+  });
+
+  async function fail(bucket: Bucket, name: string, ended: string, message: string): Promise<void> {
+    const { result, log } = runKeys("backups", name, ended);
+    await bucket.put(log, Buffer.from("x"));
+    await bucket.put(result, Buffer.from(message && JSON.stringify({ phase: "Failed", errors: [{ message }] })));
+  }
+
+  it("tells the newest run that failed since the last backup; its slot is missed at once, others after 15 minutes", async () => {
+    const bucket = memoryBucket();
+    await fail(bucket, "hourly-20260821050000", "1", "before the last backup");
+    await put(bucket, "hourly-20260821060000", "Completed");
+    await fail(bucket, "hourly-20260821070000", "1", "an older one");
+    await fail(bucket, "hourly-20260821080000", "1", "the first attempt");
+    await fail(bucket, "hourly-20260821080000", "2", "the second attempt");
+    await fail(bucket, "hourly-eu-20260821090000", "1", "another schedule's");
+    const { lastBackup, lastFailure, missed } = await scheduleDocument(bucket, schedule, at("09:10:00"));
+    assert.equal(lastBackup?.name, "hourly-20260821060000");
+    assert.deepEqual(lastFailure, {
+      name: "hourly-20260821080000",
+      slot: "2026-08-21T08:00:00Z",
+      message: "the second attempt",
+    });
+    assert.deepEqual(missed, ["2026-08-21T07:00:00Z", "2026-08-21T08:00:00Z"]);
+    assert.equal((await scheduleDocument(bucket, schedule, at("08:00:30"))).missed.length, 2);
+    assert.equal((await scheduleDocument(bucket, schedule, at("09:15:00"))).missed.length, 3);
+  });
+
+  it("whose every run failed has missed all slots since the first; one made by hand is none", async () => {
+    const bucket = memoryBucket();
+    await fail(bucket, "hourly-20260821053012", "1", "schedule run");
+    await fail(bucket, "hourly-20260821060000", "1", "");
+    const { lastBackup, lastFailure, missed } = await scheduleDocument(bucket, schedule, at("07:20:00"));
+    assert.equal(lastBackup, undefined);
+    assert.match(lastFailure?.message ?? "", /1-result\.json can't be read$/);
+    assert.deepEqual(missed, ["2026-08-21T06:00:00Z", "2026-08-21T07:00:00Z"]);
   });
 
   it("has no next and misses nothing while it is paused", async () => {

@@ -357,6 +357,23 @@ describe("bad input", { concurrency: 3 }, () => {
     });
   }
 
+  it("values in variables only: no word of a file that isn't there", async () => {
+    const { code, stderr } = await lifeboat(["schedule", "get"], { LIFEBOAT_LOCATION: "backups" });
+    assert.equal(code, 2);
+    assert.match(stderr, /^error: the configuration can't be used: LIFEBOAT_LOCATION: [^\n]+\n$/);
+    const nothing = await lifeboat(["schedule", "get"], {});
+    assert.match(
+      nothing.stderr,
+      /\nhint: there is no lifeboat\.yaml here: name the configuration with --config FILE\n$/,
+    );
+  });
+
+  it("Google Cloud without credentials: no warning of its library", async () => {
+    const own = { LIFEBOAT_GCP_ENDPOINT: "http://127.0.0.1:1", LIFEBOAT_CONFIG: "gcp-sm://projects/p/secrets/s" };
+    const { stderr } = await lifeboat(["schedule", "get"], own);
+    assert.match(stderr, /^error: can't read the secret [^\n]+\nhint: check GOOGLE_APPLICATION_CREDENTIALS[^\n]+\n$/);
+  });
+
   it("a user who may not list namespaces: denied, nothing is written", async () => {
     const { code, stderr } = await lifeboat(fill("--location {scratch}/denied --kubeconfig {scratch}/nobody"), env);
     assert.match(

@@ -59,6 +59,16 @@ schedules:
     assert.deepEqual(second, ["nightly", "30 2 * * * (Europe/Berlin)", "prod", "-", "-", "-", "-", "0", "true"]);
   });
 
+  it("get tells what stopped the last run", async () => {
+    const own = { ...env, LIFEBOAT_LOCATION: scratch.path("failed"), LIFEBOAT_CLUSTERS_PROD_KUBECONFIG: "env:UNSET" };
+    assert.equal((await lifeboat(["schedule", "run", "hourly"], own)).code, 5);
+    const { stdout } = await lifeboat(["schedule", "get"], own);
+    const [, first = "", , blank, heading, reason] = stdout.split("\n");
+    assert.deepEqual(first.split(/ {3,}/).slice(0, 6), ["hourly", "0 * * * *", "prod", "-", "Failed", "0m"]);
+    assert.deepEqual([blank, heading], ["", 'Failed ("npx lifeboat backup logs NAME" tells more):']);
+    assert.match(reason ?? "", /^ {2}hourly-\d{14}: can't read the secret env:UNSET: the variable is not set$/);
+  });
+
   it("next tells when schedules are due, in their zone and in UTC", async () => {
     const { slots } = await document<{ slots: { schedule: string; slot: string; localTime: string }[] }>(
       ["schedule", "next", "nightly", "--count", "3"],
@@ -82,7 +92,8 @@ schedules:
       await says(["pause", "hourly", "nightly"]),
       "Schedule hourly is paused\nSchedule nightly is paused already\n",
     );
-    assert.equal(await says(["unpause", "nightly"]), "Schedule nightly is not paused\n");
+    assert.equal(await says(["unpause", "nightly"]), "Schedule nightly goes on\n");
+    assert.equal(await says(["unpause", "nightly"]), "Schedule nightly was not paused\n");
     assert.deepEqual([await paused("hourly"), await paused("nightly")], [true, false]);
   });
 

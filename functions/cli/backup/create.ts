@@ -3,6 +3,7 @@ import {
   type BackupSpec,
   backup,
   backupDocument,
+  checkNewName,
   EXIT_CODES,
   startRunLog,
 } from "../../../core/index.ts";
@@ -13,6 +14,7 @@ import { bytesText, countText, durationText, fields, phaseText, plural, printRes
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
 import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
+import { refuseUnderWay } from "../underway.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -29,6 +31,8 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
   const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {
     const bucket = await openBucket(options);
+    checkNewName("backup", name);
+    await refuseUnderWay(bucket, "backup", name, signal);
     const logs = `${COMMAND} backup logs ${name}${locationFlags(options)}`;
     const log = startRunLog({ backup: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
@@ -47,7 +51,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = backupDocument(record, bucket.location, { durationMs, ...outcome });
-    await printResult(options.output, document, () => backupSummary(document, clusterText(kube), adopted));
+    await printResult(options.output, document, () => backupSummary(document, clusterText(kube, options), adopted));
     if (!options.output || options.output === "table") say(nextSteps(document, options));
     return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
   } finally {
@@ -98,5 +102,5 @@ export function backupSummary(document: BackupDocument, cluster: string, adopted
 function nextSteps({ name, phase }: BackupDocument, options: SharedOptions): string {
   const flag = locationFlags(options);
   if (phase !== "Completed") return `\nWhat went wrong:\n  ${COMMAND} backup describe ${name}${flag}`;
-  return `\nRestore it into another cluster:\n  ${COMMAND} restore create --from-backup ${name}${flag} --context NAME`;
+  return `\nRestore it into another cluster:\n  ${COMMAND} restore create --from-backup ${name}${flag} --${options.cluster === undefined ? "context" : "cluster"} NAME`;
 }

@@ -10,12 +10,14 @@ import type { Invocation } from "../options.ts";
 import { bytesText, countText, fields, phaseText, printable, printResult, timeText } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { openBucket } from "../session.ts";
+import { readMade } from "../underway.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
 /** `lifeboat backup describe NAME` */
 export async function describeBackup({ args, options, signal }: Invocation<{ details?: boolean }>): Promise<undefined> {
   const bucket = await openBucket(options);
-  const record = await readBackup(bucket, args[0] as string, signal);
+  const name = args[0] as string;
+  const record = await readMade({ bucket, kind: "backup", name, signal }, () => readBackup(bucket, name, signal));
   const document = await readBackupDocument(bucket, record, signal);
   if (!options.details) {
     await printResult(options.output, document, () => describe(document));

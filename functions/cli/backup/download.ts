@@ -5,6 +5,7 @@ import { backupKeys, LifeboatError, messageOf, readBackup } from "../../../core/
 import type { Invocation } from "../options.ts";
 import { bytesText, print } from "../output.ts";
 import { openBucket } from "../session.ts";
+import { readMade } from "../underway.ts";
 
 const DENIED = ["EACCES", "EPERM", "EROFS"];
 const REASONS: Record<string, string> = {
@@ -23,7 +24,7 @@ export async function downloadBackup({ args, options, signal }: Invocation<{ for
   const { output, force = false } = options as { output?: string; force?: boolean };
   const file = output ?? `${name}-data.tar.gz`;
   const bucket = await openBucket(options);
-  await readBackup(bucket, name, signal);
+  await readMade({ bucket, kind: "backup", name, signal }, () => readBackup(bucket, name, signal));
   if (!force && (await exists(file))) throw alreadyThere(file);
   const archive = await bucket.get(backupKeys(name).tar, { signal });
   const size = await write(file, archive, force);

@@ -1,5 +1,6 @@
 import {
   type Bucket,
+  checkNewName,
   EXIT_CODES,
   LifeboatError,
   newestBackup,
@@ -17,6 +18,7 @@ import { countText, durationText, fields, phaseText, plural, printResult, say } 
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
 import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
+import { refuseUnderWay } from "../underway.ts";
 import { countsText } from "./counts.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -45,6 +47,8 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     const bucket = await openBucket(options);
     const spec: RestoreSpec = { ...filters, backupName: await sourceOf(options, bucket, signal) };
     const name = (args[0] as string | undefined) ?? timestampedName(spec.backupName);
+    checkNewName("restore", name);
+    await refuseUnderWay(bucket, "restore", name, signal);
     const logs = `${COMMAND} restore logs ${name}${locationFlags(options)}`;
     const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
@@ -62,7 +66,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
-    await printResult(options.output, document, () => restoreSummary(document, clusterText(kube)));
+    await printResult(options.output, document, () => restoreSummary(document, clusterText(kube, options)));
     if (!options.output || options.output === "table") {
       say(`\nWhat became of each object:\n  ${COMMAND} restore describe ${name} --details${locationFlags(options)}`);
     }

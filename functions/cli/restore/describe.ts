@@ -10,6 +10,7 @@ import type { Invocation } from "../options.ts";
 import { fields, phaseText, printable, printResult, timeText } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { openBucket } from "../session.ts";
+import { readMade } from "../underway.ts";
 import { countsText } from "./counts.ts";
 
 /** `lifeboat restore describe NAME` */
@@ -19,7 +20,8 @@ export async function describeRestore({
   signal,
 }: Invocation<{ details?: boolean }>): Promise<undefined> {
   const bucket = await openBucket(options);
-  const record = await readRestore(bucket, args[0] as string, signal);
+  const name = args[0] as string;
+  const record = await readMade({ bucket, kind: "restore", name, signal }, () => readRestore(bucket, name, signal));
   const document = await readRestoreDocument(bucket, record, signal);
   if (!options.details) {
     await printResult(options.output, document, () => describe(document));

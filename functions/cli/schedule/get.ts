@@ -2,7 +2,7 @@ import { type ScheduleDocument, scheduleDocument, scheduleOf } from "../../../co
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { ageText, columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
-import { openBucket } from "../session.ts";
+import { COMMAND, openBucket } from "../session.ts";
 
 const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
   NAME: ({ name }) => name,
@@ -10,8 +10,8 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
     timeZone === "UTC" || schedule.includes("TZ=") ? printable(schedule) : printable(`${schedule} (${timeZone})`),
   CLUSTER: ({ cluster }) => cluster,
   "LAST BACKUP": ({ lastBackup }) => printable(lastBackup?.name ?? "-"),
-  STATUS: ({ lastBackup }) => (lastBackup ? phaseText(lastBackup.phase) : "-"),
-  AGE: ({ lastBackup }) => ageText(lastBackup?.startTimestamp),
+  STATUS: ({ lastBackup, lastFailure }) => phaseText(lastFailure ? "Failed" : (lastBackup?.phase ?? "-")),
+  AGE: ({ lastBackup, lastFailure }) => ageText(lastFailure?.slot ?? lastBackup?.startTimestamp),
   NEXT: ({ next }) => (next ? timeText(next) : "-"),
   MISSED: ({ missed }) => countText(missed.length),
   PAUSED: ({ paused }) => String(paused),
@@ -36,8 +36,10 @@ export async function getSchedules({ args, options, signal }: Invocation): Promi
 }
 
 function table(documents: ScheduleDocument[]): string {
-  return columns([
-    Object.keys(COLUMNS),
-    ...documents.map((document) => Object.values(COLUMNS).map((cell) => cell(document))),
-  ]);
+  const rows = documents.map((document) => Object.values(COLUMNS).map((cell) => cell(document)));
+  const failures = documents.flatMap(({ lastFailure }) =>
+    lastFailure ? [printable(`  ${lastFailure.name}: ${lastFailure.message}`)] : [],
+  );
+  const block = failures.length ? `\nFailed ("${COMMAND} backup logs NAME" tells more):\n${failures.join("\n")}\n` : "";
+  return columns([Object.keys(COLUMNS), ...rows]) + block;
 }

@@ -6,20 +6,24 @@ import { openBucket } from "../session.ts";
 
 /** `lifeboat schedule pause NAME...` */
 export function pauseSchedules(invocation: Invocation): Promise<undefined> {
-  return setAll(invocation, true);
+  return setAll(invocation, true, { done: "is paused", stood: "is paused already" });
 }
 
 /** `lifeboat schedule unpause NAME...` */
 export function unpauseSchedules(invocation: Invocation): Promise<undefined> {
-  return setAll(invocation, false);
+  return setAll(invocation, false, { done: "goes on", stood: "was not paused" });
 }
 
-async function setAll({ args, options, signal }: Invocation, paused: boolean): Promise<undefined> {
+async function setAll(
+  { args, options, signal }: Invocation,
+  paused: boolean,
+  { done, stood }: { done: string; stood: string },
+): Promise<undefined> {
   const config = await loadConfig(options);
   const schedules = [...new Set(args[0] as string[])].map((name) => scheduleOf(config, name));
   const bucket = await openBucket({ ...options, location: config.location });
   for (const schedule of schedules) {
     const changed = await setPaused(bucket, schedule, paused, { by: process.env.USER, signal });
-    print(`Schedule ${schedule.name} is ${paused ? "" : "not "}paused${changed ? "" : " already"}`);
+    print(`Schedule ${schedule.name} ${changed ? done : stood}`);
   }
 }
