@@ -73,7 +73,8 @@ export async function takeLock(
     }
     met ??= newest.number;
     if (newest.number !== met || !wait) return "running";
-    await sleep(timing.poll * (0.75 + Math.random() / 2), undefined, { signal });
+    const pause = timing.poll * (0.75 + Math.random() / 2);
+    await sleep(pause, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }
 

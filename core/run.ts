@@ -80,7 +80,8 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
   const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
-  if (wait > 0) await sleep(wait, undefined, { signal: limited.signal });
+  const { signal } = limited;
+  if (wait > 0) await sleep(wait, undefined, { signal }).catch(() => signal.throwIfAborted());
   return await (job.kind === "backup" ? runBackupJob(job, limited) : runRestoreJob(job, limited));
 }
 

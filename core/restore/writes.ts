@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Archive } from "../archive/reader.ts";
 import type { Kube } from "../kube/client.ts";
 import type { Log } from "../log.ts";
+import { adopts } from "./adoptions.ts";
 import { type Applying, applyStep } from "./apply.ts";
 import { adaptivePace } from "./pace.ts";
 import type { Report } from "./report.ts";
@@ -9,6 +11,12 @@ import { type Served, servedBy } from "./served.ts";
 import type { PlannedStep } from "./steps.ts";
 import type { Item } from "./survey.ts";
 import { definitionsServed } from "./waits.ts";
+
+/**
+ * How long children that an owner's controller is to adopt stand before the owner is created. Controllers watch the two
+ * apart: one that saw the owner first would make the children once more. Longer than a watch of a busy server lags.
+ */
+const ADOPTABLE_MS = 500;
 
 interface Writing extends Applying {
   archive: Archive;
@@ -40,11 +48,19 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     unawaited = unawaited.filter((definition) => !awaited.includes(definition));
     applying = { ...applying, served: await servedAfter(awaited, applying) };
   };
+  const writtenAt = new Map<string, number>();
+  const awaitAdoptable = async (owners: Set<string>) => {
+    const children = [...writtenAt].filter(([child]) => [...owners].some((owner) => adopts(owner, child)));
+    const latest = Math.max(...children.map(([, at]) => at));
+    const wait = latest + ADOPTABLE_MS - performance.now();
+    if (wait > 0) await sleep(Math.ceil(wait), undefined, { signal }).catch(() => signal.throwIfAborted());
+  };
   const applyOne = async (step: PlannedStep, body: Buffer) => {
     const { item, place } = step;
     const { action, reason, warning, uid } = await applyStep(step, body, applying);
     if (uid && place !== undefined && applying.survey.owns(place)) applying.target.uids.set(place, uid);
     applying.report.item(item, action, reason, warning);
+    if (action === "created") writtenAt.set(item.entry.resource, performance.now());
     if (item.entry.resource === DEFINITIONS && action !== "failed" && action !== "blocked") unawaited.push(item);
   };
 
@@ -54,6 +70,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
       const wave = steps.slice(start, next < 0 ? steps.length : next);
       const resources = new Set(wave.map(({ item }) => item.entry.resource));
       await awaitDefinitions(({ name }) => resources.has(name));
+      await awaitAdoptable(resources);
       for await (const { step, body } of bodies(writing.archive, wave)) {
         await pace.room();
         signal.throwIfAborted();

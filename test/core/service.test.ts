@@ -207,6 +207,16 @@ describe("a job that fails", () => {
     assert.equal((await run(SCHEDULED)).phase, "Completed");
   });
 
+  test("since its time is up while another run works on it, or before it may begin, says so too", async () => {
+    const { run, bucket } = service();
+    const folder = "metadata/lifeboat/locks/backups/hourly-20261123020000/";
+    await bucket.put(`${folder}000001.json`, Buffer.from('{"run":"other","state":"held"}'));
+    const notBefore = new Date(Date.now() + 60_000).toISOString();
+    for (const job of [SCHEDULED, { ...SCHEDULED, notBefore }]) {
+      assert.equal(kindOf(await failure(run(job, { deadline: new Date(Date.now() + 200) }))), "timeout");
+    }
+  });
+
   test("PartiallyFailed is a failure for the platform, however often it delivers it", async () => {
     const { run, bucket } = service({
       LIFEBOAT_SCHEDULES_HOURLY_TEMPLATE_INCLUDED_RESOURCES: "configmaps,widgets.example.com",
