@@ -108,6 +108,6 @@ async function poll(waiting: Waiting, ask: () => Promise<string | undefined>): P
   for (let pause = POLL_MS / 8; ; pause = Math.min(POLL_MS, pause * 2)) {
     const answer = await ask();
     if (answer === undefined || performance.now() + pause > deadline) return answer;
-    await sleep(pause, undefined, { signal: waiting.signal });
+    await sleep(pause, undefined, { signal: waiting.signal }).catch(() => waiting.signal.throwIfAborted());
   }
 }
