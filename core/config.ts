@@ -2,7 +2,7 @@ import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
 import { readEnvironment, type Setting } from "./environment.ts";
-import { isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import { parseLocation } from "./location.ts";
 import { readClock } from "./schedule/cron.ts";
@@ -126,20 +126,24 @@ export function parseConfig(
 /** The documents of the text as one configuration. */
 function rawConfig(text: string, problems: string[]): Raw & Record<string, unknown> {
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { prettyErrors: false, lineCounter: lines });
+  const documents = parseAllDocuments(text, { prettyErrors: false, lineCounter: lines, logLevel: "error" });
   let config: Record<string, unknown> = {};
   const schedules: [string, unknown][] = [];
   for (const [at, document] of [...documents].entries()) {
     const [broken] = document.errors;
     if (broken) {
-      problems.push(`line ${lines.linePos(broken.pos[0]).line}: ${messageOf(broken)}`);
+      // The parser's own messages quote the text.
+      const { line } = lines.linePos(broken.pos[0]);
+      problems.push(`line ${line}: not valid YAML, ${broken.code.toLowerCase().replaceAll("_", " ")}`);
       continue;
     }
     let value: unknown;
     try {
       value = withoutNulls(keepingEntries(document.toJS()));
-    } catch (error) {
-      problems.push(`document ${at + 1}: ${messageOf(error)}`);
+    } catch {
+      const { line } = lines.linePos(document.contents?.range?.[0] ?? 0);
+      problems.push(`line ${line}: an alias (*name) names no anchor, or there are too many`);
+      continue;
     }
     if (isManifest(value)) {
       for (const manifest of manifestsIn(value)) {

@@ -28,7 +28,7 @@ export function openSecrets(platform: Pick<Platform, "secrets">, now: () => numb
   const reads = new Map<string, { text: Promise<string>; until?: number }>();
 
   const storeOf = (reference: string): Promise<Secrets> => {
-    const scheme = /^[a-z][a-z0-9-]*:/.exec(reference)?.[0] ?? "";
+    const scheme = schemeOf(reference);
     const store = opened.get(scheme) ?? stores[scheme]?.();
     if (!store) {
       // Not the reference: somebody may have written the secret itself in its place.
@@ -37,16 +37,21 @@ export function openSecrets(platform: Pick<Platform, "secrets">, now: () => numb
       });
     }
     opened.set(scheme, store);
+    store.catch(() => opened.delete(scheme));
     return store;
   };
 
   const readNow = async (reference: string): Promise<string> => {
     const patience = new AbortController();
     const timeout = new LifeboatError("timeout", `no answer to the secret ${reference} in ${PATIENCE_MS / 1000} s`);
-    const timer = setTimeout(() => patience.abort(timeout), PATIENCE_MS);
+    const timer = setTimeout(() => {
+      // Perhaps it is the opening that does not end.
+      opened.delete(schemeOf(reference));
+      patience.abort(timeout);
+    }, PATIENCE_MS);
+    const ask = async () => (await storeOf(reference)).read(reference, { signal: patience.signal });
     try {
-      const store = await storeOf(reference);
-      const text = (await store.read(reference, { signal: patience.signal })).replace(/\r?\n$/, "");
+      const text = (await unlessAborted(ask(), patience.signal)).replace(/\r?\n$/, "");
       if (!text) throw new LifeboatError("invalid", `the secret ${reference} is empty`);
       return text;
     } finally {
@@ -75,6 +80,10 @@ export function openSecrets(platform: Pick<Platform, "secrets">, now: () => numb
       return unlessAborted(shared ? read.text : begin(reference), signal);
     },
   };
+}
+
+function schemeOf(reference: string): string {
+  return /^[a-z][a-z0-9-]*:/.exec(reference)?.[0] ?? "";
 }
 
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

@@ -102,12 +102,12 @@ describe("the configuration", () => {
     ["nothing", "", ["location: is missing"]],
     ["comments only", "# nothing\n---\n", ["location: is missing"]],
     ["a list", "[]", ["document 1 is not a mapping"]],
-    ["broken YAML", "location: a\n b: c", ["line 1: Nested mappings are not allowed in compact mappings"]],
-    ["a key that stands there twice", `${BASE}location: b`, ["line 4: Map keys must be unique"]],
+    ["broken YAML", "location: a\n b: c", ["line 1: not valid YAML, block as implicit key"]],
+    ["a key that stands there twice", `${BASE}location: b`, ["line 4: not valid YAML, duplicate key"]],
     [
       "an alias of nothing",
-      "location: *x",
-      ["document 1: Unresolved alias (the anchor must be set before the alias): x"],
+      "# b\n---\nlocation: *hunter2secret",
+      ["line 3: an alias (*name) names no anchor, or there are too many"],
     ],
     [
       "two configurations",
@@ -158,6 +158,32 @@ describe("the configuration", () => {
     assert.ok(problems(text).length > 2);
     assert.doesNotMatch(problems(text).join(), /hunter2/);
   });
+
+  const BROKEN = [
+    "*hunter2secret",
+    "location: *hunter2secret",
+    "location: |hunter2secret\n  x",
+    "location: !hunter2!secret x",
+    'location: "\\hunter2secret"',
+    "location: `hunter2secret`",
+    'location: "a" hunter2secret',
+    "location: {hunter2secret: ",
+    "%YAML hunter2secret\n---\n",
+    "} hunter2secret",
+    "hunter2secret",
+  ];
+  for (const text of BROKEN) {
+    it(`tells nothing of the broken ${JSON.stringify(text)}`, async () => {
+      const warnings: string[] = [];
+      const onWarning = (warning: Error) => void warnings.push(warning.message);
+      process.on("warning", onWarning);
+      const told = problems(text);
+      await new Promise((warned) => setImmediate(warned));
+      process.off("warning", onWarning);
+      assert.ok(told.length > 0);
+      assert.doesNotMatch([...told, ...warnings].join(), /hunter2/);
+    });
+  }
 });
 
 describe("the configuration from the environment", () => {
@@ -322,6 +348,7 @@ status: { phase: Enabled }
       readBackupManifest(backup({ includedNamespaces: ["shop"], storageLocation: "default", hooks: {} })),
       {
         name: "full",
+        cluster: undefined,
         spec: { includedNamespaces: ["shop"] },
         warnings: ["spec: without effect here: storageLocation"],
       },
@@ -329,6 +356,16 @@ status: { phase: Enabled }
     assert.throws(() => readBackupManifest(backup({ snapshotVolumes: true, ttl: "1d" })), {
       kind: "invalid",
       hint: 'spec.ttl: should be a duration like "720h" or "90m"; spec.snapshotVolumes: is not supported yet',
+    });
+  });
+
+  it("a Backup may name its cluster", () => {
+    const metadata = { name: "full", annotations: { "lifeboat/cluster": "prod", other: "x" } };
+    assert.deepEqual(readBackupManifest({ apiVersion: "velero.io/v1", kind: "Backup", metadata }), {
+      name: "full",
+      cluster: "prod",
+      spec: {},
+      warnings: [],
     });
   });
 });

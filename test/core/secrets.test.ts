@@ -90,6 +90,44 @@ test("a store that never answers is given up after a minute", async (t) => {
   assert.match((await failed).message, /aws-sm:\/\/a .*60 s/);
 });
 
+test("a store that heeds no signal is given up after a minute all the same, and asked anew", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { secrets, counts } = opened((read) => (read === 1 ? new Promise(() => {}) : Promise.resolve("value")));
+  const failed = [rejects("timeout", secrets.read("aws-sm://a")), rejects("timeout", secrets.read("aws-sm://a"))];
+  await turn();
+  t.mock.timers.tick(MINUTE);
+  await Promise.all(failed);
+  assert.equal(await secrets.read("aws-sm://a"), "value");
+  assert.deepEqual(counts, { opened: 2, read: 2 });
+});
+
+const openings: [how: string, first: () => Promise<Secrets>, kind: "unreachable" | "timeout"][] = [
+  ["fails", () => Promise.reject(new LifeboatError("unreachable", "down")), "unreachable"],
+  [
+    "throws",
+    () => {
+      throw new LifeboatError("unreachable", "down");
+    },
+    "unreachable",
+  ],
+  ["never ends", () => new Promise(() => {}), "timeout"],
+];
+for (const [how, first, kind] of openings) {
+  test(`a store whose opening ${how} is opened anew by the next reader`, async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    let opened = 0;
+    const open = () => (opened++ === 0 ? first() : Promise.resolve({ read: async () => "value" }));
+    const secrets = openSecrets({ secrets: { "aws-sm:": open } });
+    const failed = [rejects(kind, secrets.read("aws-sm://a")), rejects(kind, secrets.read("aws-sm://a"))];
+    await turn();
+    t.mock.timers.tick(MINUTE);
+    await Promise.all(failed);
+    assert.equal(await secrets.read("aws-sm://a"), "value");
+    assert.equal(await secrets.read("aws-sm://b"), "value");
+    assert.equal(opened, 2);
+  });
+}
+
 const texts: [stored: string, text: string][] = [
   ["token\n", "token"],
   ["token\r\n", "token"],

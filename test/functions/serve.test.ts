@@ -196,23 +196,26 @@ describe("lifeboat serve", () => {
   });
 
   describe("with slots that were missed", () => {
+    /** Daily, twelve hours ago: no slot comes while the tests run. */
     const hour = 3_600_000;
-    const slots = [5, 0].map((back) => new Date(Math.floor(Date.now() / hour - back) * hour));
-    const [old, newest] = slots.map((slot) => `hourly-${slot.toISOString().slice(0, 19).replace(/\D/g, "")}`);
+    const last = Math.floor(Date.now() / hour - 12) * hour;
+    const slots = [5, 0].map((days) => new Date(last - days * 24 * hour));
+    const [old, newest] = slots.map((slot) => `daily-${slot.toISOString().slice(0, 19).replace(/\D/g, "")}`);
 
     for (const skipImmediately of [false, true]) {
       it(skipImmediately ? "tells of them" : "makes the newest one up, once", async () => {
-        const schedules = { hourly: { schedule: "@hourly", cluster: "a", skipImmediately } };
+        const schedule = `0 ${new Date(last).getUTCHours()} * * *`;
+        const schedules = { daily: { schedule, cluster: "a", skipImmediately } };
         const { file, bucket } = await configure(`missed-${skipImmediately}`, { schedules });
         const record = { kind: "Backup", metadata: { name: old }, status: { phase: "Completed" } };
         await bucket.put(backupKeys(old!).metadata, Buffer.from(JSON.stringify(record)));
         const server = await startServe(["--config", file]);
         try {
-          await server.until(/level=warning msg="slots have no backup: (.*)" schedule=hourly missed=5 /);
+          await server.until(/level=warning msg="slots have no backup: (.*)" schedule=daily missed=5 /);
           if (!skipImmediately) {
-            await server.until(/msg="ends" kind=backup schedule=hourly /);
+            await server.until(/msg="ends" kind=backup schedule=daily /);
             const { phase, schedule } = await server.outcome(`/v1/backups/${newest}`);
-            assert.deepEqual([phase, schedule], ["Completed", "hourly"]);
+            assert.deepEqual([phase, schedule], ["Completed", "daily"]);
           }
         } finally {
           assert.equal(await server.stop(), 0);
