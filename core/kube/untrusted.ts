@@ -24,7 +24,8 @@ export const EKS_NAME = /^[0-9A-Za-z][\w-]{0,99}$/;
 
 /**
  * What a kubeconfig may do that comes from a secret (in functions and in `serve`, where whoever may write the secret
- * must not get to run programs, read files or hand the token to the network). The three clouds' own credential
+ * must not get to run programs, read files, or send tokens in clear; a token still goes to the server that the
+ * kubeconfig names, whoever that is: SECURITY.md). The three clouds' own credential
  * programs, and the auth providers that came before them, are never run: where the user names one, what it was told is
  * read out of its arguments, for the platform to get the token itself; undefined for users that need none of them.
  * Throws `invalid` in one line for everything else. Of the kubeconfig, only a program's or provider's name is quoted.
