@@ -2,16 +2,10 @@ import { z } from "zod";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
 import { connect, type Kube } from "./kube/client.ts";
+import { AWS_REGION, CLOUD_NAMES, type CloudReferences, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
 import { type Authorize, bearer } from "./kube/credentials.ts";
 import { type Chosen, type ClusterAccess, readKubeconfig } from "./kube/kubeconfig.ts";
-import {
-  AWS_REGION,
-  type CloudReferences,
-  type CloudUser,
-  EKS_NAME,
-  ROLE_ARN,
-  vetKubeconfig,
-} from "./kube/untrusted.ts";
+import { type CloudUser, vetKubeconfig } from "./kube/untrusted.ts";
 import type { AksReference, EksReference, GkeReference, ManagedClusters, Platform } from "./ports.ts";
 import type { CachedSecrets } from "./secrets.ts";
 
@@ -125,8 +119,6 @@ async function managedAccess<Cloud extends keyof CloudReferences>(
 
 /** `Platform["clusters"]`, as one type for each cloud. */
 type Clouds = { [Cloud in keyof CloudReferences]?: () => Promise<ManagedClusters<CloudReferences[Cloud]>> };
-
-const CLOUD_NAMES = { eks: "Amazon EKS", gke: "Google GKE", aks: "Azure AKS" };
 
 function open<Cloud extends keyof CloudReferences>(clusters: Clouds, cloud: Cloud): NonNullable<Clouds[Cloud]> {
   const found = clusters[cloud];

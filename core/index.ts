@@ -42,6 +42,7 @@ export {
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export type { Job } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
+export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
 export { discover } from "./kube/discovery.ts";
 export { parseExact } from "./kube/json.ts";
 export { readKubeconfig } from "./kube/kubeconfig.ts";
@@ -51,6 +52,7 @@ export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
 export { lockState } from "./lock.ts";
 export { type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
+export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
 export type {

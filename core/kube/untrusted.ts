@@ -1,33 +1,31 @@
 import { LifeboatError } from "../errors.ts";
-import type { AksReference, EksReference, GkeReference } from "../ports.ts";
+import { isLoopback } from "../loopback.ts";
+import {
+  AKS_SERVER_ID,
+  AWS_REGION,
+  CLOUD_NAMES,
+  type CloudReferences,
+  EKS_NAME,
+  eksRegion,
+  isClusterHost,
+  ROLE_ARN,
+} from "./clouds.ts";
 import { withoutTokens } from "./exec.ts";
 import { type Chosen, textOf } from "./kubeconfig.ts";
-
-/** The clouds that have managed clusters, and what tells one of them. */
-export interface CloudReferences {
-  eks: EksReference;
-  gke: GkeReference;
-  aks: AksReference;
-}
 
 /** A user whose tokens a cloud gives, and what a kubeconfig tells about them. */
 export type CloudUser<Cloud extends keyof CloudReferences = keyof CloudReferences> = {
   [Each in Cloud]: { cloud: Each; reference: Partial<CloudReferences[Each]> };
 }[Cloud];
 
-/** An AWS region; host names are made of it. */
-export const AWS_REGION = /^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$/;
-/** An IAM role. */
-export const ROLE_ARN = /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/;
-/** What EKS takes as a cluster's name. */
-export const EKS_NAME = /^[0-9A-Za-z][\w-]{0,99}$/;
-
 /**
  * What a kubeconfig may do that comes from a secret (in functions and in `serve`, where whoever may write the secret
- * must not get to run programs, read files, or send tokens in clear; a token still goes to the server that the
- * kubeconfig names, whoever that is: SECURITY.md). The three clouds' own credential
+ * must not get to run programs, read files or show what it holds to the network). The three clouds' own credential
  * programs, and the auth providers that came before them, are never run: where the user names one, what it was told is
- * read out of its arguments, for the platform to get the token itself; undefined for users that need none of them.
+ * read out of its arguments, for the platform to get the token itself; undefined for users that need none of them. That
+ * token is the function's own, so it goes straight to a host of the cloud's clusters (or to this machine), no other:
+ * see `isClusterHost`, and there why GKE's may yet be anybody's.
+ *
  * Throws `invalid` in one line for everything else. Of the kubeconfig, only a program's or provider's name is quoted.
  */
 export function vetKubeconfig(chosen: Chosen): CloudUser | undefined {
@@ -35,9 +33,26 @@ export function vetKubeconfig(chosen: Chosen): CloudUser | undefined {
     if (rule.breaks(chosen)) throw refused(rule.what, rule.hint);
   }
   const { exec, "auth-provider": provider } = chosen.user;
-  if (exec) return programUser(exec as Exec, chosen.server);
-  if (provider) return providerUser(provider as AuthProvider);
-  return undefined;
+  const user = exec
+    ? programUser(exec as Exec, chosen.server)
+    : provider
+      ? providerUser(provider as AuthProvider)
+      : undefined;
+  if (user) checkWay(user.cloud, chosen);
+  return user;
+}
+
+/** Whoever wrote the kubeconfig wrote its authority as well: a proxy of his could pass for any server. */
+function checkWay(cloud: keyof CloudReferences, chosen: Chosen): void {
+  const token = `the function's token for ${CLOUD_NAMES[cloud]}`;
+  if (chosen.cluster["proxy-url"]) {
+    throw refused(`its proxy-url could get ${token}`, "leave it out, or give a service account's token for the user");
+  }
+  if (staysHere(chosen) || isClusterHost(cloud, chosen.server.hostname)) return;
+  throw refused(
+    `its server, which would get ${token}, is no host of that cloud's clusters`,
+    `name the cluster by ${cloud}: in place of kubeconfig:, which asks the cloud for the address; or use a service account's token`,
+  );
 }
 
 interface Rule {
@@ -73,7 +88,7 @@ const RULES: Rule[] = [
 
 /** Whether the server is this machine, and the way to it no proxy, whose 127.0.0.1 would be another. */
 function staysHere({ server, cluster }: Chosen): boolean {
-  return /^(127\.\d+\.\d+\.\d+|\[::1\]|localhost)$/.test(server.hostname) && !cluster["proxy-url"];
+  return isLoopback(server.hostname) && !cluster["proxy-url"];
 }
 
 interface Exec {
@@ -138,7 +153,7 @@ function providerUser({ name, config }: AuthProvider): CloudUser {
 
 function eksUser({ args, env, server }: Call, nameFlags: string[]): CloudUser {
   const name = flag(args, ...nameFlags);
-  const region = flag(args, "--region") ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? regionOf(server);
+  const region = flag(args, "--region") ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? eksRegion(server.hostname);
   const roleArn = flag(args, "--role-arn", "--role", "-r");
   const wrong =
     (!EKS_NAME.test(name ?? "") && "cluster name") ||
@@ -152,15 +167,6 @@ function eksUser({ args, env, server }: Call, nameFlags: string[]): CloudUser {
   }
   return { cloud: "eks", reference: { name, ...(region && { region }), ...(roleArn && { roleArn }) } };
 }
-
-/** From the names that EKS gives its endpoints, those of IPv4 and the dual-stack ones. */
-function regionOf({ hostname }: URL): string | undefined {
-  return (/\.([a-z0-9-]+)\.eks\.amazonaws\.com(\.cn)?$/.exec(hostname) ??
-    /\.eks-cluster\.([a-z0-9-]+)\.api\./.exec(hostname))?.[1];
-}
-
-/** The audience that every AKS cluster with managed Entra integration has; `ManagedClusters` gives tokens for it. */
-const AKS_SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 
 function aksUser(serverId: string, clientId?: string): CloudUser {
   if (serverId.toLowerCase() === AKS_SERVER_ID) return { cloud: "aks", reference: clientId ? { clientId } : {} };

@@ -1,5 +1,5 @@
 import { DescribeClusterCommand, EKSClient } from "@aws-sdk/client-eks";
-import { type EksReference, LifeboatError, type ManagedClusters } from "../../core/index.ts";
+import { EKS_NAME, type EksReference, LifeboatError, type ManagedClusters, ROLE_ARN } from "../../core/index.ts";
 import { awsError } from "./errors.ts";
 import { PATIENCE, regionOf } from "./region.ts";
 import { assumeRole, type Caller, type Credentials, presign, stsUrl } from "./sts.ts";
@@ -8,9 +8,6 @@ import { assumeRole, type Caller, type Credentials, presign, stsUrl } from "./st
 const TOKEN_MS = 14 * 60_000;
 /** What the request's URL says of itself; EKS wants it to be at most 15 minutes, the programs of AWS write 60 s. */
 const URL_SECONDS = 60;
-
-const NAME = /^[0-9A-Za-z][\w-]{0,99}$/;
-const ROLE = /^arn:[a-z-]+:iam::\d{12}:role\/[\w/+=,.@-]{1,600}$/;
 
 /**
  * EKS clusters, asked for with the credentials that the AWS SDK finds, or with those of `roleArn`, which they assume.
@@ -66,8 +63,8 @@ export async function eksToken(name: string, caller: Caller, at: Date): Promise<
 async function callerOf(reference: Partial<EksReference>, signal: AbortSignal) {
   signal.throwIfAborted();
   const { name = "", roleArn } = reference;
-  if (!NAME.test(name)) throw new LifeboatError("invalid", "what is given is no name of an EKS cluster");
-  if (roleArn !== undefined && !ROLE.test(roleArn)) {
+  if (!EKS_NAME.test(name)) throw new LifeboatError("invalid", "what is given is no name of an EKS cluster");
+  if (roleArn !== undefined && !ROLE_ARN.test(roleArn)) {
     throw new LifeboatError("invalid", `what is given as the role of the EKS cluster ${name} is no ARN of a role`);
   }
   const wanted = `reach the EKS cluster ${name}`;

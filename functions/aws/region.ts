@@ -1,4 +1,4 @@
-import { LifeboatError } from "../../core/index.ts";
+import { AWS_REGION, LifeboatError } from "../../core/index.ts";
 
 /**
  * The region to ask in: the one given, else AWS_REGION, else AWS_DEFAULT_REGION. Throws `invalid` where there is none,
@@ -6,7 +6,7 @@ import { LifeboatError } from "../../core/index.ts";
  */
 export function regionOf(given: string | undefined, wanted: string): string {
   const region = given || process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION;
-  if (region && /^[a-z]{2,}(-[a-z]+)+-\d+$/.test(region)) return region;
+  if (region && AWS_REGION.test(region)) return region;
   throw new LifeboatError(
     "invalid",
     `can't ${wanted}: ${region ? "what is given is no AWS region" : "no AWS region"}`,

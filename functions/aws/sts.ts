@@ -1,5 +1,6 @@
 import { createHash, createHmac } from "node:crypto";
 import { SignatureV4 } from "@smithy/signature-v4";
+import { awsDomains } from "../../core/index.ts";
 import { awsError } from "./errors.ts";
 
 /** Credentials of AWS, as the SDK's clients give and take them. */
@@ -21,20 +22,9 @@ const WAIT_MS = 30_000;
 /** The shortest session there is. */
 const SESSION_SECONDS = "900";
 
-/** The domain of AWS by the beginning of a region's name, where it is not amazonaws.com (botocore's partitions.json). */
-const DOMAINS: [prefix: string, domain: string][] = [
-  ["cn-", "amazonaws.com.cn"],
-  ["eusc-", "amazonaws.eu"],
-  ["us-iso-", "c2s.ic.gov"],
-  ["us-isob-", "sc2s.sgov.gov"],
-  ["us-isof-", "csp.hci.ic.gov"],
-  ["eu-isoe-", "cloud.adc-e.uk"],
-];
-
 /** The URL of STS in a region. */
 export function stsUrl(region: string): URL {
-  const [, domain = "amazonaws.com"] = DOMAINS.find(([prefix]) => region.startsWith(prefix)) ?? [];
-  return new URL(`https://sts.${region}.${domain}`);
+  return new URL(`https://sts.${region}.${awsDomains(region).domain}`);
 }
 
 /**

@@ -1,9 +1,13 @@
-import { type AksReference, LifeboatError, type ManagedClusters, readKubeconfig } from "../../core/index.ts";
+import {
+  AKS_SERVER_ID,
+  type AksReference,
+  LifeboatError,
+  type ManagedClusters,
+  readKubeconfig,
+} from "../../core/index.ts";
 import { azureCredential } from "./access.ts";
 import { ask } from "./ask.ts";
 
-/** The application that every AKS cluster's API server takes tokens for, with Microsoft Entra ID. */
-const AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default";
 const API_VERSION = "2024-09-01";
 const NAME = /^[\w.()-]*[\w()-]$/;
 
@@ -46,7 +50,7 @@ export function aksClusters(): ManagedClusters<AksReference> {
     async token({ clientId }, signal) {
       const wanted = "get a token for AKS clusters";
       const { token, expiresOnTimestamp } = await ask(wanted, signal, (abortSignal) =>
-        tokenFor(AKS_SCOPE, clientId, abortSignal),
+        tokenFor(`${AKS_SERVER_ID}/.default`, clientId, abortSignal),
       );
       return { token, expires: new Date(expiresOnTimestamp) };
     },

@@ -1,11 +1,10 @@
 import { SecretClient } from "@azure/keyvault-secrets";
-import { LifeboatError, type Secrets } from "../../core/index.ts";
+import { isLoopback, LifeboatError, type Secrets } from "../../core/index.ts";
 import { azureCredential } from "./access.ts";
 import { ask } from "./ask.ts";
 
 const RETRIES = { maxRetries: 3, retryDelayInMs: 500, maxRetryDelayInMs: 10_000 };
 const REFERENCE = /^azure-kv:\/\/([a-z][a-z0-9-]{1,22}[a-z0-9])\/([0-9a-z-]{1,127})(?:\/([0-9a-f]{32}))?$/i;
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 /**
  * Secrets of Azure Key Vault, by `azure-kv://vault/secret[/version]`, as `azureCredential`. The vault is a name, of
@@ -24,7 +23,7 @@ export function keyVaultSecrets(): Secrets {
   // The SDK sends no token to a vault that isn't in the domain of the challenge it got, as a stand-in here can't be.
   const connect = (url: URL) =>
     new SecretClient(url.href, credential, {
-      disableChallengeResourceVerification: LOOPBACK.test(url.hostname),
+      disableChallengeResourceVerification: isLoopback(url.hostname),
       retryOptions: RETRIES,
     });
 

@@ -1,11 +1,10 @@
 import { type GoogleAuth, gaxios } from "google-auth-library";
 import { EnvHttpProxyAgent, fetch, type RequestInit } from "undici";
-import { LifeboatError } from "../../core/index.ts";
+import { isLoopback, LifeboatError } from "../../core/index.ts";
 
 const CONNECT_MS = 10_000;
 /** Without a byte in either direction; more than a slow reader of ours needs. */
 const SILENCE_MS = 300_000;
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const RETRIES: gaxios.RetryConfig = {
   retry: 3,
   noResponseRetries: 3,
@@ -80,7 +79,7 @@ export function isOnThisMachine(endpoint: string, what: string): boolean {
     });
   }
   if (url.protocol === "https:") return false;
-  if (LOOPBACK.test(url.hostname)) return true;
+  if (isLoopback(url.hostname)) return true;
   throw new LifeboatError("invalid", `${what} would be sent a token in clear text`, {
     hint: "plain http is for a server on this machine: write https://host:port",
   });

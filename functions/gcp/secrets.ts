@@ -1,4 +1,4 @@
-import { LifeboatError, type Secrets } from "../../core/index.ts";
+import { LifeboatError, type Secrets, secretText } from "../../core/index.ts";
 import { googleApi } from "./api.ts";
 import { crc32c } from "./crc32c.ts";
 
@@ -29,15 +29,7 @@ export function googleSecrets(): Secrets {
       if (payload?.dataCrc32c !== undefined && payload.dataCrc32c !== String(crc32c(bytes))) {
         throw new LifeboatError("unreachable", `can't ${wanted}: what came has another CRC32C`, { hint: "try again" });
       }
-      return textOf(bytes, wanted);
+      return secretText(bytes, reference);
     },
   };
-}
-
-function textOf(bytes: Buffer, wanted: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new LifeboatError("invalid", `can't ${wanted}: it is no UTF-8 text`);
-  }
 }

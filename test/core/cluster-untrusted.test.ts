@@ -8,6 +8,8 @@ import { type CloudUser, vetKubeconfig } from "../../core/kube/untrusted.ts";
 import { kubeconfig } from "./kube-server.ts";
 
 const SERVER = "https://api.example.com";
+const AKS = "https://prod-0123abcd.hcp.westeurope.azmk8s.io:443";
+const GKE = "https://gke-0123abcd-123456789012.europe-west1.gke.goog";
 const EKS = "https://0123ABCD.gr7.eu-west-1.eks.amazonaws.com";
 const MARK = "hunter2";
 const ROLE = "arn:aws:iam::123456789012:role/backup";
@@ -57,6 +59,35 @@ suite("a kubeconfig from a secret is refused", () => {
     ],
     ["for a role that is none", eks("--cluster-name", "a", "--role-arn", MARK), {}, /told no role ARN/, /update-kube/],
     ["for tokens for another audience", kubelogin("--server-id", MARK), {}, /for another server than AKS/, /6dae42f8/],
+    ["for EKS tokens to another host", eks("--cluster-name", "a"), {}, /no host of that cloud/, /by eks: /, SERVER],
+    ["for GKE tokens to another host", program("gke-gcloud-auth-plugin"), {}, /Google GKE, is no host/, /by gke: /],
+    ["for GKE tokens of a provider to another host", provider("gcp"), {}, /Google GKE, is no host/, /by gke: /],
+    ["for AKS tokens to another host", kubelogin("--server-id", AKS_SERVER_ID), {}, /Azure AKS, is no/, /by aks: /],
+    ["for AKS tokens of a provider to another host", provider("azure"), {}, /Azure AKS, is no host/, /by aks: /],
+    [
+      "for one cloud's tokens to another cloud's host",
+      eks("--cluster-name", "a", "--region", "eu-west-1"),
+      {},
+      /Amazon EKS, is no host/,
+      /by eks: /,
+      AKS,
+    ],
+    [
+      "for a cloud's tokens through a proxy",
+      eks("--cluster-name", "a"),
+      { "proxy-url": `http://${MARK}:1` },
+      /its proxy-url could get the function's token for Amazon EKS/,
+      /service account's token/,
+      EKS,
+    ],
+    [
+      "for a cloud's tokens through a proxy to its loopback",
+      eks("--cluster-name", "a"),
+      { "proxy-url": `http://${MARK}:1` },
+      /its proxy-url could get/,
+      /service account's token/,
+      "https://127.0.0.1:6443",
+    ],
     [
       "for an auth-provider's command",
       provider("gcp", { "cmd-path": "/opt/gcloud", "cmd-args": MARK }),
@@ -118,7 +149,7 @@ suite("a kubeconfig from a secret is refused", () => {
   test("or is for one of the clouds, whatever its user's program and arguments are", () => {
     const word = fc.oneof(fc.string(), fc.constantFrom("aws", "eks", "get-token", "--cluster-name", "-i", "kubelogin"));
     const anything = fc.oneof(word, fc.jsonValue());
-    const chosen = (exec: object) => ({ server: new URL(SERVER), cluster: {}, user: { exec } });
+    const chosen = (exec: object) => ({ server: new URL(EKS), cluster: {}, user: { exec } });
     fc.assert(
       fc.property(anything, fc.oneof(fc.array(anything), anything), anything, (command, args, env) => {
         try {
@@ -176,16 +207,19 @@ suite("a kubeconfig from a secret is for", () => {
       "EKS by aws, as update-kubeconfig writes it",
       program("aws", "--region", region, "eks", "get-token", "--cluster-name", "prod", "--output", "json"),
       { cloud: "eks", reference: { name: "prod", region } },
+      EKS,
     ],
     [
       "EKS by aws, with a role, in flags with =",
       eks(`--region=${region}`, "--cluster-name=prod", `--role-arn=${ROLE}`),
       { cloud: "eks", reference: { name: "prod", region, roleArn: ROLE } },
+      EKS,
     ],
     [
       "EKS by an absolute path of Windows",
       program("C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe", "eks", "get-token", "--cluster-name", "prod"),
       { cloud: "eks", reference: { name: "prod" } },
+      "https://127.0.0.1:6443",
     ],
     [
       "EKS by aws-iam-authenticator, with the region of its environment",
@@ -200,11 +234,13 @@ suite("a kubeconfig from a secret is for", () => {
         },
       },
       { cloud: "eks", reference: { name: "prod", region, roleArn: ROLE } },
+      EKS,
     ],
     [
       "EKS in AWS_DEFAULT_REGION",
       { exec: { ...eks("--cluster-name", "prod").exec, env: [{ name: "AWS_DEFAULT_REGION", value: region }] } },
       { cloud: "eks", reference: { name: "prod", region } },
+      EKS,
     ],
     [
       "EKS in the region of its endpoint",
@@ -224,9 +260,14 @@ suite("a kubeconfig from a secret is for", () => {
       { cloud: "eks", reference: { name: "p", region } },
       `https://0123ABCD.gr7.eks-cluster.${region}.api.aws`,
     ],
-    ["GKE by its plugin", program("gke-gcloud-auth-plugin"), { cloud: "gke", reference: {} }],
-    ["GKE by its plugin's path", program("/snap/bin/gke-gcloud-auth-plugin.exe"), { cloud: "gke", reference: {} }],
-    ["GKE by auth-provider", provider("gcp"), { cloud: "gke", reference: {} }],
+    ["GKE by its plugin", program("gke-gcloud-auth-plugin"), { cloud: "gke", reference: {} }, GKE],
+    [
+      "GKE by its plugin's path",
+      program("/snap/bin/gke-gcloud-auth-plugin.exe"),
+      { cloud: "gke", reference: {} },
+      "https://34.1.2.3",
+    ],
+    ["GKE by auth-provider", provider("gcp"), { cloud: "gke", reference: {} }, "https://10.0.0.2"],
     [
       "AKS by a person's kubelogin, whose client-id is not the identity to be",
       kubelogin(
@@ -240,21 +281,25 @@ suite("a kubeconfig from a secret is for", () => {
         IDENTITY,
       ),
       { cloud: "aks", reference: {} },
+      AKS,
     ],
     [
       "AKS by a managed identity's kubelogin",
       program("/usr/bin/kubelogin", "get-token", "-l", "msi", "--server-id", AKS_SERVER_ID, "--client-id", IDENTITY),
       { cloud: "aks", reference: { clientId: IDENTITY } },
+      AKS,
     ],
     [
       "AKS by workload identity's kubelogin",
       kubelogin("--login=workloadidentity", `--server-id=${AKS_SERVER_ID}`, `--client-id=${IDENTITY}`),
       { cloud: "aks", reference: { clientId: IDENTITY } },
+      AKS,
     ],
     [
       "AKS by auth-provider",
       provider("azure", { "apiserver-id": AKS_SERVER_ID, "client-id": IDENTITY }),
       { cloud: "aks", reference: {} },
+      AKS,
     ],
   ];
   for (const [name, user, expected, server] of cases) {

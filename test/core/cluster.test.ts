@@ -285,7 +285,11 @@ suite("a cluster of a cloud", () => {
   });
 
   const absent: [string, ClusterReference | { yaml: () => string }, RegExp][] = [
-    ["an EKS kubeconfig", { yaml: () => kubeconfig("https://k", EKS_USER) }, /Amazon EKS, whose tokens can't be had/],
+    [
+      "an EKS kubeconfig",
+      { yaml: () => kubeconfig("https://127.0.0.1", EKS_USER) },
+      /Amazon EKS, whose tokens can't be had/,
+    ],
     ["eks", { eks }, /Amazon EKS/],
     ["gke", { gke }, /Google GKE/],
     ["aks", { aks }, /Azure AKS/],

@@ -1,23 +1,13 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
-import { type AddressInfo, BlockList, isIPv6 } from "node:net";
+import { type AddressInfo, isIPv6 } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import { LifeboatError } from "../../../core/index.ts";
+import { isLoopback, LifeboatError } from "../../../core/index.ts";
 
 /** Where to listen. */
 export interface Address {
   host: string;
   port: number;
-}
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
-LOOPBACK.addAddress("::1", "ipv6");
-
-/** Whether a host, as a URL or an address has it, is this machine as itself alone sees it. */
-export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[(.*)\]$/, "$1");
-  return bare === "localhost" || LOOPBACK.check(bare, isIPv6(bare) ? "ipv6" : "ipv4");
 }
 
 /** Reads "HOST:PORT". Throws `invalid`, also for a host that others reach where there is no token to keep them out. */
