@@ -1,3 +1,4 @@
+import { orAborted } from "./abort.ts";
 import { LifeboatError } from "./errors.ts";
 
 const CONTROL_CHARACTER = /\p{Cc}/u;
@@ -59,17 +60,12 @@ export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSigna
   }
 }
 
-function nextUnlessAborted<T>(iterator: AsyncIterator<T>, signal: AbortSignal | undefined): Promise<IteratorResult<T>> {
-  if (!signal) return iterator.next();
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort);
-    iterator
-      .next()
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener("abort", abort));
-  });
+async function nextUnlessAborted<T>(
+  iterator: AsyncIterator<T>,
+  signal: AbortSignal | undefined,
+): Promise<IteratorResult<T>> {
+  signal?.throwIfAborted();
+  return orAborted(iterator.next(), signal);
 }
 
 /**

@@ -3,6 +3,7 @@ import { gunzip, gzip } from "node:zlib";
 import pLimit from "p-limit";
 import { z } from "zod";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { putOnce } from "./once.ts";
 import type { Bucket, Listed } from "./ports.ts";
 
 const gunzipBuffer = promisify(gunzip);
@@ -342,11 +343,7 @@ export async function writeSideFile(
   body: string | Buffer,
   signal?: AbortSignal,
 ): Promise<void> {
-  try {
-    await bucket.put(key, typeof body === "string" ? await gzipBuffer(body) : body, { ifAbsent: true, signal });
-  } catch (error) {
-    if (!isLifeboatError(error, "conflict")) throw error;
-  }
+  await putOnce(bucket, key, typeof body === "string" ? await gzipBuffer(body) : body, signal);
 }
 
 /**

@@ -1,4 +1,6 @@
 /** All that functions/ may import of the core. */
+
+export { orAborted, pause } from "./abort.ts";
 export { problemResponse } from "./api/problem.ts";
 export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
@@ -51,7 +53,7 @@ export type { Resource } from "./kube/resource.ts";
 export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
 export { lockState } from "./lock.ts";
-export { type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
+export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
@@ -78,5 +80,5 @@ export { missedSlots, nameTime, readScheduledName, scheduledName } from "./sched
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
-export { createService, deliver, type Ended, type Listen, openBucket, type Service } from "./service.ts";
+export { createService, deliver, type Ended, openBucket, type Service } from "./service.ts";
 export type { FilterSpec } from "./specs.ts";

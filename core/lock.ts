@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { orAborted, pause } from "./abort.ts";
 import { lockFolder, type RunKind, readObject } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { listObjects, newestOf, numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 
 /** Milliseconds. A lock that is not renewed in `valid` is nobody's any more. */
@@ -73,8 +75,7 @@ export async function takeLock(
     }
     met ??= newest.number;
     if (newest.number !== met || !wait) return "running";
-    const pause = timing.poll * (0.75 + Math.random() / 2);
-    await sleep(pause, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await pause(timing.poll * (0.75 + Math.random() / 2), signal);
   }
 }
 
@@ -110,8 +111,8 @@ export async function cancelWork(
     const number = newest?.number ?? 0;
     if (newest?.rung.state === "cancelled") return "done";
     if (newest?.rung.state === "held" && Date.now() - newest.modified < timing.valid) {
-      const key = `${folderOf(scope)}cancel-${padded(number)}.json`;
-      await createOnce(scope.bucket, key, { caller, at: new Date().toISOString() }, signal);
+      const key = numberedKey(cancelsOf(scope), number);
+      await putJsonOnce(scope.bucket, key, { caller, at: new Date().toISOString() }, signal);
       return "asked";
     }
     if (await climb(scope, number + 1, { run: randomUUID(), state: "cancelled" }, signal)) return "done";
@@ -127,7 +128,7 @@ export async function reopen(scope: LockScope, signal?: AbortSignal): Promise<vo
 
 /** Removes what a lock has left, by whoever holds it and may delete. */
 export async function removeLock(scope: LockScope, signal?: AbortSignal): Promise<void> {
-  const keys = await Array.fromAsync(objects(scope.bucket, folderOf(scope), signal));
+  const keys = await Array.fromAsync(listObjects(scope.bucket, folderOf(scope), signal));
   for (const { key } of keys) await scope.bucket.delete(key, { signal });
 }
 
@@ -163,7 +164,7 @@ function hold(
       if (left <= 0) return lost.abort(taken(scope));
       try {
         const limit = AbortSignal.any([ended.signal, AbortSignal.timeout(Math.ceil(left))]);
-        await Promise.race([tick(limit), rejection(limit)]);
+        await orAborted(tick(limit), limit);
       } catch (error) {
         if (isLifeboatError(error, "conflict") || isLifeboatError(error, "busy")) lost.abort(error);
       }
@@ -191,28 +192,14 @@ async function giveBack(scope: LockScope, rung: Rung): Promise<void> {
   }
 }
 
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-}
-
 function taken({ kind, name }: LockScope): LifeboatError {
   return new LifeboatError("busy", `another run has taken over ${kind} "${name}"`, {
     hint: "this one was not able to renew its lock in time",
   });
 }
 
-const NUMBERED = /^(\d{6})\.json$/;
-
 async function newestRung(scope: LockScope, signal?: AbortSignal): Promise<Placed | undefined> {
-  const folder = folderOf(scope);
-  let newest: { key: string; modified: Date; number: number } | undefined;
-  for await (const { key, modified } of objects(scope.bucket, folder, signal)) {
-    const number = NUMBERED.exec(key.slice(folder.length))?.[1];
-    if (number) newest = { key, modified, number: Number(number) };
-  }
+  const newest = await newestOf(scope.bucket, folderOf(scope), signal);
   if (!newest) return undefined;
   const rung = JSON.parse((await readObject(scope.bucket, newest.key, signal)).toString()) as Rung;
   return { number: newest.number, modified: newest.modified.getTime(), rung };
@@ -220,15 +207,15 @@ async function newestRung(scope: LockScope, signal?: AbortSignal): Promise<Place
 
 /** Creates the object of `number`: false where somebody else did. */
 function climb(scope: LockScope, number: number, rung: Rung, signal?: AbortSignal): Promise<boolean> {
-  return createOnce(scope.bucket, `${folderOf(scope)}${padded(number)}.json`, rung, signal);
+  return putJsonOnce(scope.bucket, numberedKey(folderOf(scope), number), rung, signal);
 }
 
 /** The bucket's time now, in milliseconds since the epoch: that at which it stored an object of ours, and what passed since. */
 async function bucketClock(scope: LockScope, signal: AbortSignal): Promise<() => number> {
   const key = `${folderOf(scope)}clock-${randomUUID()}`;
   const asked = performance.now();
-  await createOnce(scope.bucket, key, {}, signal);
-  for await (const { modified } of objects(scope.bucket, key, signal)) {
+  await putJsonOnce(scope.bucket, key, {}, signal);
+  for await (const { modified } of listObjects(scope.bucket, key, signal)) {
     return () => modified.getTime() + performance.now() - asked;
   }
   throw new LifeboatError("unreachable", `${scope.bucket.location} does not list ${key}, which it has just stored`);
@@ -236,32 +223,19 @@ async function bucketClock(scope: LockScope, signal: AbortSignal): Promise<() =>
 
 /** Who asked the run that took the lock with the number `first`, or renewed it since, to stop; "" where it isn't known. */
 async function cancelledBy(scope: LockScope, first: number, signal: AbortSignal): Promise<string | undefined> {
-  const prefix = `${folderOf(scope)}cancel-`;
-  for await (const { key } of objects(scope.bucket, prefix, signal)) {
+  const prefix = cancelsOf(scope);
+  for await (const { key } of listObjects(scope.bucket, prefix, signal)) {
     if (Number.parseInt(key.slice(prefix.length), 10) < first) continue;
     return (JSON.parse((await readObject(scope.bucket, key, signal)).toString()) as { caller?: string }).caller ?? "";
   }
   return undefined;
 }
 
-async function* objects(bucket: Bucket, prefix: string, signal?: AbortSignal) {
-  for await (const listed of bucket.list(prefix, { signal })) if (listed.key !== undefined) yield listed;
-}
-
-async function createOnce(bucket: Bucket, key: string, content: object, signal?: AbortSignal): Promise<boolean> {
-  try {
-    await bucket.put(key, Buffer.from(`${JSON.stringify(content)}\n`), { ifAbsent: true, signal });
-    return true;
-  } catch (error) {
-    if (isLifeboatError(error, "conflict")) return false;
-    throw error;
-  }
-}
-
 function folderOf({ kind, name }: LockScope): string {
   return lockFolder(kind, name);
 }
 
-function padded(number: number): string {
-  return String(number).padStart(6, "0");
+/** Where it is said that the run which holds a number should stop. */
+function cancelsOf(scope: LockScope): string {
+  return `${folderOf(scope)}cancel-`;
 }

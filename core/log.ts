@@ -6,6 +6,9 @@ export type LogLevel = "info" | "warning" | "error";
 /** What a run says while it works. Fields are plain facts (a resource, a count), never secrets. */
 export type Log = (level: LogLevel, message: string, fields?: Record<string, string | number>) => void;
 
+/** Gets each line of a log as it is written, without its line feed. */
+export type Listen = (line: string, level: LogLevel) => void;
+
 /** The log of one run, kept until the run ends and then stored beside its result. */
 export interface RunLog {
   log: Log;
@@ -19,7 +22,7 @@ export interface RunLog {
  * Starts the log of one run. `subject` stands on every line (`backup=velero/full`); `listen` gets each line as it is
  * written, without its line feed.
  */
-export function startRunLog(subject: Record<string, string>, listen?: (line: string, level: LogLevel) => void): RunLog {
+export function startRunLog(subject: Record<string, string>, listen?: Listen): RunLog {
   const text = gzipText();
   return {
     log(level, message, fields = {}) {

@@ -1,5 +1,5 @@
 import { hash, randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "./abort.ts";
 import { backup } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
 import {
@@ -26,7 +26,8 @@ import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Job } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
-import { type LogLevel, startRunLog } from "./log.ts";
+import { type Listen, type RunLog, startRunLog } from "./log.ts";
+import { putOnce } from "./once.ts";
 import type { Bucket, Platform } from "./ports.ts";
 import { runRestore } from "./restore/run.ts";
 import type { RestoreSpec } from "./restore/spec.ts";
@@ -57,7 +58,7 @@ export interface JobContext {
   deadline?: Date;
   signal: AbortSignal;
   /** Each line of the run's log as it is written. */
-  listen?: (line: string, level: LogLevel) => void;
+  listen?: Listen;
   timing?: LockTiming;
 }
 
@@ -80,8 +81,7 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
   const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
-  const { signal } = limited;
-  if (wait > 0) await sleep(wait, undefined, { signal }).catch(() => signal.throwIfAborted());
+  if (wait > 0) await pause(wait, limited.signal);
   return await (job.kind === "backup" ? runBackupJob(job, limited) : runRestoreJob(job, limited));
 }
 
@@ -133,13 +133,8 @@ async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outc
 async function pinned({ bucket, signal }: Run, name: string, schedule: string): Promise<string> {
   const source = restoreSourceKey(name);
   const newest = (await newestBackup(bucket, schedule, { signal })).metadata.name;
-  try {
-    await bucket.put(source, Buffer.from(newest), { ifAbsent: true, signal });
-    return newest;
-  } catch (error) {
-    if (!isLifeboatError(error, "conflict")) throw error;
-    return (await readObject(bucket, source, signal)).toString();
-  }
+  if (await putOnce(bucket, source, Buffer.from(newest), signal)) return newest;
+  return (await readObject(bucket, source, signal)).toString();
 }
 
 /** A job that meets another's backup or restore under its name has not been done. What isn't known of either says nothing. */
@@ -172,7 +167,7 @@ interface Run {
   bucket: Bucket;
   /** Its name in the configuration. */
   cluster: string;
-  log: ReturnType<typeof startRunLog>;
+  log: RunLog;
   signal: AbortSignal;
   /** Milliseconds since it began. */
   elapsed: () => number;

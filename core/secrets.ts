@@ -1,3 +1,4 @@
+import { orAborted } from "./abort.ts";
 import { LifeboatError } from "./errors.ts";
 import { environmentSecrets, fileSecrets } from "./localsecrets.ts";
 import type { Platform, Secrets } from "./ports.ts";
@@ -51,7 +52,7 @@ export function openSecrets(platform: Pick<Platform, "secrets">, now: () => numb
     }, PATIENCE_MS);
     const ask = async () => (await storeOf(reference)).read(reference, { signal: patience.signal });
     try {
-      const text = (await unlessAborted(ask(), patience.signal)).replace(/\r?\n$/, "");
+      const text = (await orAborted(ask(), patience.signal)).replace(/\r?\n$/, "");
       if (!text) throw new LifeboatError("invalid", `the secret ${reference} is empty`);
       return text;
     } finally {
@@ -77,20 +78,11 @@ export function openSecrets(platform: Pick<Platform, "secrets">, now: () => numb
       signal?.throwIfAborted();
       const read = reads.get(reference);
       const shared = read && (read.until === undefined || (!fresh && now() < read.until));
-      return unlessAborted(shared ? read.text : begin(reference), signal);
+      return orAborted(shared ? read.text : begin(reference), signal);
     },
   };
 }
 
 function schemeOf(reference: string): string {
   return /^[a-z][a-z0-9-]*:/.exec(reference)?.[0] ?? "";
-}
-
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -5,15 +5,12 @@ import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors
 import { type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
-import { type LogLevel, logLine } from "./log.ts";
+import { type Listen, logLine } from "./log.ts";
 import type { Bucket, Jobs, Platform } from "./ports.ts";
 import type { Outcome } from "./run.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { scheduledName } from "./schedule/slots.ts";
 import { openSecrets } from "./secrets.ts";
-
-/** Gets each line of a run's log as it is written. */
-export type Listen = (line: string, level: LogLevel) => void;
 
 /** What one trigger brings beside its message. */
 export interface Trigger {

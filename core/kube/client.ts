@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Dispatcher } from "undici";
+import { orAborted, pause } from "../abort.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClusterAccess } from "./kubeconfig.ts";
@@ -110,7 +110,7 @@ export function connect(
         if (failed) throw failed.error;
         return { ...answer, attempts, throttled, latencyMs };
       }
-      await orAborted(sleep(delay, undefined, { signal }), signal);
+      await pause(delay, signal);
     }
   }
 
@@ -196,17 +196,4 @@ function abortedBy(signals: (AbortSignal | undefined)[]): { signal: AbortSignal 
       for (const signal of present) signal.removeEventListener("abort", abort);
     },
   };
-}
-
-/** Settles as `promise` does, or rejects with the signal's reason once that aborts. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }

@@ -16,6 +16,7 @@ import {
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
+import { putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
@@ -124,12 +125,7 @@ async function claimAttempt({ bucket, name, signal }: RestoreRun, { problems }: 
   const results = { errors: toVeleroResult(problems.errors), warnings: toVeleroResult(problems.warnings) };
   const body = await gzipBuffer(`${JSON.stringify(results)}\n`);
   for (let attempt = 1; ; attempt++) {
-    try {
-      await bucket.put(restoreKeys(name, attempt).results, body, { ifAbsent: true, signal });
-      return attempt;
-    } catch (error) {
-      if (!isLifeboatError(error, "conflict")) throw error;
-    }
+    if (await putOnce(bucket, restoreKeys(name, attempt).results, body, signal)) return attempt;
   }
 }
 

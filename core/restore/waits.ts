@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "../abort.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { expectOk, type Kube } from "../kube/client.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
@@ -105,9 +105,9 @@ function stateOf(definition: KubernetesObject): { final: boolean; reason?: strin
 /** Asks until the answer is undefined, or time is up: then resolves with the last answer. */
 async function poll(waiting: Waiting, ask: () => Promise<string | undefined>): Promise<string | undefined> {
   const deadline = performance.now() + waiting.waitMs;
-  for (let pause = POLL_MS / 8; ; pause = Math.min(POLL_MS, pause * 2)) {
+  for (let wait = POLL_MS / 8; ; wait = Math.min(POLL_MS, wait * 2)) {
     const answer = await ask();
-    if (answer === undefined || performance.now() + pause > deadline) return answer;
-    await sleep(pause, undefined, { signal: waiting.signal }).catch(() => waiting.signal.throwIfAborted());
+    if (answer === undefined || performance.now() + wait > deadline) return answer;
+    await pause(wait, waiting.signal);
   }
 }

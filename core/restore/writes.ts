@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "../abort.ts";
 import type { Archive } from "../archive/reader.ts";
 import type { Kube } from "../kube/client.ts";
 import type { Log } from "../log.ts";
@@ -53,7 +53,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     const children = [...writtenAt].filter(([child]) => [...owners].some((owner) => adopts(owner, child)));
     const latest = Math.max(...children.map(([, at]) => at));
     const wait = latest + ADOPTABLE_MS - performance.now();
-    if (wait > 0) await sleep(Math.ceil(wait), undefined, { signal }).catch(() => signal.throwIfAborted());
+    if (wait > 0) await pause(wait, signal);
   };
   const applyOne = async (step: PlannedStep, body: Buffer) => {
     const { item, place } = step;

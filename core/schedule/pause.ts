@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { listFolder, readObject } from "../catalog.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { readObject } from "../catalog.ts";
+import { LifeboatError } from "../errors.ts";
+import { newestOf, numberedKey, putJsonOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 
 /** Whether a schedule is paused, and, where that was said since it was configured, when and by whom. */
@@ -16,9 +17,8 @@ const stateSchema = z.looseObject({
   by: z.string().optional(),
 });
 
-/** Numbered objects, each created once; the highest number is how it is now. */
+/** A row of states: see `newestOf`. */
 const folderOf = (schedule: string) => `metadata/lifeboat/schedules/${schedule}/`;
-const keyOf = (schedule: string, number: number) => `${folderOf(schedule)}${String(number).padStart(6, "0")}.json`;
 
 interface Pausable {
   name: string;
@@ -49,22 +49,15 @@ export async function setPaused(
   for (;;) {
     const { state, number } = await newestState(bucket, schedule, signal);
     if (state.paused === paused) return false;
-    const body = Buffer.from(`${JSON.stringify({ paused, at: new Date().toISOString(), by })}\n`);
-    try {
-      await bucket.put(keyOf(schedule.name, number + 1), body, { ifAbsent: true, signal });
-      return true;
-    } catch (error) {
-      if (!isLifeboatError(error, "conflict")) throw error;
-    }
+    const next = { paused, at: new Date().toISOString(), by };
+    if (await putJsonOnce(bucket, numberedKey(folderOf(schedule.name), number + 1), next, signal)) return true;
   }
 }
 
 async function newestState(bucket: Bucket, { name, paused }: Pausable, signal?: AbortSignal) {
-  const keys = await listFolder(bucket, folderOf(name), signal);
-  const numbers = [...keys.keys()].map((key) => Number(/(\d+)\.json$/.exec(key)?.[1] ?? 0));
-  const number = Math.max(0, ...numbers);
-  if (number === 0) return { number, state: { paused } };
-  const key = keyOf(name, number);
+  const newest = await newestOf(bucket, folderOf(name), signal);
+  if (!newest) return { number: 0, state: { paused } };
+  const { number, key } = newest;
   const parsed = stateSchema.safeParse(jsonOf(await readObject(bucket, key, signal)));
   if (parsed.success) return { number, state: parsed.data as PauseState };
   throw new LifeboatError("corrupt", `${key} in ${bucket.location} does not say whether the schedule is paused`, {

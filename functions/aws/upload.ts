@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   AbortMultipartUploadCommand,
   type CompletedPart,
@@ -8,7 +7,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { abortable, partsOf } from "../../core/index.ts";
+import { abortable, partsOf, pause } from "../../core/index.ts";
 
 /** A body below this size is one request. S3 takes 10,000 parts: an object can have 80 GiB. */
 const PART_BYTES = 8 * 1024 * 1024;
@@ -52,7 +51,7 @@ export async function putWhole(
       }
     });
     if (done) return;
-    await sleep(2 ** attempt * PAUSE_MS * Math.random(), undefined, { signal }).catch(() => signal?.throwIfAborted());
+    await pause(2 ** attempt * PAUSE_MS * Math.random(), signal);
   }
 }
 

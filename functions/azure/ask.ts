@@ -1,4 +1,4 @@
-import { LifeboatError } from "../../core/index.ts";
+import { LifeboatError, orAborted } from "../../core/index.ts";
 import { azureError } from "./errors.ts";
 
 /** The longest wait for one answer, or for more of a body. Every request of ours is short: at most a block long. */
@@ -21,21 +21,17 @@ export function converse(wanted: string, signal: AbortSignal | undefined): Conve
   return {
     async wait(request) {
       signal?.throwIfAborted();
-      const { promise: stopped, reject } = Promise.withResolvers<never>();
-      const abort = () => reject(stop.reason);
-      stop.addEventListener("abort", abort);
       const timer = setTimeout(() => {
         const message = `can't ${wanted}: nothing came for ${SILENCE_MS / 1000} s`;
         silence.abort(new LifeboatError("timeout", message));
       }, SILENCE_MS);
       try {
         // Not every part of the SDKs obeys its signal: those that get tokens don't.
-        return await Promise.race([request(stop), stopped]);
+        return await orAborted(request(stop), stop);
       } catch (error) {
         throw stop.aborted ? stop.reason : azureError(error, wanted);
       } finally {
         clearTimeout(timer);
-        stop.removeEventListener("abort", abort);
       }
     },
   };

@@ -1,6 +1,6 @@
 import { type GoogleAuth, gaxios } from "google-auth-library";
 import { EnvHttpProxyAgent, fetch, type RequestInit } from "undici";
-import { isLoopback, LifeboatError } from "../../core/index.ts";
+import { isLoopback, LifeboatError, orAborted } from "../../core/index.ts";
 
 const CONNECT_MS = 10_000;
 /** Without a byte in either direction; more than a slow reader of ours needs. */
@@ -59,15 +59,7 @@ const fetchImplementation: typeof globalThis.fetch = async (url, init) => {
  */
 export async function unlessAborted<T>(request: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   const limit = AbortSignal.timeout(SILENCE_MS);
-  const stop = signal ? AbortSignal.any([signal, limit]) : limit;
-  const { promise: stopped, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(stop.reason);
-  stop.addEventListener("abort", abort);
-  try {
-    return await Promise.race([request, stopped]);
-  } finally {
-    stop.removeEventListener("abort", abort);
-  }
+  return orAborted(request, signal ? AbortSignal.any([signal, limit]) : limit);
 }
 
 /** Whether an endpoint is plain http on this machine. Throws `invalid` where it is neither that nor https. */

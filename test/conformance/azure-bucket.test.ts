@@ -3,12 +3,11 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { rootCertificates, setDefaultCACertificates } from "node:tls";
 import { isLifeboatError } from "../../core/errors.ts";
-import type { Bucket } from "../../core/ports.ts";
 import { azureBlobBucket } from "../../functions/azure/bucket.ts";
 import { type Azure, startAzure } from "../rig/azure.ts";
 import { type Azurite, startAzurite } from "../rig/azurite.ts";
 import { requireOrSkip } from "../rig/require.ts";
-import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
+import { attemptsOn, bucketConformance, read, rejects, streamOf } from "./bucket.ts";
 import { NINE_MEBIBYTES, networkConformance, ONE_BYTE } from "./network.ts";
 import { assertNotQuoted } from "./troubles.ts";
 
@@ -152,11 +151,3 @@ describe("azblob locations", () => {
     });
   }
 });
-
-const attemptsOn = (bucket: Bucket): (() => Promise<unknown>)[] => [
-  () => bucket.put("a", Buffer.from("1")),
-  () => bucket.put("a", streamOf(randomBytes(9 * MiB))),
-  () => bucket.get("a"),
-  () => Array.fromAsync(bucket.list("")),
-  () => bucket.delete("a"),
-];

@@ -461,3 +461,14 @@ const names = async (bucket: Bucket, prefix: string, delimiter?: "/") =>
 const sizeOf = (listed: Listed) => (listed.key === undefined ? undefined : listed.size);
 
 const digest = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+
+/** Each thing that can be asked of a bucket, for what goes wrong with all of them. */
+export function attemptsOn(bucket: Bucket): (() => Promise<unknown>)[] {
+  return [
+    () => bucket.put("a", Buffer.from("1")),
+    () => bucket.put("a", streamOf(randomBytes(9 * MiB))),
+    () => bucket.get("a"),
+    () => Array.fromAsync(bucket.list("")),
+    () => bucket.delete("a"),
+  ];
+}

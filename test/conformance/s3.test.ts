@@ -2,11 +2,10 @@ import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
-import type { Bucket } from "../../core/ports.ts";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { type S3, startS3 } from "../rig/s3.ts";
-import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
+import { attemptsOn, bucketConformance, read, rejects, streamOf } from "./bucket.ts";
 import { NINE_MEBIBYTES, networkConformance, ONE_BYTE } from "./network.ts";
 
 const MiB = 1024 * 1024;
@@ -96,11 +95,3 @@ describe("S3", { skip: requireOrSkip("rig", ["versitygw"]) }, () => {
     }
   });
 });
-
-const attemptsOn = (bucket: Bucket): (() => Promise<unknown>)[] => [
-  () => bucket.put("a", Buffer.from("1")),
-  () => bucket.put("a", streamOf(randomBytes(9 * MiB))),
-  () => bucket.get("a"),
-  () => Array.fromAsync(bucket.list("")),
-  () => bucket.delete("a"),
-];

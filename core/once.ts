@@ -1,0 +1,50 @@
+import { isLifeboatError } from "./errors.ts";
+import type { Bucket } from "./ports.ts";
+
+/** Creates an object: false where it is there already. Throws what else the bucket throws. */
+export async function putOnce(bucket: Bucket, key: string, body: Buffer, signal?: AbortSignal): Promise<boolean> {
+  try {
+    await bucket.put(key, body, { ifAbsent: true, signal });
+    return true;
+  } catch (error) {
+    if (isLifeboatError(error, "conflict")) return false;
+    throw error;
+  }
+}
+
+/** Creates an object of JSON; as `putOnce`. */
+export function putJsonOnce(bucket: Bucket, key: string, content: object, signal?: AbortSignal): Promise<boolean> {
+  return putOnce(bucket, key, Buffer.from(`${JSON.stringify(content)}\n`), signal);
+}
+
+/** The newest object of a row. */
+export interface Newest {
+  number: number;
+  key: string;
+  modified: Date;
+}
+
+const NUMBERED = /^(\d{6})\.json$/;
+
+/**
+ * The key of one of a row's objects, which are numbered from 1: nothing is overwritten (design: 6.2), so what changes is a
+ * row, and its newest object says how it is now. Of any number of writers of a number one wins.
+ */
+export function numberedKey(folder: string, number: number): string {
+  return `${folder}${String(number).padStart(6, "0")}.json`;
+}
+
+/** The newest object of the row in a folder, which may hold others too; undefined where there is none. */
+export async function newestOf(bucket: Bucket, folder: string, signal?: AbortSignal): Promise<Newest | undefined> {
+  let newest: Newest | undefined;
+  for await (const { key, modified } of listObjects(bucket, folder, signal)) {
+    const number = NUMBERED.exec(key.slice(folder.length))?.[1];
+    if (number) newest = { number: Number(number), key, modified };
+  }
+  return newest;
+}
+
+/** Every object whose key begins with `prefix`, in the order of their keys. */
+export async function* listObjects(bucket: Bucket, prefix: string, signal?: AbortSignal) {
+  for await (const listed of bucket.list(prefix, { signal })) if (listed.key !== undefined) yield listed;
+}
