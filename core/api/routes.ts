@@ -112,7 +112,7 @@ export const routes = {
   cancelRestore: createRoute({
     method: "delete",
     path: "/v1/restores/{name}",
-    summary: "Stop a restore that is InProgress",
+    summary: "Call off a restore that is New or InProgress",
     request: named,
     responses: { 202: accepted(z.union([restoreSchema, runSchema])), ...problem },
   }),

@@ -50,6 +50,7 @@ const ended = {
   durationMs: z.number().optional(),
   startTimestamp: z.string().optional(),
   completionTimestamp: z.string().optional(),
+  cluster: z.string().optional(),
   caller: z.string().optional(),
   spec: z.record(z.string(), z.unknown()),
   warnings: problems,
