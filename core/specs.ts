@@ -47,8 +47,11 @@ const restoreFields = {
   scheduleName: z.string().min(1).optional(),
   /** From a namespace of the backup to one of the target. */
   namespaceMapping: z.record(z.string(), z.string()).optional(),
-  /** "none", as unset: an object that exists is left as it is; "update": it is made what the backup says. */
-  existingResourcePolicy: z.enum(["none", "update"]).optional(),
+  /**
+   * "none", as unset: an object that exists is left as it is; "update": it is made what the backup says; "recreate":
+   * where the API server refuses that, since a field can't be changed, it is deleted and created anew.
+   */
+  existingResourcePolicy: z.enum(["none", "update", "recreate"]).optional(),
   preserveNodePorts: z.boolean().optional(),
 };
 

@@ -1,33 +1,30 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
-import { expectOk, type Kube, type KubeResponse } from "../kube/client.ts";
+import type { KubeResponse } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
-import { parseExact } from "../kube/json.ts";
-import { type Resource, resourcePath } from "../kube/resource.ts";
+import { resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
-import { comparable, digest } from "./comparable.ts";
-import { at, type Fields, fieldsAt, goJson } from "./fields.ts";
-import { type FixContext, fix, refersElsewhere, restoreLabels } from "./fixes.ts";
-import { nodePorts } from "./nodeports.ts";
-import { newReferences } from "./owners.ts";
-import { accountAdditions, mergePatchBetween } from "./patch.ts";
+import { neverDeleted } from "./deletions.ts";
+import { at, goJson } from "./fields.ts";
+import { refersElsewhere, restoreLabels } from "./fixes.ts";
 import { BEING_DELETED, plan } from "./plan.ts";
 import type { ItemOutcome } from "./report.ts";
-import type { Served } from "./served.ts";
+import {
+  type Applying,
+  CHANGES,
+  type Change,
+  compare,
+  isChange,
+  patchBody,
+  pathOf,
+  prepare,
+  readLive,
+  refusal,
+  type Sending,
+  send,
+} from "./sending.ts";
 import type { PlannedStep } from "./steps.ts";
-import type { Item, Survey } from "./survey.ts";
-import type { Target } from "./target.ts";
-import { freeing } from "./volumes.ts";
-import { namespaceActive, type Waiting } from "./waits.ts";
-
-/** What applying one step needs. */
-export interface Applying extends Waiting {
-  served: Served;
-  survey: Survey;
-  target: Target;
-  fixing: FixContext;
-  policy: "none" | "update";
-}
+import { namespaceActive, objectGone } from "./waits.ts";
 
 /** How a step ended. */
 export interface Applied {
@@ -37,9 +34,6 @@ export interface Applied {
   /** The object's UID in the target, as far as it was seen and stays. */
   uid?: string;
 }
-
-/** The actions that change what exists. */
-type Change = "update" | "merge" | "free";
 
 /** How often an update begins anew because the object was changed between reading and writing it. */
 const UPDATE_ATTEMPTS = 5;
@@ -64,23 +58,9 @@ export async function applyStep(
   }
 }
 
-/** One object on its way to the target. */
-interface Sending {
-  item: Item;
-  resource: Resource;
-  body: Buffer;
-  applying: Applying;
-  /** It was found to exist when it was created: what is planned for it then isn't planned again. */
-  settled?: boolean;
-}
-
-function isChange(action: PlannedStep["action"]): action is Change {
-  return Object.hasOwn(PATCHES, action);
-}
-
 async function create(one: Sending, reason: string | undefined): Promise<Applied> {
   const { item, resource, applying } = one;
-  const { object, leftOut, lostVolume } = prepare(one);
+  const { object, notes, warning } = prepare(one);
   const response = await send(one, {
     method: "POST",
     path: resourcePath(resource, item.namespace),
@@ -90,16 +70,14 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
     if (existsAlready(response)) return await settle(one, response);
     return { action: "failed", reason: refusal(response, item) };
   }
-  const reasons = [
-    reason,
-    leftOut.length ? `without its owner ${leftOut.join(", ")}, which isn't restored` : undefined,
-    lostVolume ? `its volume ${lostVolume} isn't restored: it gets a new, empty one` : undefined,
-  ].filter(Boolean);
   const made = JSON.parse(response.body.toString("utf8")) as KubernetesObject;
   const inactive = await notActive(made, applying);
   if (inactive) return { action: "failed", reason: inactive };
-  const warning = lostVolume !== undefined;
-  return { action: "created", reason: reasons.join("; ") || undefined, warning, uid: made.metadata.uid };
+  return { action: "created", reason: joined(reason, ...notes), warning, uid: made.metadata.uid };
+}
+
+function joined(...reasons: (string | undefined)[]): string | undefined {
+  return reasons.filter(Boolean).join("; ") || undefined;
 }
 
 /** Waits for a new Namespace that doesn't take objects yet. */
@@ -112,32 +90,10 @@ async function notActive(
   return await namespaceActive(applying, metadata.name);
 }
 
-/**
- * The object as it is created: fixed, its references rewritten. `lostVolume`: the volume a claim was bound to, where
- * it doesn't come back.
- */
-function prepare({ item, body, applying }: Sending): {
-  object: KubernetesObject;
-  leftOut: string[];
-  lostVolume?: string;
-} {
-  const { survey, target, fixing } = applying;
-  const object = parseExact(body) as KubernetesObject;
-  const { references, leftOut } = newReferences(object, item.entry.resource, survey, target.uids);
-  const volume = volumeOf(object);
-  fix(object, item.entry.resource, fixing);
-  if (references.length) object.metadata.ownerReferences = references;
-  return { object, leftOut, lostVolume: volumeOf(object) ? undefined : volume };
-}
-
-function volumeOf({ kind, spec }: KubernetesObject): string | undefined {
-  return kind === "PersistentVolumeClaim" ? (spec as { volumeName?: string } | undefined)?.volumeName : undefined;
-}
-
 /** An object of that name appeared meanwhile: a controller made it, or an earlier attempt of ours did. Plans the item again, once. */
 async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const { item, applying } = one;
-  const live = await read(one);
+  const live = await readLive(one);
   if (!live) return { action: "failed", reason: refusal(refused, item) };
   const { uid, deletionTimestamp, labels } = live.metadata;
   const { equal } = compare(one, live);
@@ -152,78 +108,76 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   return { action: action === "blocked" ? "blocked" : "skipped", uid: deletionTimestamp ? undefined : uid, ...step };
 }
 
-/** What makes an existing object what it is to be; undefined where it is so already. */
-const PATCHES: Record<Change, (one: Sending, live: KubernetesObject) => Fields | undefined> = {
-  update: (one, live) => {
-    const { patch } = compare(one, live);
-    const freed = one.applying.target.freed.has(live.metadata.name) ? PATCHES.free(one, live) : undefined;
-    return freed ? { ...patch, spec: { ...fieldsAt(patch, "spec"), ...fieldsAt(freed, "spec") } } : patch;
-  },
-  merge: (one, live) => accountAdditions(live, compare(one, live).wanted),
-  free: (_one, live) => freeing(live),
-};
-
 /** Makes an existing object what the backup says, gives a ServiceAccount what it lacks, frees a volume. */
 async function change(one: Sending, how: Change): Promise<Applied> {
-  const { item, resource, applying } = one;
-  const path = resourcePath(resource, item.namespace, item.name);
+  const { applying } = one;
   let maybeDone = false;
   for (let attempt = 1; ; attempt++) {
-    const live = await read(one);
+    const live = await readLive(one);
     if (!live && one.settled)
       return { action: "failed", reason: "it is being made and deleted by others all the time" };
     if (!live) return await create(one, "it was deleted meanwhile");
-    const { uid, resourceVersion, deletionTimestamp } = live.metadata;
+    const { uid, deletionTimestamp } = live.metadata;
     if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
-    const patch = PATCHES[how](one, live);
-    if (!patch && maybeDone) return { action: "updated", uid };
-    if (!patch)
+    const changing = CHANGES[how](one, live);
+    if (!changing && maybeDone) return { action: "updated", uid };
+    if (!changing)
       return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : "exists, equal", uid };
-    const metadata = patch.metadata as KubernetesObject["metadata"] | undefined;
-    patch.metadata = {
-      ...metadata,
-      labels: { ...metadata?.labels, ...restoreLabels(applying.fixing) },
-      resourceVersion,
-    };
     const contentType = "application/merge-patch+json";
-    const response = await send(one, { method: "PATCH", path, contentType, body: goJson(patch) });
+    const body = patchBody(changing, live, applying.fixing);
+    const response = await send(one, { method: "PATCH", path: pathOf(one), contentType, body });
     if (response.status < 400) return { action: "updated", uid };
     if (response.status === 409 && attempt < UPDATE_ATTEMPTS) {
       maybeDone ||= response.attempts > 1;
       continue;
     }
-    const reason = `exists and differs, and could not be updated: ${refusal(response, item)}`;
-    return response.status === 422
-      ? { action: "skipped", reason, warning: true, uid }
-      : { action: "failed", reason, uid };
+    if (response.status !== 422) return { action: "failed", reason: unchangeable(response, one), uid };
+    const { action, reason, warning } = refusedUpdate(response, one);
+    if (action !== "recreate") return { action: "skipped", reason, warning, uid };
+    const applied = await recreate(one, live, reason);
+    if (applied !== "changed") return applied;
+    if (attempt >= UPDATE_ATTEMPTS)
+      return { action: "failed", reason: "it is being changed by others all the time", uid };
   }
 }
 
-/** Compares the live object with what the backup makes of it; `patch` leads from the one to the other. */
-function compare(one: Sending, live: KubernetesObject) {
-  const { item, applying } = one;
-  const { resource } = item.entry;
-  const copy = parseExact(goJson(live)) as KubernetesObject;
-  const { object } = prepare(one);
-  const facts = { ...applying.target, askedPorts: resource === "services" ? nodePorts(object) : undefined };
-  const [from, wanted] = [comparable(copy, resource, facts), comparable(object, resource, facts)];
-  const equal = digest(from) === digest(wanted);
-  return { equal, wanted, patch: equal ? undefined : mergePatchBetween(from, wanted, prepare(one).object) };
+/** What an update becomes that the server finds invalid (422), as it does where a field can't be changed. */
+export function refusedUpdate(
+  response: KubeResponse,
+  one: Sending,
+): { action: "skip" | "recreate"; reason: string; warning: boolean } {
+  const reason = unchangeable(response, one);
+  if (one.applying.policy !== "recreate") {
+    const hint = "use --existing-resource-policy recreate to delete it and create it anew";
+    return { action: "skip", reason: `${reason}; ${hint}`, warning: true };
+  }
+  const kept = neverDeleted(one.item.entry.resource);
+  if (kept) return { action: "skip", reason: `${reason}; it is not deleted: ${kept}`, warning: true };
+  return { action: "recreate", reason, warning: false };
 }
 
-async function read(one: Sending): Promise<KubernetesObject | undefined> {
-  const response = await send(one, { path: resourcePath(one.resource, one.item.namespace, one.item.name) });
-  if (response.status === 404) return undefined;
-  return parseExact(expectOk(response, `get ${one.item.entry.resource} ${one.item.name}`).body) as KubernetesObject;
+function unchangeable(response: KubeResponse, { item }: Sending): string {
+  return `exists and differs, and could not be updated: ${refusal(response, item)}`;
 }
 
-function send({ applying }: Sending, request: Parameters<Kube["request"]>[0]): Promise<KubeResponse> {
-  const writes = request.method !== undefined;
-  return applying.kube.request({
-    ...request,
-    query: writes ? { fieldManager: "lifeboat" } : undefined,
-    signal: applying.signal,
+/**
+ * Deletes the live object, as it was read, and creates the backup's; "changed" where others changed it meanwhile. A run
+ * that dies between the two is finished by the next, which finds the object missing.
+ */
+async function recreate(one: Sending, live: KubernetesObject, reason: string): Promise<Applied | "changed"> {
+  const { uid = "", resourceVersion } = live.metadata;
+  const response = await send(one, {
+    method: "DELETE",
+    path: pathOf(one),
+    body: JSON.stringify({ preconditions: { uid, resourceVersion }, propagationPolicy: "Background" }),
   });
+  if (response.status === 409) return "changed";
+  if (response.status >= 400 && response.status !== 404)
+    return { action: "failed", reason: `${reason}; nor could it be deleted: ${refusal(response, one.item)}`, uid };
+  const stays = await objectGone(one.applying, pathOf(one), uid);
+  if (stays) return { action: "failed", reason: stays };
+  const applied = await create(one, reason);
+  return applied.action === "created" ? { ...applied, action: "recreated" } : applied;
 }
 
 /** Whether a create was refused because the object is there, or, for Services, because its port is taken, maybe by itself (Velero, 5.5). */
@@ -231,13 +185,4 @@ function existsAlready({ status, body }: KubeResponse): boolean {
   const { reason, message = "" } = parseStatus(body);
   if (status === 409) return reason === "AlreadyExists";
   return status === 422 && message.includes("provided port is already allocated");
-}
-
-function refusal(response: KubeResponse, { entry }: Item): string {
-  try {
-    expectOk(response, `take the ${entry.kind}`);
-  } catch (error) {
-    return messageOf(error);
-  }
-  return "";
 }

@@ -1,3 +1,5 @@
+import type { Kube } from "../kube/client.ts";
+
 /** How many requests may be under way at once, learned from how the server answers. */
 export interface Pace {
   /** Waits for a place and runs the task in it. */
@@ -10,6 +12,18 @@ export interface Pace {
   heard(answer: { throttled: boolean; latencyMs: number }): void;
   /** The present limit. */
   limit(): number;
+}
+
+/** `kube`, with the pace listening to each answer. */
+export function pacedKube(kube: Kube, pace: Pace): Kube {
+  return {
+    ...kube,
+    async request(request) {
+      const response = await kube.request(request);
+      pace.heard(response);
+      return response;
+    },
+  };
 }
 
 const LEAST = 1;

@@ -1,6 +1,14 @@
+import type { RestoreSpec } from "../specs.ts";
+
+/** What happens to objects that exist and differ. */
+export type Policy = NonNullable<RestoreSpec["existingResourcePolicy"]>;
+
 /** What is done with one item, and why. */
 export interface Step {
-  /** "merge": a ServiceAccount that exists gets what it lacks; "free": a volume is given back (volumes.ts). */
+  /**
+   * "merge": a ServiceAccount that exists gets what it lacks; "free": a volume is given back (volumes.ts). Whether an
+   * update must delete the object and create it anew only the API server tells (policy "recreate").
+   */
   action: "create" | "update" | "merge" | "free" | "skip" | "blocked";
   reason?: string;
   /** The reason is worth the user's attention: it becomes a warning of the restore. */
@@ -30,7 +38,7 @@ export interface Known {
 export const BEING_DELETED = "it is being deleted; restore it again when it is gone";
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
-export function plan(known: Known, policy: "none" | "update"): Step {
+export function plan(known: Known, policy: Policy): Step {
   const { skip, clash, keeper, blocked, live, leave, shared } = known;
   if (skip) return { action: "skip", reason: skip };
   if (clash)
@@ -47,7 +55,7 @@ export function plan(known: Known, policy: "none" | "update"): Step {
     return { action: "skip", reason, warning: true };
   }
   if (known.resource === "serviceaccounts") return { action: "merge" };
-  if (policy === "update") return { action: "update" };
+  if (policy !== "none") return { action: "update" };
   return {
     action: "skip",
     reason: "exists and differs; use --existing-resource-policy update to make it what the backup says",

@@ -10,7 +10,7 @@ export interface ItemOutcome {
   /** In the target; "" for cluster-scoped objects. */
   namespace: string;
   name: string;
-  action: "created" | "updated" | "skipped" | "blocked" | "failed";
+  action: "created" | "updated" | "recreated" | "pruned" | "skipped" | "blocked" | "failed";
   /** Why it was not created, or what is missing of it. */
   reason?: string;
 }

@@ -3,13 +3,14 @@ import type { Kube } from "../kube/client.ts";
 import { discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
 import type { FixContext } from "./fixes.ts";
+import type { Policy } from "./plan.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
 import { selection } from "./selection.ts";
-import { servedBy } from "./served.ts";
+import { type Served, servedBy } from "./served.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
 import { type PlannedStep, planSteps } from "./steps.ts";
-import { surveyArchive } from "./survey.ts";
-import { readTarget } from "./target.ts";
+import { type Survey, surveyArchive } from "./survey.ts";
+import { readTarget, type Target } from "./target.ts";
 import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
 import { WAIT_MS } from "./waits.ts";
 import { writeSteps } from "./writes.ts";
@@ -17,7 +18,8 @@ import { writeSteps } from "./writes.ts";
 export type { ItemOutcome, RestoreResult } from "./report.ts";
 export type { RestoreSpec } from "./spec.ts";
 
-export interface RestoreInput {
+/** What a plan is made of. */
+export interface PlanInput {
   kube: Kube;
   archive: Archive;
   /** The restore's. */
@@ -28,19 +30,29 @@ export interface RestoreInput {
   log: Log;
   /** Items done, of how many. */
   progress?: (done: number, total: number) => void;
-  /** Called once for each item, as it ends. */
-  outcome: (outcome: ItemOutcome) => void;
   /** How long to wait for definitions to be established and Namespaces to end; 10 minutes where not given. */
   waitMs?: number;
 }
 
+/** What a restore will do, and all that it knows for doing it. */
+export interface Planned {
+  survey: Survey;
+  target: Target;
+  served: Served;
+  fixing: FixContext;
+  policy: Policy;
+  steps: PlannedStep[];
+  /** What concerns no single item. */
+  errors: string[];
+  warnings: string[];
+}
+
 /**
- * Restores a backup: surveys the archive, lists what the target has, plans every item, then applies the plan rank by
- * rank (design section 5). What happens to single objects is in the result. Throws only where the result could not be
- * trusted: `corrupt` for a damaged archive (before anything is written), `unreachable` when the server is gone, the
- * signal's reason when cancelled; and `invalid` for a spec that contradicts itself.
+ * Plans a restore: surveys the archive, lists what the target has, and decides on every item. Nothing is written. Throws
+ * `corrupt` for a damaged archive, `unreachable` when the server is gone, the signal's reason when cancelled; and
+ * `invalid` for a spec that contradicts itself.
  */
-export async function restore(input: RestoreInput): Promise<RestoreResult> {
+export async function planRestore(input: PlanInput): Promise<Planned> {
   const { kube, archive, spec, signal, log, waitMs = WAIT_MS } = input;
   const { namespaceMapping = {}, existingResourcePolicy: policy = "none", preserveNodePorts = false } = spec;
   checkSpec(spec);
@@ -62,24 +74,47 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const steps = await planSteps({ archive, survey, target, served, fixing, policy, signal });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
+  const warnings = [...survey.warnings, ...target.warnings];
+  return { survey, target, served, fixing, policy, steps, errors: survey.errors, warnings };
+}
 
+export interface RestoreInput extends PlanInput {
+  /** Called once for each item, as it ends. */
+  outcome: (outcome: ItemOutcome) => void;
+  /** Called with the plan before anything is written; what it throws ends the restore. */
+  check?: (planned: Planned) => void;
+}
+
+/**
+ * Restores a backup: plans, then applies the plan rank by rank (design section 5). What happens to single objects is in
+ * the result. Throws only where the result could not be trusted: what `planRestore` throws, before anything is written,
+ * `unreachable` when the server is gone, the signal's reason when cancelled.
+ */
+export async function restore(input: RestoreInput): Promise<RestoreResult> {
+  const { log, waitMs = WAIT_MS } = input;
+  const planned = await planRestore(input);
+  input.check?.(planned);
+  const { steps } = planned;
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
-  for (const message of survey.errors) report.tell("errors", message);
-  for (const message of [...survey.warnings, ...target.warnings]) report.tell("warnings", message);
-  const writes = reportUnchanged(steps, report);
+  for (const message of planned.errors) report.tell("errors", message);
+  for (const message of planned.warnings) report.tell("warnings", message);
+  reportUnchanged(steps, report);
+  const writes = writesOf(steps);
   log("info", "Restoring", { items: steps.length, writes: writes.length });
-  await writeSteps(writes, { ...input, waitMs, kube, served, survey, target, fixing, policy, report });
+  await writeSteps(writes, { ...input, ...planned, waitMs, report });
   return report.result();
 }
 
-/** Reports the steps that need no request; the others, in the order of their ranks. */
-function reportUnchanged(steps: PlannedStep[], report: Report): PlannedStep[] {
-  const writes: PlannedStep[] = [];
-  for (const step of steps) {
-    const { item, action, reason, warning } = step;
+/** The steps that need requests, in the order of their ranks. */
+export function writesOf(steps: PlannedStep[]): PlannedStep[] {
+  const writes = steps.filter(({ action }) => action !== "skip" && action !== "blocked");
+  return writes.sort((a, b) => a.rank - b.rank);
+}
+
+/** Reports the steps that need no request. */
+function reportUnchanged(steps: PlannedStep[], report: Report): void {
+  for (const { item, action, reason, warning } of steps) {
     if (action === "skip") report.item(item, "skipped", reason, warning);
     else if (action === "blocked") report.item(item, "blocked", reason);
-    else writes.push(step);
   }
-  return writes.sort((a, b) => a.rank - b.rank);
 }

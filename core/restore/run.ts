@@ -39,14 +39,19 @@ export interface RestoreRun {
   signal: AbortSignal;
 }
 
-/** Our outcomes in the words of Velero's restore resource list, "v1/Pod" to "namespace/name(created)" (velero-format: 1.3). */
-const VELERO_ACTION = {
+/**
+ * Our outcomes in the words of Velero's restore resource list, "v1/Pod" to "namespace/name(created)" (velero-format: 1.3).
+ * It lists what was restored: what was pruned is not in it.
+ */
+const VELERO_ACTION: Record<ItemOutcome["action"], string | undefined> = {
   created: "created",
   updated: "updated",
+  recreated: "created",
   skipped: "skipped",
   blocked: "failed",
   failed: "failed",
-} as const;
+  pruned: undefined,
+};
 
 /**
  * Restores a backup into the cluster and stores the report under `restores/<name>/`, its record last.
@@ -69,7 +74,7 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
       const { apiVersion, kind, action, reason } = outcome;
       const key = `${apiVersion}/${kind}`;
       list[key] ??= [];
-      list[key].push(`${objectName(outcome)}(${VELERO_ACTION[action]})`);
+      if (VELERO_ACTION[action]) list[key].push(`${objectName(outcome)}(${VELERO_ACTION[action]})`);
       if (action !== "created" || reason) {
         const level = action === "failed" || action === "blocked" ? "error" : "info";
         run.log.log(level, `${outcome.resource} ${objectName(outcome)}: ${action}${reason ? `: ${reason}` : ""}`);

@@ -6,7 +6,7 @@ import { comparable, digest } from "./comparable.ts";
 import { flawOf } from "./fields.ts";
 import { type FixContext, fix, refersElsewhere } from "./fixes.ts";
 import { nodePorts } from "./nodeports.ts";
-import { type Known, plan, type Step } from "./plan.ts";
+import { type Known, type Policy, plan, type Step } from "./plan.ts";
 import { NAMESPACES } from "./selection.ts";
 import type { Served } from "./served.ts";
 import { skipReason } from "./skips.ts";
@@ -32,7 +32,7 @@ export async function planSteps(input: {
   target: Target;
   served: Served;
   fixing: FixContext;
-  policy: "none" | "update";
+  policy: Policy;
   signal: AbortSignal;
 }): Promise<PlannedStep[]> {
   const { archive, survey, policy, signal } = input;

@@ -1,5 +1,6 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { at, type Fields, fieldsAt } from "./fields.ts";
+import type { Policy } from "./plan.ts";
 import { CLAIMS, VOLUMES } from "./selection.ts";
 import type { PlannedStep } from "./steps.ts";
 
@@ -47,11 +48,7 @@ export function createdVolumes(steps: PlannedStep[]): Set<string> {
  * A volume that exists and still belongs to a deleted claim which is restored now must be freed, or the claim waits for
  * ever: under `update` that is done (the volumes are given back), else it is a warning.
  */
-export function freeVolumes(
-  steps: PlannedStep[],
-  volumes: Map<string, LiveVolume>,
-  policy: "none" | "update",
-): Set<string> {
+export function freeVolumes(steps: PlannedStep[], volumes: Map<string, LiveVolume>, policy: Policy): Set<string> {
   const claims = new Set(
     steps.filter((step) => creates(step, CLAIMS)).map(({ item }) => `${item.namespace}/${item.name}`),
   );
@@ -67,7 +64,7 @@ export function freeVolumes(
       !claims.has(volume.claim)
     )
       continue;
-    if (policy === "update") {
+    if (policy !== "none") {
       freed.add(name);
       if (step.action === "skip") step.action = "free";
     } else {

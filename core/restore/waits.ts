@@ -38,6 +38,19 @@ export async function namespaceActive(waiting: Waiting, name: string): Promise<s
   });
 }
 
+/** Waits until the object at a path is gone, or another stands there. Resolves with why it is not, or undefined. */
+export async function objectGone(waiting: Waiting, path: string, uid: string): Promise<string | undefined> {
+  return poll(waiting, async () => {
+    const response = await waiting.kube.request({ path, signal: waiting.signal });
+    if (response.status === 404) return undefined;
+    const { metadata } = JSON.parse(
+      expectOk(response, "tell whether it is gone").body.toString("utf8"),
+    ) as KubernetesObject;
+    if (metadata.uid !== uid) return undefined;
+    return `it is being deleted since ${metadata.deletionTimestamp}, held by ${metadata.finalizers?.join(", ") ?? "its containers"}; restore it again when it is gone`;
+  });
+}
+
 async function readNamespace({ kube, signal }: Waiting, name: string): Promise<KubernetesObject | undefined> {
   const response = await kube.request({ path: resourcePath(NAMESPACE, undefined, name), signal });
   return response.status === 404

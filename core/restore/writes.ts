@@ -1,12 +1,12 @@
 import { pause } from "../abort.ts";
 import type { Archive } from "../archive/reader.ts";
-import type { Kube } from "../kube/client.ts";
 import type { Log } from "../log.ts";
 import { adopts } from "./adoptions.ts";
-import { type Applying, applyStep } from "./apply.ts";
-import { adaptivePace } from "./pace.ts";
+import { applyStep } from "./apply.ts";
+import { adaptivePace, pacedKube } from "./pace.ts";
 import type { Report } from "./report.ts";
 import { DEFINITIONS } from "./selection.ts";
+import type { Applying } from "./sending.ts";
 import { type Served, servedBy } from "./served.ts";
 import type { PlannedStep } from "./steps.ts";
 import type { Item } from "./survey.ts";
@@ -33,14 +33,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
   const pace = adaptivePace();
   const failure = new AbortController();
   const signal = AbortSignal.any([writing.signal, failure.signal]);
-  const kube: Kube = {
-    ...writing.kube,
-    async request(request) {
-      const response = await writing.kube.request(request);
-      pace.heard(response);
-      return response;
-    },
-  };
+  const kube = pacedKube(writing.kube, pace);
   let applying: Writing = { ...writing, kube, signal };
   let unawaited: Item[] = [];
   const awaitDefinitions = async (needed: (definition: Item) => boolean) => {
@@ -65,9 +58,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
   };
 
   try {
-    for (let start = 0; start < steps.length; ) {
-      const next = steps.findIndex(({ rank }) => rank > steps[start]!.rank);
-      const wave = steps.slice(start, next < 0 ? steps.length : next);
+    for (const wave of waves(steps)) {
       const resources = new Set(wave.map(({ item }) => item.entry.resource));
       await awaitDefinitions(({ name }) => resources.has(name));
       await awaitAdoptable(resources);
@@ -78,7 +69,6 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
       }
       await pace.idle();
       signal.throwIfAborted();
-      start += wave.length;
     }
     await awaitDefinitions(() => true);
   } finally {
@@ -86,8 +76,21 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
   }
 }
 
-/** The steps with their items' bodies: first the blank Namespaces', then the archive's in its order. */
-async function* bodies(archive: Archive, steps: PlannedStep[]): AsyncGenerator<{ step: PlannedStep; body: Buffer }> {
+/** The steps of one rank after the other; they come in the order of their ranks. */
+export function* waves(steps: PlannedStep[]): Generator<PlannedStep[]> {
+  for (let start = 0; start < steps.length; ) {
+    let end = start;
+    while (steps[end]?.rank === steps[start]!.rank) end++;
+    yield steps.slice(start, end);
+    start = end;
+  }
+}
+
+/** The steps of a wave with their items' bodies: first the blank Namespaces', then the archive's in its order. */
+export async function* bodies(
+  archive: Archive,
+  steps: PlannedStep[],
+): AsyncGenerator<{ step: PlannedStep; body: Buffer }> {
   const stored = steps.filter(({ place }) => place !== undefined).values();
   for (const step of steps) if (step.place === undefined) yield { step, body: blankBody(step) };
   const entries = steps.filter(({ place }) => place !== undefined).map(({ item }) => item.entry);
