@@ -9,8 +9,8 @@ import { seed } from "../test/rig/seed.ts";
 import { startVelero } from "../test/rig/velero.ts";
 
 /**
- * Measures in one run, on real API servers: the LISTs alone, whole backups, bare POSTs, a whole restore; and Velero
- * beside them. The ratios are what counts: the machine is the same for all of them, and shared with the servers.
+ * Measures in one run, on real API servers: the LISTs alone, whole backups, bare POSTs, a whole restore, the same restore
+ * again; and Velero beside them. The ratios are what counts: the machine is the same for all of them, and shared with the servers.
  */
 const { values } = parseArgs({
   options: {
@@ -31,15 +31,16 @@ const clusters: Cluster[] = [];
 let s3: S3 | undefined;
 
 interface Measured {
-  seconds: number;
-  peakMiB: number;
   output: string;
+  /** 10^6 bytes. */
+  peakMB: number;
+  /** Of all its threads, from its start to its end. */
+  cpuSeconds: number;
 }
 
-/** Runs a Node program and reads its own peak memory. */
+/** Runs a Node program and reads its own peak memory and CPU time. */
 async function measure(program: string, args: string[]): Promise<Measured> {
   const peak = join(dir, "peak");
-  const start = performance.now();
   const { stdout } = await run(
     process.execPath,
     ["--import", join(root, "bench/peak.mjs"), join(root, program), ...args],
@@ -48,11 +49,25 @@ async function measure(program: string, args: string[]): Promise<Measured> {
       maxBuffer: 1 << 28,
     },
   );
-  return {
-    seconds: (performance.now() - start) / 1000,
-    peakMiB: Number(await readFile(peak, "utf8")) / 1024,
-    output: stdout,
-  };
+  const { peakKiB, cpuSeconds } = JSON.parse(await readFile(peak, "utf8"));
+  return { output: stdout, peakMB: (peakKiB * 1024) / 1e6, cpuSeconds };
+}
+
+/** Runs the built command line against a cluster and a folder as bucket. */
+const lifeboat = (cluster: Cluster, ...args: string[]) =>
+  measure("dist/lifeboat.mjs", [
+    ...args,
+    "--location",
+    `file://${dir}`,
+    "--kubeconfig",
+    cluster.kubeconfigPath,
+    "-o",
+    "json",
+  ]);
+
+interface Counts {
+  created: number;
+  skipped: number;
 }
 
 const newCluster = async () => {
@@ -62,12 +77,35 @@ const newCluster = async () => {
 };
 const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 const print = (text: string) => process.stdout.write(`${text}\n`);
-const row = (what: string, count: number, seconds: number, peakMiB?: number) =>
-  print(
-    `${what.padEnd(34)} ${seconds.toFixed(2).padStart(8)} s ${Math.round(count / seconds)
-      .toString()
-      .padStart(8)} objects/s${peakMiB ? ` ${peakMiB.toFixed(0).padStart(6)} MiB peak` : ""}`,
-  );
+function row(what: string, count: number, seconds: number, { peakMB, cpuSeconds }: Partial<Measured> = {}): void {
+  const columns = [
+    `${what.padEnd(34)} ${seconds.toFixed(2).padStart(8)} s`,
+    `${Math.round(count / seconds)} objects/s`.padStart(17),
+    ...(cpuSeconds ? [`${cpuSeconds.toFixed(2)} s of CPU`.padStart(15)] : []),
+    ...(peakMB ? [`${peakMB.toFixed(0)} MB peak`.padStart(12)] : []),
+  ];
+  print(columns.join(" "));
+}
+
+/** One measured program that says itself how long its work took. */
+interface Timed extends Measured {
+  seconds: number;
+}
+
+async function listed(cluster: Cluster, ...how: string[]): Promise<Timed> {
+  const measured = await measure("bench/lists.ts", [cluster.kubeconfigPath, ...how]);
+  return { ...measured, seconds: JSON.parse(measured.output).seconds };
+}
+
+/** Medians of seconds, and the highest peak. */
+function rounds(what: string, count: number, all: Timed[]): number {
+  const seconds = median(all.map((one) => one.seconds));
+  row(what, count, seconds, {
+    peakMB: Math.max(...all.map(({ peakMB }) => peakMB)),
+    cpuSeconds: median(all.map(({ cpuSeconds }) => cpuSeconds)),
+  });
+  return seconds;
+}
 
 /** Seconds of Velero's own work on a Backup or Restore, waited for from outside. */
 async function timed(work: Promise<{ status?: { phase?: string } }>): Promise<number> {
@@ -85,70 +123,61 @@ try {
   const source = await newCluster();
   row("seeding (64 connections)", objects, await seed(source, { objects }));
 
-  const lists: number[] = [];
-  const compressed: number[] = [];
-  const backups: number[] = [];
-  const peaks: number[] = [];
+  const lists: Timed[] = [];
+  const compressed: Timed[] = [];
+  const backups: Timed[] = [];
   let items = 0;
   let name = "";
   for (let round = 0; round < repeat; round++) {
-    const listed = async (...how: string[]) =>
-      JSON.parse((await measure("bench/lists.ts", [source.kubeconfigPath, ...how])).output).seconds;
-    lists.push(await listed());
-    compressed.push(await listed("compressed"));
+    lists.push(await listed(source));
+    compressed.push(await listed(source, "compressed"));
     name = `bench-${round}`;
-    const made = await measure("dist/lifeboat.mjs", [
-      "backup",
-      "create",
-      name,
-      "--location",
-      `file://${dir}`,
-      "--kubeconfig",
-      source.kubeconfigPath,
-      "-o",
-      "json",
-    ]);
+    const made = await lifeboat(source, "backup", "create", name);
     const document = JSON.parse(made.output) as { items: number; durationMs: number };
     items = document.items;
-    backups.push(document.durationMs / 1000);
-    peaks.push(made.peakMiB);
+    backups.push({ ...made, seconds: document.durationMs / 1000 });
   }
   const archive = join(dir, `backups/${name}/${name}.tar.gz`);
-  row("LISTs alone", items, median(lists));
-  row("LISTs, compressed unseen", items, median(compressed));
-  row("lifeboat backup create", items, median(backups), Math.max(...peaks));
+  const listing = rounds("LISTs alone", items, lists);
+  rounds("LISTs, compressed unseen", items, compressed);
+  const backup = rounds("lifeboat backup create", items, backups);
   print(
-    `  archive ${((await stat(archive)).size / 2 ** 20).toFixed(1)} MiB; backup / LISTs = ${(median(backups) / median(lists)).toFixed(2)}\n`,
+    `  archive ${((await stat(archive)).size / 2 ** 20).toFixed(1)} MiB; backup / LISTs = ${(backup / listing).toFixed(2)}\n`,
   );
 
   const posted = await newCluster();
-  const posts = JSON.parse((await measure("bench/posts.ts", [posted.kubeconfigPath, archive])).output) as {
-    seconds: number;
-    objects: number;
-  };
-  row("bare POSTs (64 connections)", posts.objects, posts.seconds);
+  const posting = await measure("bench/posts.ts", [posted.kubeconfigPath, archive]);
+  const posts = JSON.parse(posting.output) as { seconds: number; objects: number };
+  row("bare POSTs (64 connections)", posts.objects, posts.seconds, posting);
   await posted.stop();
   const target = await newCluster();
-  const restore = (into: Cluster, restoreName: string, ...flags: string[]) =>
-    measure("dist/lifeboat.mjs", [
-      "restore",
-      "create",
-      restoreName,
-      "--from-backup",
-      name,
-      "--location",
-      `file://${dir}`,
-      "--kubeconfig",
-      into.kubeconfigPath,
-      "-o",
-      "json",
-      ...flags,
-    ]);
-  const restored = await restore(target, "whole");
-  const { counts, durationMs } = JSON.parse(restored.output) as { counts: { created: number }; durationMs: number };
-  row("lifeboat restore create", counts.created, durationMs / 1000, restored.peakMiB);
-  const restoreRate = counts.created / (durationMs / 1000);
+  const restore = async (restoreName: string, ...flags: string[]) => {
+    const made = await lifeboat(target, "restore", "create", restoreName, "--from-backup", name, ...flags);
+    const { counts, durationMs } = JSON.parse(made.output) as { counts: Counts; durationMs: number };
+    return { ...made, counts, seconds: durationMs / 1000 };
+  };
+  const restored = await restore("whole");
+  const { created } = restored.counts;
+  row("lifeboat restore create", created, restored.seconds, restored);
+  const restoreRate = created / restored.seconds;
   print(`  restore / bare POSTs = ${(restoreRate / (posts.objects / posts.seconds)).toFixed(2)} of their objects/s\n`);
+
+  const again: Record<string, Timed[]> = { none: [], update: [] };
+  const targetLists: Timed[] = [];
+  for (let round = 0; round < repeat; round++) {
+    targetLists.push(await listed(target));
+    for (const [policy, all] of Object.entries(again)) {
+      const same = await restore(`again-${policy}-${round}`, "--existing-resource-policy", policy);
+      if (same.counts.skipped !== items) throw new Error(`not all are equal: ${JSON.stringify(same.counts)}`);
+      all.push(same);
+    }
+  }
+  const targetListing = rounds("LISTs alone of the restored", items, targetLists);
+  for (const [policy, all] of Object.entries(again)) {
+    const seconds = rounds(`the same restore again, ${policy}`, items, all);
+    print(`  again / LISTs = ${(seconds / targetListing).toFixed(2)}`);
+  }
+  print("");
   await target.stop();
 
   if (values.velero) {

@@ -18,3 +18,17 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | un
 export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(Math.ceil(milliseconds), undefined, { signal }).catch(() => signal?.throwIfAborted());
 }
+
+/** Runs tasks at the same time. When one fails the others' signal aborts; when all have ended, the first error is thrown. */
+export async function together(signal: AbortSignal, tasks: ((signal: AbortSignal) => Promise<void>)[]): Promise<void> {
+  const failure = new AbortController();
+  const either = AbortSignal.any([signal, failure.signal]);
+  const running = tasks.map((task) => task(either));
+  try {
+    await Promise.all(running);
+  } catch (error) {
+    failure.abort(error);
+    await Promise.allSettled(running);
+    throw error;
+  }
+}

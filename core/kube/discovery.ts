@@ -1,7 +1,7 @@
 import { messageOf } from "../errors.ts";
 import { expectOk, type Kube } from "./client.ts";
-import { notKubernetes } from "./json.ts";
 import { type Resource, resourceApiVersion } from "./resource.ts";
+import { notKubernetes } from "./scan.ts";
 
 /** What a cluster serves. */
 export interface Discovery {

@@ -1,4 +1,4 @@
-import { LifeboatError } from "../errors.ts";
+import { incomplete, keyIs, OPEN_ARRAY, OPEN_OBJECT, skipSpace, skipValue, walkArray, walkObject } from "./scan.ts";
 
 /** What a `…List` document of the API server holds. */
 export interface ListDocument {
@@ -22,7 +22,7 @@ export function listItems(body: Buffer, type?: { apiVersion: string; kind: strin
   let metadata: ListMeta = {};
   let found = false;
   const start = skipSpace(body, 0);
-  if (body[start] !== OPEN_OBJECT) throw notAList("it doesn't begin with {");
+  if (body[start] !== OPEN_OBJECT) throw incomplete("it doesn't begin with {");
   const end = walkObject(body, start, (keyStart, keyEnd, at) => {
     if (keyIs(body, keyStart, keyEnd, METADATA)) {
       const after = skipValue(body, at);
@@ -33,8 +33,8 @@ export function listItems(body: Buffer, type?: { apiVersion: string; kind: strin
     found = true;
     return body[at] === OPEN_ARRAY ? walkArray(body, at, (item) => pushItem(body, item, spans)) : skipValue(body, at);
   });
-  if (!found) throw notAList("it has no items");
-  if (skipSpace(body, end) !== body.length) throw notAList("something follows its end");
+  if (!found) throw incomplete("it has no items");
+  if (skipSpace(body, end) !== body.length) throw incomplete("something follows its end");
   return {
     items: type ? withType(body, spans, type) : spans.map((span) => body.subarray(span.start, span.end)),
     resourceVersion: metadata.resourceVersion ?? "",
@@ -60,6 +60,11 @@ function keepInteger(_key: string, value: unknown, { source }: { source?: string
   return JSON.rawJSON(source);
 }
 
+const API_VERSION = Buffer.from("apiVersion");
+const KIND = Buffer.from("kind");
+const METADATA = Buffer.from("metadata");
+const ITEMS = Buffer.from("items");
+
 interface ListMeta {
   resourceVersion?: string;
   continue?: string;
@@ -70,7 +75,7 @@ function parseMetadata(json: string): ListMeta {
   try {
     return JSON.parse(json) ?? {};
   } catch {
-    throw notAList("its metadata is not JSON");
+    throw incomplete("its metadata is not JSON");
   }
 }
 
@@ -83,7 +88,7 @@ interface Span {
 }
 
 function pushItem(body: Buffer, start: number, spans: Span[]): number {
-  if (body[start] !== OPEN_OBJECT) throw notAList("an item is not an object");
+  if (body[start] !== OPEN_OBJECT) throw incomplete("an item is not an object");
   const span = { start, end: start, empty: true, hasApiVersion: false, hasKind: false };
   span.end = walkObject(body, start, (keyStart, keyEnd, at) => {
     span.empty = false;
@@ -126,14 +131,14 @@ export function metadataOf(item: Buffer): unknown {
   let text = "{}";
   walkObject(item, 0, (keyStart, keyEnd, at) => {
     if (!keyIs(item, keyStart, keyEnd, METADATA)) return skipValue(item, at);
-    text = item[at] === OPEN_OBJECT ? withoutBulk(item, at) : item.toString("utf8", at, skipValue(item, at));
+    text = item[at] === OPEN_OBJECT ? textWithout(item, at, BULKY) : item.toString("utf8", at, skipValue(item, at));
     return undefined;
   });
   return JSON.parse(text);
 }
 
-/** The text of the object that begins at `start`, without its bulky members. */
-function withoutBulk(item: Buffer, start: number): string {
+/** The JSON of the object that begins at `start`, without its members of these names. */
+export function textWithout(item: Buffer, start: number, names: Buffer[]): string {
   const runs: string[] = [];
   let from = -1;
   let to = -1;
@@ -143,7 +148,7 @@ function withoutBulk(item: Buffer, start: number): string {
   };
   walkObject(item, start, (keyStart, keyEnd, at) => {
     const after = skipValue(item, at);
-    if (BULKY.some((name) => keyIs(item, keyStart, keyEnd, name))) endRun();
+    if (names.some((name) => keyIs(item, keyStart, keyEnd, name))) endRun();
     else {
       if (from < 0) from = keyStart - 1;
       to = after;
@@ -152,122 +157,4 @@ function withoutBulk(item: Buffer, start: number): string {
   });
   endRun();
   return `{${runs.join(",")}}`;
-}
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const BACKSLASH = 0x5c;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
-
-const API_VERSION = Buffer.from("apiVersion");
-const KIND = Buffer.from("kind");
-const METADATA = Buffer.from("metadata");
-const ITEMS = Buffer.from("items");
-
-/** Keys are compared as raw bytes: the API server escapes none of those asked for. A loop beats `compare` on a few bytes. */
-function keyIs(body: Buffer, start: number, end: number, name: Buffer): boolean {
-  if (end - start !== name.length) return false;
-  for (let i = 0; i < name.length; i++) if (body[start + i] !== name[i]) return false;
-  return true;
-}
-
-/**
- * Calls `member` with where each key begins and ends (without its quotes) and where its value begins; `member` returns
- * where that ends, or undefined to go no further.
- */
-function walkObject(
-  body: Buffer,
-  start: number,
-  member: (keyStart: number, keyEnd: number, at: number) => number | undefined,
-): number {
-  let at = skipSpace(body, start + 1);
-  if (body[at] === CLOSE_OBJECT) return at + 1;
-  for (;;) {
-    if (body[at] !== QUOTE) throw notAList(`a key was expected at byte ${at}`);
-    const keyStart = at + 1;
-    const keyEnd = skipString(body, at) - 1;
-    at = skipSpace(body, keyEnd + 1);
-    if (body[at] !== COLON) throw notAList(`":" was expected at byte ${at}`);
-    const after = member(keyStart, keyEnd, skipSpace(body, at + 1));
-    if (after === undefined) return at;
-    at = skipSpace(body, after);
-    if (body[at] === CLOSE_OBJECT) return at + 1;
-    if (body[at] !== COMMA) throw notAList(`"," was expected at byte ${at}`);
-    at = skipSpace(body, at + 1);
-  }
-}
-
-function walkArray(body: Buffer, start: number, element: (at: number) => number): number {
-  let at = skipSpace(body, start + 1);
-  if (body[at] === CLOSE_ARRAY) return at + 1;
-  for (;;) {
-    at = skipSpace(body, element(at));
-    if (body[at] === CLOSE_ARRAY) return at + 1;
-    if (body[at] !== COMMA) throw notAList(`"," was expected at byte ${at}`);
-    at = skipSpace(body, at + 1);
-  }
-}
-
-function skipSpace(body: Buffer, start: number): number {
-  let at = start;
-  for (let byte = body[at]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = body[at]) at++;
-  return at;
-}
-
-function skipValue(body: Buffer, start: number): number {
-  const first = body[start];
-  if (first === QUOTE) return skipString(body, start);
-  if (first === OPEN_OBJECT || first === OPEN_ARRAY) return skipNested(body, start);
-  let at = start;
-  for (;;) {
-    const byte = body[at];
-    if (byte === undefined || byte <= 0x20 || byte === COMMA || byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) break;
-    at++;
-  }
-  if (at === start) throw notAList(`a value was expected at byte ${at}`);
-  return at;
-}
-
-/** From an opening quote to behind the closing one. A plain loop beats indexOf: most strings are a few bytes long. */
-function skipString(body: Buffer, start: number): number {
-  let at = start + 1;
-  for (;;) {
-    const byte = body[at++];
-    if (byte === QUOTE) return at;
-    if (byte === BACKSLASH) at++;
-    else if (byte === undefined) throw notAList("it ends within a string");
-  }
-}
-
-/** From an opening bracket to behind its closing one. Setting bit 0x20 makes "[" a "{" and "]" a "}". */
-function skipNested(body: Buffer, start: number): number {
-  let at = start;
-  let depth = 0;
-  for (;;) {
-    const byte = body[at];
-    if (byte === QUOTE) {
-      at = skipString(body, at);
-      continue;
-    }
-    if (byte === undefined) throw notAList("it ends too early");
-    at++;
-    const bracket = byte | 0x20;
-    if (bracket === OPEN_OBJECT) depth++;
-    else if (bracket === CLOSE_OBJECT && --depth === 0) return at;
-  }
-}
-
-function notAList(why: string): LifeboatError {
-  return notKubernetes(`not a complete list document: ${why}`);
-}
-
-/** The error for an answer that no API server gives; `what` says what it is instead. */
-export function notKubernetes(what: string): LifeboatError {
-  return new LifeboatError("unreachable", `the server's answer is ${what}`, {
-    hint: "is `server` in the kubeconfig a Kubernetes API server, or does something in between answer in its place?",
-  });
 }

@@ -20,15 +20,21 @@ interface Disregard {
   apply: (object: KubernetesObject, facts: CompareFacts) => void;
 }
 
+/** Labels that say which restore made an object. */
+export const RESTORE_LABELS = ["velero.io/backup-name", "velero.io/restore-name"];
+
+/** Fields of `metadata` that controllers write as they work. */
+export const CONTROLLERS_METADATA = ["finalizers"];
+
 /** What is disregarded beside the fixes that are `clusterOwned`. */
 const DISREGARDS: Disregard[] = [
   {
     why: "a restore's own labels: objects of two restores, or of none, can be equal",
-    apply: (object) => drop(object, ["metadata", "labels"], ["velero.io/backup-name", "velero.io/restore-name"]),
+    apply: (object) => drop(object, ["metadata", "labels"], RESTORE_LABELS),
   },
   {
     why: "controllers set and remove finalizers as they work",
-    apply: (object) => drop(object.metadata, [], ["finalizers"]),
+    apply: (object) => drop(object.metadata, [], CONTROLLERS_METADATA),
   },
   {
     why: "leaders renew it every few seconds",

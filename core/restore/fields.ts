@@ -18,8 +18,9 @@ export function flawOf(value: unknown): string | undefined {
   };
   const map = ["labels", "annotations"].find(odd(isFields));
   if (map) return `its metadata.${map} are no map`;
-  const list = ["ownerReferences", "managedFields"].find(odd((found) => Array.isArray(found) && found.every(isFields)));
-  return list && `its metadata.${list} are no list of objects`;
+  return odd((found) => Array.isArray(found) && found.every(isFields))("ownerReferences")
+    ? "its metadata.ownerReferences are no list of objects"
+    : undefined;
 }
 
 /** The value at the path; undefined where a step is missing. */

@@ -24,6 +24,11 @@ export interface Fix {
   source: string;
   /** Whether it removes what belongs to a cluster, not to the object: then comparing disregards it too, on both sides. */
   clusterOwned: boolean;
+  /**
+   * Whether it changes nothing in this restore that comparing regards, whatever the object. Where no fix of a resource
+   * may, its objects are compared by their bytes (likeness.ts); a fix that doesn't say so may.
+   */
+  idle?: (context: FixContext) => boolean;
   apply: (object: KubernetesObject, context: FixContext) => void;
 }
 
@@ -170,6 +175,7 @@ export const FIXES: Fix[] = [
     why: "the claim may be restored into another namespace",
     source: "Velero namespaceMapping (5.8)",
     clusterOwned: false,
+    idle: mapsNothing,
     apply: (object, context) => mapNamespace(fieldsAt(object, "spec", "claimRef"), context),
   },
   {
@@ -200,6 +206,7 @@ export const FIXES: Fix[] = [
     why: "the accounts may be restored into another namespace",
     source: "velero.io/role-bindings, velero.io/cluster-role-bindings",
     clusterOwned: false,
+    idle: mapsNothing,
     apply: (object, context) => {
       for (const subject of entriesOf(object, "subjects")) mapNamespace(subject, context);
     },
@@ -240,6 +247,7 @@ export const FIXES: Fix[] = [
     why: "namespaceMapping",
     source: "Velero restoreItem (5.5)",
     clusterOwned: false,
+    idle: mapsNothing,
     apply: (object, context) => {
       if (object.kind === "Namespace" && object.apiVersion === "v1")
         object.metadata.name = targetNamespace(object.metadata.name, context);
@@ -251,6 +259,7 @@ export const FIXES: Fix[] = [
     why: "says where the object came from",
     source: "Velero addRestoreLabels (5.5)",
     clusterOwned: false,
+    idle: () => true,
     apply: (object, context) => {
       object.metadata.labels = { ...object.metadata.labels, ...restoreLabels(context) };
     },
@@ -267,13 +276,25 @@ export function fix(object: KubernetesObject, resource: string, context: FixCont
  * binding, the claim of a volume. One that exists is then that of the unmapped namespaces too, and is not replaced.
  */
 export function refersElsewhere(body: Buffer, resource: string, context: FixContext): boolean {
-  if (Object.keys(context.namespaceMapping).length === 0 || resource === "namespaces") return false;
+  if (mapsNothing(context) || resource === "namespaces") return false;
   const [mapped, plain] = [parseExact(body), parseExact(body)] as [KubernetesObject, KubernetesObject];
   const { namespace = "" } = plain.metadata;
   if (targetNamespace(namespace, context) !== namespace) return false;
   fix(mapped, resource, context);
   fix(plain, resource, { ...context, namespaceMapping: {} });
   return canonical(mapped) !== canonical(plain);
+}
+
+/** Whether the fixes of a restore leave objects of a resource as they are, apart from what comparing disregards. */
+export function fixesNothing(resource: string, context: FixContext): boolean {
+  return FIXES.every(
+    ({ resources, clusterOwned, idle }) =>
+      (resources && !resources.includes(resource)) || clusterOwned || idle?.(context),
+  );
+}
+
+function mapsNothing({ namespaceMapping }: FixContext): boolean {
+  return Object.keys(namespaceMapping).length === 0;
 }
 
 /** The namespace of the target for one of the source; "" stays "". */
@@ -294,7 +315,8 @@ export function labelValue(name: string): string {
   return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
 }
 
-const SERVER_METADATA = [
+/** Fields of `metadata` that the API server writes. */
+export const SERVER_METADATA = [
   "generateName",
   "selfLink",
   "uid",

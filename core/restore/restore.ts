@@ -1,3 +1,4 @@
+import { together } from "../abort.ts";
 import type { Archive } from "../archive/reader.ts";
 import type { Kube } from "../kube/client.ts";
 import { discover } from "../kube/discovery.ts";
@@ -7,6 +8,7 @@ import type { Policy } from "./plan.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
 import { selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
+import { skimArchive } from "./skim.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
 import { type PlannedStep, planSteps } from "./steps.ts";
 import { type Survey, surveyArchive } from "./survey.ts";
@@ -61,7 +63,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const served = servedBy(discovery);
   const survey = await surveyArchive(archive, selection(spec, discovery.resources), namespaceMapping);
   log("info", "Listing what the cluster has", { items: survey.items.length });
-  const target = await readTarget({ kube, served, survey, signal, waitMs, log });
+  const { target, listRest } = await readTarget({ kube, served, survey, signal, waitMs, log });
 
   const volumes = new Set<string>();
   const fixing: FixContext = {
@@ -71,7 +73,10 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     preserveNodePorts,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
-  const steps = await planSteps({ archive, survey, target, served, fixing, policy, signal });
+  const facts = { selectingServices: survey.selectingServices, nodes: target.nodes };
+  const skim = skimArchive({ archive, survey, fixing, facts });
+  await together(signal, [skim.read, (ended) => listRest(skim, ended)]);
+  const steps = await planSteps({ archive, survey, target, skim, served, fixing, policy, signal });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
   const warnings = [...survey.warnings, ...target.warnings];

@@ -1,5 +1,6 @@
 import type { ItemId, KubernetesObject } from "../archive/item.ts";
 import { at, entriesOf } from "./fields.ts";
+import type { Head } from "./likeness.ts";
 
 /** What the rules know beside the object itself. */
 export interface SkipFacts {
@@ -9,13 +10,15 @@ export interface SkipFacts {
   nodes: Set<string>;
 }
 
-/** Objects that are not restored, and why; never a warning. */
+/** Objects that are not restored, and why; never a warning. All of the resources' objects where neither `when` nor `inside` is given. */
 export interface Skip {
   /** Group-resource strings; undefined stands for all. */
   resources?: string[];
   why: string;
-  /** Which objects; all where not given. `id` is the identity in the backup. */
-  when?: (object: KubernetesObject, id: ItemId, facts: SkipFacts) => boolean;
+  /** Which objects, by what their heads say. `id` is the identity in the backup. */
+  when?: (head: Head, id: ItemId, facts: SkipFacts) => boolean;
+  /** Which objects, by what is inside them: every object of the resources is parsed for it, so it doesn't go without `resources`. */
+  inside?: (object: KubernetesObject, facts: SkipFacts) => boolean;
 }
 
 /** What every cluster has of itself or makes by itself, and what is over; first match wins. */
@@ -154,12 +157,12 @@ export const SKIPS: Skip[] = [
   {
     resources: ["pods"],
     why: "it has finished",
-    when: (object) => ["Succeeded", "Failed"].includes(String(at(object, "status", "phase"))),
+    inside: (object) => ["Succeeded", "Failed"].includes(String(at(object, "status", "phase"))),
   },
   {
     resources: ["jobs.batch"],
     why: "it has finished",
-    when: (object) =>
+    inside: (object) =>
       at(object, "status", "completionTime") !== undefined ||
       entriesOf(object, "status", "conditions").some(
         ({ type, status }) => ["Complete", "Failed"].includes(String(type)) && status === "True",
@@ -168,12 +171,12 @@ export const SKIPS: Skip[] = [
   {
     resources: ["pods"],
     why: "its Job makes new ones",
-    when: (object) => controllerOf(object)?.kind === "Job",
+    when: (head) => controllerOf(head)?.kind === "Job",
   },
   {
     resources: ["pods"],
     why: "its node isn't in this cluster; its DaemonSet makes one for each node there is",
-    when: (object, _id, { nodes }) => {
+    inside: (object, { nodes }) => {
       const node = boundNode(object);
       return controllerOf(object)?.kind === "DaemonSet" && node !== undefined && !nodes.has(node);
     },
@@ -181,7 +184,7 @@ export const SKIPS: Skip[] = [
   {
     resources: ["persistentvolumes"],
     why: "its data isn't in the backup and its reclaim policy is Delete: its claim gets a new, empty volume",
-    when: (object) => at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
+    inside: (object) => at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
   },
   {
     resources: ["resourceclaims.resource.k8s.io"],
@@ -190,21 +193,29 @@ export const SKIPS: Skip[] = [
   },
 ];
 
-/** Why an object isn't restored; undefined where it is. */
-export function skipReason(object: KubernetesObject, id: ItemId, facts: SkipFacts): string | undefined {
+/** Why an object isn't restored; undefined where it is. `parsed` gives all of it; it is asked for only where a rule of its resource looks inside. */
+export function skipReason(
+  head: Head,
+  id: ItemId,
+  facts: SkipFacts,
+  parsed: () => KubernetesObject,
+): string | undefined {
   const skip = SKIPS.find(
-    ({ resources, when }) => (!resources || resources.includes(id.resource)) && (!when || when(object, id, facts)),
+    ({ resources, when, inside }) =>
+      (!resources || resources.includes(id.resource)) &&
+      (!when || when(head, id, facts)) &&
+      (!inside || inside(parsed(), facts)),
   );
   return skip?.why;
 }
 
 /** Whether no object of the resource (a group-resource string) is ever restored. */
 export function neverRestored(resource: string): boolean {
-  return SKIPS.some(({ resources, when }) => !when && resources?.includes(resource));
+  return SKIPS.some(({ resources, when, inside }) => !when && !inside && resources?.includes(resource));
 }
 
-function controllerOf(object: KubernetesObject) {
-  return object.metadata.ownerReferences?.find(({ controller }) => controller);
+function controllerOf({ metadata }: Head) {
+  return metadata.ownerReferences?.find(({ controller }) => controller);
 }
 
 /** The node that a DaemonSet's Pod is for: its affinity names it, as the DaemonSet controller wrote it. */

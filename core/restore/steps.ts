@@ -3,15 +3,14 @@ import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { parseExact } from "../kube/json.ts";
 import { comparable, digest } from "./comparable.ts";
-import { flawOf } from "./fields.ts";
 import { type FixContext, fix, refersElsewhere } from "./fixes.ts";
 import { nodePorts } from "./nodeports.ts";
 import { type Known, type Policy, plan, type Step } from "./plan.ts";
 import { NAMESPACES } from "./selection.ts";
 import type { Served } from "./served.ts";
-import { skipReason } from "./skips.ts";
+import type { Skim } from "./skim.ts";
 import type { Item, Survey } from "./survey.ts";
-import { DELETING, type Target } from "./target.ts";
+import { ALIKE, DELETING, type Target } from "./target.ts";
 import { waveOf } from "./waves.ts";
 
 /** One item and what is done with it. */
@@ -22,58 +21,74 @@ export interface PlannedStep extends Step {
   rank: number;
 }
 
-/**
- * Plans every item: reads every body once, so that a damaged backup throws `corrupt` before anything is written, and
- * asks plan.ts. Namespaces that are needed and are neither in the backup nor in the target come as blank ones.
- */
-export async function planSteps(input: {
+/** What planning takes. */
+interface Planning {
   archive: Archive;
   survey: Survey;
   target: Target;
+  skim: Skim;
   served: Served;
   fixing: FixContext;
   policy: Policy;
   signal: AbortSignal;
-}): Promise<PlannedStep[]> {
-  const { archive, survey, policy, signal } = input;
-  const steps: PlannedStep[] = [];
-  for await (const { body } of archive.read(survey.items.map(({ entry }) => entry))) {
-    signal.throwIfAborted();
-    const place = steps.length;
-    const item = survey.items[place]!;
-    steps.push({ ...plan(knownOf(place, item, body, input), policy), item, place, rank: survey.ranks[place]! });
-  }
-  return withNamespaces(steps, input.target);
 }
 
-function knownOf(place: number, item: Item, body: Buffer, input: Parameters<typeof planSteps>[0]): Known {
-  const { survey, target, fixing } = input;
-  const { resource } = item.entry;
-  const object = parseExact(body) as KubernetesObject;
-  const flaw = flawOf(object);
-  if (flaw !== undefined) return { resource, live: "absent", blocked: `${flaw}: it can't be restored` };
-  const skip = skipReason(object, item.entry, { selectingServices: survey.selectingServices, nodes: target.nodes });
+/**
+ * Plans every item by asking plan.ts. Bodies are read again only of what exists and isn't surely the same. Namespaces
+ * that are needed and are neither in the backup nor in the target come as blank ones.
+ */
+export async function planSteps(input: Planning): Promise<PlannedStep[]> {
+  const { archive, survey, target, policy, signal } = input;
+  const compared = [...target.digests.keys()].filter((place) => isCompared(place, input)).sort((a, b) => a - b);
+  const found = new Map<number, Comparison>();
+  for await (const { body } of archive.read(compared.map((place) => survey.items[place]!.entry))) {
+    signal.throwIfAborted();
+    const place = compared[found.size]!;
+    found.set(place, compare(place, body, input));
+  }
+  const steps = survey.items.map((item, place) => {
+    const step = plan(knownOf(place, item, found.get(place), input), policy);
+    return { ...step, item, place, rank: survey.ranks[place]! };
+  });
+  return withNamespaces(steps, target);
+}
+
+type Comparison = Pick<Known, "live" | "shared">;
+
+/** Whether it takes the item's body to say what there is in its place. */
+function isCompared(place: number, { target, skim }: Planning): boolean {
   const live = target.digests.get(place);
-  const known: Known = {
-    resource,
-    skip,
-    live: live === undefined ? "absent" : live === DELETING ? "deleting" : "different",
-  };
-  if (skip !== undefined) return known;
+  return live !== undefined && live !== ALIKE && live !== DELETING && !skim.skips.has(place) && !skim.flaws.has(place);
+}
+
+function compare(place: number, body: Buffer, { survey, target, fixing }: Planning): Comparison {
+  const { resource } = survey.items[place]!.entry;
+  const object = parseExact(body) as KubernetesObject;
+  fix(object, resource, fixing);
+  const asked = resource === "services" ? [...nodePorts(object)] : [];
+  const has = target.nodePorts.get(place);
+  const equal =
+    digest(comparable(object, resource, target)) === target.digests.get(place) &&
+    asked.every(([port, number]) => has?.get(port) === number);
+  return equal ? { live: "equal" } : { live: "different", shared: refersElsewhere(body, resource, fixing) };
+}
+
+/** What there is in the item's place where no comparison is needed for it. */
+function uncompared(place: number, { target }: Planning): Comparison {
+  const live = target.digests.get(place);
+  return { live: live === undefined ? "absent" : live === DELETING ? "deleting" : "equal" };
+}
+
+function knownOf(place: number, item: Item, found: Comparison | undefined, planning: Planning): Known {
+  const { survey, target, skim } = planning;
+  const { resource } = item.entry;
+  const flaw = skim.flaws.get(place);
+  if (flaw !== undefined) return { resource, live: "absent", blocked: `${flaw}: it can't be restored` };
+  const known: Known = { resource, skip: skim.skips.get(place), ...(found ?? uncompared(place, planning)) };
+  if (known.skip !== undefined) return known;
   known.keeper = keeperOf(place, survey, target);
   known.clash = target.clashes.get(place);
-  known.blocked = blockedBy(item, input);
-  if (known.live === "different") {
-    fix(object, resource, fixing);
-    const asked = resource === "services" ? [...nodePorts(object)] : [];
-    const has = target.nodePorts.get(place);
-    if (
-      digest(comparable(object, resource, target)) === live &&
-      asked.every(([port, number]) => has?.get(port) === number)
-    )
-      known.live = "equal";
-    else known.shared = refersElsewhere(body, resource, fixing);
-  }
+  known.blocked = blockedBy(item, planning);
   if (item.needed) known.leave = "only what is missing is restored of what others need";
   if (resource === NAMESPACES && item.name !== item.entry.name)
     known.leave = "objects are restored into it, itself it is left as it is";
@@ -96,7 +111,7 @@ function keeperOf(place: number, survey: Survey, target: Target): string | undef
   return undefined;
 }
 
-function blockedBy(item: Item, { survey, target, served }: Parameters<typeof planSteps>[0]): string | undefined {
+function blockedBy(item: Item, { survey, target, served }: Planning): string | undefined {
   const { resource } = item.entry;
   const comes = survey.definitions.has(resource);
   return (

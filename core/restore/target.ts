@@ -6,9 +6,11 @@ import { listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import { fieldsAt } from "./fields.ts";
+import { glance } from "./likeness.ts";
 import { nodePorts } from "./nodeports.ts";
 import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { Served } from "./served.ts";
+import type { Skim } from "./skim.ts";
 import { neverRestored } from "./skips.ts";
 import type { Survey } from "./survey.ts";
 import { type LiveVolume, readVolume } from "./volumes.ts";
@@ -16,7 +18,7 @@ import { namespaceGone, type Waiting } from "./waits.ts";
 
 /** What the target has of what is restored, found by one LIST per resource. */
 export interface Target extends CompareFacts {
-  /** Of existing objects, by the item's place: the digest of their comparable form, or DELETING. */
+  /** Of existing objects, by the item's place: ALIKE, the digest of their comparable form, or DELETING. */
   digests: Map<number, string>;
   /** The node ports of existing Services that have some, by the item's place: the digest is without them. */
   nodePorts: Map<number, Map<string, unknown>>;
@@ -39,6 +41,8 @@ export interface Target extends CompareFacts {
 
 /** Instead of a digest: the object is going away. */
 export const DELETING = "deleting";
+/** Instead of a digest: the object surely says what the backup says. */
+export const ALIKE = "alike";
 
 const LISTS_AT_ONCE = 4;
 const SERVICES = "services";
@@ -50,8 +54,13 @@ interface Reading extends Waiting {
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
 }
 
-/** Lists what the restore needs to know. Throws where the server can't be reached; a list that is refused is data. */
-export async function readTarget(reading: Reading): Promise<Target> {
+/**
+ * Lists what the restore needs to know of the target before all else; `listRest` then lists what may be there of the
+ * items, while the backup is read. Throws where the server can't be reached; a list that is refused is data.
+ */
+export async function readTarget(
+  reading: Reading,
+): Promise<{ target: Target; listRest: (skim: Skim, signal: AbortSignal) => Promise<void> }> {
   const target: Target = {
     digests: new Map(),
     nodePorts: new Map(),
@@ -73,8 +82,14 @@ export async function readTarget(reading: Reading): Promise<Target> {
   await read(lists.filter(isNamespaces));
   await awaitEnding(reading, target);
   await read(lists.filter((list) => isFact(list) && !isNamespaces(list)));
-  await read(lists.filter((list) => !isFact(list)));
-  return target;
+  return {
+    target,
+    listRest: (skim, signal) =>
+      inParallel(
+        lists.filter((list) => !isFact(list)),
+        (list) => readList({ ...reading, signal }, target, list, skim),
+      ),
+  };
 }
 
 /** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. */
@@ -97,8 +112,10 @@ async function awaitEnding(reading: Reading, target: Target): Promise<void> {
 interface List {
   resource: Resource;
   namespace: string | undefined;
-  /** Items by "namespace/name" in the target. */
+  /** Items by "namespace/name" in the target, in archive order. */
   places: Map<string, number>;
+  /** The last of them. */
+  last: number;
 }
 
 function listsOf({ survey, served }: Reading, target: Target): Map<string, List> {
@@ -107,7 +124,7 @@ function listsOf({ survey, served }: Reading, target: Target): Map<string, List>
     const key = `${resourceKey(resource)} ${resource.version}`;
     const known = lists.get(key);
     if (known && known.namespace !== namespace) known.namespace = undefined;
-    const list = known ?? { resource, namespace, places: new Map() };
+    const list = known ?? { resource, namespace, places: new Map(), last: -1 };
     lists.set(key, list);
     return list;
   };
@@ -119,8 +136,10 @@ function listsOf({ survey, served }: Reading, target: Target): Map<string, List>
     const list = listOf(resource, item.namespace || undefined);
     const key = `${item.namespace}/${item.name}`;
     const other = list.places.get(key);
-    if (other === undefined) list.places.set(key, place);
-    else target.clashes.set(place, nameOf(survey, other));
+    if (other === undefined) {
+      list.places.set(key, place);
+      list.last = place;
+    } else target.clashes.set(place, nameOf(survey, other));
   }
   for (const [key, { neededBy }] of Object.entries(FACTS)) {
     const resource = served.preferred(key);
@@ -158,24 +177,34 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
   },
 };
 
+/** Reads one LIST. What the backup's items are like is known once the skim has come to the last of them. */
 async function readList(
   { kube, survey, signal, log }: Reading,
   target: Target,
-  { resource, namespace, places }: List,
+  { resource, namespace, places, last }: List,
+  skim?: Skim,
 ): Promise<void> {
   const key = resourceKey(resource);
+  const note = FACTS[key]?.note;
+  const digestOf = (object: KubernetesObject, place: number) => {
+    const ports = key === SERVICES ? nodePorts(object) : undefined;
+    if (ports?.size) target.nodePorts.set(place, ports);
+    return digest(comparable(object, key, target));
+  };
   try {
     for await (const page of listPages(kube, resource, { namespace, signal })) {
+      await skim?.until(last);
       for (const body of page.items) {
-        const object = parseExact(body) as KubernetesObject;
-        FACTS[key]?.note(object, target);
-        const place = places.get(`${object.metadata.namespace ?? ""}/${object.metadata.name}`);
+        note?.(parseExact(body) as KubernetesObject, target);
+        const live = glance(body);
+        const { metadata } = live.head;
+        const place = places.get(`${metadata.namespace ?? ""}/${metadata.name}`);
         if (place === undefined) continue;
-        const { uid, deletionTimestamp } = object.metadata;
+        const { uid, deletionTimestamp } = metadata;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
-        const ports = key === SERVICES ? nodePorts(object) : undefined;
-        if (ports?.size) target.nodePorts.set(place, ports);
-        target.digests.set(place, deletionTimestamp ? DELETING : digest(comparable(object, key, target)));
+        if (deletionTimestamp) target.digests.set(place, DELETING);
+        else if (skim?.alike(place, live)) target.digests.set(place, ALIKE);
+        else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
       }
     }
   } catch (error) {
