@@ -1,4 +1,14 @@
-import { incomplete, keyIs, OPEN_ARRAY, OPEN_OBJECT, skipSpace, skipValue, walkArray, walkObject } from "./scan.ts";
+import {
+  endOf,
+  incomplete,
+  keyIs,
+  membersAt,
+  nextMember,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  skipSpace,
+  walkArray,
+} from "./scan.ts";
 
 /** What a `…List` document of the API server holds. */
 export interface ListDocument {
@@ -23,18 +33,16 @@ export function listItems(body: Buffer, type?: { apiVersion: string; kind: strin
   let found = false;
   const start = skipSpace(body, 0);
   if (body[start] !== OPEN_OBJECT) throw incomplete("it doesn't begin with {");
-  const end = walkObject(body, start, (keyStart, keyEnd, at) => {
-    if (keyIs(body, keyStart, keyEnd, METADATA)) {
-      const after = skipValue(body, at);
-      metadata = parseMetadata(body.toString("utf8", at, after));
-      return after;
-    }
-    if (!keyIs(body, keyStart, keyEnd, ITEMS)) return skipValue(body, at);
+  const member = membersAt(body, start);
+  while (nextMember(member)) {
+    if (keyIs(member, METADATA)) metadata = parseMetadata(body.toString("utf8", member.start, endOf(member)));
+    if (!keyIs(member, ITEMS)) continue;
     found = true;
-    return body[at] === OPEN_ARRAY ? walkArray(body, at, (item) => pushItem(body, item, spans)) : skipValue(body, at);
-  });
+    if (body[member.start] === OPEN_ARRAY)
+      member.end = walkArray(body, member.start, (item) => pushItem(body, item, spans));
+  }
   if (!found) throw incomplete("it has no items");
-  if (skipSpace(body, end) !== body.length) throw incomplete("something follows its end");
+  if (skipSpace(body, member.end) !== body.length) throw incomplete("something follows its end");
   return {
     items: type ? withType(body, spans, type) : spans.map((span) => body.subarray(span.start, span.end)),
     resourceVersion: metadata.resourceVersion ?? "",
@@ -90,12 +98,12 @@ interface Span {
 function pushItem(body: Buffer, start: number, spans: Span[]): number {
   if (body[start] !== OPEN_OBJECT) throw incomplete("an item is not an object");
   const span = { start, end: start, empty: true, hasApiVersion: false, hasKind: false };
-  span.end = walkObject(body, start, (keyStart, keyEnd, at) => {
-    span.empty = false;
-    if (keyIs(body, keyStart, keyEnd, API_VERSION)) span.hasApiVersion = true;
-    else if (keyIs(body, keyStart, keyEnd, KIND)) span.hasKind = true;
-    return skipValue(body, at);
-  });
+  const member = membersAt(body, start);
+  for (; nextMember(member); span.empty = false) {
+    if (keyIs(member, API_VERSION)) span.hasApiVersion = true;
+    else if (keyIs(member, KIND)) span.hasKind = true;
+  }
+  span.end = member.end;
   spans.push(span);
   return span.end;
 }
@@ -124,37 +132,35 @@ function withType(body: Buffer, spans: Span[], type: { apiVersion: string; kind:
 const BULKY = ["annotations", "managedFields"].map((name) => Buffer.from(name));
 
 /**
- * The `metadata` of an object's JSON, parsed, without its annotations and managedFields. Nothing else of the object is
+ * The `metadata` of an object's JSON, parsed, without its members of the names in `omit`. Nothing else of the object is
  * parsed. `{}` where there is none.
  */
-export function metadataOf(item: Buffer): unknown {
-  let text = "{}";
-  walkObject(item, 0, (keyStart, keyEnd, at) => {
-    if (!keyIs(item, keyStart, keyEnd, METADATA)) return skipValue(item, at);
-    text = item[at] === OPEN_OBJECT ? textWithout(item, at, BULKY) : item.toString("utf8", at, skipValue(item, at));
-    return undefined;
-  });
-  return JSON.parse(text);
+export function metadataOf(item: Buffer, omit: Buffer[] = BULKY): unknown {
+  if (item[0] !== OPEN_OBJECT) return {};
+  for (const member = membersAt(item, 0); nextMember(member); ) {
+    if (!keyIs(member, METADATA)) continue;
+    if (item[member.start] === OPEN_OBJECT) return JSON.parse(textWithout(item, member.start, omit));
+    return JSON.parse(item.toString("utf8", member.start, endOf(member)));
+  }
+  return {};
 }
 
 /** The JSON of the object that begins at `start`, without its members of these names. */
-export function textWithout(item: Buffer, start: number, names: Buffer[]): string {
-  const runs: string[] = [];
+function textWithout(item: Buffer, start: number, names: Buffer[]): string {
+  let text = "";
   let from = -1;
   let to = -1;
   const endRun = () => {
-    if (from >= 0) runs.push(item.toString("utf8", from, to));
+    if (from >= 0) text += `${text && ","}${item.toString("utf8", from, to)}`;
     from = -1;
   };
-  walkObject(item, start, (keyStart, keyEnd, at) => {
-    const after = skipValue(item, at);
-    if (names.some((name) => keyIs(item, keyStart, keyEnd, name))) endRun();
+  for (const member = membersAt(item, start); nextMember(member); ) {
+    if (names.some((name) => keyIs(member, name))) endRun();
     else {
-      if (from < 0) from = keyStart - 1;
-      to = after;
+      if (from < 0) from = member.keyStart - 1;
+      to = endOf(member);
     }
-    return after;
-  });
+  }
   endRun();
-  return `{${runs.join(",")}}`;
+  return `{${text}}`;
 }

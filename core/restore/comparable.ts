@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { FIXES, type FixContext } from "./fixes.ts";
 import { dropNodePorts } from "./nodeports.ts";
+import { rowsByResource } from "./rows.ts";
 
 /** What comparing knows beside the object. */
 export interface CompareFacts {
@@ -120,15 +121,16 @@ const DISREGARDS: Disregard[] = [
   },
 ];
 
+const clusterFixesOf = rowsByResource(FIXES.filter(({ clusterOwned }) => clusterOwned));
+const disregardsOf = rowsByResource(DISREGARDS);
+
 /**
  * Brings an object, live or about to be created, into the form in which two that say the same are the same: in place,
  * and a second time changes nothing. `resource` is a group-resource string.
  */
 export function comparable(object: KubernetesObject, resource: string, facts: CompareFacts): Fields {
-  for (const { resources, clusterOwned, apply } of FIXES) {
-    if (clusterOwned && (!resources || resources.includes(resource))) apply(object, NO_CONTEXT);
-  }
-  for (const { resources, apply } of DISREGARDS) if (!resources || resources.includes(resource)) apply(object, facts);
+  for (const { apply } of clusterFixesOf(resource)) apply(object, NO_CONTEXT);
+  for (const { apply } of disregardsOf(resource)) apply(object, facts);
   return object;
 }
 

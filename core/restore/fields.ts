@@ -7,18 +7,18 @@ export function isFields(value: unknown): value is Fields {
 }
 
 /**
- * What is wrong with JSON that should be an object of Kubernetes, as far as others rely on it; undefined for a sound
- * one. API servers give no others; archives that were written by hand may hold anything.
+ * What is wrong with what should be the metadata of an object of Kubernetes, as far as others rely on it; undefined for
+ * a sound one. API servers give no others; archives that were written by hand may hold anything.
  */
-export function flawOf(value: unknown): string | undefined {
-  if (typeof at(value, "metadata", "name") !== "string") return "its JSON has no metadata.name";
-  const odd = (check: (value: unknown) => boolean) => (field: string) => {
-    const found = at(value, "metadata", field) ?? undefined;
+export function flawOf(metadata: unknown): string | undefined {
+  if (typeof at(metadata, "name") !== "string") return "its JSON has no metadata.name";
+  const odd = (field: string, check: (value: unknown) => boolean) => {
+    const found = at(metadata, field) ?? undefined;
     return found !== undefined && !check(found);
   };
-  const map = ["labels", "annotations"].find(odd(isFields));
+  const map = ["labels", "annotations"].find((field) => odd(field, isFields));
   if (map) return `its metadata.${map} are no map`;
-  return odd((found) => Array.isArray(found) && found.every(isFields))("ownerReferences")
+  return odd("ownerReferences", (found) => Array.isArray(found) && found.every(isFields))
     ? "its metadata.ownerReferences are no list of objects"
     : undefined;
 }

@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { parseExact } from "../kube/json.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
+import { rowsByResource } from "./rows.ts";
 
 /** What the fixes of one restore know beside the object. */
 export interface FixContext {
@@ -25,10 +26,10 @@ export interface Fix {
   /** Whether it removes what belongs to a cluster, not to the object: then comparing disregards it too, on both sides. */
   clusterOwned: boolean;
   /**
-   * Whether it changes nothing in this restore that comparing regards, whatever the object. Where no fix of a resource
-   * may, its objects are compared by their bytes (likeness.ts); a fix that doesn't say so may.
+   * Whether it surely changes nothing of an object, given as JSON, that comparing regards. Objects that no fix may change
+   * are compared by their bytes (likeness.ts); a fix that doesn't say so may.
    */
-  idle?: (context: FixContext) => boolean;
+  idle?: (context: FixContext, body: Buffer) => boolean;
   apply: (object: KubernetesObject, context: FixContext) => void;
 }
 
@@ -40,6 +41,7 @@ export const FIXES: Fix[] = [
     why: "node ports that the source cluster chose may be taken here",
     source: "velero.io/service (5.7.1)",
     clusterOwned: false,
+    idle: ({ preserveNodePorts }, body) => preserveNodePorts || !body.includes("odePort"),
     apply: (object, { preserveNodePorts }) => {
       if (!preserveNodePorts) dropChosenNodePorts(object);
     },
@@ -51,7 +53,7 @@ export const FIXES: Fix[] = [
     source: "velero.io/service",
     clusterOwned: true,
     apply: ({ spec }) => {
-      if (fieldsAt(spec)?.clusterIP !== "None") drop(spec, [], ["clusterIP", "clusterIPs"]);
+      if (fieldsAt(spec)?.clusterIP !== "None") drop(spec, [], CLUSTER_SPEC.services);
     },
   },
   {
@@ -86,7 +88,7 @@ export const FIXES: Fix[] = [
     source: "velero.io/pod; the labels: Kubernetes' PodTopologyLabels admission, which copies them from the node",
     clusterOwned: true,
     apply: (object) => {
-      drop(object, ["spec"], ["nodeName", "priority"]);
+      drop(object, ["spec"], CLUSTER_SPEC.pods);
       drop(object, ["metadata", "labels"], ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]);
     },
   },
@@ -266,9 +268,11 @@ export const FIXES: Fix[] = [
   },
 ];
 
+const fixesOf = rowsByResource(FIXES);
+
 /** Makes the object of a backup what is sent to the target: applies every fix of its resource (a group-resource string), in place. */
 export function fix(object: KubernetesObject, resource: string, context: FixContext): void {
-  for (const { resources, apply } of FIXES) if (!resources || resources.includes(resource)) apply(object, context);
+  for (const { apply } of fixesOf(resource)) apply(object, context);
 }
 
 /**
@@ -285,12 +289,9 @@ export function refersElsewhere(body: Buffer, resource: string, context: FixCont
   return canonical(mapped) !== canonical(plain);
 }
 
-/** Whether the fixes of a restore leave objects of a resource as they are, apart from what comparing disregards. */
-export function fixesNothing(resource: string, context: FixContext): boolean {
-  return FIXES.every(
-    ({ resources, clusterOwned, idle }) =>
-      (resources && !resources.includes(resource)) || clusterOwned || idle?.(context),
-  );
+/** Whether the fixes of a restore leave an object of the backup as it is, apart from what comparing disregards. */
+export function fixesNothing(body: Buffer, resource: string, context: FixContext): boolean {
+  return fixesOf(resource).every(({ clusterOwned, idle }) => clusterOwned || idle?.(context, body));
 }
 
 function mapsNothing({ namespaceMapping }: FixContext): boolean {
@@ -314,6 +315,12 @@ export function restoreLabels({
 export function labelValue(name: string): string {
   return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
 }
+
+/** Fields of `spec` that belong to the cluster an object is in; what is "None" there is the author's. */
+export const CLUSTER_SPEC = {
+  services: ["clusterIP", "clusterIPs"],
+  pods: ["nodeName", "priority"],
+};
 
 /** Fields of `metadata` that the API server writes. */
 export const SERVER_METADATA = [
@@ -341,7 +348,7 @@ const CLAIM_ANNOTATIONS = [
 
 function dropTokenVolumes(pod: KubernetesObject): void {
   const spec = fieldsAt(pod, "spec");
-  if (!spec?.serviceAccountName) return;
+  if (typeof spec?.serviceAccountName !== "string" || !spec.serviceAccountName) return;
   const token = `${spec.serviceAccountName}-token-`;
   dropNamed(spec, "volumes", token);
   for (const container of [...entriesOf(spec, "containers"), ...entriesOf(spec, "initContainers")])
@@ -351,7 +358,7 @@ function dropTokenVolumes(pod: KubernetesObject): void {
 /** Removes the list's entries whose name begins so, and a list that is then empty. */
 function dropNamed(holder: Fields, list: string, prefix: string): void {
   const entries = entriesOf(holder, list);
-  const kept = entries.filter(({ name }) => !String(name).startsWith(prefix));
+  const kept = entries.filter(({ name }) => typeof name !== "string" || !name.startsWith(prefix));
   if (kept.length === entries.length) return;
   if (kept.length) holder[list] = kept;
   else delete holder[list];

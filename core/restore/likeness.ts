@@ -1,122 +1,131 @@
 import { hash } from "node:crypto";
-import type { KubernetesObject } from "../archive/item.ts";
-import { textWithout } from "../kube/json.ts";
-import { keyIs, OPEN_OBJECT, QUOTE, skipValue, walkObject } from "../kube/scan.ts";
+import { endOf, keyIs, type Members, membersAt, nextMember, OPEN_OBJECT } from "../kube/scan.ts";
 import { CONTROLLERS_METADATA, RESTORE_LABELS } from "./comparable.ts";
-import { SERVER_METADATA } from "./fixes.ts";
+import { CLUSTER_SPEC, SERVER_METADATA } from "./fixes.ts";
+
+const STATUS = Buffer.from("status");
+const METADATA = Buffer.from("metadata");
+const LABELS = Buffer.from("labels");
+const SPEC = Buffer.from("spec");
+const NONE = Buffer.from('"None"');
+const bytesOf = (names: string[]) => names.map((name) => Buffer.from(name));
+const DISREGARDED_LABELS = bytesOf(RESTORE_LABELS);
+const DISREGARDED_METADATA = bytesOf([...SERVER_METADATA, ...CONTROLLERS_METADATA]);
+const DISREGARDED_SPEC = new Map(Object.entries(CLUSTER_SPEC).map(([resource, names]) => [resource, bytesOf(names)]));
 
 /**
- * An object at a glance, told from its bytes without parsing what is inside it.
+ * What an object is like, told from the bytes of its JSON without parsing them: a digest of 32 characters. Undefined
+ * where the bytes are too odd to tell.
  *
  * Both the backup and the target have their objects from API servers, which write the same object the same way. So two
- * that say the same nearly always have the same bytes, apart from what the server writes itself: the status, and a few
- * fields of the metadata. The bytes that are left give the likeness. Same likeness, same comparable form, where no fix
- * changes the object (`fixesNothing`): of two objects of one identity and the same likeness, `comparable` is given the
- * same but for what it removes. The reverse doesn't hold: where likenesses differ, only comparing tells.
+ * that say the same nearly always have the same bytes, apart from what servers and restores write themselves: the
+ * status, some fields of the metadata, two labels, some fields of the spec. The digest is that of the other bytes. Where no fix changes an object
+ * (`fixesNothing`) and both have the same likeness, `comparable` is given the same but for what it removes, so that
+ * comparing would find them equal. Where likenesses differ, only comparing tells.
  */
-export interface Glance {
-  head: Head;
-  /** 16 bytes; undefined where the bytes are too odd to tell. */
-  likeness: Buffer | undefined;
+export function likenessOf(body: Buffer, resource: string): string | undefined {
+  if (body[0] !== OPEN_OBJECT) return undefined;
+  begin(body);
+  const specFields = DISREGARDED_SPEC.get(resource);
+  let metadata = -1;
+  let spec = -1;
+  for (const member = membersAt(body, 0); nextMember(member); ) {
+    if (keyIs(member, METADATA)) {
+      if (metadata >= 0 || body[member.start] !== OPEN_OBJECT) return undefined;
+      metadata = member.start;
+    } else if (specFields && keyIs(member, SPEC)) {
+      if (body[member.start] !== OPEN_OBJECT) return undefined;
+      spec = member.start;
+    } else if (!keyIs(member, STATUS)) take(member);
+  }
+  if (metadata < 0 || !takeMetadata(body, metadata)) return undefined;
+  if (specFields && spec >= 0 && !takeSpec(body, spec, specFields)) return undefined;
+  return end(body);
 }
 
-/** The strings at the top of an object, and its metadata without `managedFields`. */
-export type Head = Pick<KubernetesObject, "apiVersion" | "kind" | "metadata"> & { type?: unknown };
-
-export const LIKENESS_BYTES = 16;
-
-const [STATUS, METADATA, LABELS] = ["status", "metadata", "labels"].map((name) => Buffer.from(name)) as [
-  Buffer,
-  Buffer,
-  Buffer,
-];
-const DISREGARDED_LABELS = RESTORE_LABELS.map((name) => Buffer.from(name));
-const DISREGARDED_METADATA = [...SERVER_METADATA, ...CONTROLLERS_METADATA].map((name) => Buffer.from(name));
-const MANAGED_FIELDS = [Buffer.from("managedFields")];
-
-/** Looks at an object's JSON. Throws what walking and parsing throw where it is none. */
-export function glance(body: Buffer): Glance {
-  if (body[0] !== OPEN_OBJECT) return { head: JSON.parse(body.toString("utf8")), likeness: undefined };
-  const parts: string[] = [];
-  const taken = startTaking(body);
-  let metadatas = 0;
-  walkObject(body, 0, (keyStart, keyEnd, at) => {
-    if (keyIs(body, keyStart, keyEnd, METADATA) && body[at] === OPEN_OBJECT) {
-      metadatas++;
-      parts.push(`"metadata":${textWithout(body, at, MANAGED_FIELDS)}`);
-      return takeMetadata(body, at, taken);
-    }
-    const after = skipValue(body, at);
-    if (!keyIs(body, keyStart, keyEnd, STATUS)) taken.take(keyStart - 1, after);
-    if (body[at] === QUOTE) parts.push(body.toString("utf8", keyStart - 1, after));
-    return after;
-  });
-  return { head: JSON.parse(`{${parts.join()}}`), likeness: metadatas === 1 ? taken.digest() : undefined };
-}
-
-/** The parts of one body that its likeness is made of. */
-interface Taken {
-  /** A member: from its key's quote to its value's end. */
-  take(start: number, end: number): void;
-  mark(mark: "{" | "}"): void;
-  /** The likeness would say too little. */
-  giveUp(): void;
-  digest(): Buffer | undefined;
-}
-
-function takeMetadata(body: Buffer, start: number, taken: Taken): number {
+/** Whether it is as API servers send it. */
+function takeMetadata(body: Buffer, start: number): boolean {
   let labels = -1;
-  taken.mark("{");
-  const end = walkObject(body, start, (keyStart, keyEnd, at) => {
-    const after = skipValue(body, at);
-    if (keyIs(body, keyStart, keyEnd, LABELS)) {
-      if (labels < 0 && body[at] === OPEN_OBJECT) labels = at;
-      else taken.giveUp();
-    } else if (!isOneOf(DISREGARDED_METADATA, body, keyStart, keyEnd)) taken.take(keyStart - 1, after);
-    return after;
-  });
-  taken.mark("{");
-  if (labels >= 0) takeLabels(body, labels, taken);
-  taken.mark("}");
-  return end;
+  mark(body);
+  for (const member = membersAt(body, start); nextMember(member); ) {
+    if (keyIs(member, LABELS)) {
+      if (labels >= 0 || body[member.start] !== OPEN_OBJECT) return false;
+      labels = member.start;
+    } else if (!isOneOf(DISREGARDED_METADATA, member)) take(member);
+  }
+  mark(body);
+  return labels < 0 || takeLabels(body, labels);
 }
 
 /** A map without a label isn't the same as none: API servers never send one. */
-function takeLabels(body: Buffer, start: number, taken: Taken): void {
+function takeLabels(body: Buffer, start: number): boolean {
   let count = 0;
-  walkObject(body, start, (keyStart, keyEnd, at) => {
-    const after = skipValue(body, at);
-    if (!isOneOf(DISREGARDED_LABELS, body, keyStart, keyEnd)) taken.take(keyStart - 1, after);
-    count++;
-    return after;
-  });
-  if (count === 0) taken.giveUp();
+  for (const member = membersAt(body, start); nextMember(member); count++) {
+    if (!isOneOf(DISREGARDED_LABELS, member)) take(member);
+  }
+  return count > 0;
 }
 
-function isOneOf(names: Buffer[], body: Buffer, start: number, end: number): boolean {
-  for (const name of names) if (keyIs(body, start, end, name)) return true;
+/** What is "None" is not disregarded, and a spec without a field isn't the same as none: both are left to comparing. */
+function takeSpec(body: Buffer, start: number, disregarded: Buffer[]): boolean {
+  let taken = 0;
+  mark(body);
+  for (const member = membersAt(body, start); nextMember(member); ) {
+    if (!isOneOf(disregarded, member)) {
+      take(member);
+      taken++;
+    } else if (body.compare(NONE, 0, NONE.length, member.start, endOf(member)) === 0) return false;
+  }
+  return taken > 0;
+}
+
+function isOneOf(names: Buffer[], member: Members): boolean {
+  for (const name of names) if (keyIs(member, name)) return true;
   return false;
 }
 
-/** What is taken lies here until it is digested: a body at a time. */
+// What is taken of one body lies in `room` until it is digested. Members that follow each other are copied at once.
 let room = Buffer.allocUnsafeSlow(64 << 10);
+let length = 0;
+let from = 0;
+let to = -1;
 
-function startTaking(body: Buffer): Taken {
-  // Each member takes a comma besides; there are three marks.
+const COMMA = 0x2c;
+/** Between the parts that are taken: what stands at the top, in the metadata, in the labels, in the spec. No member begins with it. */
+const MARK = 0x7b;
+
+function begin(body: Buffer): void {
+  // Every member comes with a comma; there are three marks.
   if (room.length < 2 * body.length + 3) room = Buffer.allocUnsafeSlow(2 * body.length + 3);
-  let length = 0;
-  let odd = false;
-  return {
-    take(start, end) {
-      length += body.copy(room, length, start, end);
-      room[length++] = 0x2c;
-    },
-    mark(mark) {
-      room[length++] = mark.charCodeAt(0);
-    },
-    giveUp() {
-      odd = true;
-    },
-    digest: () => (odd ? undefined : hash("sha256", room.subarray(0, length), "buffer").subarray(0, LIKENESS_BYTES)),
-  };
+  length = 0;
+  from = 0;
+  to = -1;
+}
+
+function take(member: Members): void {
+  const { body, keyStart } = member;
+  if (keyStart - 2 !== to) {
+    flush(body);
+    from = keyStart - 1;
+  }
+  to = endOf(member);
+}
+
+function mark(body: Buffer): void {
+  flush(body);
+  room[length++] = MARK;
+}
+
+function flush(body: Buffer): void {
+  if (to > from) {
+    length += body.copy(room, length, from, to);
+    room[length++] = COMMA;
+  }
+  from = 0;
+  to = -1;
+}
+
+function end(body: Buffer): string {
+  flush(body);
+  return hash("sha256", room.subarray(0, length), "binary");
 }

@@ -1,9 +1,9 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
-import { parseExact } from "../kube/json.ts";
+import { metadataOf, parseExact } from "../kube/json.ts";
 import { flawOf } from "./fields.ts";
 import { type FixContext, fixesNothing } from "./fixes.ts";
-import { type Glance, glance, LIKENESS_BYTES } from "./likeness.ts";
+import { likenessOf } from "./likeness.ts";
 import { type SkipFacts, skipReason } from "./skips.ts";
 import type { Survey } from "./survey.ts";
 
@@ -18,8 +18,11 @@ export interface Skim {
   /** Resolves when the item, and all before it, have been read, and where reading has failed. */
   until(place: number): Promise<void>;
   /** Whether the object, which is the item's in the target, surely says what the restore would make of the item. */
-  alike(place: number, live: Glance): boolean;
+  alike(place: number, live: Buffer): boolean;
 }
+
+/** Most of the bytes of most metadata; no rule looks at them. */
+const MANAGED_FIELDS = [Buffer.from("managedFields")];
 
 /**
  * To read every body of a backup once: so that a damaged one ends the restore before anything is written, and to learn
@@ -27,8 +30,7 @@ export interface Skim {
  */
 export function skimArchive(input: { archive: Archive; survey: Survey; fixing: FixContext; facts: SkipFacts }): Skim {
   const { archive, survey, fixing, facts } = input;
-  const likenesses = Buffer.alloc(survey.items.length * LIKENESS_BYTES);
-  const known = new Uint8Array(survey.items.length);
+  const likenesses: (string | undefined)[] = [];
   const skips: Skim["skips"] = new Map();
   const flaws: Skim["flaws"] = new Map();
   const waiting = new Map<number, PromiseWithResolvers<void>>();
@@ -37,17 +39,15 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
 
   const take = (place: number, body: Buffer) => {
     const { entry } = survey.items[place]!;
-    const { head, likeness } = glance(body);
-    const flaw = flawOf(head);
-    if (flaw !== undefined) {
-      flaws.set(place, flaw);
-      return;
+    likenesses[place] = fixesNothing(body, entry.resource, fixing) ? likenessOf(body, entry.resource) : undefined;
+    const metadata = metadataOf(body, MANAGED_FIELDS);
+    const flaw = flawOf(metadata);
+    if (flaw !== undefined) flaws.set(place, flaw);
+    else {
+      const parsed = () => parseExact(body) as KubernetesObject;
+      const skip = skipReason(metadata as KubernetesObject["metadata"], entry, facts, parsed);
+      if (skip !== undefined) skips.set(place, skip);
     }
-    const skip = skipReason(head, entry, facts, () => parseExact(body) as KubernetesObject);
-    if (skip !== undefined) skips.set(place, skip);
-    if (!likeness || !fixesNothing(entry.resource, fixing)) return;
-    likeness.copy(likenesses, place * LIKENESS_BYTES);
-    known[place] = 1;
   };
 
   return {
@@ -70,13 +70,9 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
       waiting.set(place, waiter);
       await Promise.race([waiter.promise, ended.promise]);
     },
-    alike(place, { likeness }) {
-      const start = place * LIKENESS_BYTES;
-      return (
-        likeness !== undefined &&
-        known[place] === 1 &&
-        likeness.compare(likenesses, start, start + LIKENESS_BYTES) === 0
-      );
+    alike(place, live) {
+      const likeness = likenesses[place];
+      return likeness !== undefined && likeness === likenessOf(live, survey.items[place]!.entry.resource);
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { ItemId, KubernetesObject } from "../archive/item.ts";
 import { at, entriesOf } from "./fields.ts";
-import type { Head } from "./likeness.ts";
+import { rowsByResource } from "./rows.ts";
 
 /** What the rules know beside the object itself. */
 export interface SkipFacts {
@@ -10,14 +10,16 @@ export interface SkipFacts {
   nodes: Set<string>;
 }
 
+type Metadata = KubernetesObject["metadata"];
+
 /** Objects that are not restored, and why; never a warning. All of the resources' objects where neither `when` nor `inside` is given. */
 export interface Skip {
   /** Group-resource strings; undefined stands for all. */
   resources?: string[];
   why: string;
-  /** Which objects, by what their heads say. `id` is the identity in the backup. */
-  when?: (head: Head, id: ItemId, facts: SkipFacts) => boolean;
-  /** Which objects, by what is inside them: every object of the resources is parsed for it, so it doesn't go without `resources`. */
+  /** Which objects, by their metadata (without `managedFields`). `id` is the identity in the backup. */
+  when?: (metadata: Metadata, id: ItemId, facts: SkipFacts) => boolean;
+  /** Which of them, by what is inside them. Objects are parsed for it, so it doesn't go without `resources`. */
   inside?: (object: KubernetesObject, facts: SkipFacts) => boolean;
 }
 
@@ -52,7 +54,7 @@ export const SKIPS: Skip[] = [
   {
     resources: ["namespaces"],
     why: "every cluster has it of itself",
-    when: ({ metadata }) => ["default", "kube-system", "kube-public", "kube-node-lease"].includes(metadata.name),
+    when: ({ name }) => ["default", "kube-system", "kube-public", "kube-node-lease"].includes(name),
   },
   {
     resources: ["services", "endpoints", "endpointslices.discovery.k8s.io"],
@@ -77,82 +79,78 @@ export const SKIPS: Skip[] = [
   {
     resources: ["secrets"],
     why: "it lets nodes join the source cluster",
-    when: (object, { namespace }) => namespace === "kube-system" && object.type === "bootstrap.kubernetes.io/token",
+    when: (_metadata, { namespace }) => namespace === "kube-system",
+    inside: ({ type }) => type === "bootstrap.kubernetes.io/token",
   },
   {
     why: "API servers make the default roles, bindings and policies themselves",
-    when: ({ metadata: { labels, annotations } }) =>
+    when: ({ labels, annotations }) =>
       labels?.["kubernetes.io/bootstrapping"] !== undefined &&
       annotations?.["rbac.authorization.kubernetes.io/autoupdate"] !== "false",
   },
   {
     resources: ["flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io"],
     why: "API servers make and keep the suggested ones themselves",
-    when: ({ metadata }) => metadata.annotations?.["apf.kubernetes.io/autoupdate-spec"] === "true",
+    when: ({ annotations }) => annotations?.["apf.kubernetes.io/autoupdate-spec"] === "true",
   },
   {
     resources: ["priorityclasses.scheduling.k8s.io"],
     why: "every cluster has it of itself",
-    when: ({ metadata }) => metadata.name.startsWith("system-"),
+    when: ({ name }) => name.startsWith("system-"),
   },
   {
     resources: ["apiservices.apiregistration.k8s.io"],
     why: "API servers register what they serve themselves",
-    when: ({ metadata }) => metadata.labels?.["kube-aggregator.kubernetes.io/automanaged"] !== undefined,
+    when: ({ labels }) => labels?.["kube-aggregator.kubernetes.io/automanaged"] !== undefined,
   },
   {
     resources: ["leases.coordination.k8s.io"],
     why: "a heartbeat of the source cluster's components",
-    when: (object, { namespace }) =>
+    when: ({ labels }, { namespace }) =>
       ["kube-system", "kube-node-lease"].includes(namespace) ||
-      object.metadata.labels?.["apiserver.kubernetes.io/identity"] !== undefined,
+      labels?.["apiserver.kubernetes.io/identity"] !== undefined,
   },
   {
     resources: ["ipaddresses.networking.k8s.io"],
     why: "API servers make them when Services get their addresses",
-    when: ({ metadata }) => metadata.labels?.["ipaddress.kubernetes.io/managed-by"] === "ipallocator.k8s.io",
+    when: ({ labels }) => labels?.["ipaddress.kubernetes.io/managed-by"] === "ipallocator.k8s.io",
   },
   {
     resources: ["servicecidrs.networking.k8s.io"],
     why: "every cluster has its own range of addresses",
-    when: ({ metadata }) => metadata.name === "kubernetes",
+    when: ({ name }) => name === "kubernetes",
   },
   {
     resources: ["clustertrustbundles.certificates.k8s.io"],
     why: "the cluster's own signers publish it",
-    when: ({ metadata }) => metadata.name.startsWith("kubernetes.io:"),
+    when: ({ name }) => name.startsWith("kubernetes.io:"),
   },
   {
     resources: ["endpointslices.discovery.k8s.io"],
     why: "made from its Service or Endpoints",
-    when: ({ metadata }) =>
-      /^endpointslice(mirroring)?-controller\.k8s\.io$/.test(
-        metadata.labels?.["endpointslice.kubernetes.io/managed-by"] ?? "",
-      ),
+    when: ({ labels }) =>
+      /^endpointslice(mirroring)?-controller\.k8s\.io$/.test(labels?.["endpointslice.kubernetes.io/managed-by"] ?? ""),
   },
   {
     resources: ["endpoints"],
     why: "made from its Service",
-    when: ({ metadata }, { namespace, name }, { selectingServices }) =>
-      metadata.labels?.["endpoints.kubernetes.io/managed-by"] === "endpoint-controller" ||
+    when: ({ labels }, { namespace, name }, { selectingServices }) =>
+      labels?.["endpoints.kubernetes.io/managed-by"] === "endpoint-controller" ||
       selectingServices.has(`${namespace}/${name}`),
   },
   {
     resources: ["secrets"],
     why: "a token that the source cluster made for a ServiceAccount",
-    when: (object) => {
-      const account = object.metadata.annotations?.["kubernetes.io/service-account.name"];
-      return (
-        object.type === "kubernetes.io/service-account-token" &&
-        !!account &&
-        object.metadata.name.startsWith(`${account}-token-`)
-      );
+    when: ({ name, annotations }) => {
+      const account = annotations?.["kubernetes.io/service-account.name"];
+      return !!account && name.startsWith(`${account}-token-`);
     },
+    inside: ({ type }) => type === "kubernetes.io/service-account-token",
   },
   {
     resources: ["pods"],
     why: "it mirrors a file on a node of the source cluster",
-    when: ({ metadata }) => metadata.annotations?.["kubernetes.io/config.mirror"] !== undefined,
+    when: ({ annotations }) => annotations?.["kubernetes.io/config.mirror"] !== undefined,
   },
   {
     resources: ["pods"],
@@ -171,14 +169,14 @@ export const SKIPS: Skip[] = [
   {
     resources: ["pods"],
     why: "its Job makes new ones",
-    when: (head) => controllerOf(head)?.kind === "Job",
+    when: (metadata) => controllerOf(metadata)?.kind === "Job",
   },
   {
     resources: ["pods"],
     why: "its node isn't in this cluster; its DaemonSet makes one for each node there is",
     inside: (object, { nodes }) => {
       const node = boundNode(object);
-      return controllerOf(object)?.kind === "DaemonSet" && node !== undefined && !nodes.has(node);
+      return controllerOf(object.metadata)?.kind === "DaemonSet" && node !== undefined && !nodes.has(node);
     },
   },
   {
@@ -189,24 +187,22 @@ export const SKIPS: Skip[] = [
   {
     resources: ["resourceclaims.resource.k8s.io"],
     why: "made for one Pod from its template; the Pod gets a new one",
-    when: ({ metadata }) => metadata.annotations?.["resource.kubernetes.io/pod-claim-name"] !== undefined,
+    when: ({ annotations }) => annotations?.["resource.kubernetes.io/pod-claim-name"] !== undefined,
   },
 ];
 
-/** Why an object isn't restored; undefined where it is. `parsed` gives all of it; it is asked for only where a rule of its resource looks inside. */
+const skipsOf = rowsByResource(SKIPS);
+
+/** Why an object isn't restored; undefined where it is. `parsed` gives all of it: it is asked for where a rule looks inside. */
 export function skipReason(
-  head: Head,
+  metadata: Metadata,
   id: ItemId,
   facts: SkipFacts,
   parsed: () => KubernetesObject,
 ): string | undefined {
-  const skip = SKIPS.find(
-    ({ resources, when, inside }) =>
-      (!resources || resources.includes(id.resource)) &&
-      (!when || when(head, id, facts)) &&
-      (!inside || inside(parsed(), facts)),
-  );
-  return skip?.why;
+  return skipsOf(id.resource).find(
+    ({ when, inside }) => (!when || when(metadata, id, facts)) && (!inside || inside(parsed(), facts)),
+  )?.why;
 }
 
 /** Whether no object of the resource (a group-resource string) is ever restored. */
@@ -214,8 +210,8 @@ export function neverRestored(resource: string): boolean {
   return SKIPS.some(({ resources, when, inside }) => !when && !inside && resources?.includes(resource));
 }
 
-function controllerOf({ metadata }: Head) {
-  return metadata.ownerReferences?.find(({ controller }) => controller);
+function controllerOf({ ownerReferences }: Metadata) {
+  return ownerReferences?.find(({ controller }) => controller);
 }
 
 /** The node that a DaemonSet's Pod is for: its affinity names it, as the DaemonSet controller wrote it. */

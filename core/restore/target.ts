@@ -1,12 +1,11 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
 import { throwIfGone } from "../kube/gone.ts";
-import { parseExact } from "../kube/json.ts";
+import { metadataOf, parseExact } from "../kube/json.ts";
 import { listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import { fieldsAt } from "./fields.ts";
-import { glance } from "./likeness.ts";
 import { nodePorts } from "./nodeports.ts";
 import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { Served } from "./served.ts";
@@ -196,14 +195,12 @@ async function readList(
       await skim?.until(last);
       for (const body of page.items) {
         note?.(parseExact(body) as KubernetesObject, target);
-        const live = glance(body);
-        const { metadata } = live.head;
-        const place = places.get(`${metadata.namespace ?? ""}/${metadata.name}`);
+        const { namespace = "", name, uid, deletionTimestamp } = metadataOf(body) as KubernetesObject["metadata"];
+        const place = places.get(`${namespace}/${name}`);
         if (place === undefined) continue;
-        const { uid, deletionTimestamp } = metadata;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         if (deletionTimestamp) target.digests.set(place, DELETING);
-        else if (skim?.alike(place, live)) target.digests.set(place, ALIKE);
+        else if (skim?.alike(place, body)) target.digests.set(place, ALIKE);
         else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
       }
     }

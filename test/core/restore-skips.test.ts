@@ -15,7 +15,7 @@ function fate(resource: string, namespace: string, name: string, rest: string): 
     ...fields,
     metadata: { name, ...(namespace && { namespace }), ...metadata },
   };
-  return skipReason(object, { resource, namespace, name }, facts, () => object) ?? "restored";
+  return skipReason(object.metadata, { resource, namespace, name }, facts, () => object) ?? "restored";
 }
 
 const owned = (kind: string) => `metadata: { ownerReferences: [{ kind: ${kind}, controller: true }] }`;
