@@ -37,11 +37,11 @@ export function startRunLog(subject: Record<string, string>, listen?: Listen): R
 
 /** One line of a log, in logrus' text format, without its line feed. */
 export function logLine(level: LogLevel, message: string, fields: Record<string, string | number> = {}): string {
-  const pairs = Object.entries({ time: timestamp(new Date()), level, msg: message, ...fields });
-  return pairs.map(([key, value]) => `${key}=${logrusValue(key, String(value))}`).join(" ");
+  let line = `time=${JSON.stringify(timestamp(new Date()))} level=${level} msg=${JSON.stringify(message)}`;
+  for (const [key, value] of Object.entries(fields)) line += ` ${key}=${logrusValue(String(value))}`;
+  return line;
 }
 
-function logrusValue(key: string, value: string): string {
-  const plain = key !== "time" && key !== "msg" && /^[\w\-./@^+]+$/.test(value);
-  return plain ? value : JSON.stringify(value);
+function logrusValue(value: string): string {
+  return /^[\w\-./@^+]+$/.test(value) ? value : JSON.stringify(value);
 }
