@@ -67,6 +67,11 @@ export function restoreKeysOf({ metadata }: Restore) {
   return restoreKeys(metadata.name, Number(metadata.annotations?.[ATTEMPT] ?? 1));
 }
 
+/** Where a plan lies that a dry run made. */
+export function planKey(id: string): string {
+  return `metadata/lifeboat/plans/${id}.json.gz`;
+}
+
 /** What a run makes: one backup or one restore of a name. */
 export type RunKind = "backups" | "restores";
 

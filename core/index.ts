@@ -70,6 +70,8 @@ export type {
 } from "./ports.ts";
 export { type Problem, problemLine } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";
+export { runDryRun } from "./restore/dryrun.ts";
+export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plandocument.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
 export { type Outcome, runJob } from "./run.ts";

@@ -7,7 +7,7 @@ import { parseStatus } from "../kube/status.ts";
 import { neverDeleted } from "./deletions.ts";
 import { at, goJson } from "./fields.ts";
 import { refersElsewhere, restoreLabels } from "./fixes.ts";
-import { BEING_DELETED, plan } from "./plan.ts";
+import { BEING_DELETED, EQUAL, plan } from "./plan.ts";
 import type { ItemOutcome } from "./report.ts";
 import {
   type Applying,
@@ -121,8 +121,7 @@ async function change(one: Sending, how: Change): Promise<Applied> {
     if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
     const changing = CHANGES[how](one, live);
     if (!changing && maybeDone) return { action: "updated", uid };
-    if (!changing)
-      return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : "exists, equal", uid };
+    if (!changing) return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : EQUAL, uid };
     const contentType = "application/merge-patch+json";
     const body = patchBody(changing, live, applying.fixing);
     const response = await send(one, { method: "PATCH", path: pathOf(one), contentType, body });

@@ -35,6 +35,9 @@ export interface Known {
   shared?: boolean;
 }
 
+/** The reason of what is left since it is so already. */
+export const EQUAL = "exists, equal";
+
 export const BEING_DELETED = "it is being deleted; restore it again when it is gone";
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
@@ -47,7 +50,7 @@ export function plan(known: Known, policy: Policy): Step {
   if (blocked) return { action: "blocked", reason: blocked };
   if (live === "absent") return { action: "create" };
   if (live === "deleting") return { action: "blocked", reason: BEING_DELETED };
-  if (live === "equal") return { action: "skip", reason: "exists, equal" };
+  if (live === "equal") return { action: "skip", reason: EQUAL };
   if (leave) return { action: "skip", reason: `exists; ${leave}` };
   if (shared) {
     const reason =

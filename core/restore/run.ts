@@ -21,6 +21,7 @@ import type { Bucket } from "../ports.ts";
 import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
+import { basisOf, holdToPlan, type StoredPlan } from "./plandocument.ts";
 import { type ItemOutcome, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
 
 const gzipBuffer = promisify(gzip);
@@ -34,6 +35,8 @@ export interface RestoreRun {
   /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */
   cluster?: string;
   caller?: string;
+  /** Exactly this plan is applied; the spec is the plan's. */
+  plan?: StoredPlan;
   log: RunLog;
   progress?: (done: number, total: number) => void;
   signal: AbortSignal;
@@ -61,9 +64,9 @@ const VELERO_ACTION: Record<ItemOutcome["action"], string | undefined> = {
  * not throw: it is in the result, and the phase is PartiallyFailed.
  */
 export async function runRestore(run: RestoreRun): Promise<{ record: Restore; result: RestoreResult }> {
-  const { bucket, name, spec, signal } = run;
+  const { bucket, name, spec, plan, signal } = run;
   checkNewName("restore", name);
-  await readRestorable(bucket, spec.backupName, signal);
+  const backup = await readRestorable(bucket, spec.backupName, signal);
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);
 
@@ -88,6 +91,7 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
         backupName: spec.backupName,
         log: run.log.log,
         outcome: heard,
+        check: (planned) => plan && holdToPlan(plan, planned, basisOf(planned, backup)),
       });
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
       return { record: await storeReport(run, startedAt, result, list), result };
@@ -139,7 +143,7 @@ function objectName({ namespace, name }: ItemOutcome): string {
 }
 
 function restoreRecord(
-  { name, spec, cluster, caller }: RestoreRun,
+  { name, spec, cluster, caller, plan }: RestoreRun,
   startedAt: Date,
   result: RestoreResult,
   attempt: number,
@@ -155,6 +159,7 @@ function restoreRecord(
         "lifeboat/counts": JSON.stringify(result.counts),
         ...(cluster && { [CLUSTER]: cluster }),
         ...(caller && { [CALLER]: caller }),
+        ...(plan && { "lifeboat/plan": plan.document.id }),
         ...(attempt > 1 && { [ATTEMPT]: String(attempt) }),
       },
     },
@@ -170,7 +175,8 @@ function restoreRecord(
   };
 }
 
-function alreadyExists(bucket: Bucket, name: string): LifeboatError {
+/** A restore of that name is recorded. */
+export function alreadyExists(bucket: Bucket, name: string): LifeboatError {
   return new LifeboatError("conflict", `restore "${name}" already exists in ${bucket.location}`, {
     hint: "choose another name",
   });

@@ -19,9 +19,9 @@ export function checkMapping(namespaceMapping: Record<string, string>, namespace
 
 /** Throws `invalid` for what `selection` doesn't see: an unknown policy, a mapping to what can't be a namespace. */
 export function checkSpec({ existingResourcePolicy, namespaceMapping = {} }: RestoreSpec): void {
-  if (!["none", "update", undefined].includes(existingResourcePolicy)) {
+  if (!["none", "update", "recreate", undefined].includes(existingResourcePolicy)) {
     throw new LifeboatError("invalid", `existingResourcePolicy is "${existingResourcePolicy}"`, {
-      hint: "use none or update",
+      hint: "use none, update or recreate",
     });
   }
   for (const [from, to] of Object.entries(namespaceMapping)) {

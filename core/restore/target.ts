@@ -28,6 +28,8 @@ export interface Target extends CompareFacts {
   /** Resources that can't be listed, and Namespaces that don't end: why. */
   blocked: Map<string, string>;
   namespaces: Set<string>;
+  /** The UID of the namespace kube-system, by which clusters are told apart; "" where it can't be read. */
+  clusterUid: string;
   /** Namespaces that were found being deleted. */
   ending: Set<string>;
   nodes: Set<string>;
@@ -67,6 +69,7 @@ export async function readTarget(
     clashes: new Map(),
     blocked: new Map(),
     namespaces: new Set(),
+    clusterUid: "",
     ending: new Set(),
     nodes: new Set(),
     warnings: [],
@@ -157,9 +160,10 @@ function nameOf({ items }: Survey, place: number): string {
 /** Lists that tell more than their objects' digests; they are read first, where one of `neededBy` is restored. */
 const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObject, target: Target) => void }> = {
   [NAMESPACES]: {
-    note: ({ metadata }, { namespaces, ending }) => {
-      namespaces.add(metadata.name);
-      if (metadata.deletionTimestamp) ending.add(metadata.name);
+    note: ({ metadata }, target) => {
+      target.namespaces.add(metadata.name);
+      if (metadata.deletionTimestamp) target.ending.add(metadata.name);
+      if (metadata.name === "kube-system") target.clusterUid = metadata.uid ?? "";
     },
   },
   nodes: { neededBy: ["daemonsets.apps", "pods"], note: ({ metadata }, { nodes }) => nodes.add(metadata.name) },

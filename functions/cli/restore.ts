@@ -32,10 +32,13 @@ export function addRestore(program: Command, signal: AbortSignal): void {
     .addOption(
       new Option(
         "--existing-resource-policy <policy>",
-        "what to do with objects that exist and differ: none (default) or update",
-      ).choices(["none", "update"]),
+        "what to do with objects that exist and differ: none (default), update, or recreate where that takes it",
+      ).choices(["none", "update", "recreate"]),
     )
     .addOption(optionalBoolean("--preserve-nodeports", "keep the node ports of Services"))
+    .option("--dry-run", "write nothing to the cluster: tell what would be done, and keep that as a plan")
+    .option("--details", "with --dry-run, tell of every object")
+    .option("--plan <id>", "apply this plan, made with --dry-run, if the cluster is still as it was then")
     .addHelpText(
       "after",
       `
@@ -46,6 +49,8 @@ Examples:
   lifeboat restore create --from-schedule hourly --cluster green
   lifeboat restore create again --from-backup full \\
     --existing-resource-policy update -o json
+  lifeboat restore create --from-backup full --existing-resource-policy update --dry-run
+  lifeboat restore create --plan full-20260821010000
 `,
     );
   addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);

@@ -63,6 +63,17 @@ export const COMMAND = import.meta.url.endsWith(".ts") ? "npx lifeboat" : "lifeb
 
 /** Makes `--location` and `--config`, where they were given, part of a suggested command. */
 export function locationFlags({ location, config }: SharedOptions): string {
+  return givenFlags({ location, config });
+}
+
+/** Makes the flags that name location and cluster, where they were given, part of a suggested command. */
+export function targetFlags({ location, config, kubeconfig, context, cluster }: SharedOptions): string {
+  return givenFlags({ location, config, kubeconfig, context, cluster });
+}
+
+function givenFlags(flags: Record<string, string | undefined>): string {
   const quoted = (text: string) => (/^[\w./:-]+$/.test(text) ? text : `'${text}'`);
-  return `${location ? ` --location ${quoted(location)}` : ""}${config ? ` --config ${quoted(config)}` : ""}`;
+  return Object.entries(flags)
+    .map(([flag, value]) => (value ? ` --${flag} ${quoted(value)}` : ""))
+    .join("");
 }

@@ -7,8 +7,11 @@ import {
   RESTORABLE,
   type RestoreDocument,
   type RestoreSpec,
+  readPlan,
   restoreDocument,
+  runDryRun,
   runRestore,
+  specOf,
   startRunLog,
 } from "../../../core/index.ts";
 import { pointingToLog } from "../failure.ts";
@@ -17,9 +20,10 @@ import type { Invocation } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, openBucket, openCluster, targetFlags } from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
 import { countsText } from "./counts.ts";
+import { planText } from "./plan.ts";
 
 const PROBLEMS_SHOWN = 10;
 
@@ -28,11 +32,17 @@ interface CreateOptions extends FilterOptions {
   fromSchedule?: string;
   allowPartiallyFailed?: "true" | "false";
   namespaceMappings?: string[];
-  existingResourcePolicy?: "none" | "update";
+  existingResourcePolicy?: RestoreSpec["existingResourcePolicy"];
   preserveNodeports?: "true" | "false";
+  dryRun?: boolean;
+  details?: boolean;
+  plan?: string;
 }
 
-/** `lifeboat restore create [NAME] --from-backup BACKUP | --from-schedule SCHEDULE`: exit code 3 where it is PartiallyFailed. */
+/**
+ * `lifeboat restore create [NAME] --from-backup BACKUP | --from-schedule SCHEDULE | --plan ID`: exit code 3 where it is
+ * PartiallyFailed, or where a dry run finds that it would be.
+ */
 export async function createRestore({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
   const filters: Omit<RestoreSpec, "backupName"> = withoutUndefined({
     ...filterSpec(options),
@@ -40,29 +50,40 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
   });
-  checkSource(options);
+  checkSource(options, filters);
   const kube = await openCluster(options, signal);
   const progress = startProgress("restoring", `reading the backup, and what ${kube.server} has`);
   try {
     const bucket = await openBucket(options);
-    const spec: RestoreSpec = { ...filters, backupName: await sourceOf(options, bucket, signal) };
-    const name = (args[0] as string | undefined) ?? timestampedName(spec.backupName);
+    const plan = options.plan === undefined ? undefined : await readPlan(bucket, options.plan, signal);
+    const spec = plan ? specOf(plan) : { ...filters, backupName: await sourceOf(options, bucket, signal) };
+    const name = (args[0] as string | undefined) ?? options.plan ?? timestampedName(spec.backupName);
     checkNewName("restore", name);
     await refuseUnderWay(bucket, "restore", name, signal);
     const logs = `${COMMAND} restore logs ${name}${locationFlags(options)}`;
     const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
-    const { record, result } = await pointingToLog(log, logs, () =>
-      runRestore({
-        kube,
-        bucket,
-        name,
-        spec,
-        log,
-        signal,
-        progress: (done, total) => progress.update({ done, total }),
-      }),
-    );
+    const run = {
+      kube,
+      bucket,
+      name,
+      spec,
+      log,
+      signal,
+      progress: (done: number, total: number) => progress.update({ done, total }),
+    };
+    if (options.dryRun) {
+      const document = await pointingToLog(log, logs, () => runDryRun(run));
+      progress.end();
+      await printResult(options.output, document, () =>
+        planText(document, clusterText(kube, options), options.details),
+      );
+      if (!options.output || options.output === "table") {
+        say(`\nTo do exactly this:\n  ${COMMAND} restore create --plan ${name}${targetFlags(options)}`);
+      }
+      return document.errors.length === 0 ? EXIT_CODES.ok : EXIT_CODES.partial;
+    }
+    const { record, result } = await pointingToLog(log, logs, () => runRestore({ ...run, plan }));
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
@@ -77,10 +98,18 @@ export async function createRestore({ args, options, signal }: Invocation<Create
   }
 }
 
-function checkSource({ fromBackup, fromSchedule, allowPartiallyFailed }: CreateOptions): void {
-  if ((fromBackup === undefined) === (fromSchedule === undefined)) {
-    throw new LifeboatError("invalid", "a restore is from a backup or from a schedule", {
-      hint: "give one of --from-backup NAME and --from-schedule NAME",
+function checkSource(
+  { fromBackup, fromSchedule, allowPartiallyFailed, plan, dryRun }: CreateOptions,
+  filters: object,
+): void {
+  if ([fromBackup, fromSchedule, plan].filter((source) => source !== undefined).length !== 1) {
+    throw new LifeboatError("invalid", "a restore is from a backup, from a schedule or by a plan", {
+      hint: "give one of --from-backup NAME, --from-schedule NAME and --plan ID",
+    });
+  }
+  if (plan !== undefined && (dryRun || Object.keys(filters).length > 0)) {
+    throw new LifeboatError("invalid", "a plan says itself what to restore, and how", {
+      hint: "leave out the flags beside --plan, or make a new plan with them: --dry-run",
     });
   }
   if (allowPartiallyFailed !== undefined && fromSchedule === undefined) {

@@ -1,0 +1,47 @@
+import { openArchive } from "../archive/reader.ts";
+import { backupKeys, checkNewName, listFolder, readRestorable, restoreKeys } from "../catalog.ts";
+import { leavingLog } from "../runs.ts";
+import { timestamp } from "../timestamp.ts";
+import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
+import { type Rehearsed, rehearse } from "./rehearsal.ts";
+import { planRestore } from "./restore.ts";
+import { alreadyExists, type RestoreRun } from "./run.ts";
+import type { PlannedStep } from "./steps.ts";
+
+/**
+ * Tells what a restore would do, by planning and rehearsing it, and stores that as the plan `name`. Nothing is written to the
+ * cluster. Throws as `runRestore`; `conflict` where there is a plan or restore of that name.
+ */
+export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promise<PlanDocument> {
+  const { bucket, name, spec, signal, log } = run;
+  checkNewName("restore", name);
+  const backup = await readRestorable(bucket, spec.backupName, signal);
+  if ((await listFolder(bucket, restoreKeys(name).folder, signal)).has(restoreKeys(name).record))
+    throw alreadyExists(bucket, name);
+  return leavingLog({ kind: "restore", ...run }, async () => {
+    const lookedAt = timestamp(new Date());
+    const archive = await openArchive(bucket, backupKeys(spec.backupName), { signal });
+    try {
+      const input = { ...run, archive, backupName: spec.backupName, log: log.log };
+      const planned = await planRestore(input);
+      const became = new Map<PlannedStep, Rehearsed>();
+      await rehearse(input, planned, (step, rehearsed) => {
+        became.set(step, rehearsed);
+        run.progress?.(became.size, planned.steps.length);
+      });
+      const document = planDocument(planned, became, {
+        id: name,
+        backup: spec.backupName,
+        location: bucket.location,
+        ...(run.cluster && { cluster: run.cluster }),
+        timestamp: lookedAt,
+        spec: { ...spec },
+      });
+      const live = orderedSteps(planned).map((step) => liveDigest(step, planned));
+      await storePlan(bucket, { document, basis: basisOf(planned, backup), live }, signal);
+      return document;
+    } finally {
+      await archive.close();
+    }
+  });
+}
