@@ -70,6 +70,7 @@ export type {
 } from "./ports.ts";
 export { type Problem, problemLine } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";
+export { type ActivationDocument, activateRestore } from "./restore/activate.ts";
 export { runDryRun } from "./restore/dryrun.ts";
 export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plandocument.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { parseDuration } from "./backup/duration.ts";
 import { isLifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
+import { mappingFault } from "./restore/mappings.ts";
 import { type LabelSelector, nameFilter, resourceFilter, selectorText } from "./select.ts";
 
 const MOST_NAMES = 10_000;
@@ -40,19 +41,28 @@ const backupFields = {
   ttl: z.string().refine(isDuration, 'should be a duration like "720h" or "90m"').optional(),
 };
 
+const mapping = z.record(z.string(), z.string());
+
 const restoreFields = {
   ...filters,
   backupName: z.string().min(1).optional(),
   /** In place of `backupName`: the newest backup that this schedule completed. */
   scheduleName: z.string().min(1).optional(),
   /** From a namespace of the backup to one of the target. */
-  namespaceMapping: z.record(z.string(), z.string()).optional(),
+  namespaceMapping: mapping.optional(),
   /**
    * "none", as unset: an object that exists is left as it is; "update": it is made what the backup says; "recreate":
    * where the API server refuses that, since a field can't be changed, it is deleted and created anew.
    */
   existingResourcePolicy: z.enum(["none", "update", "recreate"]).optional(),
   preserveNodePorts: z.boolean().optional(),
+  /** For clones, ours: from domains, prefixes of images' names and classes of the backup to those of the clone. */
+  domainMapping: mapping.optional(),
+  registryMapping: mapping.optional(),
+  storageClassMapping: mapping.optional(),
+  ingressClassMapping: mapping.optional(),
+  /** Ours: workloads come up with at most so many replicas, until `restore activate`. */
+  scaleTo: z.int().min(0).optional(),
 };
 
 /** Values of a field that change nothing about what is stored or restored. */
@@ -115,10 +125,15 @@ export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).tr
 export type BackupSpec = z.infer<typeof backupSpecSchema>;
 
 /** Velero's RestoreSpec, likewise; it names its backup, or the schedule whose newest completed backup is meant. */
-export const restoreSpecSchema = specSchema(restoreFields, OTHER_RESTORE_FIELDS).refine(
-  ({ backupName, scheduleName }) => (backupName === undefined) !== (scheduleName === undefined),
-  "give one of backupName and scheduleName",
-);
+export const restoreSpecSchema = specSchema(restoreFields, OTHER_RESTORE_FIELDS)
+  .refine(
+    ({ backupName, scheduleName }) => (backupName === undefined) !== (scheduleName === undefined),
+    "give one of backupName and scheduleName",
+  )
+  .superRefine((spec, context) => {
+    const fault = mappingFault(spec);
+    if (fault) context.addIssue({ code: "custom", path: [fault.field], message: fault.message });
+  });
 
 /** The part of Velero's RestoreSpec that is carried out, once it is known which backup is meant. */
 export type RestoreSpec = Omit<z.infer<typeof restoreSpecSchema>, "backupName" | "scheduleName"> & {

@@ -6,6 +6,7 @@ import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, sto
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
 import { planRestore } from "./restore.ts";
 import { alreadyExists, type RestoreRun } from "./run.ts";
+import { checkSpec } from "./spec.ts";
 import type { PlannedStep } from "./steps.ts";
 
 /**
@@ -15,6 +16,7 @@ import type { PlannedStep } from "./steps.ts";
 export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promise<PlanDocument> {
   const { bucket, name, spec, signal, log } = run;
   checkNewName("restore", name);
+  checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
   if ((await listFolder(bucket, restoreKeys(name).folder, signal)).has(restoreKeys(name).record))
     throw alreadyExists(bucket, name);

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { parseExact } from "../kube/json.ts";
+import { CLONE_FIXES, type CloneOptions } from "./clone.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
 import { rowsByResource } from "./rows.ts";
 
 /** What the fixes of one restore know beside the object. */
-export interface FixContext {
+export interface FixContext extends CloneOptions {
   backupName: string;
   restoreName: string;
   /** From namespaces of the source to those of the target; absent ones keep their name. */
@@ -35,6 +36,7 @@ export interface Fix {
 
 /** Every change a restore makes to an object, in this order, beside its owner references (see owners.ts). */
 export const FIXES: Fix[] = [
+  ...CLONE_FIXES,
   {
     id: "node-ports",
     resources: ["services"],

@@ -98,6 +98,7 @@ export function planDocument(
     const { action, reason, warning, diff } = became.get(step) ?? unrehearsed(step);
     const about = { resource: entry.resource, namespace, name };
     counts[action]++;
+    if (step.notice) warnings.push({ ...about, message: step.notice });
     if (action === "blocked") errors.push({ ...about, message: reason ?? action });
     else if (warning) warnings.push({ ...about, message: reason ?? action });
     return { ...about, action, ...(reason && { reason }), ...(diff && { diff }) };

@@ -29,6 +29,8 @@ export interface Report {
   item(item: Item, action: ItemOutcome["action"], reason?: string, warning?: boolean): void;
   /** Tells of something that concerns no single item. */
   tell(level: "warnings" | "errors", message: string): void;
+  /** Tells of a warning about an item, beside how it ends. */
+  warn(item: Item, message: string): void;
   /** Tells of an error about an item that has ended already. */
   error(item: Item, message: string): void;
   result(): RestoreResult;
@@ -52,6 +54,9 @@ export function startReport(listen: {
       listen.progress(++done);
     },
     tell: (level, message) => problems[level].push({ message }),
+    warn({ entry, namespace, name }, message) {
+      problems.warnings.push({ resource: entry.resource, namespace, name, message });
+    },
     error({ entry, namespace, name }, message) {
       problems.errors.push({ resource: entry.resource, namespace, name, message });
     },

@@ -3,6 +3,7 @@ import type { Archive } from "../archive/reader.ts";
 import type { Kube } from "../kube/client.ts";
 import { discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
+import { readClone } from "./clone.ts";
 import type { FixContext } from "./fixes.ts";
 import type { Policy } from "./plan.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
@@ -62,18 +63,20 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const discovery = await discover(kube, { signal });
   const served = servedBy(discovery);
   const survey = await surveyArchive(archive, selection(spec, discovery.resources), namespaceMapping);
+  const clone = await readClone(spec, { kube, served, survey, signal, log });
   log("info", "Listing what the cluster has", { items: survey.items.length });
-  const { target, listRest } = await readTarget({ kube, served, survey, signal, waitMs, log });
+  const { target, listRest } = await readTarget({ kube, served, survey, signal, waitMs, log, scaleTo: spec.scaleTo });
 
   const volumes = new Set<string>();
   const fixing: FixContext = {
+    ...clone,
     backupName: input.backupName,
     restoreName: input.name,
     namespaceMapping,
     preserveNodePorts,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
-  const facts = { selectingServices: survey.selectingServices, nodes: target.nodes };
+  const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
   const skim = skimArchive({ archive, survey, fixing, facts });
   await together(signal, [skim.read, (ended) => listRest(skim, ended)]);
   const steps = await planSteps({ archive, survey, target, skim, served, fixing, policy, signal });
@@ -103,6 +106,7 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
   for (const message of planned.errors) report.tell("errors", message);
   for (const message of planned.warnings) report.tell("warnings", message);
+  for (const { item, notice } of steps) if (notice) report.warn(item, notice);
   reportUnchanged(steps, report);
   const writes = writesOf(steps);
   log("info", "Restoring", { items: steps.length, writes: writes.length });

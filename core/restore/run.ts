@@ -23,6 +23,7 @@ import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
 import { basisOf, holdToPlan, type StoredPlan } from "./plandocument.ts";
 import { type ItemOutcome, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
+import { checkSpec } from "./spec.ts";
 
 const gzipBuffer = promisify(gzip);
 
@@ -66,6 +67,7 @@ const VELERO_ACTION: Record<ItemOutcome["action"], string | undefined> = {
 export async function runRestore(run: RestoreRun): Promise<{ record: Restore; result: RestoreResult }> {
   const { bucket, name, spec, plan, signal } = run;
   checkNewName("restore", name);
+  checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);

@@ -2,7 +2,8 @@ import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { metadataOf, parseExact } from "../kube/json.ts";
 import { flawOf } from "./fields.ts";
-import { type FixContext, fixesNothing } from "./fixes.ts";
+import { type FixContext, fix, fixesNothing } from "./fixes.ts";
+import { leftoverWarning } from "./leftovers.ts";
 import { likenessOf } from "./likeness.ts";
 import { type SkipFacts, skipReason } from "./skips.ts";
 import type { Survey } from "./survey.ts";
@@ -13,6 +14,8 @@ export interface Skim {
   skips: Map<number, string>;
   /** What is wrong with items that can't be restored. */
   flaws: Map<number, string>;
+  /** What a person should know of items that become what the backup says. */
+  notices: Map<number, string>;
   /** Reads all: throws `corrupt` for a damaged backup, and the signal's reason. */
   read(signal: AbortSignal): Promise<void>;
   /** Resolves when the item, and all before it, have been read, and where reading has failed. */
@@ -33,6 +36,7 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
   const likenesses: (string | undefined)[] = [];
   const skips: Skim["skips"] = new Map();
   const flaws: Skim["flaws"] = new Map();
+  const notices: Skim["notices"] = new Map();
   const waiting = new Map<number, PromiseWithResolvers<void>>();
   const ended = Promise.withResolvers<void>();
   let count = 0;
@@ -46,13 +50,16 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
     else {
       const parsed = () => parseExact(body) as KubernetesObject;
       const skip = skipReason(metadata as KubernetesObject["metadata"], entry, facts, parsed);
+      const notice = skip === undefined ? noticeOf(body, entry.resource, fixing) : undefined;
       if (skip !== undefined) skips.set(place, skip);
+      else if (notice !== undefined) notices.set(place, notice);
     }
   };
 
   return {
     skips,
     flaws,
+    notices,
     async read(signal) {
       try {
         for await (const { body } of archive.read(survey.items.map(({ entry }) => entry))) {
@@ -75,4 +82,11 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
       return likeness !== undefined && likeness === likenessOf(live, survey.items[place]!.entry.resource);
     },
   };
+}
+
+function noticeOf(body: Buffer, resource: string, fixing: FixContext): string | undefined {
+  if (!fixing.domainMapping) return undefined;
+  const object = parseExact(body) as KubernetesObject;
+  fix(object, resource, fixing);
+  return leftoverWarning(object, fixing.domainMapping);
 }

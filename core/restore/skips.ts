@@ -1,5 +1,6 @@
 import type { ItemId, KubernetesObject } from "../archive/item.ts";
 import { at, entriesOf } from "./fields.ts";
+import { isScaledAway } from "./parking.ts";
 import { rowsByResource } from "./rows.ts";
 
 /** What the rules know beside the object itself. */
@@ -8,6 +9,8 @@ export interface SkipFacts {
   selectingServices: Set<string>;
   /** Names of the target's Nodes. */
   nodes: Set<string>;
+  /** The spec's. */
+  scaleTo?: number;
 }
 
 type Metadata = KubernetesObject["metadata"];
@@ -170,6 +173,11 @@ export const SKIPS: Skip[] = [
     resources: ["pods"],
     why: "its Job makes new ones",
     when: (metadata) => controllerOf(metadata)?.kind === "Job",
+  },
+  {
+    resources: ["pods"],
+    why: "scaleTo: what makes it is scaled, and makes new ones",
+    when: (metadata, _id, { scaleTo }) => isScaledAway(metadata, scaleTo),
   },
   {
     resources: ["pods"],

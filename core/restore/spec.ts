@@ -1,6 +1,7 @@
 import { LifeboatError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import type { RestoreSpec } from "../specs.ts";
+import { mappingFault } from "./mappings.ts";
 
 export type { RestoreSpec } from "../specs.ts";
 
@@ -17,8 +18,11 @@ export function checkMapping(namespaceMapping: Record<string, string>, namespace
   }
 }
 
-/** Throws `invalid` for what `selection` doesn't see: an unknown policy, a mapping to what can't be a namespace. */
-export function checkSpec({ existingResourcePolicy, namespaceMapping = {} }: RestoreSpec): void {
+/** Throws `invalid` for what `selection` doesn't see: an unknown policy, a mapping to what can't be a namespace, mappings of a clone that make no sense. */
+export function checkSpec(spec: RestoreSpec): void {
+  const { existingResourcePolicy, namespaceMapping = {} } = spec;
+  const fault = mappingFault(spec);
+  if (fault) throw new LifeboatError("invalid", `${fault.field} ${fault.message}`);
   if (!["none", "update", "recreate", undefined].includes(existingResourcePolicy)) {
     throw new LifeboatError("invalid", `existingResourcePolicy is "${existingResourcePolicy}"`, {
       hint: "use none, update or recreate",

@@ -19,6 +19,8 @@ export interface PlannedStep extends Step {
   /** In the survey; undefined for a Namespace that the backup doesn't have. */
   place: number | undefined;
   rank: number;
+  /** What needs a person, beside the reason. */
+  notice?: string;
 }
 
 /** What planning takes. */
@@ -38,7 +40,7 @@ interface Planning {
  * that are needed and are neither in the backup nor in the target come as blank ones.
  */
 export async function planSteps(input: Planning): Promise<PlannedStep[]> {
-  const { archive, survey, target, policy, signal } = input;
+  const { archive, survey, target, skim, policy, signal } = input;
   const compared = [...target.digests.keys()].filter((place) => isCompared(place, input)).sort((a, b) => a - b);
   const found = new Map<number, Comparison>();
   for await (const { body } of archive.read(compared.map((place) => survey.items[place]!.entry))) {
@@ -47,10 +49,17 @@ export async function planSteps(input: Planning): Promise<PlannedStep[]> {
     found.set(place, compare(place, body, input));
   }
   const steps = survey.items.map((item, place) => {
-    const step = plan(knownOf(place, item, found.get(place), input), policy);
-    return { ...step, item, place, rank: survey.ranks[place]! };
+    const known = knownOf(place, item, found.get(place), input);
+    const step = plan(known, policy);
+    const notice = becomesBackups(step, known) ? skim.notices.get(place) : undefined;
+    return { ...step, item, place, rank: survey.ranks[place]!, ...(notice && { notice }) };
   });
   return withNamespaces(steps, target);
+}
+
+/** Whether the object is, or will be, what the backup says. */
+function becomesBackups({ action }: Step, { skip, live }: Known): boolean {
+  return action === "skip" ? skip === undefined && live === "equal" : action !== "blocked";
 }
 
 type Comparison = Pick<Known, "live" | "shared">;

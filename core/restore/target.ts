@@ -52,6 +52,8 @@ const SCALERS = "horizontalpodautoscalers.autoscaling";
 interface Reading extends Waiting {
   served: Served;
   survey: Survey;
+  /** The spec's: autoscalers decide on nothing that is scaled to zero. */
+  scaleTo?: number;
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
 }
 
@@ -182,7 +184,7 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
 
 /** Reads one LIST. What the backup's items are like is known once the skim has come to the last of them. */
 async function readList(
-  { kube, survey, signal, log }: Reading,
+  { kube, survey, signal, log, scaleTo }: Reading,
   target: Target,
   { resource, namespace, places, last }: List,
   skim?: Skim,
@@ -198,7 +200,7 @@ async function readList(
     for await (const page of listPages(kube, resource, { namespace, signal })) {
       await skim?.until(last);
       for (const body of page.items) {
-        note?.(parseExact(body) as KubernetesObject, target);
+        if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
         const { namespace = "", name, uid, deletionTimestamp } = metadataOf(body) as KubernetesObject["metadata"];
         const place = places.get(`${namespace}/${name}`);
         if (place === undefined) continue;
@@ -211,7 +213,7 @@ async function readList(
   } catch (error) {
     await throwIfGone(kube, error, signal);
     target.blocked.set(key, `the target's ${key} can't be listed: ${messageOf(error)}`);
-    if (key === SCALERS) {
+    if (key === SCALERS && scaleTo !== 0) {
       target.scaled = undefined;
       target.warnings.push(`replicas are left as they are where objects exist: ${target.blocked.get(key)}`);
     }

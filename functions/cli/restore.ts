@@ -39,6 +39,11 @@ export function addRestore(program: Command, signal: AbortSignal): void {
     .option("--dry-run", "write nothing to the cluster: tell what would be done, and keep that as a plan")
     .option("--details", "with --dry-run, tell of every object")
     .option("--plan <id>", "apply this plan, made with --dry-run, if the cluster is still as it was then")
+    .option("--map-domain <from=to>", "give the clone another domain, e.g. shop.example=green.example", commaList)
+    .option("--map-registry <from=to>", "take images from elsewhere, e.g. docker.io=hub.example", commaList)
+    .option("--map-storage-class <from=to>", "use another storage class, e.g. gp2=premium", commaList)
+    .option("--map-ingress-class <from=to>", "use another ingress class, e.g. nginx=traefik", commaList)
+    .option("--scale-to <replicas>", "bring workloads up with so many replicas at most, until `restore activate`")
     .addHelpText(
       "after",
       `
@@ -51,10 +56,21 @@ Examples:
     --existing-resource-policy update -o json
   lifeboat restore create --from-backup full --existing-resource-policy update --dry-run
   lifeboat restore create --plan full-20260821010000
+  lifeboat restore create green --from-backup full --context green \\
+    --map-domain shop.example=green.example --scale-to 0
 `,
     );
   addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
   addAction(create, signal, async () => (await import("./restore/create.ts")).createRestore);
+
+  const activate = restore
+    .command("activate")
+    .summary("scale a restore's workloads as in the backup")
+    .description("Sets going what `restore create --scale-to` brought up: as many replicas as in the backup.")
+    .argument("<name>", "the restore's name")
+    .addHelpText("after", "\nExamples:\n  lifeboat restore activate green --context green\n");
+  addShared(activate, ["kubeconfig", "context", "cluster", "location", "config", "output"]);
+  addAction(activate, signal, async () => (await import("./restore/activate.ts")).activateRestored);
 
   const get = restore
     .command("get")

@@ -25,6 +25,11 @@ const VELEROS = {
   orLabelSelectors: null,
 };
 
+it("a RestoreSpec's mappings must make sense", () => {
+  const told = problems(restoreSpecSchema, { backupName: "b", domainMapping: { "a.example": "a.example" } });
+  assert.deepEqual(told, ['domainMapping: maps "a.example" to "a.example": that is the same']);
+});
+
 describe("a BackupSpec", () => {
   it("keeps what is carried out and leaves out what changes nothing", () => {
     assert.deepEqual(backupSpecSchema.parse(VELEROS), { includedNamespaces: ["*"] });

@@ -290,6 +290,39 @@ const CASES: Case[] = [
     ],
   },
   {
+    what: "a domain mapping that is none",
+    args: "restore create --from-backup full --map-domain a.example --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ['error: --map-domain: "a.example" is not a pair', "hint: write it like shop.example=green.example"],
+  },
+  {
+    what: "a domain mapped twice",
+    args: "restore create --from-backup full --map-domain a.example=b,a.example=c --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ['error: --map-domain: "a.example" stands there twice', "hint: write it like shop.example=green.example"],
+  },
+  {
+    what: "a domain mapped onto itself",
+    args: "restore create --from-backup full --map-domain a.example=A.EXAMPLE --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ['error: domainMapping maps "a.example" to "A.EXAMPLE": that is the same'],
+  },
+  {
+    what: "a number of replicas that is none",
+    args: "restore create --from-backup full --scale-to none --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ['error: --scale-to: "none" is not a number of replicas', "hint: write it like --scale-to 0"],
+  },
+  {
+    what: "activating a restore that isn't there",
+    args: "restore activate gone --location {location} --kubeconfig {cluster}",
+    code: 5,
+    says: [
+      'error: there is no restore "gone" in file://{location}',
+      'hint: "lifeboat restore get" lists what there is',
+    ],
+  },
+  {
     what: "a namespace mapping that is none",
     args: "restore create --from-backup full --namespace-mappings shop --location {location} --kubeconfig {cluster}",
     code: 2,

@@ -37,6 +37,11 @@ interface CreateOptions extends FilterOptions {
   dryRun?: boolean;
   details?: boolean;
   plan?: string;
+  mapDomain?: string[];
+  mapRegistry?: string[];
+  mapStorageClass?: string[];
+  mapIngressClass?: string[];
+  scaleTo?: string;
 }
 
 /**
@@ -46,9 +51,14 @@ interface CreateOptions extends FilterOptions {
 export async function createRestore({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
   const filters: Omit<RestoreSpec, "backupName"> = withoutUndefined({
     ...filterSpec(options),
-    namespaceMapping: readMappings(options.namespaceMappings),
+    namespaceMapping: readMappings("--namespace-mappings", ":", options.namespaceMappings),
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
+    domainMapping: readMappings("--map-domain", "=", options.mapDomain),
+    registryMapping: readMappings("--map-registry", "=", options.mapRegistry),
+    storageClassMapping: readMappings("--map-storage-class", "=", options.mapStorageClass),
+    ingressClassMapping: readMappings("--map-ingress-class", "=", options.mapIngressClass),
+    scaleTo: readCount("--scale-to", options.scaleTo),
   });
   checkSource(options, filters);
   const kube = await openCluster(options, signal);
@@ -152,22 +162,34 @@ export function restoreSummary(
   ].join("");
 }
 
-function readMappings(pairs: string[] | undefined): Record<string, string> | undefined {
+const EXAMPLES: Record<string, string> = {
+  "--namespace-mappings": "shop:shop-copy,db:db-copy",
+  "--map-domain": "shop.example=green.example",
+  "--map-registry": "registry.example=mirror.example/blue,docker.io=hub.example",
+  "--map-storage-class": "gp2=premium",
+  "--map-ingress-class": "nginx=traefik",
+};
+
+function readMappings(flag: string, between: string, pairs: string[] | undefined): Record<string, string> | undefined {
   if (!pairs) return undefined;
   const mapping: Record<string, string> = {};
   for (const pair of pairs) {
-    const [from = "", to = "", ...rest] = pair.split(":");
+    const [from = "", to = "", ...rest] = pair.split(between);
     const fault =
       !from || !to || rest.length > 0
         ? `"${pair}" is not a pair`
-        : from in mapping
+        : Object.hasOwn(mapping, from)
           ? `"${from}" stands there twice`
           : undefined;
-    if (fault)
-      throw new LifeboatError("invalid", `--namespace-mappings: ${fault}`, {
-        hint: "write it like shop:shop-copy,db:db-copy",
-      });
+    if (fault) throw new LifeboatError("invalid", `${flag}: ${fault}`, { hint: `write it like ${EXAMPLES[flag]}` });
     mapping[from] = to;
   }
   return mapping;
+}
+
+function readCount(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined || /^\d{1,9}$/.test(text)) return text === undefined ? undefined : Number(text);
+  throw new LifeboatError("invalid", `${flag}: "${text}" is not a number of replicas`, {
+    hint: `write it like ${flag} 0`,
+  });
 }

@@ -31,9 +31,22 @@ export async function describeRestore({
   await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
 }
 
+const CLONE: [name: string, field: string][] = [
+  ["Domain mappings", "domainMapping"],
+  ["Registry mappings", "registryMapping"],
+  ["Storage class mappings", "storageClassMapping"],
+  ["Ingress class mappings", "ingressClassMapping"],
+];
+
 function describe(document: RestoreDocument): string {
   const { name, phase, location, backup, spec, counts, warnings, errors } = document;
-  const mapping = Object.entries(spec.namespaceMapping ?? {}).map(([from, to]) => `${from}:${to}`);
+  const pairs = (field: string, between: string) =>
+    Object.entries(spec[field] ?? {}).map(([from, to]) => printable(`${from}${between}${to}`));
+  const clone = CLONE.filter(([, field]) => spec[field]).map(([name, field]): [string, string] => [
+    name,
+    listText(pairs(field, "="), ""),
+  ]);
+  if (spec.scaleTo !== undefined) clone.push(["Scaled to", printable(String(spec.scaleTo))]);
   return [
     fields([
       ["Name", printable(name)],
@@ -43,9 +56,10 @@ function describe(document: RestoreDocument): string {
     ]),
     `\n\n${filtersText(spec, "all namespaces found in the backup")}`,
     `\n\n${fields([
-      ["Namespace mappings", listText(mapping, "<none>")],
+      ["Namespace mappings", listText(pairs("namespaceMapping", ":"), "<none>")],
       ["Existing Resource Policy", printable(String(spec.existingResourcePolicy ?? "<none>"))],
       ["Preserve Service NodePorts", spec.preserveNodePorts === undefined ? "auto" : String(spec.preserveNodePorts)],
+      ...clone,
     ])}`,
     `\n\n${fields([
       ["Started", timeText(document.startTimestamp)],
