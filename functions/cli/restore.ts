@@ -54,7 +54,7 @@ Examples:
   lifeboat restore create --from-schedule hourly --cluster green
   lifeboat restore create again --from-backup full \\
     --existing-resource-policy update -o json
-  lifeboat restore create --from-backup full --existing-resource-policy update --dry-run
+  lifeboat restore create --from-backup full --dry-run
   lifeboat restore create --plan full-20260821010000
   lifeboat restore create green --from-backup full --context green \\
     --map-domain shop.example=green.example --scale-to 0

@@ -565,7 +565,7 @@ describe("what is selected", () => {
     for (const [spec, message] of [
       [{ includedResources: ["nodes"] }, /nodes are never restored/],
       [{ includedNamespaces: ["a"], excludedNamespaces: ["a"] }, /both/],
-      [{ existingResourcePolicy: "recreate" as "none" }, /existingResourcePolicy is "recreate"/],
+      [{ existingResourcePolicy: "replace" as "none" }, /existingResourcePolicy is "replace"/],
       [{ namespaceMapping: { a: "B" } }, /can't be a namespace's name/],
     ] as const) {
       await assert.rejects(restored(kube, archive, spec as object), { kind: "invalid", message });

@@ -267,8 +267,8 @@ const CASES: Case[] = [
     args: "restore create --location {location} --kubeconfig {cluster}",
     code: 2,
     says: [
-      "error: a restore is from a backup or from a schedule",
-      "hint: give one of --from-backup NAME and --from-schedule NAME",
+      "error: a restore is from a backup, from a schedule or by a plan",
+      "hint: give one of --from-backup NAME, --from-schedule NAME and --plan ID",
     ],
   },
   {
@@ -276,8 +276,8 @@ const CASES: Case[] = [
     args: "restore create --from-backup a --from-schedule b --location {location} --kubeconfig {cluster}",
     code: 2,
     says: [
-      "error: a restore is from a backup or from a schedule",
-      "hint: give one of --from-backup NAME and --from-schedule NAME",
+      "error: a restore is from a backup, from a schedule or by a plan",
+      "hint: give one of --from-backup NAME, --from-schedule NAME and --plan ID",
     ],
   },
   {
@@ -333,7 +333,7 @@ const CASES: Case[] = [
     args: "restore create --from-backup full --existing-resource-policy merge",
     code: 2,
     says: [
-      "error: option '--existing-resource-policy <policy>' argument 'merge' is invalid. Allowed choices are none, update.",
+      "error: option '--existing-resource-policy <policy>' argument 'merge' is invalid. Allowed choices are none, update, recreate.",
       "hint: see: lifeboat restore create --help",
     ],
   },
