@@ -13,6 +13,24 @@ const shared = {
   notBefore: time.optional(),
 };
 
+/** What a restore is to do. */
+export const restoreWish = {
+  spec: restoreSpecSchema.optional().describe("Velero's RestoreSpec, with either backupName or scheduleName"),
+  dryRun: z.boolean().optional().describe("write nothing to the cluster: the result is a plan"),
+  plan: z.string().min(1).optional().describe("in place of the spec: do what this plan says, if it still holds"),
+};
+
+/** A restore is of a spec or of a plan; a dry run of a spec. */
+export function checkWish(
+  { spec, dryRun, plan }: { spec?: object; dryRun?: boolean; plan?: string },
+  context: z.RefinementCtx,
+) {
+  const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+  if (spec === undefined && plan === undefined) refuse("spec", "is missing: give it, or a plan");
+  if (spec !== undefined && plan !== undefined) refuse("spec", "is the plan's: leave it out");
+  if (dryRun && plan !== undefined) refuse("dryRun", "goes with a spec: a plan is one's result");
+}
+
 /** What every trigger becomes (design: contract 6.5). */
 export const jobSchema = z.discriminatedUnion("kind", [
   z
@@ -31,7 +49,7 @@ export const jobSchema = z.discriminatedUnion("kind", [
       if (schedule !== undefined && cluster !== undefined) refuse("cluster", "is the schedule's: leave it out");
       if (schedule !== undefined && spec !== undefined) refuse("spec", "is the schedule's template: leave it out");
     }),
-  z.strictObject({ kind: z.literal("restore"), ...shared, spec: restoreSpecSchema }),
+  z.strictObject({ kind: z.literal("restore"), ...shared, ...restoreWish }).superRefine(checkWish),
 ]);
 
 export type Job = z.infer<typeof jobSchema>;

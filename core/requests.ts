@@ -5,6 +5,7 @@ import {
   checkNewName,
   listFolder,
   newestBackup,
+  planKey,
   type RunKind,
   readObject,
   readRestorable,
@@ -19,6 +20,7 @@ import { type Job, jobSchema, readJob } from "./job.ts";
 import { lockState, reopen } from "./lock.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
+import { readPlan } from "./restore/plandocument.ts";
 import { selection } from "./restore/selection.ts";
 import { checkSpec } from "./restore/spec.ts";
 import { putFailure } from "./runs.ts";
@@ -71,8 +73,13 @@ export async function checkJob<Checked extends NamedJob>(
     await checkFree(bucket, job);
     return job;
   }
-  const { scheduleName, ...spec } = job.spec;
   clusterName(config, job.cluster);
+  if (job.plan !== undefined) {
+    await readPlan(bucket, job.plan);
+    await checkFree(bucket, job);
+    return job;
+  }
+  const { scheduleName, ...spec } = job.spec ?? {};
   checkSpec({ ...spec, backupName: spec.backupName ?? "" });
   selection({ ...spec, backupName: "" }, []);
   const source =
@@ -83,13 +90,20 @@ export async function checkJob<Checked extends NamedJob>(
   return { ...job, spec: { ...spec, backupName: source.metadata.name } };
 }
 
-async function checkFree(bucket: Bucket, { kind, name }: NamedJob): Promise<void> {
+async function checkFree(bucket: Bucket, job: NamedJob): Promise<void> {
+  const { kind, name } = job;
   const keys = { backup: backupKeys(name).metadata, restore: restoreKeys(name).record };
   const taken = (why: string, hint: string) =>
     new LifeboatError("conflict", `${kind} "${name}" ${why} in ${bucket.location}`, { hint });
   if ((await listFolder(bucket, keys[kind])).has(keys[kind])) throw taken("already exists", "choose another name");
+  if (job.kind === "restore" && job.dryRun && (await hasPlan(bucket, name)))
+    throw taken("is the name of a plan", "choose another name");
   const run = await readRun(bucket, kind, name);
   if (run && run.phase !== "Failed") throw taken(`is ${run.phase}`, "wait for its end, or choose another name");
+}
+
+async function hasPlan(bucket: Bucket, name: string): Promise<boolean> {
+  return (await listFolder(bucket, planKey(name))).size > 0;
 }
 
 /**
@@ -156,7 +170,7 @@ async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?
 
 /**
  * What is known of a backup or restore that is not committed: InProgress while a run holds its lock, else what the newest
- * request or result says. Undefined where nothing is. Ask again for the committed record afterwards: the run may have
+ * request or result says. Undefined where nothing is, and where all there was is a dry run that has left its plan. Ask again for the committed record afterwards: the run may have
  * ended meanwhile.
  */
 export async function readRun(
@@ -173,6 +187,7 @@ export async function readRun(
   const request = newest ? await readJson(bucket, newest, requestSchema, signal) : undefined;
   const document = (phase: RunDocument["phase"]) => runDocument(bucket, { kind, name }, phase, request);
   if (state === "held") return document("InProgress");
+  if (request?.job.kind === "restore" && request.job.dryRun && (await hasPlan(bucket, name))) return undefined;
   if (state === "died" && (!request || since! >= new Date(request.at))) {
     const message = `the run ended without a word, after ${since!.toISOString()}: it was killed, or its time was up`;
     return { ...document("Failed"), errors: [{ message }] };

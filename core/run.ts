@@ -29,9 +29,11 @@ import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Platform } from "./ports.ts";
+import { runDryRun } from "./restore/dryrun.ts";
+import { type PlanDocument, readPlan, specOf } from "./restore/plandocument.ts";
 import { runRestore } from "./restore/run.ts";
 import type { RestoreSpec } from "./restore/spec.ts";
-import { leavingLog } from "./runs.ts";
+import { leavingLog, settleRequest } from "./runs.ts";
 import { readClock } from "./schedule/cron.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { nameStem, scheduledName } from "./schedule/slots.ts";
@@ -42,7 +44,7 @@ type RestoreJob = Extract<Job, { kind: "restore" }>;
 
 /** How a job ended that did not fail. */
 export type Outcome =
-  | { document: BackupDocument | RestoreDocument; duplicate: boolean; skipped?: undefined }
+  | { document: BackupDocument | RestoreDocument | PlanDocument; duplicate: boolean; skipped?: undefined }
   /** Nothing was done, and why: another run is at it, the schedule is paused, somebody called it off. */
   | { document?: undefined; duplicate: boolean; skipped: string };
 
@@ -113,8 +115,9 @@ async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcom
 
 async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outcome> {
   const { bucket, signal } = context;
-  const { scheduleName = "", backupName, ...filters } = job.spec;
-  const name = nameOf(job, backupName ?? scheduleName, context);
+  const { scheduleName = "", backupName, ...filters } = job.spec ?? {};
+  const name = nameOf(job, job.plan ?? backupName ?? scheduleName, context);
+  if (job.dryRun) return runDryRunJob(job, name, context);
   const found = async () => {
     const record = await committed(() => readRestore(bucket, name, signal));
     if (!record) return undefined;
@@ -123,9 +126,23 @@ async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outc
     return readRestoreDocument(bucket, record, signal);
   };
   return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
-    const spec: RestoreSpec = { ...filters, backupName: backupName ?? (await pinned(run, name, scheduleName)) };
-    const { record, result } = await runRestore({ ...run, name, spec, caller: job.caller });
+    const plan = job.plan === undefined ? undefined : await readPlan(bucket, job.plan, signal);
+    const source = async () => backupName ?? (await pinned(run, name, scheduleName));
+    const spec: RestoreSpec = plan ? specOf(plan) : { ...filters, backupName: await source() };
+    const { record, result } = await runRestore({ ...run, name, spec, plan, caller: job.caller });
     return restoreDocument(record, bucket.location, { ...result.problems, durationMs: run.elapsed() });
+  });
+}
+
+async function runDryRunJob(job: RestoreJob, name: string, context: JobContext): Promise<Outcome> {
+  const { bucket, signal } = context;
+  const { scheduleName = "", backupName, ...filters } = job.spec ?? {};
+  const found = () => committed(async () => (await readPlan(bucket, name, signal)).document);
+  return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
+    const source = backupName ?? (await pinned(run, name, scheduleName));
+    const plan = await runDryRun({ ...run, name, spec: { ...filters, backupName: source } });
+    await settleRequest(bucket, { kind: "restore", name });
+    return plan;
   });
 }
 
@@ -174,7 +191,7 @@ interface Run {
 }
 
 /** Does `work` under the lock of its name, or tells that it need not be done. */
-async function locked<Document extends BackupDocument | RestoreDocument>(
+async function locked<Document extends BackupDocument | RestoreDocument | PlanDocument>(
   { kind, name, cluster, found }: Locked<Document>,
   context: JobContext,
   work: (run: Run) => Promise<Document>,

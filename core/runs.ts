@@ -32,6 +32,16 @@ export async function leavingLog<T>(
   }
 }
 
+/** Notes that what was asked for under a name is done, though no record of that name tells so: the name is free again. */
+export function settleRequest(
+  bucket: Bucket,
+  { kind, name }: { kind: "backup" | "restore"; name: string },
+): Promise<void> {
+  const { result } = runKeys(KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
+  const content = { schemaVersion: 1, kind, name, phase: "Completed", errors: [] };
+  return bucket.put(result, Buffer.from(`${JSON.stringify(content)}\n`), { ifAbsent: true });
+}
+
 /** Leaves the result of a run that failed, or of one that will not be. */
 export function putFailure(
   bucket: Bucket,

@@ -24,7 +24,7 @@ export interface Trigger {
 
 /** How a job ended, in a few bytes: platforms limit what a function may return. */
 export interface Ended {
-  kind?: Job["kind"];
+  kind?: Job["kind"] | "plan";
   name?: string;
   phase?: string;
   duplicate: boolean;
@@ -213,6 +213,7 @@ export async function openBucket({ buckets }: Pick<Platform, "buckets">, locatio
 /** What the platform may take for a success: not a document that tells of a failure, though another delivery made it. */
 function judged({ document, duplicate, skipped }: Outcome): Ended {
   if (!document) return { duplicate, skipped };
+  if (document.kind === "plan") return { kind: "plan", name: document.id, phase: "Completed", duplicate };
   const { kind, name, phase, errors } = document;
   if (phase === "Completed") return { kind, name, phase, duplicate };
   const message = `${kind} ${name} is ${phase}: ${errors.length} errors, the first: ${errors[0]?.message}`;

@@ -32,7 +32,8 @@ export function callerOf(context: Context<Env>): string | undefined {
 export async function submit(context: Context<Env>, deps: ApiDeps, job: NamedJob, warnings: string[] = []) {
   const document = await submitJob(await checkJob(job, deps), deps);
   const body = { ...document, warnings: warnings.map((message) => ({ message })) };
-  return context.json(body, 202, { location: `/v1/${job.kind}s/${job.name}` });
+  const result = job.kind === "restore" && job.dryRun ? "plans" : `${job.kind}s`;
+  return context.json(body, 202, { location: `/v1/${result}/${job.name}` });
 }
 
 /** A page of a run's log: 200, with a Link to the next one. */

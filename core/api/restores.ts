@@ -4,8 +4,19 @@ import { readRestoreDocument } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
 import { cancelWork } from "../lock.ts";
 import { abandonJob, readRun, requestName } from "../requests.ts";
-import { type ApiDeps, callerOf, committedOr, type Env, positionOf, sendLog, submit, tokenOf } from "./answers.ts";
-import { fitted, restorePage } from "./pages.ts";
+import { readPlan } from "../restore/plandocument.ts";
+import {
+  type ApiDeps,
+  callerOf,
+  committedOr,
+  type Env,
+  offsetOf,
+  positionOf,
+  sendLog,
+  submit,
+  tokenOf,
+} from "./answers.ts";
+import { entryPage, fitted, restorePage } from "./pages.ts";
 import { routes } from "./routes.ts";
 
 /** Adds what the API can do with restores. */
@@ -26,13 +37,27 @@ export function addRestores(app: OpenAPIHono<Env>, deps: ApiDeps): void {
 
   app.openapi(routes.createRestore, (context) => {
     const body = context.req.valid("json");
-    const { name = requestName(body.spec.backupName ?? body.spec.scheduleName ?? "restore") } = body;
+    const { backupName, scheduleName = "restore" } = body.spec ?? {};
+    const { name = body.plan ?? requestName(backupName ?? scheduleName) } = body;
     return submit(context, deps, { ...body, kind: "restore", name, caller: callerOf(context) });
   });
 
   app.openapi(routes.getRestore, async (context) => {
     const { name } = context.req.valid("param");
     return context.json(fitted(await readState(name, context.req.raw.signal)), 200);
+  });
+
+  app.openapi(routes.getPlan, async (context) => {
+    const { name } = context.req.valid("param");
+    const { limit, continue: token } = context.req.valid("query");
+    const { signal } = context.req.raw;
+    const found = await committedOr(
+      async () => (await readPlan(bucket, name, signal)).document,
+      () => readRun(bucket, "restore", name, signal),
+    );
+    if (found.kind !== "plan") return context.json(fitted(found), 200);
+    const { entries, next } = entryPage(found.steps, { limit, start: offsetOf(token) });
+    return context.json({ ...fitted({ ...found, steps: [] }), steps: entries, continue: tokenOf(next) }, 200);
   });
 
   app.openapi(routes.cancelRestore, async (context) => {

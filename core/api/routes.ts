@@ -9,6 +9,7 @@ import {
   nameParameter,
   noQuery,
   pageQuery,
+  planPageSchema,
   restoreListSchema,
   restoreRequestSchema,
   restoreSchema,
@@ -108,6 +109,13 @@ export const routes = {
     summary: "A restore, or how its run stands",
     request: named,
     responses: { 200: answer("The restore", z.union([restoreSchema, runSchema])), ...problem },
+  }),
+  getPlan: createRoute({
+    method: "get",
+    path: "/v1/plans/{name}",
+    summary: "What a restore would do (a restore asked for with dryRun), or how its run stands; a page of the steps",
+    request: { params: nameParameter, query: pageQuery },
+    responses: { 200: answer("The plan", z.union([planPageSchema, runSchema])), ...problem },
   }),
   cancelRestore: createRoute({
     method: "delete",

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import type { BackupDocument, RestoreDocument } from "../documents.ts";
+import { checkWish, restoreWish } from "../job.ts";
 import type { RunDocument } from "../requests.ts";
-import { backupSpecSchema, restoreSpecSchema } from "../specs.ts";
+import { planSchema } from "../restore/plandocument.ts";
+import { backupSpecSchema } from "../specs.ts";
 import type { Unreadable } from "./pages.ts";
 
 const name = z.string().min(1).describe("a DNS-1123 subdomain; where it is left out, one is made");
@@ -20,12 +22,14 @@ export const backupRequestSchema = z.discriminatedUnion("kind", [
 ]);
 
 /** What POST /v1/restores takes. */
-export const restoreRequestSchema = z.strictObject({
-  kind: z.literal("restore").optional(),
-  name: name.optional(),
-  cluster: cluster.optional(),
-  spec: restoreSpecSchema.describe("Velero's RestoreSpec, with either backupName or scheduleName"),
-});
+export const restoreRequestSchema = z
+  .strictObject({
+    kind: z.literal("restore").optional(),
+    name: name.optional(),
+    cluster: cluster.optional(),
+    ...restoreWish,
+  })
+  .superRefine(checkWish);
 
 export const nameParameter = z.object({ name: z.string() });
 
@@ -110,6 +114,9 @@ export const runSchema: z.ZodType<RunDocument> = z
     errors: problems,
   })
   .meta({ id: "Run" });
+
+/** What a restore would do; of its steps one page. */
+export const planPageSchema = planSchema.extend({ continue: z.string().optional() }).meta({ id: "Plan" });
 
 /** In a list: what can't be read, which never hides the others. */
 export const unreadableSchema: z.ZodType<Unreadable> = z

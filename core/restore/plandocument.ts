@@ -33,7 +33,8 @@ const problemSchema = z.object({
   message: z.string(),
 });
 
-const planSchema = z.object({
+/** A plan as a document. */
+export const planSchema = z.object({
   schemaVersion: z.literal(1),
   kind: z.literal("plan"),
   id: z.string(),

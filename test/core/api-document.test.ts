@@ -28,6 +28,7 @@ describe("the OpenAPI document", () => {
       "/v1/backups/{name} delete,get",
       "/v1/backups/{name}/items get",
       "/v1/backups/{name}/logs get",
+      "/v1/plans/{name} get",
       "/v1/restores get,post",
       "/v1/restores/{name} delete,get",
       "/v1/restores/{name}/logs get",

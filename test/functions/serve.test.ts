@@ -120,6 +120,37 @@ describe("lifeboat serve", () => {
     for (const line of server.log().trim().split("\n")) assert.match(line, /^time="[^"]+" level=\w+ msg="/);
   });
 
+  it("tells what a restore would do, by HTTP, and does exactly that", async () => {
+    const { file } = await configure("plan");
+    const server = await startServe(["--config", file]);
+    const inTarget = async () => (await fetch(`${target.url}/api/v1/namespaces/planned`)).status;
+    try {
+      const backup = await server.send("POST", "/v1/backups", { cluster: "a" });
+      const { name: backupName } = await server.outcome(backup.location!);
+      const spec = { backupName, includedNamespaces: ["shop"], namespaceMapping: { shop: "planned" } };
+      const asked = await server.send("POST", "/v1/restores", { name: "plan-1", cluster: "b", dryRun: true, spec });
+      assert.deepEqual([asked.status, asked.location], [202, "/v1/plans/plan-1"]);
+      const plan = await server.outcome("/v1/plans/plan-1?limit=2");
+      assert.deepEqual([plan.kind, plan.counts.update, plan.counts.blocked, plan.steps.length], ["plan", 0, 0, 2]);
+      assert.ok(plan.counts.create > 2);
+      const next = (await server.send("GET", `/v1/plans/plan-1?limit=1000&continue=${plan.continue}`)).document;
+      assert.equal(next.steps.length + 2, plan.counts.create + plan.counts.skip);
+      assert.equal(await inTarget(), 404);
+      const again = await server.send("POST", "/v1/restores", { name: "plan-1", cluster: "b", dryRun: true, spec });
+      assert.equal(again.status, 409);
+
+      const restored = await server.send("POST", "/v1/restores", { cluster: "b", plan: "plan-1" });
+      assert.equal(restored.location, "/v1/restores/plan-1", restored.text);
+      const restore = await server.outcome(restored.location!);
+      assert.equal(restore.phase, "Completed");
+      assert.equal(restore.counts.created + restore.counts.skipped, plan.counts.create + plan.counts.skip);
+      assert.ok(restore.counts.created > 2);
+      assert.equal(await inTarget(), 200);
+    } finally {
+      assert.equal(await server.stop(), 0);
+    }
+  });
+
   it("cancels a restore that runs, which then is Failed and can be asked for again", async () => {
     let waits = true;
     const gate = await startGate(target, (path) =>

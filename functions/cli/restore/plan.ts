@@ -52,7 +52,8 @@ function isGeneral({ name }: { name?: string }): boolean {
 
 function stepText(step: PlanStep): string {
   const { mark, colour } = MARKS[step.action];
-  const reason = step.reason && step.reason !== "exists and differs" ? `  (${printable(step.reason)})` : "";
+  const why = step.reason?.replace(/^exists and differs(; )?/, "");
+  const reason = why ? `  (${printable(why)})` : "";
   const lines = [`${styleText(colour, `  ${mark} ${printable(nameOf(step))}`)}${reason}`];
   for (const { path, from, to } of step.diff ?? []) {
     lines.push(`      ${printable(path)}`);
