@@ -12,10 +12,14 @@ const RESOURCES: Record<string, string> = {
   ClusterRoleBinding: "clusterrolebindings.rbac.authorization.k8s.io",
   ConfigMap: "configmaps",
   ControllerRevision: "controllerrevisions.apps",
+  CronJob: "cronjobs.batch",
   CustomResourceDefinition: "customresourcedefinitions.apiextensions.k8s.io",
+  DaemonSet: "daemonsets.apps",
   Deployment: "deployments.apps",
   Gadget: "gadgets.gone.example.com",
   HorizontalPodAutoscaler: "horizontalpodautoscalers.autoscaling",
+  Ingress: "ingresses.networking.k8s.io",
+  Job: "jobs.batch",
   Namespace: "namespaces",
   PersistentVolume: "persistentvolumes",
   PersistentVolumeClaim: "persistentvolumeclaims",
@@ -26,6 +30,8 @@ const RESOURCES: Record<string, string> = {
   Secret: "secrets",
   Service: "services",
   ServiceAccount: "serviceaccounts",
+  StatefulSet: "statefulsets.apps",
+  StorageClass: "storageclasses.storage.k8s.io",
   Widget: "widgets.example.com",
 };
 
