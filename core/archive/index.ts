@@ -172,7 +172,7 @@ function parseFooter(index: Source, text: string): IndexFooter {
   return parsed.data;
 }
 
-/** All entries in archive order, each member checked against its digest: `corrupt`. */
+/** All entries in archive order, each member checked against its digest: `corrupt`. Few members are open at a time. */
 export async function* readEntries(index: Source, footer: IndexFooter): AsyncGenerator<IndexEntry> {
   for await (const entries of ahead(memberReads(index, footer.members), 2)) yield* entries;
 }
@@ -189,7 +189,20 @@ export async function findEntry(index: Source, footer: IndexFooter, id: ItemId):
   return undefined;
 }
 
-function* memberReads(index: Source, members: IndexFooter["members"]): Generator<() => Promise<IndexEntry[]>> {
+async function* memberReads(
+  index: Source,
+  members: IndexFooter["members"],
+): AsyncGenerator<() => Promise<IndexEntry[]>> {
+  for await (const { run, start, bytes } of ahead(runReads(index, members), 2)) {
+    for (const member of run) {
+      const from = member.offset - start;
+      yield () => memberEntries(index, member, bytes.subarray(from, from + member.length));
+    }
+  }
+}
+
+/** Members that lie together, some at a time. */
+function* runReads(index: Source, members: IndexFooter["members"]) {
   for (let i = 0; i < members.length; ) {
     const first = i;
     const start = (members[first] as Member).offset;
@@ -199,13 +212,7 @@ function* memberReads(index: Source, members: IndexFooter["members"]): Generator
     }
     if (i === first) end = start + (members[i++] as Member).length;
     const run = members.slice(first, i);
-    yield async () => {
-      const bytes = await index.read(start, end);
-      const opened = run.map((member) =>
-        memberEntries(index, member, bytes.subarray(member.offset - start, member.offset - start + member.length)),
-      );
-      return (await Promise.all(opened)).flat();
-    };
+    yield async () => ({ run, start, bytes: await index.read(start, end) });
   }
 }
 

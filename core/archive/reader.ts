@@ -1,5 +1,6 @@
 import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
+import { release } from "../release.ts";
 import { ahead } from "./flow.ts";
 import { gunzip, memberSize, openMember, sha256 } from "./gzip.ts";
 import { type ArchiveTotals, findEntry, type IndexEntry, type IndexFooter, readEntries, readFooter } from "./index.ts";
@@ -36,9 +37,13 @@ export interface Archive {
   find(id: ItemId): Promise<IndexEntry | undefined>;
   /**
    * Bodies in the order asked; consecutive entries of one segment cost one read; the segment's and item's digests are
-   * checked first: `corrupt`. The next segment is read ahead.
+   * checked first: `corrupt`. The next segment is read ahead. With `passing` no body is copied: it is empty once the next
+   * one is asked for.
    */
-  read(entries: AsyncIterable<IndexEntry> | Iterable<IndexEntry>): AsyncIterable<{ entry: IndexEntry; body: Buffer }>;
+  read(
+    entries: AsyncIterable<IndexEntry> | Iterable<IndexEntry>,
+    options?: { passing?: boolean },
+  ): AsyncIterable<{ entry: IndexEntry; body: Buffer }>;
   /** A file of metadata/, e.g. "metadata/lifeboat.json". */
   file(path: string): Promise<Buffer | undefined>;
   /** Reads everything and gives what is damaged, instead of throwing at the first. A damaged index still throws. */
@@ -118,12 +123,13 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     if (length === 0) throw damaged(tar, `its index ${index.name} tells of a segment ${number} that isn't there`);
     const member = await tar.read(offset, offset + length);
     if (sha256(member) !== digest) throw damaged(tar, `segment ${number} differs from its digest`);
-    return await openMember(member);
+    const raw = await openMember(member);
+    release(member);
+    return raw;
   }
 
   function bodyOf(raw: Buffer, path: string, place: { offset: number; size: number; sha256: string }): Buffer {
-    // A copy: else one small body that is kept would keep its whole segment.
-    const body = Buffer.from(raw.subarray(place.offset, place.offset + place.size));
+    const body = raw.subarray(place.offset, place.offset + place.size);
     if (body.length !== place.size || sha256(body) !== place.sha256) {
       throw damaged(tar, `${JSON.stringify(path)} differs from its digest`);
     }
@@ -163,14 +169,19 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     totals: { items, bytes, segments: segments.length },
     entries,
     find: (id) => findEntry(index, footer, id),
-    async *read(wanted) {
+    async *read(wanted, { passing = false } = {}) {
       for await (const { group, raw } of ahead(reads(wanted), 2)) {
-        for (const entry of group) yield { entry, body: bodyOf(raw, itemPath(entry), entry) };
+        for (const entry of group) {
+          const body = bodyOf(raw, itemPath(entry), entry);
+          // A copy: else one small body that is kept would keep its whole segment.
+          yield { entry, body: passing ? body : Buffer.from(body) };
+        }
+        release(raw);
       }
     },
     async file(path) {
       const entry = files.find((file) => file.path === path);
-      return entry && bodyOf(await segment(entry.segment), path, entry);
+      return entry && Buffer.from(bodyOf(await segment(entry.segment), path, entry));
     },
     async *verify() {
       for await (const { group, raw, reason } of ahead(checks(), 2)) {

@@ -1,4 +1,5 @@
 import { compareKeys } from "../bucket.ts";
+import { release } from "../release.ts";
 import { expectOk, type Kube } from "./client.ts";
 import { listItems } from "./json.ts";
 import { type Resource, resourceApiVersion, resourceKey, resourcePath } from "./resource.ts";
@@ -59,14 +60,17 @@ export async function* listPages(
       if (!token) given = lastKey;
       continue;
     }
-    const list = listItems(expectOk(response, `list ${resourceKey(resource)}`).body, type);
+    const { body } = expectOk(response, `list ${resourceKey(resource)}`);
+    const bytes = body.length;
+    const list = listItems(body, type);
+    release(body);
     const items = given ? list.items.filter((item) => compareKeys(itemKey(item), given) > 0) : list.items;
     if (items.length > 0) {
       expired = 0;
       given = "";
       if (list.continue) lastKey = itemKey(items.at(-1)!);
     }
-    const fitting = Math.floor((PAGE_BYTES * list.items.length) / response.body.length);
+    const fitting = Math.floor((PAGE_BYTES * list.items.length) / bytes);
     if (list.items.length > 0) limit = Math.max(1, Math.min(most, fitting));
     from = { continue: list.continue };
     yield { items, resourceVersion: list.resourceVersion, remaining: list.remaining };

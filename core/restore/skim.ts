@@ -62,7 +62,8 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
     notices,
     async read(signal) {
       try {
-        for await (const { body } of archive.read(survey.items.map(({ entry }) => entry))) {
+        const entries = survey.items.map(({ entry }) => entry);
+        for await (const { body } of archive.read(entries, { passing: true })) {
           signal.throwIfAborted();
           take(count, body);
           waiting.get(count++)?.resolve();

@@ -43,7 +43,10 @@ export async function planSteps(input: Planning): Promise<PlannedStep[]> {
   const { archive, survey, target, skim, policy, signal } = input;
   const compared = [...target.digests.keys()].filter((place) => isCompared(place, input)).sort((a, b) => a - b);
   const found = new Map<number, Comparison>();
-  for await (const { body } of archive.read(compared.map((place) => survey.items[place]!.entry))) {
+  for await (const { body } of archive.read(
+    compared.map((place) => survey.items[place]!.entry),
+    { passing: true },
+  )) {
     signal.throwIfAborted();
     const place = compared[found.size]!;
     found.set(place, compare(place, body, input));

@@ -64,7 +64,7 @@ export async function surveyArchive(
   const waves = chosen.map(({ entry }) => waveOf(entry.resource));
   return {
     items: chosen.map(({ entry, needed }) => ({
-      entry: { ...entry, uid: "", owners: NONE },
+      entry: Object.assign(entry, { uid: "", owners: NONE }),
       namespace: targetNamespace(entry.namespace, { namespaceMapping }),
       name: entry.resource === NAMESPACES ? targetNamespace(entry.name, { namespaceMapping }) : entry.name,
       needed,
@@ -151,12 +151,9 @@ function idOf({ resource, namespace, name }: IndexEntry): string {
 
 /** Who comes before whom, and why: owners before what they own, adopted children before their owner. */
 function kinship(entries: IndexEntry[]): { order: Before[]; owners: Survey["owners"]; keepers: Survey["keepers"] } {
-  const asked = new Set(entries.flatMap(({ owners }) => owners.map(compactUid)));
+  const asked = new Set(entries.flatMap(({ owners }) => owners));
   const owners: Survey["owners"] = new Map();
-  for (const [place, { uid }] of entries.entries()) {
-    const compact = compactUid(uid);
-    if (asked.has(compact)) owners.set(compact, place);
-  }
+  for (const [place, { uid }] of entries.entries()) if (asked.has(uid)) owners.set(compactUid(uid), place);
   const order: Before[] = [];
   const keepers: Survey["keepers"] = new Map();
   for (const [child, entry] of entries.entries()) {
@@ -203,7 +200,8 @@ async function* objects(
   archive: Archive,
   entries: IndexEntry[],
 ): AsyncGenerator<{ entry: IndexEntry; object: unknown }> {
-  for await (const { entry, body } of archive.read(entries)) yield { entry, object: JSON.parse(body.toString("utf8")) };
+  for await (const { entry, body } of archive.read(entries, { passing: true }))
+    yield { entry, object: JSON.parse(body.toString("utf8")) };
 }
 
 /** What a restore keeps of an entry: a backup has many, which differ in little. */

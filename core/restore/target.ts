@@ -4,6 +4,7 @@ import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf, parseExact } from "../kube/json.ts";
 import { listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
+import { release } from "../release.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import { fieldsAt } from "./fields.ts";
 import { nodePorts } from "./nodeports.ts";
@@ -209,6 +210,7 @@ async function readList(
         else if (skim?.alike(place, body)) target.digests.set(place, ALIKE);
         else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
       }
+      if (page.items[0]) release(page.items[0]);
     }
   } catch (error) {
     await throwIfGone(kube, error, signal);
