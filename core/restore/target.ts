@@ -89,9 +89,10 @@ export async function readTarget(
   await read(lists.filter((list) => isFact(list) && !isNamespaces(list)));
   return {
     target,
+    // The longest first: a list that is begun last is read alone, with the server idle between its pages.
     listRest: (skim, signal) =>
       inParallel(
-        lists.filter((list) => !isFact(list)),
+        lists.filter((list) => !isFact(list)).sort((one, other) => other.places.size - one.places.size),
         (list) => readList({ ...reading, signal }, target, list, skim),
       ),
   };

@@ -54,6 +54,22 @@ describe("an archive with its index", () => {
     await archive.close();
   });
 
+  it("gives bodies in passing, which are gone with the next one", async () => {
+    const archive = await openArchive(await put(memoryBucket(), written), KEYS);
+    const kept: Buffer[] = [];
+    const texts: string[] = [];
+    for await (const { body } of archive.read(archive.entries(), { passing: true })) {
+      texts.push(String(body));
+      kept.push(body);
+    }
+    assert.deepEqual(
+      texts,
+      ITEMS.map(({ body }) => String(body)),
+    );
+    assert.ok(kept.every((body) => body.length === 0));
+    await archive.close();
+  });
+
   it("reads only the segments of what is asked for, each once, whatever the order", async () => {
     const { bucket, reads } = watched(await put(memoryBucket(), written));
     const archive = await openArchive(bucket, KEYS);

@@ -70,6 +70,16 @@ suite("listItems", () => {
     );
   });
 
+  test("finds the end of long strings, whatever is escaped in them", () => {
+    const text = fc.string({ unit: fc.constantFrom('"', "\\", "a", "]", "}"), maxLength: 200 });
+    const law = fc.property(fc.array(text), (texts) => {
+      const items = texts.map((one) => JSON.stringify({ [one]: one }));
+      assert.deepEqual(listItems(Buffer.from(`{"items":[${items.join()}]}`)).items.map(String), items);
+    });
+    fc.assert(law);
+    assert.throws(() => listItems(Buffer.from(`{"items":[{"a":"${"b".repeat(100)}`)), { kind: "unreachable" });
+  });
+
   const lists: [string, string, string[]][] = [
     ["null for no items", '{"kind":"PodList","items":null,"metadata":{"resourceVersion":"1"}}', []],
     ["an empty array", '{"items":[ ]}', []],

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import type { IndexEntry } from "../../core/archive/index.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
+import type { Archive } from "../../core/archive/reader.ts";
 import type { Kube } from "../../core/kube/client.ts";
 import {
   answer,
@@ -170,6 +172,25 @@ describe("a whole restore into an empty cluster", () => {
       assert.deepEqual([result.phase, result.counts.skipped, result.problems.warnings], ["Completed", shop.length, []]);
     });
   }
+
+  it("reads only few bodies a second time to find that all are equal", async () => {
+    const archive = await archiveOf(shop);
+    await restored(kube, archive);
+    const reads: string[][] = [];
+    const watched: Archive = {
+      ...archive,
+      read(entries, options) {
+        const all = [...(entries as Iterable<IndexEntry>)];
+        reads.push(all.map(({ resource }) => resource));
+        return archive.read(all, options);
+      },
+    };
+    const { result } = await restored(kube, watched, { existingResourcePolicy: "update" }, { name: "r2" });
+    assert.equal(result.counts.skipped, shop.length);
+    // Namespaces are listed before the backup is read; a Pod with nothing but its node is too odd to tell at a glance.
+    assert.deepEqual(reads.at(-1), ["namespaces", "pods"]);
+    assert.equal(reads.flat().length, shop.length + 2);
+  });
 
   it("tells of its progress", async () => {
     const seen: string[] = [];
