@@ -4,6 +4,7 @@ import type { KubeResponse } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
+import { BackendDown } from "./backends.ts";
 import { neverDeleted } from "./deletions.ts";
 import { at, goJson } from "./fields.ts";
 import { refersElsewhere, restoreLabels } from "./fixes.ts";
@@ -33,6 +34,8 @@ export interface Applied {
   warning?: boolean;
   /** The object's UID in the target, as far as it was seen and stays. */
   uid?: string;
+  /** It ends otherwise once this is up (backends.ts). */
+  awaits?: string;
 }
 
 /** How often an update begins anew because the object was changed between reading and writing it. */
@@ -43,18 +46,22 @@ const UPDATE_ATTEMPTS = 5;
  * it is gone, or that the run is cancelled, throws.
  */
 export async function applyStep(
-  { item, action, reason }: PlannedStep,
+  { item, action, reason, awaits }: PlannedStep,
   body: Buffer,
   applying: Applying,
 ): Promise<Applied> {
   const resource = applying.served.find(item);
-  if (!resource) return { action: "blocked", reason: applying.served.absence(item) };
+  if (!resource) return { action: "blocked", reason: applying.served.absence(item), awaits };
   const one = { item, resource, body, applying };
   try {
     return isChange(action) ? await change(one, action) : await create(one, reason);
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);
-    return { action: "failed", reason: messageOf(error) };
+    return {
+      action: "failed",
+      reason: messageOf(error),
+      awaits: error instanceof BackendDown ? error.backend : undefined,
+    };
   }
 }
 

@@ -27,6 +27,8 @@ export interface Known {
   clash?: string;
   /** Why it can't be restored. */
   blocked?: string;
+  /** Why nobody can say yet what the target has of its resource: that shows when it is created. */
+  unlisted?: string;
   /** The target's object of that name, compared with the backup's; "deleting": it has a deletionTimestamp. */
   live: "absent" | "equal" | "different" | "deleting";
   /** Why an object that exists is left as it is, whatever it says. */
@@ -42,13 +44,13 @@ export const BEING_DELETED = "it is being deleted; restore it again when it is g
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
 export function plan(known: Known, policy: Policy): Step {
-  const { skip, clash, keeper, blocked, live, leave, shared } = known;
+  const { skip, clash, keeper, blocked, unlisted, live, leave, shared } = known;
   if (skip) return { action: "skip", reason: skip };
   if (clash)
     return { action: "skip", reason: `left out: the backup's ${clash} becomes the same object`, warning: true };
   if (keeper) return { action: "skip", reason: `${keeper} exists and makes what it needs` };
   if (blocked) return { action: "blocked", reason: blocked };
-  if (live === "absent") return { action: "create" };
+  if (live === "absent") return { action: "create", ...(unlisted && { reason: unlisted }) };
   if (live === "deleting") return { action: "blocked", reason: BEING_DELETED };
   if (live === "equal") return { action: "skip", reason: EQUAL };
   if (leave) return { action: "skip", reason: `exists; ${leave}` };

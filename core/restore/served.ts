@@ -10,6 +10,8 @@ export interface Served {
   preferred(resource: string): Resource | undefined;
   /** Why `find` finds nothing. */
   absence(item: Item): string;
+  /** Whether the item's API is announced, and what should serve it is down. */
+  down(item: Item): boolean;
 }
 
 export function servedBy({ resources, warnings }: Discovery): Served {
@@ -17,19 +19,21 @@ export function servedBy({ resources, warnings }: Discovery): Served {
     resources.map((resource) => [`${resourceKey(resource)} ${resourceApiVersion(resource)}`, resource]),
   );
   const preferred = (key: string) => resources.find((resource) => resourceKey(resource) === key && resource.preferred);
+  const brokenGroup = ({ resource }: Item["entry"]) => warnings.find(({ group }) => resource.endsWith(`.${group}`));
   return {
     preferred,
     find: ({ entry, namespace }) => {
       const found = byVersion.get(`${entry.resource} ${entry.apiVersion}`);
       return found && found.namespaced === (namespace !== "") ? found : undefined;
     },
+    down: ({ entry }) => brokenGroup(entry) !== undefined,
     absence: ({ entry }) => {
       const versions = resources.filter((resource) => resourceKey(resource) === entry.resource);
       if (byVersion.has(`${entry.resource} ${entry.apiVersion}`)) {
         return `here ${entry.resource} are ${versions[0]?.namespaced ? "" : "not "}namespaced, in the backup they are${versions[0]?.namespaced ? " not" : ""}`;
       }
       const served = versions.map(resourceApiVersion).join(", ");
-      const broken = warnings.find(({ group }) => entry.resource.endsWith(`.${group}`));
+      const broken = brokenGroup(entry);
       if (broken) return `${entry.apiVersion} can't be reached: ${broken.message}`;
       return `this cluster doesn't serve ${entry.resource} as ${entry.apiVersion}${served ? `, only as ${served}` : ""}`;
     },

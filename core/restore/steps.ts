@@ -6,7 +6,7 @@ import { comparable, digest } from "./comparable.ts";
 import { type FixContext, fix, refersElsewhere } from "./fixes.ts";
 import { nodePorts } from "./nodeports.ts";
 import { type Known, type Policy, plan, type Step } from "./plan.ts";
-import { NAMESPACES } from "./selection.ts";
+import { API_SERVICES, NAMESPACES } from "./selection.ts";
 import type { Served } from "./served.ts";
 import type { Skim } from "./skim.ts";
 import type { Item, Survey } from "./survey.ts";
@@ -21,6 +21,8 @@ export interface PlannedStep extends Step {
   rank: number;
   /** What needs a person, beside the reason. */
   notice?: string;
+  /** Its API isn't served as long as this isn't up (backends.ts). */
+  awaits?: string;
 }
 
 /** What planning takes. */
@@ -51,11 +53,14 @@ export async function planSteps(input: Planning): Promise<PlannedStep[]> {
     const place = compared[found.size]!;
     found.set(place, compare(place, body, input));
   }
+  const apis = restoredApis(input);
   const steps = survey.items.map((item, place) => {
-    const known = knownOf(place, item, found.get(place), input);
+    const awaits = awaitedApi(item, input, apis);
+    const known = knownOf(place, item, found.get(place), input, awaits);
     const step = plan(known, policy);
     const notice = becomesBackups(step, known) ? skim.notices.get(place) : undefined;
-    return { ...step, item, place, rank: survey.ranks[place]!, ...(notice && { notice }) };
+    const more = { ...(notice && { notice }), ...(awaits && { awaits }) };
+    return { ...step, item, place, rank: survey.ranks[place]!, ...more };
   });
   return withNamespaces(steps, target);
 }
@@ -91,8 +96,27 @@ function uncompared(place: number, { target }: Planning): Comparison {
   return { live: live === undefined ? "absent" : live === DELETING ? "deleting" : "equal" };
 }
 
-function knownOf(place: number, item: Item, found: Comparison | undefined, planning: Planning): Known {
-  const { survey, target, skim } = planning;
+/** "group/version" of the APIs whose APIService, one with a backend, is restored as well. */
+function restoredApis({ survey, skim }: Planning): Set<string> {
+  const taken = survey.items.filter(({ entry }, place) => entry.resource === API_SERVICES && !skim.skips.has(place));
+  return new Set(taken.map(({ name }) => name.replace(/^([^.]+)\.(.+)$/, "$2/$1")));
+}
+
+/** What must be up before the item's API is served. */
+function awaitedApi(item: Item, { served, survey }: Planning, apis: Set<string>): string | undefined {
+  const { resource, apiVersion } = item.entry;
+  if (served.find(item) || survey.definitions.has(resource)) return undefined;
+  return served.down(item) || apis.has(apiVersion) ? `what serves ${apiVersion}` : undefined;
+}
+
+function knownOf(
+  place: number,
+  item: Item,
+  found: Comparison | undefined,
+  planning: Planning,
+  awaits: string | undefined,
+): Known {
+  const { survey, target, skim, served } = planning;
   const { resource } = item.entry;
   const flaw = skim.flaws.get(place);
   if (flaw !== undefined) return { resource, live: "absent", blocked: `${flaw}: it can't be restored` };
@@ -100,7 +124,8 @@ function knownOf(place: number, item: Item, found: Comparison | undefined, plann
   if (known.skip !== undefined) return known;
   known.keeper = keeperOf(place, survey, target);
   known.clash = target.clashes.get(place);
-  known.blocked = blockedBy(item, planning);
+  known.blocked = blockedBy(item, planning, awaits);
+  known.unlisted = target.unlisted.get(resource) ?? (awaits && served.absence(item));
   if (item.needed) known.leave = "only what is missing is restored of what others need";
   if (resource === NAMESPACES && item.name !== item.entry.name)
     known.leave = "objects are restored into it, itself it is left as it is";
@@ -123,14 +148,14 @@ function keeperOf(place: number, survey: Survey, target: Target): string | undef
   return undefined;
 }
 
-function blockedBy(item: Item, { survey, target, served }: Planning): string | undefined {
+function blockedBy(item: Item, { survey, target, served }: Planning, awaits: string | undefined): string | undefined {
   const { resource } = item.entry;
   const comes = survey.definitions.has(resource);
   return (
     target.blocked.get(resource) ??
     (resource === NAMESPACES ? target.blocked.get(`${NAMESPACES}/${item.name}`) : undefined) ??
     (item.namespace ? target.blocked.get(`${NAMESPACES}/${item.namespace}`) : undefined) ??
-    (served.find(item) || comes ? undefined : served.absence(item))
+    (served.find(item) || comes || awaits ? undefined : served.absence(item))
   );
 }
 

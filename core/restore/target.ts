@@ -5,6 +5,7 @@ import { metadataOf, parseExact } from "../kube/json.ts";
 import { listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { release } from "../release.ts";
+import { BackendDown, noticingBackends } from "./backends.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import { fieldsAt } from "./fields.ts";
 import { nodePorts } from "./nodeports.ts";
@@ -28,6 +29,8 @@ export interface Target extends CompareFacts {
   clashes: Map<number, string>;
   /** Resources that can't be listed, and Namespaces that don't end: why. */
   blocked: Map<string, string>;
+  /** Resources whose list needs something that isn't up yet: why. Whether an object exists shows when it is created. */
+  unlisted: Map<string, string>;
   namespaces: Set<string>;
   /** The UID of the namespace kube-system, by which clusters are told apart; "" where it can't be read. */
   clusterUid: string;
@@ -71,6 +74,7 @@ export async function readTarget(
     uids: new Map(),
     clashes: new Map(),
     blocked: new Map(),
+    unlisted: new Map(),
     namespaces: new Set(),
     clusterUid: "",
     ending: new Set(),
@@ -199,7 +203,7 @@ async function readList(
     return digest(comparable(object, key, target));
   };
   try {
-    for await (const page of listPages(kube, resource, { namespace, signal })) {
+    for await (const page of listPages(noticingBackends(kube), resource, { namespace, signal })) {
       await skim?.until(last);
       for (const body of page.items) {
         if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
@@ -215,7 +219,8 @@ async function readList(
     }
   } catch (error) {
     await throwIfGone(kube, error, signal);
-    target.blocked.set(key, `the target's ${key} can't be listed: ${messageOf(error)}`);
+    const later = error instanceof BackendDown && !(key in FACTS);
+    (later ? target.unlisted : target.blocked).set(key, `the target's ${key} can't be listed: ${messageOf(error)}`);
     if (key === SCALERS && scaleTo !== 0) {
       target.scaled = undefined;
       target.warnings.push(`replicas are left as they are where objects exist: ${target.blocked.get(key)}`);

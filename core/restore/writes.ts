@@ -1,9 +1,12 @@
 import { pause } from "../abort.ts";
 import type { Archive } from "../archive/reader.ts";
+import { discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
 import { adopts } from "./adoptions.ts";
-import { applyStep } from "./apply.ts";
+import { type Applied, applyStep } from "./apply.ts";
+import { noticingBackends } from "./backends.ts";
 import { adaptivePace, pacedKube } from "./pace.ts";
+import { nonePostponed, tryAgain } from "./postponed.ts";
 import type { Report } from "./report.ts";
 import { DEFINITIONS } from "./selection.ts";
 import type { Applying } from "./sending.ts";
@@ -24,16 +27,21 @@ interface Writing extends Applying {
   log: Log;
 }
 
+/** How long to wait before what waits for a backend is tried again: longer each time that nothing got through. */
+const AGAIN_MS = { first: 500, most: 10_000 };
+
 /**
  * Applies the steps, which come in the order of their ranks: rank after rank, many of one rank at a time, as many as
- * the server can do with. Custom resources wait until definitions written before are served. Throws what `applyStep` throws, when all
- * that was under way has ended.
+ * the server can do with. Custom resources wait until definitions written before are served. What is refused since a
+ * backend isn't up (backends.ts) is tried again between the ranks, and after the last one for `waitMs`; it then fails.
+ * Throws what `applyStep` throws, when all that was under way has ended.
  */
 export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<void> {
+  const { report, survey, target, log } = writing;
   const pace = adaptivePace();
   const failure = new AbortController();
   const signal = AbortSignal.any([writing.signal, failure.signal]);
-  const kube = pacedKube(writing.kube, pace);
+  const kube = pacedKube(noticingBackends(writing.kube), pace);
   let applying: Writing = { ...writing, kube, signal };
   let unawaited: Item[] = [];
   const awaitDefinitions = async (needed: (definition: Item) => boolean) => {
@@ -48,17 +56,25 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     const wait = latest + ADOPTABLE_MS - performance.now();
     if (wait > 0) await pause(wait, signal);
   };
-  const applyOne = async (step: PlannedStep, body: Buffer) => {
+  const postponed = nonePostponed(survey);
+  let timeIsUp = false;
+  const end = (step: PlannedStep, { action, reason, warning, uid }: Applied) => {
     const { item, place } = step;
-    const { action, reason, warning, uid } = await applyStep(step, body, applying);
-    if (uid && place !== undefined && applying.survey.owns(place)) applying.target.uids.set(place, uid);
-    applying.report.item(item, action, reason, warning);
+    postponed.end(step);
+    if (uid && place !== undefined && survey.owns(place)) target.uids.set(place, uid);
+    report.item(item, action, reason, warning);
     if (action === "created") writtenAt.set(item.entry.resource, performance.now());
     if (item.entry.resource === DEFINITIONS && action !== "failed" && action !== "blocked") unawaited.push(item);
   };
-
-  try {
-    for (const wave of waves(steps)) {
+  const applyOne = async (step: PlannedStep, body: Buffer) => {
+    const held = postponed.holds(step, body);
+    if (held !== undefined) return postponed.add(step, body, held);
+    const applied = await applyStep(step, body, applying);
+    if (applied.awaits === undefined || timeIsUp) end(step, applied);
+    else postponed.add(step, body, applied.awaits, applied);
+  };
+  const write = async (some: PlannedStep[]) => {
+    for (const wave of waves(some)) {
       const resources = new Set(wave.map(({ item }) => item.entry.resource));
       await awaitDefinitions(({ name }) => resources.has(name));
       await awaitAdoptable(resources);
@@ -70,6 +86,45 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
       await pace.idle();
       signal.throwIfAborted();
     }
+  };
+
+  let next = 0;
+  let wait = AGAIN_MS.first;
+  const again = async () => {
+    const before = postponed.size();
+    if (postponed.free().some(({ item }) => !applying.served.find(item)))
+      applying = { ...applying, served: servedBy(await discover(kube, { signal })) };
+    await tryAgain(postponed, write);
+    wait = postponed.size() < before ? AGAIN_MS.first : Math.min(AGAIN_MS.most, wait * 1.5);
+    next = performance.now() + wait;
+  };
+  /** What still waits ends as it was refused, what comes after it as it can. */
+  const giveUp = async () => {
+    timeIsUp = true;
+    while (postponed.size()) {
+      const left = postponed.free();
+      for (const step of left) {
+        const { backend, tried } = postponed.of(step)!;
+        const reason = `${backend} was not up within ${Math.ceil(writing.waitMs / 1000)} s: ${tried?.reason}`;
+        if (tried) end(step, { ...tried, reason });
+      }
+      await write(left.filter((step) => postponed.of(step)));
+    }
+  };
+
+  try {
+    for (const wave of waves(steps)) {
+      await write(wave);
+      if (postponed.size() && performance.now() >= next) await again();
+    }
+    const deadline = performance.now() + writing.waitMs;
+    if (postponed.size())
+      log("warning", `Waiting for ${postponed.backends().join(", ")}`, { objects: postponed.size() });
+    while (postponed.size() && performance.now() < deadline) {
+      await pause(Math.max(0, Math.min(next, deadline) - performance.now()), signal);
+      await again();
+    }
+    await giveUp();
     await awaitDefinitions(() => true);
   } finally {
     await pace.idle();

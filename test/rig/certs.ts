@@ -23,18 +23,19 @@ export async function makeAuthority(dir: string): Promise<Certificate> {
 
 /**
  * A certificate signed by the authority in `dir`: for a client, whose user name is `commonName` and whose groups are
- * `organizations`, or with `server` for a server on 127.0.0.1.
+ * `organizations`, or with `server` for a server on 127.0.0.1, known by further `names` as well.
  */
 export async function makeCertificate(
   dir: string,
   name: string,
-  subject: { commonName: string; organizations?: readonly string[]; server?: boolean },
+  subject: { commonName: string; organizations?: readonly string[]; server?: boolean; names?: readonly string[] },
 ): Promise<Certificate> {
   const { certPath, keyPath } = paths(dir, name);
   const authority = paths(dir, "ca");
   const fields = [...(subject.organizations ?? []).map((group) => `/O=${group}`), `/CN=${subject.commonName}`];
+  const names = ["localhost", "kubernetes.default.svc", ...(subject.names ?? [])].map((name) => `DNS:${name}`);
   const usage = subject.server
-    ? ["extendedKeyUsage=serverAuth", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc"]
+    ? ["extendedKeyUsage=serverAuth", `subjectAltName=${["IP:127.0.0.1", ...names].join(",")}`]
     : ["extendedKeyUsage=clientAuth"];
   await openssl(
     ...["req", "-x509", ...EC_KEY, "-days", "30", "-subj", fields.join("")],
