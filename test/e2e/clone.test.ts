@@ -8,7 +8,7 @@ import type { KubeObject } from "../rig/api.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
-import { applyShop } from "../rig/shop.ts";
+import { applyShop, defineHosts } from "../rig/shop.ts";
 import { document, type RestoreDocument } from "./lifeboat.ts";
 import { names, type Objects, objectsAt, objectsIn } from "./objects.ts";
 
@@ -47,8 +47,7 @@ describe("a clone beside the original", { skip: requireOrSkip("rig", WITH_CONTRO
   before(async () => {
     [source, target] = await Promise.all([startCluster({ controllers: true }), startCluster({ controllers: true })]);
     await applyShop(source);
-    await source.kubectl(["apply", "-f", "-"], { input: DEFINITIONS });
-    await source.kubectl(["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    await defineHosts(source);
     await source.kubectl(["apply", "--server-side", "-f", "-"], { input: NAMED });
     await target.kubectl(["apply", "-f", "-"], { input: GREEN_DISK });
     dir = await mkdtemp(join(tmpdir(), "lifeboat-clone-"));
@@ -252,33 +251,6 @@ function pathsOf(object: KubeObject, wanted: (text: string) => boolean): string[
   walk({ ...object, metadata }, "");
   return found;
 }
-
-const definition = (plural: string, kind: string, group: string, version: string, annotations = "{}") => `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: { name: ${plural}.${group}, annotations: ${annotations} }
-spec:
-  group: ${group}
-  scope: Namespaced
-  names: { kind: ${kind}, listKind: ${kind}List, plural: ${plural}, singular: ${kind.toLowerCase()} }
-  versions:
-    - name: ${version}
-      served: true
-      storage: true
-      schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
-`;
-const APPROVED = '{ api-approved.kubernetes.io: "https://github.com/kubernetes-sigs/gateway-api/pull/2466" }';
-const DEFINITIONS = [
-  definition("gateways", "Gateway", "gateway.networking.k8s.io", "v1", APPROVED),
-  definition("httproutes", "HTTPRoute", "gateway.networking.k8s.io", "v1", APPROVED),
-  definition(
-    "dnsendpoints",
-    "DNSEndpoint",
-    "externaldns.k8s.io",
-    "v1alpha1",
-    '{ api-approved.kubernetes.io: "https://github.com/kubernetes-sigs/external-dns/pull/2007" }',
-  ),
-].join("---");
 
 const GREEN_DISK = `
 apiVersion: storage.k8s.io/v1

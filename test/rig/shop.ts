@@ -10,12 +10,26 @@ const file = (name: string) => join(import.meta.dirname, "shop", name);
  * backups by label. With controllers it waits until all Pods run, the Job is done and the volumes are bound.
  */
 export async function applyShop(cluster: Cluster): Promise<void> {
-  await cluster.kubectl(["apply", "-f", file("crds.yaml")]);
-  await cluster.kubectl(["wait", "--for=condition=Established", "--timeout=30s", "-f", file("crds.yaml")]);
+  await defineShop(cluster);
   await cluster.kubectl(["apply", "-f", file("shop.yaml")]);
   await issueCertificate(cluster);
   if (!("kube-controller-manager" in cluster.pids)) return;
   await until("the shop to be up", () => isUp(cluster), { everyMs: 200 });
+}
+
+/** Defines further kinds whose objects name hosts: Gateways, HTTPRoutes, DNSEndpoints. */
+export async function defineHosts(cluster: Cluster): Promise<void> {
+  await define(cluster, "hosts.yaml");
+}
+
+async function define(cluster: Cluster, definitions: string): Promise<void> {
+  await cluster.kubectl(["apply", "-f", file(definitions)]);
+  await cluster.kubectl(["wait", "--for=condition=Established", "--timeout=30s", "-f", file(definitions)]);
+}
+
+/** Defines the kinds of the shop that no cluster has of itself. */
+export async function defineShop(cluster: Cluster): Promise<void> {
+  await define(cluster, "crds.yaml");
 }
 
 /** Does what cert-manager would: a Secret owned by the Certificate, and its status. */
