@@ -59,6 +59,12 @@ export const CLUSTER = "lifeboat/cluster";
 /** The label of a backup that names its schedule, as Velero's. */
 export const SCHEDULE_LABEL = "velero.io/schedule-name";
 
+/** The label of a backup that holds what a restore was about to touch: that restore's name, as a label's value. */
+export const BEFORE_RESTORE_LABEL = "lifeboat/before-restore";
+
+/** The annotation of an undo's record: the restore that it undoes. */
+export const UNDOES = "lifeboat/undoes";
+
 /** The annotation of a record whose files are those of a later attempt: its number. */
 export const ATTEMPT = "lifeboat/attempt";
 
@@ -87,6 +93,21 @@ export function lockFolder(kind: RunKind, name: string): string {
 export function runKeys(kind: RunKind, name: string, run: string) {
   const folder = runFolder(kind, name);
   return { job: `${folder}${run}-job.json`, log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
+}
+
+/** The backup of what a restore was about to touch; of a later attempt, which found more to touch, the next number. */
+export function backupBefore(restore: string, number: number): string {
+  return `${restore}-before${number > 1 ? `-${number}` : ""}`;
+}
+
+/** The first undo of a restore, and those after one that was PartiallyFailed. */
+export function undoName(restore: string, number: number): string {
+  return `${restore}-undo${number > 1 ? `-${number}` : ""}`;
+}
+
+/** Where the attempts of a restore note, before their first write, what they are about to do (restore/notes.ts). */
+export function noteFolder(restore: string): string {
+  return `metadata/lifeboat/notes/${restore}/`;
 }
 
 /** Where a restore from a schedule notes the backup that it found, for those that go on with it. */

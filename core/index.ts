@@ -68,13 +68,15 @@ export type {
   Platform,
   Secrets,
 } from "./ports.ts";
-export { type Problem, problemLine } from "./report.ts";
+export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/activate.ts";
 export { runDryRun } from "./restore/dryrun.ts";
 export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plandocument.ts";
+export type { Planned } from "./restore/restore.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
+export { findUndo, rehearseUndo, runUndo } from "./restore/undo.ts";
 export { type Outcome, runJob } from "./run.ts";
 export { readClock } from "./schedule/cron.ts";
 export { readBackupManifest } from "./schedule/manifest.ts";

@@ -41,3 +41,9 @@ export function problemLine(problem: Problem): string {
   const subject = [problem.resource, object].filter(Boolean).join(" ");
   return subject ? `${subject}: ${problem.message}` : problem.message;
 }
+
+/** The first few of some names, and how many more there are. */
+export function someOf(names: string[], most = 5): string {
+  const more = names.length - most;
+  return `${names.slice(0, most).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}

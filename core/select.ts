@@ -176,7 +176,8 @@ function anyGlob(patterns: string[]): (name: string) => boolean {
   return (name) => names.has(name) || globs.some((glob) => glob.test(name));
 }
 
-function isGlob(pattern: string): boolean {
+/** Whether a pattern of a filter is more than a name. */
+export function isGlob(pattern: string): boolean {
   return /[*?[]/.test(pattern);
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { parseDuration } from "./backup/duration.ts";
-import { isLifeboatError } from "./errors.ts";
+import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
 import { mappingFault } from "./restore/mappings.ts";
 import { type LabelSelector, nameFilter, resourceFilter, selectorText } from "./select.ts";
@@ -63,6 +63,8 @@ const restoreFields = {
   ingressClassMapping: mapping.optional(),
   /** Ours: workloads come up with at most so many replicas, until `restore activate`. */
   scaleTo: z.int().min(0).optional(),
+  /** Ours: what the filters select and the backup doesn't hold is deleted (restore/prune.ts). */
+  prune: z.boolean().optional(),
 };
 
 /** Values of a field that change nothing about what is stored or restored. */
@@ -139,6 +141,30 @@ export const restoreSpecSchema = specSchema(restoreFields, OTHER_RESTORE_FIELDS)
 export type RestoreSpec = Omit<z.infer<typeof restoreSpecSchema>, "backupName" | "scheduleName"> & {
   backupName: string;
 };
+
+/** The filters of Velero's that a stored backup may have been made with and that `filtersOf` can't apply. */
+const OTHER_FILTERS = [
+  "excludedClusterScopedResources",
+  "excludedNamespaceScopedResources",
+  "includedClusterScopedResources",
+  "includedNamespaceScopedResources",
+  "orLabelSelectors",
+];
+
+/**
+ * The filters that a stored backup, ours or Velero's, was made with. Throws `invalid` where it has others than those of
+ * `FilterSpec`: who took part in it then can't be told.
+ */
+export function filtersOf(spec: Record<string, unknown>, backup: string): FilterSpec {
+  const other = OTHER_FILTERS.find((field) => !EMPTY(spec[field] ?? null));
+  if (other) {
+    throw new LifeboatError("invalid", `${backup} was made with ${other}: what it would have held can't be told`);
+  }
+  const given = Object.entries(spec).filter(([field, value]) => Object.hasOwn(filters, field) && value !== null);
+  const parsed = z.object(filters).safeParse(Object.fromEntries(given));
+  if (parsed.success) return parsed.data;
+  throw new LifeboatError("invalid", `the filters that ${backup} was made with can't be read`, { cause: parsed.error });
+}
 
 /** The fields of a valid spec that are left out although they say something: for a warning. */
 export function leftOut(kind: "backup" | "restore", spec: object): string[] {

@@ -48,7 +48,7 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
 }
 
 /** What the archive says of itself, which stands before its items; undefined where it says nothing. */
-async function readHeader(tar: AsyncIterable<Buffer>): Promise<ArchiveHeader | undefined> {
+export async function readHeader(tar: AsyncIterable<Buffer>): Promise<ArchiveHeader | undefined> {
   for await (const { path, body } of readTar(tar)) {
     if (path === HEADER_FILE) return JSON.parse(body.toString()) as ArchiveHeader;
     if (!path.startsWith("metadata/")) return undefined;

@@ -6,7 +6,7 @@ import type { Bucket } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
 import { adoptArchive } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
-import type { Progress } from "./collect.ts";
+import type { Picked, Progress } from "./collect.ts";
 import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
@@ -17,6 +17,8 @@ export interface BackupRun {
   bucket: Bucket;
   name: string;
   spec: BackupSpec;
+  /** Only these objects: the spec then only says in the record what they are of. */
+  only?: Picked;
   /** Of the Velero Backup, beside those that every one has. */
   labels?: Record<string, string>;
   /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */

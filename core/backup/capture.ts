@@ -9,7 +9,7 @@ import type { Bucket } from "../ports.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
-import { collect, listNamespaces, type Namespaces } from "./collect.ts";
+import { collect, fixRevision, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
 import { photograph } from "./photograph.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
 import { type BackupScope, backupResources, backupScope } from "./scope.ts";
@@ -25,7 +25,7 @@ export interface Survey {
 }
 
 /** Asks the cluster what it serves, checks the filters against it and fixes the revision. Writes nothing. */
-export async function surveyCluster({ kube, spec, signal }: BackupRun): Promise<Survey> {
+export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Promise<Survey> {
   const startedAt = new Date();
   const discovery = await discover(kube, { signal });
   const resources = backupResources(discovery);
@@ -36,7 +36,10 @@ export async function surveyCluster({ kube, spec, signal }: BackupRun): Promise<
       hint: "is it a Kubernetes API server?",
     });
   }
-  return { startedAt, discovery, resources, scope, namespaces: await listNamespaces(kube, resource, signal) };
+  const namespaces = only
+    ? await fixRevision(kube, listingsOf(only, resources), signal)
+    : await listNamespaces(kube, resource, signal);
+  return { startedAt, discovery, resources, scope, namespaces };
 }
 
 /** Streams the cluster into the archive and its index, which become visible in this order, each complete. */
@@ -77,6 +80,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
       ...survey,
       kube,
       spec,
+      only: run.only,
       photograph: photo,
       writer,
       inventory,

@@ -1,6 +1,6 @@
-import { itemFacts, type KubernetesObject } from "../archive/item.ts";
+import { type ItemId, itemFacts, type KubernetesObject } from "../archive/item.ts";
 import type { ArchiveWriter } from "../archive/writer.ts";
-import { isLifeboatError, messageOf } from "../errors.ts";
+import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf } from "../kube/json.ts";
@@ -41,12 +41,29 @@ export async function listNamespaces(kube: Kube, namespaces: Resource, signal: A
   return { revision: revision!, items };
 }
 
+/** Fixes the revision of a backup of single objects: by a page of one of their LISTs, for Namespaces may be denied. */
+export async function fixRevision(kube: Kube, listings: Listing[], signal: AbortSignal): Promise<Namespaces> {
+  for (const { resource, namespace } of listings)
+    for await (const page of listPages(kube, resource, { namespace, limit: 1, signal }))
+      return { revision: page.resourceVersion, items: [] };
+  throw new LifeboatError("invalid", "the cluster serves nothing of what is to be kept");
+}
+
+/** Single objects to collect, whatever their labels, and nothing that they need. */
+export interface Picked {
+  /** "namespace/name" or "name" by their group-resource strings. */
+  names: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Which of them are left out after all. */
+  unless?: (id: ItemId, object: KubernetesObject) => boolean;
+}
+
 /** Everything a collection works on. */
 export interface Collection {
   kube: Kube;
   resources: Resource[];
   scope: BackupScope;
   spec: BackupSpec;
+  only?: Picked;
   namespaces: Namespaces;
   photograph: Photograph;
   writer: ArchiveWriter;
@@ -61,11 +78,11 @@ export interface Collection {
 /**
  * Writes every object that takes part into the archive: resource by resource in the order given; then, of a limited
  * backup, the definitions and volumes that the stored objects can't be restored without (Velero's additional items),
- * whatever their labels; then the Namespaces. A list that fails is a problem of the report and its objects
+ * whatever their labels; then the Namespaces. With `only` it is those objects and no others. A list that fails is a problem of the report and its objects
  * are missing; a server that no longer answers at all ends the run.
  */
 export async function collect(collection: Collection): Promise<{ items: number; bytes: number }> {
-  const { kube, resources, scope, spec, namespaces, photograph, writer, signal } = collection;
+  const { kube, resources, scope, spec, only, namespaces, photograph, writer, signal } = collection;
   const labelled = new Set(
     namespaces.items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name),
   );
@@ -83,13 +100,15 @@ export async function collect(collection: Collection): Promise<{ items: number; 
 
   const store = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
     const { name, namespace = "", deletionTimestamp } = object.metadata;
-    if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
     const key = resourceKey(resource);
+    const id = { resource: key, namespace, name };
+    if (only) {
+      if (only.unless?.(id, object)) return;
+    } else if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
     if (key in needs) {
       if (stored.has(`${key} ${name}`)) return;
       stored.add(`${key} ${name}`);
     }
-    const id = { resource: key, namespace, name };
     const facts = itemFacts(object);
     try {
       await writer.item({ id, version: resource.version, body, facts });
@@ -124,11 +143,16 @@ export async function collect(collection: Collection): Promise<{ items: number; 
     for await (const { source, element } of readAhead(listings, pages, LISTS_AHEAD)) {
       for (const body of element.items) {
         const object = readItem(source.resource, body);
-        if (source.names?.has(object.metadata.name) ?? true) await store(source.resource, body, object);
+        if (source.names?.has(nameOf(object)) ?? true) await store(source.resource, body, object);
       }
       collection.progress({ items, resource: resourceKey(source.resource), remaining: element.remaining });
     }
   };
+
+  if (only) {
+    await storeAll(listingsOf(only, resources));
+    return { items, bytes };
+  }
 
   const included = names.filter(takesPart).sort();
   const collected = resources.filter(scope.collects);
@@ -157,6 +181,25 @@ export async function collect(collection: Collection): Promise<{ items: number; 
     collection.warn({ message: "the cluster holds nothing that the filters select: the backup is empty" });
   collection.log("info", `Backed up a total of ${items} items`);
   return { items, bytes };
+}
+
+/** The LISTs of picked objects: of one namespace where all of a resource are of one. */
+export function listingsOf({ names }: Picked, resources: Resource[]): Listing[] {
+  return resources.flatMap((resource) => {
+    const picked = names.get(resourceKey(resource));
+    if (!picked?.size) return [];
+    return [{ resource, names: picked, namespace: sharedNamespace(picked) }];
+  });
+}
+
+/** The namespace of all of these objects ("namespace/name" or "name"); undefined where there are several, or one has none. */
+export function sharedNamespace(names: Iterable<string>): string | undefined {
+  const namespaces = new Set([...names].map((name) => (name.includes("/") ? name.split("/", 1)[0] : undefined)));
+  return namespaces.size === 1 ? [...namespaces][0] : undefined;
+}
+
+function nameOf({ metadata: { namespace, name } }: KubernetesObject): string {
+  return namespace ? `${namespace}/${name}` : name;
 }
 
 /**

@@ -21,8 +21,8 @@ export interface Listing {
   resource: Resource;
   namespace?: string;
   labelSelector?: string;
-  /** Of its objects only these are wanted. */
-  names?: Set<string>;
+  /** Of its objects only these are wanted: "namespace/name" or "name". */
+  names?: ReadonlySet<string>;
 }
 
 /** Objects per page: small pages keep memory small and cost little. */

@@ -15,6 +15,9 @@ export interface Page {
   remaining: number | undefined;
 }
 
+/** Asks for objects of which only their metadata is told; a server that can't do that gives whole ones. */
+export const METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
 const PAGE_ITEMS = 250;
 /** Pages that turn out larger than this make the following ones ask for fewer items. */
 const PAGE_BYTES = 4 << 20;
@@ -39,10 +42,12 @@ export async function* listPages(
     fieldSelector?: string;
     resourceVersion?: string;
     limit?: number;
+    /** In place of whole objects: `METADATA_ONLY`. */
+    accept?: string;
     signal?: AbortSignal;
   } = {},
 ): AsyncGenerator<Page, void, undefined> {
-  const { namespace, labelSelector, fieldSelector, resourceVersion, signal } = options;
+  const { namespace, labelSelector, fieldSelector, resourceVersion, accept, signal } = options;
   const type = { apiVersion: resourceApiVersion(resource), kind: resource.kind };
   const path = resourcePath(resource, namespace);
   const most = options.limit ?? PAGE_ITEMS;
@@ -53,7 +58,7 @@ export async function* listPages(
   let given = "";
   for (let expired = 0; ; ) {
     const query = { labelSelector, fieldSelector, limit: String(limit), ...from };
-    const response = await kube.request({ path, query, signal });
+    const response = await kube.request({ path, query, accept, signal });
     if (response.status === 410 && from.continue && expired++ < MAX_EXPIRED) {
       const token = parseStatus(response.body).metadata?.continue;
       from = token ? { continue: token } : {};

@@ -9,6 +9,7 @@ import { neverDeleted } from "./deletions.ts";
 import { at, goJson } from "./fields.ts";
 import { refersElsewhere, restoreLabels } from "./fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "./plan.ts";
+import { pruneLive } from "./pruning.ts";
 import type { ItemOutcome } from "./report.ts";
 import {
   type Applying,
@@ -45,15 +46,13 @@ const UPDATE_ATTEMPTS = 5;
  * Applies a step that writes, with the item's body. What the server refuses is in the answer; that
  * it is gone, or that the run is cancelled, throws.
  */
-export async function applyStep(
-  { item, action, reason, awaits }: PlannedStep,
-  body: Buffer,
-  applying: Applying,
-): Promise<Applied> {
+export async function applyStep(step: PlannedStep, body: Buffer, applying: Applying): Promise<Applied> {
+  const { item, action, reason, awaits } = step;
   const resource = applying.served.find(item);
   if (!resource) return { action: "blocked", reason: applying.served.absence(item), awaits };
   const one = { item, resource, body, applying };
   try {
+    if (action === "prune") return await pruneLive(one, step);
     return isChange(action) ? await change(one, action) : await create(one, reason);
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);

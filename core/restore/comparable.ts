@@ -9,6 +9,8 @@ import { rowsByResource } from "./rows.ts";
 export interface CompareFacts {
   /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale; undefined where they can't be listed. */
   scaled: Set<string> | undefined;
+  /** A restore is undone: its labels must go. */
+  exact?: boolean;
   /** The node ports (as nodeports.ts names them) that are asked for, of the Service compared; none where not given. */
   askedPorts?: { has(port: string): boolean };
 }
@@ -31,7 +33,9 @@ export const CONTROLLERS_METADATA = ["finalizers"];
 const DISREGARDS: Disregard[] = [
   {
     why: "a restore's own labels: objects of two restores, or of none, can be equal",
-    apply: (object) => drop(object, ["metadata", "labels"], RESTORE_LABELS),
+    apply: (object, { exact }) => {
+      if (!exact) drop(object, ["metadata", "labels"], RESTORE_LABELS);
+    },
   },
   {
     why: "controllers set and remove finalizers as they work",

@@ -4,8 +4,8 @@ import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
 import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
-import { planRestore } from "./restore.ts";
-import { alreadyExists, type RestoreRun } from "./run.ts";
+import { type Planned, planRestore } from "./restore.ts";
+import { alreadyExists, type RestoreRun, type Source } from "./run.ts";
 import { checkSpec } from "./spec.ts";
 import type { PlannedStep } from "./steps.ts";
 
@@ -14,17 +14,30 @@ import type { PlannedStep } from "./steps.ts";
  * cluster. Throws as `runRestore`; `conflict` where there is a plan or restore of that name.
  */
 export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promise<PlanDocument> {
-  const { bucket, name, spec, signal, log } = run;
-  checkNewName("restore", name);
+  const { bucket, spec, signal } = run;
+  checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
+  const open = () => openArchive(bucket, backupKeys(spec.backupName), { signal });
+  const { document, planned } = await rehearseRestore(run, { backup, open });
+  const live = orderedSteps(planned).map((step) => liveDigest(step, planned));
+  await storePlan(bucket, { document, basis: basisOf(planned, backup), live }, signal);
+  return document;
+}
+
+/** Plans and rehearses the restore of what `source` opens. Nothing is stored. Throws as `runRestore`. */
+export async function rehearseRestore(
+  run: Omit<RestoreRun, "plan" | "caller">,
+  { open, ...source }: Source,
+): Promise<{ document: PlanDocument; planned: Planned }> {
+  const { bucket, name, spec, signal, log } = run;
   if ((await listFolder(bucket, restoreKeys(name).folder, signal)).has(restoreKeys(name).record))
     throw alreadyExists(bucket, name);
   return leavingLog({ kind: "restore", ...run }, async () => {
     const lookedAt = timestamp(new Date());
-    const archive = await openArchive(bucket, backupKeys(spec.backupName), { signal });
+    const archive = await open();
     try {
-      const input = { ...run, archive, backupName: spec.backupName, log: log.log };
+      const input = { ...run, ...source, archive, backupName: spec.backupName, log: log.log };
       const planned = await planRestore(input);
       const became = new Map<PlannedStep, Rehearsed>();
       await rehearse(input, planned, (step, rehearsed) => {
@@ -39,9 +52,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
         timestamp: lookedAt,
         spec: { ...spec },
       });
-      const live = orderedSteps(planned).map((step) => liveDigest(step, planned));
-      await storePlan(bucket, { document, basis: basisOf(planned, backup), live }, signal);
-      return document;
+      return { document, planned };
     } finally {
       await archive.close();
     }

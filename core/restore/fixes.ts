@@ -13,6 +13,8 @@ export interface FixContext extends CloneOptions {
   /** From namespaces of the source to those of the target; absent ones keep their name. */
   namespaceMapping: Record<string, string>;
   preserveNodePorts: boolean;
+  /** A restore is undone: objects get back the labels they had, and no others. */
+  exact?: boolean;
   /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to. */
   keepsVolume: (volume: string, claim: string) => boolean;
 }
@@ -265,7 +267,7 @@ export const FIXES: Fix[] = [
     clusterOwned: false,
     idle: () => true,
     apply: (object, context) => {
-      object.metadata.labels = { ...object.metadata.labels, ...restoreLabels(context) };
+      if (!context.exact) object.metadata.labels = { ...object.metadata.labels, ...restoreLabels(context) };
     },
   },
 ];
@@ -305,11 +307,13 @@ export function targetNamespace(namespace: string, { namespaceMapping }: Pick<Fi
   return Object.hasOwn(namespaceMapping, namespace) ? namespaceMapping[namespace]! : namespace;
 }
 
-/** The labels of every restored object. */
+/** The labels of every restored object; none where a restore is undone. */
 export function restoreLabels({
   backupName,
   restoreName,
-}: Pick<FixContext, "backupName" | "restoreName">): Record<string, string> {
+  exact,
+}: Pick<FixContext, "backupName" | "restoreName" | "exact">): Record<string, string> {
+  if (exact) return {};
   return { "velero.io/backup-name": labelValue(backupName), "velero.io/restore-name": labelValue(restoreName) };
 }
 

@@ -8,8 +8,9 @@ export interface Step {
   /**
    * "merge": a ServiceAccount that exists gets what it lacks; "free": a volume is given back (volumes.ts). Whether an
    * update must delete the object and create it anew only the API server tells (policy "recreate").
+   * "prune": what the backup doesn't hold is deleted (extras.ts).
    */
-  action: "create" | "update" | "merge" | "free" | "skip" | "blocked";
+  action: "create" | "update" | "merge" | "free" | "prune" | "skip" | "blocked";
   reason?: string;
   /** The reason is worth the user's attention: it becomes a warning of the restore. */
   warning?: boolean;
@@ -33,6 +34,8 @@ export interface Known {
   live: "absent" | "equal" | "different" | "deleting";
   /** Why an object that exists is left as it is, whatever it says. */
   leave?: string;
+  /** It is to become what the backup says in every respect, for a restore is undone. */
+  exact?: boolean;
   /** It exists for others too, by `namespaceMapping`: it is left as it is, with a warning. */
   shared?: boolean;
 }
@@ -44,7 +47,7 @@ export const BEING_DELETED = "it is being deleted; restore it again when it is g
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
 export function plan(known: Known, policy: Policy): Step {
-  const { skip, clash, keeper, blocked, unlisted, live, leave, shared } = known;
+  const { skip, clash, keeper, blocked, unlisted, live, leave, shared, exact } = known;
   if (skip) return { action: "skip", reason: skip };
   if (clash)
     return { action: "skip", reason: `left out: the backup's ${clash} becomes the same object`, warning: true };
@@ -59,7 +62,7 @@ export function plan(known: Known, policy: Policy): Step {
       "exists, maybe for the namespaces of the original, and is left; add by hand what the mapped ones need";
     return { action: "skip", reason, warning: true };
   }
-  if (known.resource === "serviceaccounts") return { action: "merge" };
+  if (known.resource === "serviceaccounts" && !exact) return { action: "merge" };
   if (policy !== "none") return { action: "update" };
   return {
     action: "skip",

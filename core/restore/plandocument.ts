@@ -113,8 +113,8 @@ function unrehearsed({ action, reason, warning }: PlannedStep): Rehearsed {
 }
 
 /** The digest of a step's live object, as plans keep it. */
-export function liveDigest({ place }: PlannedStep, { target }: Planned): string {
-  const digest = place === undefined ? undefined : target.digests.get(place);
+export function liveDigest({ place, digest: pruned }: PlannedStep, { target }: Planned): string {
+  const digest = place === undefined ? pruned : target.digests.get(place);
   return digest === undefined ? "" : Buffer.from(digest, "latin1").toString("base64");
 }
 
@@ -184,7 +184,8 @@ export function holdToPlan(stored: StoredPlan, planned: Planned, basis: PlanBasi
     if (change) changes.push(`${key} ${change}`);
     else if (known && !writes(known.step)) Object.assign(step, pickOutcome(known.step));
   }
-  for (const [key, { step }] of before) if (writes(step)) changes.push(`${key} is not there any more`);
+  for (const [key, { step }] of before)
+    if (writes(step) && step.action !== "prune") changes.push(`${key} is not there any more`);
   if (changes.length === 0) return;
   const more = changes.length > MOST_TOLD ? ` and ${changes.length - MOST_TOLD} more` : "";
   throw outOfDate(`${changes.slice(0, MOST_TOLD).join(", ")}${more}`);

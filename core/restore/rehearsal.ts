@@ -12,6 +12,7 @@ import { goJson } from "./fields.ts";
 import { gitOwner } from "./gitops.ts";
 import { adaptivePace, pacedKube } from "./pace.ts";
 import { EQUAL } from "./plan.ts";
+import { pruneLive } from "./pruning.ts";
 import { type PlanInput, type Planned, writesOf } from "./restore.ts";
 import {
   type Applying,
@@ -87,15 +88,13 @@ function expectedUids({ target, steps }: Planned): Map<number, string> {
   return uids;
 }
 
-async function rehearseStep(
-  { item, action, reason }: PlannedStep,
-  body: Buffer,
-  applying: Applying,
-): Promise<Rehearsed> {
+async function rehearseStep(step: PlannedStep, body: Buffer, applying: Applying): Promise<Rehearsed> {
+  const { item, action, reason } = step;
   const resource = applying.served.find(item);
   const there = item.namespace === "" || applying.target.namespaces.has(item.namespace);
   try {
     if (isChange(action) && resource) return await rehearseChange({ item, resource, body, applying }, action);
+    if (step.action === "prune" && resource) return await rehearsePrune(step, { item, resource, body, applying });
     const rehearsed = describeCreate(body, { item, applying }, reason);
     if (!resource || !there) return rehearsed;
     return await rehearseCreate({ item, resource, body, applying }, rehearsed);
@@ -139,6 +138,12 @@ async function rehearseChange(one: Sending, how: keyof typeof CHANGES): Promise<
   if (response.status !== 422) return { action: "blocked", reason: refusal(response, one.item), diff };
   const refused = refusedUpdate(response, one);
   return { ...refused, reason: joined(refused.reason, owner), diff };
+}
+
+async function rehearsePrune(step: PlannedStep, one: Sending): Promise<Rehearsed> {
+  const { action, reason } = await pruneLive(one, step);
+  if (action === "pruned") return { action: "prune", reason, warning: step.warning };
+  return { action: action === "skipped" ? "skip" : "blocked", reason };
 }
 
 /** Whether the server would say the same whatever else is restored first: the object is invalid, or may not be created. */

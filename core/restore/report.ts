@@ -33,6 +33,8 @@ export interface Report {
   warn(item: Item, message: string): void;
   /** Tells of an error about an item that has ended already. */
   error(item: Item, message: string): void;
+  /** How many items of the backup could not be restored. */
+  lacking(): number;
   result(): RestoreResult;
 }
 
@@ -60,6 +62,7 @@ export function startReport(listen: {
     error({ entry, namespace, name }, message) {
       problems.errors.push({ resource: entry.resource, namespace, name, message });
     },
+    lacking: () => counts.failed + counts.blocked,
     result: () => ({
       phase: problems.errors.length ? "PartiallyFailed" : "Completed",
       counts,

@@ -1,19 +1,22 @@
 import { together } from "../abort.ts";
 import type { Archive } from "../archive/reader.ts";
+import type { Backup } from "../catalog.ts";
 import type { Kube } from "../kube/client.ts";
-import { discover } from "../kube/discovery.ts";
+import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
 import { readClone } from "./clone.ts";
+import { findExtras, withheld } from "./extras.ts";
 import type { FixContext } from "./fixes.ts";
 import type { Policy } from "./plan.ts";
+import { findRemains, type Undoing } from "./remains.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
-import { selection } from "./selection.ts";
+import { type Selection, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import { skimArchive } from "./skim.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
 import { type PlannedStep, planSteps } from "./steps.ts";
 import { type Survey, surveyArchive } from "./survey.ts";
-import { readTarget, type Target } from "./target.ts";
+import { type Extras, readTarget, type Target } from "./target.ts";
 import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
 import { WAIT_MS } from "./waits.ts";
 import { writeSteps } from "./writes.ts";
@@ -29,6 +32,10 @@ export interface PlanInput {
   name: string;
   backupName: string;
   spec: RestoreSpec;
+  /** The backup's record; `prune` needs it. */
+  backup?: Backup;
+  /** The restore that this one undoes: the archive then is what was there before it. */
+  undoing?: Undoing;
   signal: AbortSignal;
   log: Log;
   /** Items done, of how many. */
@@ -41,6 +48,7 @@ export interface PlanInput {
 export interface Planned {
   survey: Survey;
   target: Target;
+  discovery: Discovery;
   served: Served;
   fixing: FixContext;
   policy: Policy;
@@ -56,16 +64,22 @@ export interface Planned {
  * `invalid` for a spec that contradicts itself.
  */
 export async function planRestore(input: PlanInput): Promise<Planned> {
-  const { kube, archive, spec, signal, log, waitMs = WAIT_MS } = input;
+  const { kube, archive, spec, undoing, signal, log, waitMs = WAIT_MS } = input;
   const { namespaceMapping = {}, existingResourcePolicy: policy = "none", preserveNodePorts = false } = spec;
   checkSpec(spec);
 
   const discovery = await discover(kube, { signal });
   const served = servedBy(discovery);
-  const survey = await surveyArchive(archive, selection(spec, discovery.resources), namespaceMapping);
+  const selected = selection(spec, discovery.resources);
+  const survey = await surveyArchive(archive, selected, namespaceMapping);
   const clone = await readClone(spec, { kube, served, survey, signal, log });
+  const extras = undoing
+    ? findRemains(undoing, survey)
+    : await extrasOf(input, { discovery, survey, selection: selected });
   log("info", "Listing what the cluster has", { items: survey.items.length });
-  const { target, listRest } = await readTarget({ kube, served, survey, signal, waitMs, log, scaleTo: spec.scaleTo });
+  const exact = undoing !== undefined;
+  const reading = { kube, served, survey, extras, exact, scaleTo: spec.scaleTo };
+  const { target, listRest } = await readTarget({ ...reading, signal, waitMs, log });
 
   const volumes = new Set<string>();
   const fixing: FixContext = {
@@ -74,6 +88,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     restoreName: input.name,
     namespaceMapping,
     preserveNodePorts,
+    exact,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
   const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
@@ -82,8 +97,17 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const steps = await planSteps({ archive, survey, target, skim, served, fixing, policy, signal });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
-  const warnings = [...survey.warnings, ...target.warnings];
-  return { survey, target, served, fixing, policy, steps, errors: survey.errors, warnings };
+  const found = await extras?.found({ kube, served, target, signal });
+  if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
+  const warnings = [...survey.warnings, ...target.warnings, ...(found?.warnings ?? [])];
+  return { survey, target, discovery, served, fixing, policy, steps, errors: survey.errors, warnings };
+}
+
+async function extrasOf(
+  { archive, backup, spec }: PlanInput,
+  known: { discovery: Discovery; survey: Survey; selection: Selection },
+): Promise<Extras | undefined> {
+  return spec.prune ? await findExtras({ archive, backup, spec, ...known }) : undefined;
 }
 
 export interface RestoreInput extends PlanInput {
@@ -91,6 +115,8 @@ export interface RestoreInput extends PlanInput {
   outcome: (outcome: ItemOutcome) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
   check?: (planned: Planned) => void;
+  /** Called after that, and waited for before the first write. */
+  beforeWrites?: (planned: Planned) => Promise<void>;
 }
 
 /**
@@ -102,6 +128,7 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const { log, waitMs = WAIT_MS } = input;
   const planned = await planRestore(input);
   input.check?.(planned);
+  await input.beforeWrites?.(planned);
   const { steps } = planned;
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
   for (const message of planned.errors) report.tell("errors", message);

@@ -1,8 +1,9 @@
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { openArchive } from "../archive/reader.ts";
+import { type Archive, openArchive } from "../archive/reader.ts";
 import {
   ATTEMPT,
+  type Backup,
   backupKeys,
   CALLER,
   CLUSTER,
@@ -11,6 +12,7 @@ import {
   type Restore,
   readRestorable,
   restoreKeys,
+  UNDOES,
   writeSideFile,
 } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
@@ -22,7 +24,9 @@ import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
 import { basisOf, holdToPlan, type StoredPlan } from "./plandocument.ts";
-import { type ItemOutcome, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
+import type { Undoing } from "./remains.ts";
+import { type ItemOutcome, type Planned, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
+import { keepBefore } from "./safety.ts";
 import { checkSpec } from "./spec.ts";
 
 const gzipBuffer = promisify(gzip);
@@ -40,6 +44,8 @@ export interface RestoreRun {
   plan?: StoredPlan;
   log: RunLog;
   progress?: (done: number, total: number) => void;
+  /** Called with the plan before anything is written; what it throws ends the restore. */
+  check?: (planned: Planned) => void;
   signal: AbortSignal;
 }
 
@@ -64,11 +70,31 @@ const VELERO_ACTION: Record<ItemOutcome["action"], string | undefined> = {
  * archive before anything is written to the cluster, and whatever stopped the run. What happens to single objects does
  * not throw: it is in the result, and the phase is PartiallyFailed.
  */
-export async function runRestore(run: RestoreRun): Promise<{ record: Restore; result: RestoreResult }> {
-  const { bucket, name, spec, plan, signal } = run;
-  checkNewName("restore", name);
+export async function runRestore(run: RestoreRun): Promise<RestoreEnd> {
+  const { bucket, spec, signal } = run;
+  checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
+  return recordRestore(run, { backup, open: () => openArchive(bucket, backupKeys(spec.backupName), { signal }) });
+}
+
+/** A restore's record, and how it went. */
+export interface RestoreEnd {
+  record: Restore;
+  result: RestoreResult;
+}
+
+/** What is restored: a backup, or what was there before the restore that is undone. */
+export interface Source {
+  open: () => Promise<Archive>;
+  backup?: Backup;
+  undoing?: Undoing;
+}
+
+/** Restores what `source` opens, and records it; as `runRestore`, which see. */
+export async function recordRestore(run: RestoreRun, { open, ...source }: Source): Promise<RestoreEnd> {
+  const { bucket, name, spec, plan, signal } = run;
+  checkNewName("restore", name);
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);
 
@@ -85,18 +111,23 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
         run.log.log(level, `${outcome.resource} ${objectName(outcome)}: ${action}${reason ? `: ${reason}` : ""}`);
       }
     };
-    const archive = await openArchive(bucket, backupKeys(spec.backupName), { signal });
+    const archive = await open();
     try {
       const result = await restore({
         ...run,
+        ...source,
         archive,
         backupName: spec.backupName,
         log: run.log.log,
         outcome: heard,
-        check: (planned) => plan && holdToPlan(plan, planned, basisOf(planned, backup)),
+        check: (planned) => {
+          if (plan && source.backup) holdToPlan(plan, planned, basisOf(planned, source.backup));
+          run.check?.(planned);
+        },
+        beforeWrites: (planned) => keepBefore(run, planned),
       });
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
-      return { record: await storeReport(run, startedAt, result, list), result };
+      return { record: await storeReport({ ...run, ...source }, startedAt, result, list), result };
     } finally {
       await archive.close();
     }
@@ -104,7 +135,7 @@ export async function runRestore(run: RestoreRun): Promise<{ record: Restore; re
 }
 
 async function storeReport(
-  run: RestoreRun,
+  run: RestoreRun & Pick<Source, "undoing">,
   startedAt: Date,
   result: RestoreResult,
   list: Record<string, string[]>,
@@ -145,7 +176,7 @@ function objectName({ namespace, name }: ItemOutcome): string {
 }
 
 function restoreRecord(
-  { name, spec, cluster, caller, plan }: RestoreRun,
+  { name, spec, cluster, caller, plan, undoing }: RestoreRun & Pick<Source, "undoing">,
   startedAt: Date,
   result: RestoreResult,
   attempt: number,
@@ -162,6 +193,7 @@ function restoreRecord(
         ...(cluster && { [CLUSTER]: cluster }),
         ...(caller && { [CALLER]: caller }),
         ...(plan && { "lifeboat/plan": plan.document.id }),
+        ...(undoing && { [UNDOES]: undoing.restore }),
         ...(attempt > 1 && { [ATTEMPT]: String(attempt) }),
       },
     },

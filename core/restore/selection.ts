@@ -5,10 +5,13 @@ import { includesAll, matchesSelector, nameFilter, resolveResource, resourceFilt
 import { neverRestored } from "./skips.ts";
 import type { RestoreSpec } from "./spec.ts";
 
+/** As much of an item, or of a live object, as filters look at. */
+export type Selectable = Pick<IndexEntry, "resource" | "kind" | "namespace" | "name" | "labels">;
+
 /** Which items of a backup a restore takes. Namespaces, resources and labels are those of the backup. */
 export interface Selection {
   /** Whether the spec's filters take the item itself. */
-  takes(entry: IndexEntry): boolean;
+  takes(entry: Selectable): boolean;
   /** Whether the item comes along where a taken one can't be without it, though the filters don't take it. */
   mayNeed(entry: IndexEntry): boolean;
   /** A line for each include that matches none of the backup's namespaces or resources (with their kinds). */

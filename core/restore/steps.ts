@@ -16,13 +16,17 @@ import { waveOf } from "./waves.ts";
 /** One item and what is done with it. */
 export interface PlannedStep extends Step {
   item: Item;
-  /** In the survey; undefined for a Namespace that the backup doesn't have. */
+  /** In the survey; undefined for what the backup doesn't have: a needed Namespace, what is pruned. */
   place: number | undefined;
   rank: number;
   /** What needs a person, beside the reason. */
   notice?: string;
   /** Its API isn't served as long as this isn't up (backends.ts). */
   awaits?: string;
+  /** Of a live object that is pruned, as it was listed: the digest of its comparable form. Its entry says its UID. */
+  digest?: string;
+  /** Its end is waited for before anything else is deleted: its controller, which may be deleted too, has work to do first. */
+  awaited?: boolean;
 }
 
 /** What planning takes. */
@@ -126,6 +130,7 @@ function knownOf(
   known.clash = target.clashes.get(place);
   known.blocked = blockedBy(item, planning, awaits);
   known.unlisted = target.unlisted.get(resource) ?? (awaits && served.absence(item));
+  known.exact = planning.fixing.exact;
   if (item.needed) known.leave = "only what is missing is restored of what others need";
   if (resource === NAMESPACES && item.name !== item.entry.name)
     known.leave = "objects are restored into it, itself it is left as it is";

@@ -1,5 +1,6 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf, parseExact } from "../kube/json.ts";
 import { listPages } from "../kube/list.ts";
@@ -13,6 +14,7 @@ import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { Served } from "./served.ts";
 import type { Skim } from "./skim.ts";
 import { neverRestored } from "./skips.ts";
+import type { PlannedStep } from "./steps.ts";
 import type { Survey } from "./survey.ts";
 import { type LiveVolume, readVolume } from "./volumes.ts";
 import { namespaceGone, type Waiting } from "./waits.ts";
@@ -53,11 +55,39 @@ const LISTS_AT_ONCE = 4;
 const SERVICES = "services";
 const SCALERS = "horizontalpodautoscalers.autoscaling";
 
+/** A live object that was listed. */
+export interface Live {
+  /** A group-resource string. */
+  resource: string;
+  /** Without annotations and managedFields. */
+  metadata: KubernetesObject["metadata"];
+  body: Buffer;
+}
+
+/** What else is looked for in the target: that the backup doesn't hold (extras.ts), or what is to be undone (remains.ts). */
+export interface Extras {
+  /** Resources that are listed although nothing of them may be restored; of all namespaces or of one. */
+  resources: Resource[];
+  namespace?: string;
+  /** Gets each live object that is listed, with its place where it is an item's; Namespaces come first. */
+  saw(live: Live, place: number | undefined, target: Target): void;
+  /** What is to be deleted, in the order of its ranks, and what to tell the user. */
+  found(context: {
+    kube: Kube;
+    served: Served;
+    target: Target;
+    signal: AbortSignal;
+  }): Promise<{ steps: PlannedStep[]; warnings: string[] }>;
+}
+
 interface Reading extends Waiting {
   served: Served;
   survey: Survey;
   /** The spec's: autoscalers decide on nothing that is scaled to zero. */
   scaleTo?: number;
+  extras?: Extras;
+  /** As that of `CompareFacts`. */
+  exact?: boolean;
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
 }
 
@@ -82,6 +112,7 @@ export async function readTarget(
     warnings: [],
     volumes: new Map(),
     scaled: new Set(),
+    exact: reading.exact,
     freed: new Set(),
   };
   const lists = [...listsOf(reading, target).values()];
@@ -128,7 +159,7 @@ interface List {
   last: number;
 }
 
-function listsOf({ survey, served }: Reading, target: Target): Map<string, List> {
+function listsOf({ survey, served, extras }: Reading, target: Target): Map<string, List> {
   const lists = new Map<string, List>();
   const listOf = (resource: Resource, namespace: string | undefined) => {
     const key = `${resourceKey(resource)} ${resource.version}`;
@@ -150,6 +181,11 @@ function listsOf({ survey, served }: Reading, target: Target): Map<string, List>
       list.places.set(key, place);
       list.last = place;
     } else target.clashes.set(place, nameOf(survey, other));
+  }
+  for (const resource of extras?.resources ?? []) {
+    const listed = [...lists.values()].find((list) => resourceKey(list.resource) === resourceKey(resource));
+    const list = listed ?? listOf(resource, extras?.namespace);
+    if (list.namespace !== extras?.namespace) list.namespace = undefined;
   }
   for (const [key, { neededBy }] of Object.entries(FACTS)) {
     const resource = served.preferred(key);
@@ -190,7 +226,7 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
 
 /** Reads one LIST. What the backup's items are like is known once the skim has come to the last of them. */
 async function readList(
-  { kube, survey, signal, log, scaleTo }: Reading,
+  { kube, survey, extras, signal, log, scaleTo }: Reading,
   target: Target,
   { resource, namespace, places, last }: List,
   skim?: Skim,
@@ -207,12 +243,14 @@ async function readList(
       await skim?.until(last);
       for (const body of page.items) {
         if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
-        const { namespace = "", name, uid, deletionTimestamp } = metadataOf(body) as KubernetesObject["metadata"];
+        const metadata = metadataOf(body) as KubernetesObject["metadata"];
+        const { namespace = "", name, uid, deletionTimestamp } = metadata;
         const place = places.get(`${namespace}/${name}`);
+        extras?.saw({ resource: key, metadata, body }, place, target);
         if (place === undefined) continue;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         if (deletionTimestamp) target.digests.set(place, DELETING);
-        else if (skim?.alike(place, body)) target.digests.set(place, ALIKE);
+        else if (!target.exact && skim?.alike(place, body)) target.digests.set(place, ALIKE);
         else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
       }
       if (page.items[0]) release(page.items[0]);

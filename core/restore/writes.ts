@@ -5,6 +5,7 @@ import type { Log } from "../log.ts";
 import { adopts } from "./adoptions.ts";
 import { type Applied, applyStep } from "./apply.ts";
 import { noticingBackends } from "./backends.ts";
+import { WITHHELD } from "./extras.ts";
 import { adaptivePace, pacedKube } from "./pace.ts";
 import { nonePostponed, tryAgain } from "./postponed.ts";
 import type { Report } from "./report.ts";
@@ -64,7 +65,8 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     if (uid && place !== undefined && survey.owns(place)) target.uids.set(place, uid);
     report.item(item, action, reason, warning);
     if (action === "created") writtenAt.set(item.entry.resource, performance.now());
-    if (item.entry.resource === DEFINITIONS && action !== "failed" && action !== "blocked") unawaited.push(item);
+    const stays = !["failed", "blocked", "pruned"].includes(action) && step.action !== "prune";
+    if (item.entry.resource === DEFINITIONS && stays) unawaited.push(item);
   };
   const applyOne = async (step: PlannedStep, body: Buffer) => {
     const held = postponed.holds(step, body);
@@ -112,8 +114,14 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     }
   };
 
+  /** Last of all, and only where nothing is missing that might be meant to replace it; an undo has no such reserve. */
+  const prune = async (some: PlannedStep[]) => {
+    if (applying.fixing.exact || report.lacking() === 0) return await write(some);
+    for (const { item } of some) report.item(item, "blocked", WITHHELD);
+  };
+
   try {
-    for (const wave of waves(steps)) {
+    for (const wave of waves(steps.filter(({ action }) => action !== "prune"))) {
       await write(wave);
       if (postponed.size() && performance.now() >= next) await again();
     }
@@ -126,6 +134,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     }
     await giveUp();
     await awaitDefinitions(() => true);
+    await prune(steps.filter(({ action }) => action === "prune"));
   } finally {
     await pace.idle();
   }

@@ -36,6 +36,8 @@ export function addRestore(program: Command, signal: AbortSignal): void {
       ).choices(["none", "update", "recreate"]),
     )
     .addOption(optionalBoolean("--preserve-nodeports", "keep the node ports of Services"))
+    .option("--prune", "delete what the filters select and the backup doesn't hold; asks for --yes")
+    .option("--yes", "with --prune: yes, delete that")
     .option("--dry-run", "write nothing to the cluster: tell what would be done, and keep that as a plan")
     .option("--details", "with --dry-run, tell of every object")
     .option("--plan <id>", "apply this plan, made with --dry-run, if the cluster is still as it was then")
@@ -58,6 +60,7 @@ Examples:
   lifeboat restore create --plan full-20260821010000
   lifeboat restore create green --from-backup full --context green \\
     --map-domain shop.example=green.example --scale-to 0
+  lifeboat restore create --from-backup full --prune --dry-run
 `,
     );
   addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
@@ -71,6 +74,23 @@ Examples:
     .addHelpText("after", "\nExamples:\n  lifeboat restore activate green --context green\n");
   addShared(activate, ["kubeconfig", "context", "cluster", "location", "config", "output"]);
   addAction(activate, signal, async () => (await import("./restore/activate.ts")).activateRestored);
+
+  const undo = restore
+    .command("undo")
+    .summary("bring back what was there before a restore")
+    .description(
+      "Brings a cluster back to what it was before a restore: deletes what that created, and gives back what it changed, recreated or pruned. This is a restore itself, named NAME-undo.",
+    )
+    .argument("<name>", "the restore that is undone; one that was interrupted may be undone too")
+    .option("--yes", "yes, do that")
+    .option("--dry-run", "write nothing: tell what would be done")
+    .option("--details", "with --dry-run, tell of every object")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat restore undo full-20260821010000 --dry-run\n  lifeboat restore undo full-20260821010000 --yes\n",
+    );
+  addShared(undo, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
+  addAction(undo, signal, async () => (await import("./restore/undo.ts")).undoRestore);
 
   const get = restore
     .command("get")

@@ -12,7 +12,7 @@ const COMPLETIONS: [string, string][] = [
   ["lifeboat ", "backup restore schedule serve demo completion"],
   ["lifeboat b", "backup"],
   ["lifeboat backup ", "create get describe logs download delete"],
-  ["lifeboat --location ./x restore ", "create activate get describe logs"],
+  ["lifeboat --location ./x restore ", "create activate undo get describe logs"],
   ["lifeboat backup create full --incl", "--include-namespaces --include-resources --include-cluster-resources"],
   ["lifeboat backup get -o ", "table json yaml"],
   ["lifeboat restore create --existing-resource-policy u", "update"],

@@ -22,6 +22,7 @@ import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
 import { COMMAND, clusterText, locationFlags, openBucket, openCluster, targetFlags } from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
+import { askBeforePruning } from "./consent.ts";
 import { countsText } from "./counts.ts";
 import { planText } from "./plan.ts";
 
@@ -34,6 +35,8 @@ interface CreateOptions extends FilterOptions {
   namespaceMappings?: string[];
   existingResourcePolicy?: RestoreSpec["existingResourcePolicy"];
   preserveNodeports?: "true" | "false";
+  prune?: boolean;
+  yes?: boolean;
   dryRun?: boolean;
   details?: boolean;
   plan?: string;
@@ -59,6 +62,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     storageClassMapping: readMappings("--map-storage-class", "=", options.mapStorageClass),
     ingressClassMapping: readMappings("--map-ingress-class", "=", options.mapIngressClass),
     scaleTo: readCount("--scale-to", options.scaleTo),
+    prune: options.prune,
   });
   checkSource(options, filters);
   const kube = await openCluster(options, signal);
@@ -93,7 +97,9 @@ export async function createRestore({ args, options, signal }: Invocation<Create
       }
       return document.errors.length === 0 ? EXIT_CODES.ok : EXIT_CODES.partial;
     }
-    const { record, result } = await pointingToLog(log, logs, () => runRestore({ ...run, plan }));
+    const { record, result } = await pointingToLog(log, logs, () =>
+      runRestore({ ...run, plan, check: askBeforePruning(options) }),
+    );
     progress.end();
     const durationMs = Math.round(performance.now() - startedAt);
     const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });

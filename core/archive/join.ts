@@ -1,0 +1,76 @@
+import { LifeboatError } from "../errors.ts";
+import type { IndexEntry } from "./index.ts";
+import { type ItemId, itemPath } from "./item.ts";
+import type { Archive } from "./reader.ts";
+
+/**
+ * Several archives as one, which may be none: their items one after the other, and of an object that more than one holds
+ * the first. The segments of its entries are counted through.
+ */
+export function joinArchives(archives: Archive[]): Archive {
+  const firsts: number[] = [];
+  let segments = 0;
+  for (const { totals } of archives) {
+    firsts.push(segments);
+    segments += totals.segments;
+  }
+  const sum = (count: (archive: Archive) => number) => archives.reduce((total, archive) => total + count(archive), 0);
+  const placeOf = (entry: IndexEntry) => firsts.findLastIndex((first) => first <= entry.segment);
+  const counted = (entry: IndexEntry, place: number) => ({ ...entry, segment: entry.segment + firsts[place]! });
+
+  async function* entries(match?: (id: ItemId) => boolean): AsyncGenerator<IndexEntry> {
+    const given = new Set<string>();
+    for (const [place, archive] of archives.entries()) {
+      for await (const entry of archive.entries(match)) {
+        const path = itemPath(entry);
+        if (!given.has(path)) yield counted(entry, place);
+        given.add(path);
+      }
+    }
+  }
+
+  async function* runs(wanted: AsyncIterable<IndexEntry> | Iterable<IndexEntry>) {
+    let run: { place: number; entries: IndexEntry[] } | undefined;
+    for await (const entry of wanted) {
+      const place = placeOf(entry);
+      if (run && run.place !== place) yield run;
+      if (run?.place !== place) run = { place, entries: [] };
+      run.entries.push(entry);
+    }
+    if (run) yield run;
+  }
+
+  return {
+    totals: { items: sum(({ totals }) => totals.items), bytes: sum(({ totals }) => totals.bytes), segments },
+    entries,
+    async find(id) {
+      for (const [place, archive] of archives.entries()) {
+        const entry = await archive.find(id);
+        if (entry) return counted(entry, place);
+      }
+      return undefined;
+    },
+    async *read(wanted) {
+      for await (const { place, entries } of runs(wanted)) {
+        const archive = archives[place];
+        if (!archive) throw new LifeboatError("corrupt", "an entry is of none of the archives");
+        const asked = entries.values();
+        const own = entries.map((entry) => ({ ...entry, segment: entry.segment - firsts[place]! }));
+        for await (const { body } of archive.read(own)) yield { entry: asked.next().value!, body };
+      }
+    },
+    async file(path) {
+      for (const archive of archives) {
+        const found = await archive.file(path);
+        if (found) return found;
+      }
+      return undefined;
+    },
+    async *verify() {
+      for (const archive of archives) yield* archive.verify();
+    },
+    async close() {
+      await Promise.all(archives.map((archive) => archive.close()));
+    },
+  };
+}

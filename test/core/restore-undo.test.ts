@@ -1,0 +1,280 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { openArchive } from "../../core/archive/reader.ts";
+import { backup } from "../../core/backup/backup.ts";
+import { backupKeys, listBackups, readBackup, readRestore } from "../../core/catalog.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { readNotes } from "../../core/restore/notes.ts";
+import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
+import { findUndo, runUndo } from "../../core/restore/undo.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+import { said, watchedKube } from "./restore-sample.ts";
+
+let server: ApiServer;
+let kube: ReturnType<typeof watchedKube>;
+let bucket: Bucket;
+const signal = new AbortController().signal;
+
+beforeEach(async () => {
+  server = await startApiServer();
+  kube = watchedKube(server.kubeconfig);
+  bucket = memoryBucket();
+  await ask("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
+  for (const name of ["same", "changed", "gone"]) await put(name, { value: name });
+  await backup({ kube, bucket, name: "b", spec: {}, log: startRunLog({}), signal });
+});
+afterEach(async () => {
+  await kube.close();
+  await server.stop();
+});
+
+const MAPS = "/api/v1/namespaces/shop/configmaps";
+
+async function ask(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object) {
+  const contentType = method === "PATCH" ? "application/merge-patch+json" : undefined;
+  const response = await kube.request({ method, path, contentType, body: body && JSON.stringify(body) });
+  assert.ok(response.status < 400, `${method} ${path}: ${response.status} ${response.body}`);
+  return JSON.parse(response.body.toString());
+}
+
+const put = (name: string, data: object, more: object = {}) =>
+  ask("POST", MAPS, { apiVersion: "v1", kind: "ConfigMap", metadata: { name, ...more }, data });
+
+/** What there is in the namespace and what it says, without what the server manages. */
+async function state(): Promise<Record<string, object>> {
+  const { items } = await ask("GET", MAPS);
+  return Object.fromEntries(
+    (items as KubernetesObject[]).map(({ metadata: { name, labels, annotations, finalizers }, data }) => [
+      name,
+      { data, labels, annotations, finalizers },
+    ]),
+  );
+}
+
+/** Changes the cluster after the backup, in each way that a restore with update and prune puts right. */
+async function change(): Promise<void> {
+  await ask("PATCH", `${MAPS}/changed`, {
+    data: { value: "new" },
+    metadata: { labels: { "velero.io/restore-name": "x" } },
+  });
+  await ask("DELETE", `${MAPS}/gone`);
+  await put("extra", { value: "extra" }, { labels: { app: "extra" } });
+}
+
+const run = (name: string, more: Partial<RestoreRun> = {}) =>
+  runRestore({
+    kube,
+    bucket,
+    name,
+    spec: { backupName: "b", existingResourcePolicy: "update", prune: true },
+    log: startRunLog({}),
+    signal,
+    ...more,
+  });
+const undo = async (name: string, more: Partial<RestoreRun> = {}) =>
+  runUndo({ kube, bucket, log: startRunLog({}), signal, ...more }, await findUndo(bucket, name, signal));
+
+async function held(name: string): Promise<string[]> {
+  const archive = await openArchive(bucket, backupKeys(name));
+  const found: string[] = [];
+  for await (const { resource, namespace, name: object } of archive.entries())
+    found.push(`${resource} ${namespace}/${object}`);
+  await archive.close();
+  return found;
+}
+
+/** Ends the run when it has sent so many writes, as a kill does. */
+function dyingAfter(writes: number): RestoreRun["kube"] {
+  let sent = 0;
+  return {
+    ...kube,
+    request: (request) => {
+      const isWrite = (request.method ?? "GET") !== "GET";
+      if (isWrite && sent++ >= writes) throw new Error("killed");
+      return kube.request(request);
+    },
+  };
+}
+
+describe("prune", () => {
+  it("makes the namespace what the backup says, and then has nothing to do", async () => {
+    const before = await state();
+    await change();
+    const { result } = await run("r");
+    assert.deepEqual(said([...result.problems.errors, ...result.problems.warnings]), "");
+    assert.deepEqual([result.counts.created, result.counts.updated, result.counts.pruned], [1, 1, 1]);
+    assert.deepEqual(Object.keys(await state()).sort(), Object.keys(before).sort());
+    const again = (await run("again")).result.counts;
+    assert.deepEqual([again.created, again.updated, again.recreated, again.pruned], [0, 0, 0, 0]);
+  });
+
+  it("leaves what the filters of the restore, or of the backup, leave out", async () => {
+    await put("other", {}, { labels: { app: "other" } });
+    await change();
+    const spec = { backupName: "b", prune: true, labelSelector: { matchLabels: { app: "extra" } } };
+    assert.equal((await run("r", { spec })).result.counts.pruned, 1);
+    assert.ok("other" in (await state()));
+    await backup({
+      kube,
+      bucket,
+      name: "secrets",
+      spec: { includedResources: ["secrets"] },
+      log: startRunLog({}),
+      signal,
+    });
+    assert.equal((await run("s", { spec: { backupName: "secrets", prune: true } })).result.counts.pruned, 0);
+  });
+
+  it("leaves what was changed since it was listed, and takes what only got a new status", async () => {
+    await put("extra", { value: "extra" });
+    await put("touched", { value: "extra" });
+    const meddling: RestoreRun["kube"] = {
+      ...kube,
+      async request(request) {
+        if (request.method === "DELETE" && request.path === `${MAPS}/extra`)
+          await ask("PATCH", request.path, { data: { value: "new" } });
+        if (request.method === "DELETE" && request.path === `${MAPS}/touched`)
+          await ask("PATCH", request.path, { metadata: { finalizers: [] } });
+        return kube.request(request);
+      },
+    };
+    const { result } = await run("r", { kube: meddling });
+    assert.match(said(result.problems.errors), /shop\/extra: it was changed since it was listed/);
+    const left = await state();
+    assert.ok("extra" in left && !("touched" in left));
+  });
+
+  it("is left out where an object of the backup can't be restored", async () => {
+    await change();
+    const refusing: RestoreRun["kube"] = {
+      ...kube,
+      async request(request) {
+        const refused = request.method === "POST" && request.path === MAPS;
+        const response = await kube.request(refused ? { path: "/nowhere" } : request);
+        return refused ? { ...response, status: 403 } : response;
+      },
+    };
+    const { result } = await run("r", { kube: refusing });
+    assert.equal(result.counts.pruned, 0);
+    assert.match(said(result.problems.errors), /shop\/extra: not pruned, since other objects could not be restored/);
+    assert.ok("extra" in (await state()));
+  });
+
+  const refused: [what: string, spec: Partial<RestoreRun["spec"]>, message: RegExp][] = [
+    ["an include that fits nothing", { includedNamespaces: ["shop", "shpo"] }, /"shpo"/],
+    ["an exclude that fits nothing", { excludedNamespaces: ["shpo"] }, /"shpo"/],
+    [
+      "a backup of what was there before a restore",
+      { backupName: "r-before" },
+      /only what a restore was about to touch/,
+    ],
+    ["a PartiallyFailed backup", { backupName: "partial" }, /is PartiallyFailed/],
+    ["a backup with filters it doesn't know", { backupName: "foreign" }, /includedNamespaceScopedResources/],
+  ];
+  for (const [what, more, message] of refused) {
+    it(`is refused for ${what}, and nothing is written`, async () => {
+      await change();
+      await run("r", { spec: { backupName: "b", existingResourcePolicy: "update" } });
+      const record = await readBackup(bucket, "b");
+      for (const [name, change] of Object.entries({
+        partial: { status: { ...record.status, phase: "PartiallyFailed" } },
+        foreign: { spec: { ...record.spec, includedNamespaceScopedResources: ["pods"] } },
+      })) {
+        await bucket.put(
+          backupKeys(name).metadata,
+          Buffer.from(JSON.stringify({ ...record, ...change, metadata: { name } })),
+        );
+        for (const key of ["tar", "index"] as const) {
+          const chunks: Buffer[] = [];
+          for await (const chunk of await bucket.get(backupKeys("b")[key])) chunks.push(chunk);
+          await bucket.put(backupKeys(name)[key], Buffer.concat(chunks));
+        }
+      }
+      kube.writes.length = 0;
+      await assert.rejects(run("p", { spec: { backupName: "b", prune: true, ...more } }), { kind: "invalid", message });
+      assert.deepEqual(kube.writes, []);
+    });
+  }
+});
+
+describe("undo", () => {
+  it("brings back what was there before, labels and all, and is recorded", async () => {
+    await change();
+    const before = await state();
+    await run("r");
+    assert.deepEqual(await held("r-before"), ["configmaps shop/changed", "configmaps shop/extra"]);
+    const { labels } = (await readBackup(bucket, "r-before")).metadata;
+    assert.equal(labels?.["lifeboat/before-restore"], "r");
+    assert.notDeepEqual(await state(), before);
+    const { result } = await undo("r");
+    assert.deepEqual(said([...result.problems.errors, ...result.problems.warnings]), "");
+    assert.deepEqual(await state(), before);
+    assert.equal((await readRestore(bucket, "r-undo")).metadata.annotations?.["lifeboat/undoes"], "r");
+    await assert.rejects(undo("r"), { kind: "conflict", message: /undone already, by "r-undo"/ });
+    await assert.rejects(undo("r-undo"), { kind: "invalid" });
+  });
+
+  it("of a restore that only created deletes that, and such a restore made no backup", async () => {
+    await ask("DELETE", `${MAPS}/gone`);
+    const before = await state();
+    await run("r");
+    assert.deepEqual(
+      (await listBackups(bucket)).map(({ name }) => name),
+      ["b"],
+    );
+    const { result } = await undo("r");
+    assert.equal(result.counts.pruned, 1);
+    assert.deepEqual(await state(), before);
+  });
+
+  it("leaves what others put in the place of what the restore created, and tells what they changed", async () => {
+    await change();
+    await run("r");
+    await ask("DELETE", `${MAPS}/gone`);
+    await put("gone", { value: "theirs" });
+    await put("copy", {}, { labels: { "velero.io/restore-name": "r" } });
+    await undo("r");
+    const after = await state();
+    assert.deepEqual(after.gone, {
+      data: { value: "theirs" },
+      labels: undefined,
+      annotations: undefined,
+      finalizers: undefined,
+    });
+    assert.ok("copy" in after);
+  });
+
+  it("refuses what is unknown, and what wrote nothing", async () => {
+    await assert.rejects(undo("nothing"), { kind: "missing" });
+    await run("r");
+    await assert.rejects(undo("r"), { kind: "invalid", message: /nothing to undo/ });
+  });
+
+  for (const writes of [0, 1, 2]) {
+    for (const again of [true, false]) {
+      it(`of a restore that was killed after ${writes} writes${again ? " and run again" : ""}, itself killed`, async () => {
+        await change();
+        const before = await state();
+        await assert.rejects(run("r", { kube: dyingAfter(writes) }), /killed/);
+        await put("late", { value: "late" });
+        if (again) await run("r");
+        assert.equal((await readNotes(bucket, "r")).length, again ? 2 : 1);
+        const touched = writes > 0 || again;
+        if (touched) await assert.rejects(undo("r", { kube: dyingAfter(0) }), /killed/);
+        if (writes > 1 || again) await assert.rejects(undo("r", { kube: dyingAfter(1) }), /killed/);
+        await undo("r");
+        const { late, ...after } = await state();
+        assert.deepEqual(after, before);
+        assert.deepEqual(late, {
+          data: { value: "late" },
+          labels: undefined,
+          annotations: undefined,
+          finalizers: undefined,
+        });
+      });
+    }
+  }
+});
