@@ -43,6 +43,20 @@ export const PARKINGS: Parking[] = [
     told: (noted) => `scaled to ${noted}`,
   },
   {
+    id: "park-claims",
+    resources: ["statefulsets.apps"],
+    why: "one that exists and is scaled down would take its claims, and their data, with it",
+    annotation: "lifeboat/when-scaled",
+    park({ spec }) {
+      const policy = fieldsAt(spec, "persistentVolumeClaimRetentionPolicy");
+      if (policy?.whenScaled !== "Delete") return undefined;
+      policy.whenScaled = "Retain";
+      return "Delete";
+    },
+    unpark: () => ({ spec: { persistentVolumeClaimRetentionPolicy: { whenScaled: "Delete" } } }),
+    told: () => "deletes claims again when it is scaled down",
+  },
+  {
     id: "park-daemon-sets",
     resources: ["daemonsets.apps"],
     why: "a DaemonSet can't be scaled: it is given a label to look for that no node has",

@@ -59,7 +59,10 @@ const workloads = [
     ...ownedBy("Deployment", "web", 1, { uid: uid(2) }),
   }),
   sample("v1", "Pod", "shop/web-1-a", { ...template, ...ownedBy("ReplicaSet", "web-1", 2) }),
-  sample("apps/v1", "StatefulSet", "shop/db", { spec: { replicas: 2, template }, ...owner(3) }),
+  sample("apps/v1", "StatefulSet", "shop/db", {
+    spec: { replicas: 2, template, persistentVolumeClaimRetentionPolicy: { whenScaled: "Delete" } },
+    ...owner(3),
+  }),
   sample("v1", "Pod", "shop/db-0", { ...template, ...ownedBy("StatefulSet", "db", 3) }),
   sample("apps/v1", "DaemonSet", "shop/agent", { spec: { template }, ...owner(4) }),
   sample("v1", "Pod", "shop/agent-a", { ...template, ...ownedBy("DaemonSet", "agent", 4) }),
@@ -149,12 +152,13 @@ describe("activating a restore", () => {
         "pods shop/tool may be scheduled",
         // No controller runs here that would make it the Deployment's.
         "replicasets.apps shop/web-1 scaled to 3",
+        "statefulsets.apps shop/db deletes claims again when it is scaled down",
         "statefulsets.apps shop/db scaled to 2",
       ],
     );
     assert.deepEqual(
       [done.restore, done.backup, done.counts, done.errors],
-      ["r", "b", { activated: 7, failed: 0 }, []],
+      ["r", "b", { activated: 8, failed: 0 }, []],
     );
     const plan = await runDryRun(run(bucket, "after", { existingResourcePolicy: "update" }));
     assert.deepEqual({ ...plan.counts, skip: 0 }, { create: 0, update: 0, recreate: 0, prune: 0, skip: 0, blocked: 0 });
@@ -218,7 +222,7 @@ describe("activating a restore", () => {
         : undefined,
     );
     const { counts, errors } = await activate(bucket);
-    assert.deepEqual(counts, { activated: 6, failed: 1 });
+    assert.deepEqual(counts, { activated: 6, failed: 2 });
     assert.match(said(errors), /^statefulsets\.apps shop\/db: .*not today/);
   });
 

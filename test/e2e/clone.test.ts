@@ -210,6 +210,18 @@ describe("a clone beside the original", { skip: requireOrSkip("rig", WITH_CONTRO
     assert.deepEqual(await plan("after", ...MAPPINGS), { writes: [], skipped: archived.size });
   });
 
+  it("without scaling runs at once: its Pods are adopted, not replaced, though their images are others", async () => {
+    const flags = ["--include-namespaces", "shop", "--namespace-mappings", "shop:twin"];
+    await document(restore("twin", ...flags, "--map-registry", "registry.example.com=mirror.green.example"));
+    const twins = [...archived.keys()]
+      .filter((key) => /^pods shop\//.test(key))
+      .map((key) => key.replace("pods shop/", "twin/"))
+      .sort();
+    assert.ok(twins.length > 5);
+    await delay(15_000);
+    assert.deepEqual(await names(target, "/api/v1/namespaces/twin/pods"), twins);
+  });
+
   it("leaves every object of the original as it was", async () => {
     const now = await versionsOf(source);
     assert.deepEqual(
