@@ -212,6 +212,37 @@ describe("the command line", { concurrency: 3 }, () => {
     }
   });
 
+  it("restore create --scale-to and --map-domain are described, and restore activate tells what it did", async () => {
+    const metadata = { name: "web", namespace: "shop" };
+    const web = { apiVersion: "apps/v1", kind: "Deployment", metadata, spec: { replicas: 3, host: "shop.example" } };
+    const [blue, green] = await Promise.all([
+      startCluster(scratch, "blue", [...shop(0), web]),
+      startCluster(scratch, "green"),
+    ]);
+    try {
+      const at = ["--location", scratch.path("clones")];
+      const into = [...at, "--kubeconfig", green.file];
+      await succeeds(["backup", "create", "idle", ...at, "--kubeconfig", blue.file]);
+      const clone = ["--map-domain", "shop.example=green.example", "--scale-to", "0"];
+      const told = await succeeds(["restore", "create", "green", "--from-backup", "idle", ...into, ...clone]);
+      assert.match(told, /Warnings:\n {2}deployments\.apps shop\/web: shop\.example still stands in spec\.host\n/);
+      assert.match(
+        await succeeds(["restore", "describe", "green", ...at]),
+        /\nDomain mappings: +shop\.example=green\.example\nScaled to: +0\n/,
+      );
+      assert.match(
+        await succeeds(["restore", "activate", "green", ...into]),
+        /^Restore green: 1 object activated\n\n {2}Backup: +idle\n.*\n\nRESOURCE +NAME +CHANGE\ndeployments\.apps +shop\/web +scaled to 3\n$/s,
+      );
+      assert.match(
+        await succeeds(["restore", "activate", "green", ...into]),
+        /^Restore green: 0 objects activated\n.*\nNothing of this restore stands still in this cluster\.\n$/s,
+      );
+    } finally {
+      await Promise.all([blue.stop(), green.stop()]);
+    }
+  });
+
   it("a record that can't be read is listed as such and hides no other", async () => {
     const flags = ["--location", scratch.path("mixed")];
     await succeeds(["backup", "create", "good", ...flags]);
