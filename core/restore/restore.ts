@@ -72,7 +72,8 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const served = servedBy(discovery);
   const selected = selection(spec, discovery.resources);
   const survey = await surveyArchive(archive, selected, namespaceMapping);
-  const clone = await readClone(spec, { kube, served, survey, signal, log });
+  // What was there comes back as it was.
+  const clone = undoing ? {} : await readClone(spec, { kube, served, survey, signal, log });
   const extras = undoing
     ? findRemains(undoing, survey)
     : await extrasOf(input, { discovery, survey, selection: selected });

@@ -201,6 +201,35 @@ describe("prune", () => {
 });
 
 describe("undo", () => {
+  it("brings back the images that were there, whatever Velero's ConfigMaps, or the restore, make of images", async () => {
+    const deployments = "/apis/apps/v1/namespaces/shop/deployments";
+    const spec = (image: string) => ({
+      replicas: 3,
+      selector: { matchLabels: { app: "web" } },
+      template: { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "web", image }] } },
+    });
+    await ask("POST", deployments, {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "web" },
+      spec: spec("nginx:1"),
+    });
+    await backup({ kube, bucket, name: "web", spec: {}, log: startRunLog({}), signal });
+    await ask("PATCH", `${deployments}/web`, { spec: spec("nginx:2") });
+    const labels = { "velero.io/plugin-config": "", "velero.io/change-image-name": "RestoreItemAction" };
+    await ask("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "velero" } });
+    await ask("POST", "/api/v1/namespaces/velero/configmaps", {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "images", labels },
+      data: { a: "nginx,mirror.example/nginx" },
+    });
+    await run("r", { spec: { backupName: "web", existingResourcePolicy: "update", scaleTo: 0 } });
+    assert.deepEqual((await ask("GET", `${deployments}/web`)).spec, { ...spec("mirror.example/nginx:1"), replicas: 0 });
+    await undo("r");
+    assert.deepEqual((await ask("GET", `${deployments}/web`)).spec, spec("nginx:2"));
+  });
+
   it("brings back what was there before, labels and all, and is recorded", async () => {
     await change();
     const before = await state();
