@@ -32,3 +32,18 @@ export async function together(signal: AbortSignal, tasks: ((signal: AbortSignal
     throw error;
   }
 }
+
+/** A signal that aborts with the first of `signals`, which forget it when it is disposed of; AbortSignal.any keeps it alive. */
+export function abortedBy(signals: (AbortSignal | undefined)[]): { signal: AbortSignal } & Disposable {
+  const controller = new AbortController();
+  const present = signals.filter((signal) => signal !== undefined);
+  const abort = () => controller.abort(present.find((signal) => signal.aborted)?.reason);
+  if (present.some((signal) => signal.aborted)) abort();
+  for (const signal of present) signal.addEventListener("abort", abort, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      for (const signal of present) signal.removeEventListener("abort", abort);
+    },
+  };
+}

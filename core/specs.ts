@@ -43,6 +43,56 @@ const backupFields = {
 
 const mapping = z.record(z.string(), z.string());
 
+const duration = z.string().refine(isDuration, 'should be a duration like "30s" or "5m"');
+
+/** Velero's RestoreHooks (velero-format: 5.9). Hooks are for Pods alone, whatever resources are named. */
+const restoreHooks = strictFields({
+  resources: z
+    .array(
+      strictFields({
+        name: z.string().min(1),
+        /** Of the target: after `namespaceMapping`. */
+        includedNamespaces: names.optional(),
+        excludedNamespaces: names.optional(),
+        includedResources: names.optional(),
+        excludedResources: names.optional(),
+        labelSelector: labelSelector.optional(),
+        postHooks: z
+          .array(
+            strictFields({
+              init: strictFields({
+                /** Containers as a Pod has them. */
+                initContainers: z
+                  .array(
+                    z.looseObject({
+                      name: z.string().min(1),
+                      image: z.string().min(1),
+                      command: z.array(z.string()).min(1),
+                    }),
+                  )
+                  .optional(),
+                /** Without effect, as with Velero. */
+                timeout: duration.optional(),
+              }).optional(),
+              exec: strictFields({
+                /** The Pod's first one where not given. */
+                container: z.string().optional(),
+                command: z.array(z.string()).min(1),
+                onError: z.enum(["Continue", "Fail"]).optional(),
+                execTimeout: duration.optional(),
+                waitTimeout: duration.optional(),
+                waitForReady: z.boolean().nullish(),
+              }).optional(),
+            }),
+          )
+          .optional(),
+      }).superRefine(({ includedNamespaces, excludedNamespaces, labelSelector }, context) =>
+        checkFilters({ includedNamespaces, excludedNamespaces, labelSelector }, context),
+      ),
+    )
+    .optional(),
+});
+
 const restoreFields = {
   ...filters,
   backupName: z.string().min(1).optional(),
@@ -56,6 +106,7 @@ const restoreFields = {
    */
   existingResourcePolicy: z.enum(["none", "update", "recreate"]).optional(),
   preserveNodePorts: z.boolean().optional(),
+  hooks: restoreHooks.optional(),
   /** For clones, ours: from domains, prefixes of images' names and classes of the backup to those of the clone. */
   domainMapping: mapping.optional(),
   registryMapping: mapping.optional(),
@@ -106,7 +157,6 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
 
 /** Velero's other fields of a RestoreSpec (velero-format: 5.13), likewise. */
 const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
-  hooks: EMPTY,
   itemOperationTimeout: ANY,
   orLabelSelectors: EMPTY,
   resourceModifier: EMPTY,

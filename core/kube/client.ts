@@ -1,10 +1,11 @@
 import type { Dispatcher } from "undici";
-import { orAborted, pause } from "../abort.ts";
+import { abortedBy, orAborted, pause } from "../abort.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClusterAccess } from "./kubeconfig.ts";
 import { type NetworkFailure, networkFailure } from "./network.ts";
-import { retryAfterMs, retryDelay, troubleOf } from "./retry.ts";
+import { type ExecResult, execInPod, type PodExec } from "./podexec.ts";
+import { NOTHING_DONE, retryAfterMs, retryDelay, troubleOf } from "./retry.ts";
 import { type Answer, openPool, send } from "./send.ts";
 
 export { expectOk } from "./status.ts";
@@ -44,6 +45,11 @@ export interface Kube {
    * `expectOk`). Throws `unreachable`, `timeout` or `denied` where there was none, and what authentication throws.
    */
   request(request: KubeRequest): Promise<KubeResponse>;
+  /**
+   * Runs a command in a container of a Pod and resolves with its end, whatever its exit code (podexec.ts). It is sent again
+   * only where it was surely not begun.
+   */
+  exec(exec: PodExec): Promise<ExecResult>;
   /** Ends the connections, and requests that are still under way. */
   close(): Promise<void>;
 }
@@ -87,7 +93,7 @@ export function connect(
     return opened;
   }
 
-  async function request(wanted: KubeRequest): Promise<KubeResponse> {
+  async function request(wanted: Wanted): Promise<KubeResponse> {
     using ending = abortedBy([closing.signal, wanted.signal]);
     const { signal } = ending;
     const began = performance.now();
@@ -104,9 +110,9 @@ export function connect(
       throttled ||= answer?.status === 429;
       const trouble = answer ? troubleOf(answer) : failed.failure && (reached ? failed.failure : "unreached");
       const elapsedMs = performance.now() - began;
-      const delay =
-        trouble && retryDelay(trouble, attempts, { elapsedMs, retryAfterMs: answer && retryAfterMs(answer) });
-      if (delay === undefined) {
+      const again = trouble && (!wanted.upgrade || NOTHING_DONE.has(trouble));
+      const delay = again && retryDelay(trouble, attempts, { elapsedMs, retryAfterMs: answer && retryAfterMs(answer) });
+      if (delay === undefined || delay === false) {
         if (failed) throw failed.error;
         return { ...answer, attempts, throttled, latencyMs };
       }
@@ -118,12 +124,17 @@ export function connect(
     server: access.server,
     context: access.name,
     request,
+    exec: (exec) =>
+      execInPod(exec, ({ headers, ...wanted }) => request({ ...wanted, upgrade: headers }), closing.signal),
     async close() {
       closing.abort(new LifeboatError("unreachable", `the client of ${access.server} is closed`));
       await session?.then(({ pool }) => pool.destroy()).catch(() => {});
     },
   };
 }
+
+/** A request, and where it asks for a WebSocket the headers for that. */
+type Wanted = KubeRequest & { upgrade?: Record<string, string> };
 
 /** Credentials in use and the connections that were opened with them. */
 interface Session {
@@ -150,7 +161,7 @@ type Attempt = { latencyMs: number } & (
 );
 
 /** Sends the request once. Throws only the signal's reason. */
-async function attempt({ access, pool, headers }: Session, wanted: KubeRequest, signal: AbortSignal): Promise<Attempt> {
+async function attempt({ access, pool, headers }: Session, wanted: Wanted, signal: AbortSignal): Promise<Attempt> {
   const timeoutMs = wanted.timeoutMs ?? TIMEOUT_MS;
   const began = performance.now();
   try {
@@ -165,7 +176,7 @@ async function attempt({ access, pool, headers }: Session, wanted: KubeRequest, 
 
 function dispatchOptions(
   server: string,
-  wanted: KubeRequest,
+  wanted: Wanted,
   credentials: Credentials["headers"],
 ): Dispatcher.DispatchOptions {
   const url = new URL(server + wanted.path);
@@ -178,22 +189,8 @@ function dispatchOptions(
     origin: url.origin,
     path: url.pathname + url.search,
     method: wanted.method ?? "GET",
-    headers,
+    headers: { ...headers, ...wanted.upgrade },
     body: wanted.body,
-  };
-}
-
-/** A signal that aborts with the first of `signals`, which forget it when it is disposed of; AbortSignal.any keeps it alive. */
-function abortedBy(signals: (AbortSignal | undefined)[]): { signal: AbortSignal } & Disposable {
-  const controller = new AbortController();
-  const present = signals.filter((signal) => signal !== undefined);
-  const abort = () => controller.abort(present.find((signal) => signal.aborted)?.reason);
-  if (present.some((signal) => signal.aborted)) abort();
-  for (const signal of present) signal.addEventListener("abort", abort, { once: true });
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => {
-      for (const signal of present) signal.removeEventListener("abort", abort);
-    },
+    upgrade: wanted.upgrade && "websocket",
   };
 }

@@ -35,7 +35,7 @@ const MAX_EXPIRED = 3;
  */
 export async function* listPages(
   kube: Kube,
-  resource: Resource,
+  resource: Pick<Resource, "group" | "version" | "name" | "kind">,
   options: {
     namespace?: string;
     labelSelector?: string;

@@ -23,6 +23,9 @@ export const RETRIES = {
   },
 } as const;
 
+/** After these the server has surely not begun what it was asked for: what must not be done twice may be sent again. */
+export const NOTHING_DONE: ReadonlySet<Trouble> = new Set(["throttled", "refused"]);
+
 const BASE_MS = 250;
 const CAP_MS = 10_000;
 const RETRY_AFTER_CAP_MS = 30_000;

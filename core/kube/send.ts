@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { Dispatcher } from "undici";
 import Agent from "undici/lib/dispatcher/agent.js";
 import type { Credentials } from "./credentials.ts";
@@ -36,6 +37,8 @@ export interface Answer {
   status: number;
   headers: Record<string, string>;
   body: Buffer;
+  /** Of a request that asked for an upgrade, where it was granted (101): the connection, whose end is the caller's to see to. */
+  socket?: Duplex;
 }
 
 /**
@@ -52,6 +55,10 @@ export function send(
   const chunks: Buffer[] = [];
   let controller: Dispatcher.DispatchController | undefined;
   let over = false;
+  const take = (status: number, headers: Record<string, string | string[] | undefined>) => {
+    answer.status = status;
+    for (const [name, value] of Object.entries(headers)) answer.headers[name] = [value ?? []].flat().join(", ");
+  };
   const end = (settle: () => void) => {
     over = true;
     clearTimeout(timer);
@@ -73,10 +80,12 @@ export function send(
       controller = started;
       if (over) started.abort(GIVEN_UP);
     },
-    onResponseStart(_, status, headers) {
-      answer.status = status;
-      for (const [name, value] of Object.entries(headers)) answer.headers[name] = [value ?? []].flat().join(", ");
+    onRequestUpgrade(_, status, headers, socket) {
+      take(status, headers);
+      if (over) socket.destroy();
+      end(() => resolve({ ...answer, socket }));
     },
+    onResponseStart: (_, status, headers) => take(status, headers),
     onResponseData: (_, chunk) => void chunks.push(chunk),
     onResponseEnd: () => end(() => resolve({ ...answer, body: Buffer.concat(chunks) })),
     onResponseError: (_, error) => end(() => reject(error)),

@@ -37,6 +37,8 @@ export interface Applied {
   uid?: string;
   /** It ends otherwise once this is up (backends.ts). */
   awaits?: string;
+  /** What the server made of a created object. */
+  made?: KubernetesObject;
 }
 
 /** How often an update begins anew because the object was changed between reading and writing it. */
@@ -79,7 +81,7 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
   const made = JSON.parse(response.body.toString("utf8")) as KubernetesObject;
   const inactive = await notActive(made, applying);
   if (inactive) return { action: "failed", reason: inactive };
-  return { action: "created", reason: joined(reason, ...notes), warning, uid: made.metadata.uid };
+  return { action: "created", reason: joined(reason, ...notes), warning, uid: made.metadata.uid, made };
 }
 
 function joined(...reasons: (string | undefined)[]): string | undefined {
@@ -104,7 +106,7 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const { uid, deletionTimestamp, labels } = live.metadata;
   const { equal } = compare(one, live);
   const ours = labels?.["velero.io/restore-name"] === restoreLabels(applying.fixing)["velero.io/restore-name"];
-  if (equal && !deletionTimestamp && (ours || refused.attempts > 1)) return { action: "created", uid };
+  if (equal && !deletionTimestamp && (ours || refused.attempts > 1)) return { action: "created", uid, made: live };
   const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
   const { resource } = item.entry;
   const leave = item.needed ? "it appeared meanwhile" : undefined;

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { FIXES, type FixContext } from "./fixes.ts";
+import { dropHookContainers, type HookRule } from "./hooks.ts";
 import { dropNodePorts } from "./nodeports.ts";
 import { rowsByResource } from "./rows.ts";
 
@@ -13,6 +14,8 @@ export interface CompareFacts {
   exact?: boolean;
   /** The node ports (as nodeports.ts names them) that are asked for, of the Service compared; none where not given. */
   askedPorts?: { has(port: string): boolean };
+  /** Of the restore's spec; none where not given. */
+  hooks?: HookRule[];
 }
 
 /** Something of a live object that isn't its author's: comparing disregards it, updating leaves it alone. */
@@ -93,6 +96,11 @@ const DISREGARDS: Disregard[] = [
     apply: (object) => {
       if (object.aggregationRule) drop(object, [], ["rules"]);
     },
+  },
+  {
+    why: "init hooks of a restore prepared the Pod once; whether it has them makes no other Pod of it",
+    resources: ["pods"],
+    apply: (object, { hooks = [] }) => dropHookContainers(object, hooks),
   },
   {
     why: "network plugins write down what they gave the Pod",

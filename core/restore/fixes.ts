@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { parseExact } from "../kube/json.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+import { addHookContainers, type HookRule, INIT_ANNOTATION } from "./hooks.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
 import { rowsByResource } from "./rows.ts";
 
@@ -15,6 +16,8 @@ export interface FixContext extends CloneOptions {
   preserveNodePorts: boolean;
   /** A restore is undone: objects get back the labels they had, and no others. */
   exact?: boolean;
+  /** Of the spec; none where not given. */
+  hooks?: HookRule[];
   /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to. */
   keepsVolume: (volume: string, claim: string) => boolean;
 }
@@ -246,6 +249,19 @@ export const FIXES: Fix[] = [
       for (const webhook of entriesOf(object, "webhooks")) {
         if (!["None", "NoneOnDryRun"].includes(String(webhook.sideEffects))) webhook.sideEffects = "None";
       }
+    },
+  },
+  {
+    id: "init-hooks",
+    resources: ["pods"],
+    why: "restore hooks: containers that prepare a restored Pod before its own begin; comparing disregards them",
+    source: "velero.io/init-restore-hook (5.9)",
+    clusterOwned: false,
+    idle: ({ hooks = [] }, body) =>
+      !body.includes(INIT_ANNOTATION) && hooks.every(({ initContainers }) => initContainers.length === 0),
+    apply: (object, context) => {
+      const { exact, hooks = [] } = context;
+      if (!exact) addHookContainers(object, targetNamespace(object.metadata.namespace ?? "", context), hooks);
     },
   },
   {

@@ -6,8 +6,10 @@ import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
 import { readClone } from "./clone.ts";
 import { findExtras, withheld } from "./extras.ts";
-import type { FixContext } from "./fixes.ts";
+import { type FixContext, restoreLabels } from "./fixes.ts";
+import { readHooks } from "./hooks.ts";
 import type { Policy } from "./plan.ts";
+import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./posthooks.ts";
 import { findRemains, type Undoing } from "./remains.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
 import { type Selection, selection } from "./selection.ts";
@@ -67,6 +69,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const { kube, archive, spec, undoing, signal, log, waitMs = WAIT_MS } = input;
   const { namespaceMapping = {}, existingResourcePolicy: policy = "none", preserveNodePorts = false } = spec;
   checkSpec(spec);
+  const hooks = readHooks(spec.hooks);
 
   const discovery = await discover(kube, { signal });
   const served = servedBy(discovery);
@@ -79,7 +82,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     : await extrasOf(input, { discovery, survey, selection: selected });
   log("info", "Listing what the cluster has", { items: survey.items.length });
   const exact = undoing !== undefined;
-  const reading = { kube, served, survey, extras, exact, scaleTo: spec.scaleTo };
+  const reading = { kube, served, survey, extras, exact, hooks, scaleTo: spec.scaleTo };
   const { target, listRest } = await readTarget({ ...reading, signal, waitMs, log });
 
   const volumes = new Set<string>();
@@ -90,6 +93,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     namespaceMapping,
     preserveNodePorts,
     exact,
+    hooks,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
   const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
@@ -138,7 +142,14 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   reportUnchanged(steps, report);
   const writes = writesOf(steps);
   log("info", "Restoring", { items: steps.length, writes: writes.length });
-  await writeSteps(writes, { ...input, ...planned, waitMs, report });
+  const hooks = planned.fixing.exact ? undefined : hooksOf(planned, { ...input, waitMs, report });
+  await together(input.signal, [
+    async (signal) => {
+      await writeSteps(writes, { ...input, ...planned, signal, waitMs, report, hooks });
+      hooks?.close();
+    },
+    async (signal) => hooks?.run(signal),
+  ]);
   return report.result();
 }
 
@@ -146,6 +157,23 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
 export function writesOf(steps: PlannedStep[]): PlannedStep[] {
   const writes = steps.filter(({ action }) => action !== "skip" && action !== "blocked");
   return writes.sort((a, b) => a.rank - b.rank);
+}
+
+/** The exec hooks of a restore that undoes none. */
+function hooksOf(
+  { steps, target, fixing }: Planned,
+  running: Pick<PostHooksInput, "kube" | "waitMs" | "log" | "report">,
+): PostHooks {
+  const stay = steps.filter(
+    ({ item, action, place }) =>
+      item.entry.resource === PODS && action === "skip" && place !== undefined && target.digests.has(place),
+  );
+  return postHooks({
+    ...running,
+    rules: fixing.hooks ?? [],
+    restoreLabel: restoreLabels(fixing)["velero.io/restore-name"]!,
+    existing: new Map(stay.map(({ item }) => [`${item.namespace}/${item.name}`, item])),
+  });
 }
 
 /** Reports the steps that need no request. */

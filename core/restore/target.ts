@@ -9,6 +9,7 @@ import { release } from "../release.ts";
 import { BackendDown, noticingBackends } from "./backends.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import { fieldsAt } from "./fields.ts";
+import type { HookRule } from "./hooks.ts";
 import { nodePorts } from "./nodeports.ts";
 import { CLAIMS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { Served } from "./served.ts";
@@ -88,6 +89,7 @@ interface Reading extends Waiting {
   extras?: Extras;
   /** As that of `CompareFacts`. */
   exact?: boolean;
+  hooks?: HookRule[];
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
 }
 
@@ -114,6 +116,7 @@ export async function readTarget(
     scaled: new Set(),
     exact: reading.exact,
     freed: new Set(),
+    hooks: reading.hooks,
   };
   const lists = [...listsOf(reading, target).values()];
   const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;

@@ -7,6 +7,7 @@ import { type Applied, applyStep } from "./apply.ts";
 import { noticingBackends } from "./backends.ts";
 import { WITHHELD } from "./extras.ts";
 import { adaptivePace, pacedKube } from "./pace.ts";
+import { PODS, type PostHooks } from "./posthooks.ts";
 import { nonePostponed, tryAgain } from "./postponed.ts";
 import type { Report } from "./report.ts";
 import { DEFINITIONS } from "./selection.ts";
@@ -25,6 +26,8 @@ const ADOPTABLE_MS = 500;
 interface Writing extends Applying {
   archive: Archive;
   report: Report;
+  /** None where a restore is undone. */
+  hooks?: PostHooks;
   log: Log;
 }
 
@@ -38,7 +41,7 @@ const AGAIN_MS = { first: 500, most: 10_000 };
  * Throws what `applyStep` throws, when all that was under way has ended.
  */
 export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<void> {
-  const { report, survey, target, log } = writing;
+  const { report, hooks, survey, target, log } = writing;
   const pace = adaptivePace();
   const failure = new AbortController();
   const signal = AbortSignal.any([writing.signal, failure.signal]);
@@ -59,11 +62,12 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
   };
   const postponed = nonePostponed(survey);
   let timeIsUp = false;
-  const end = (step: PlannedStep, { action, reason, warning, uid }: Applied) => {
+  const end = (step: PlannedStep, { action, reason, warning, uid, made }: Applied) => {
     const { item, place } = step;
     postponed.end(step);
     if (uid && place !== undefined && survey.owns(place)) target.uids.set(place, uid);
     report.item(item, action, reason, warning);
+    if (made && item.entry.resource === PODS) hooks?.created(item, made);
     if (action === "created") writtenAt.set(item.entry.resource, performance.now());
     const stays = !["failed", "blocked", "pruned"].includes(action) && step.action !== "prune";
     if (item.entry.resource === DEFINITIONS && stays) unawaited.push(item);

@@ -78,12 +78,68 @@ describe("a RestoreSpec", () => {
       assert.deepEqual(restoreSpecSchema.parse({ ...spec, ...source, hooks: {}, restorePVs: false }), {
         ...spec,
         ...source,
+        hooks: {},
       });
     }
     for (const source of [{}, { backupName: "full", scheduleName: "hourly" }]) {
       assert.deepEqual(problems(restoreSpecSchema, { ...spec, ...source }), [
         "give one of backupName and scheduleName",
       ]);
+    }
+  });
+
+  it("has hooks whose selectors, containers and durations can be", () => {
+    const hooks = (resource: object) =>
+      problems(restoreSpecSchema, { backupName: "b", hooks: { resources: [resource] } });
+    const command = ["true"];
+    const whole = {
+      name: "all",
+      includedNamespaces: ["shop-*"],
+      excludedNamespaces: ["shop-b"],
+      includedResources: ["pods"],
+      labelSelector: { matchLabels: { app: "db" } },
+      postHooks: [
+        {
+          init: {
+            initContainers: [{ name: "i", image: "x", command, env: [{ name: "A", value: "1" }] }],
+            timeout: "1m",
+          },
+        },
+        {
+          exec: {
+            container: "c",
+            command,
+            onError: "Fail",
+            execTimeout: "5s",
+            waitTimeout: "1h30m",
+            waitForReady: null,
+          },
+        },
+      ],
+    };
+    assert.deepEqual(hooks(whole), []);
+    const cases: [object, string][] = [
+      [{}, "hooks.resources.0.name: is missing"],
+      [{ name: "a", includedNamespaces: ["A b"] }, "hooks.resources.0.includedNamespaces:"],
+      [{ name: "a", includedNamespaces: ["a"], excludedNamespaces: ["a"] }, "hooks.resources.0.includedNamespaces:"],
+      [{ name: "a", postHook: [] }, 'hooks.resources.0: unknown field "postHook": did you mean postHooks?'],
+      [{ name: "a", postHooks: [{ exec: { command: [] } }] }, "hooks.resources.0.postHooks.0.exec.command:"],
+      [
+        { name: "a", postHooks: [{ exec: { command, onError: "Stop" } }] },
+        "hooks.resources.0.postHooks.0.exec.onError:",
+      ],
+      [
+        { name: "a", postHooks: [{ exec: { command, waitTimeout: "10" } }] },
+        'hooks.resources.0.postHooks.0.exec.waitTimeout: should be a duration like "30s" or "5m"',
+      ],
+      [
+        { name: "a", postHooks: [{ init: { initContainers: [{ name: "i", image: "x" }] } }] },
+        "hooks.resources.0.postHooks.0.init.initContainers.0.command: is missing",
+      ],
+    ];
+    for (const [resource, problem] of cases) {
+      const [found = "", ...more] = hooks(resource);
+      assert.ok(found.startsWith(problem) && more.length === 0, JSON.stringify([found, ...more]));
     }
   });
 

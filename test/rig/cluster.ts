@@ -8,7 +8,7 @@ import { type BinaryName, binary, kwokStages } from "./binaries.ts";
 import { makeAuthority, makeCertificate } from "./certs.ts";
 import { apiServerFlags, compact, etcdFlags, makeServiceAccountKey, tokenFlags } from "./control-plane.ts";
 import { type KubeUser, kubeconfig } from "./kubeconfig.ts";
-import { addNodes } from "./nodes.ts";
+import { addNodes, kubeletFlags } from "./nodes.ts";
 import { freePorts, makeDir, removeDir, type Server, startServer, until } from "./process.ts";
 
 const run = promisify(execFile);
@@ -27,6 +27,8 @@ export interface ClusterOptions {
   controllers?: boolean;
   /** How many nodes kwok plays, default 3. Only with controllers. */
   nodes?: number;
+  /** kwok runs what is executed in its Pods (pods/exec), as a command on this machine in the cluster's `dir`. Only with controllers. */
+  exec?: boolean;
   /** Write an audit log, for `audit()`. */
   audit?: boolean;
   /** Bearer tokens that the API server accepts, each with its user's name. */
@@ -80,7 +82,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     await removeDir(dir);
   };
   try {
-    const [etcdPort = 0, peerPort = 0, apiPort = 0] = await freePorts(3);
+    const [etcdPort = 0, peerPort = 0, apiPort = 0, kubeletPort = 0] = await freePorts(4);
     const authority = await makeAuthority(dir);
     const [serving, admin, rig] = await Promise.all([
       makeCertificate(dir, "server", { commonName: "kube-apiserver", server: true }),
@@ -97,6 +99,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       ...apiServerFlags({ etcdUrl, port: apiPort, authority, serving, serviceAccountKey }),
       // Without a controller-manager nobody makes the ServiceAccount that this plugin asks every Pod to have.
       ...(controllers ? [] : ["--disable-admission-plugins=ServiceAccount"]),
+      // Nodes have host names as well, which nobody resolves.
+      ...(options.exec ? ["--kubelet-preferred-address-types=InternalIP"] : []),
       ...(options.audit ? await auditFlags(dir) : []),
       ...(options.tokens ? await tokenFlags(dir, options.tokens) : []),
       ...(options.apiServerFlags ?? []),
@@ -131,6 +135,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
         `--kubeconfig=${await component("kwok")}`,
         `--config=${await kwokStages()}`,
         "--manage-all-nodes",
+        ...(options.exec ? await kubeletFlags(dir, kubeletPort) : []),
       ]);
       await addNodes(ready, nodes, [...servers.values()]);
     }

@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Api, KubeObject } from "./api.ts";
 import { type Server, until } from "./process.ts";
 
@@ -36,4 +38,17 @@ function isSchedulable(node: KubeObject): boolean {
   const { conditions = [] } = (node.status ?? {}) as { conditions?: { type: string; status: string }[] };
   const { taints = [] } = (node.spec ?? {}) as { taints?: unknown[] };
   return taints.length === 0 && conditions.some(({ type, status }) => type === "Ready" && status === "True");
+}
+
+/** Flags with which kwok is the kubelet of its nodes, on 127.0.0.1: what is executed in a container runs here, in `dir`. */
+export async function kubeletFlags(dir: string, port: number): Promise<string[]> {
+  const config = join(dir, "exec.yaml");
+  const clusterExec = {
+    apiVersion: "kwok.x-k8s.io/v1alpha1",
+    kind: "ClusterExec",
+    metadata: { name: "all" },
+    spec: { execs: [{ local: { workDir: dir } }] },
+  };
+  await writeFile(config, JSON.stringify(clusterExec));
+  return [`--config=${config}`, `--server-address=127.0.0.1:${port}`, "--node-ip=127.0.0.1", `--node-port=${port}`];
 }
