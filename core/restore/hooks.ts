@@ -5,6 +5,7 @@ import { isLifeboatError } from "../errors.ts";
 import { matchesSelector, nameFilter } from "../select.ts";
 import type { RestoreSpec } from "../specs.ts";
 import { at, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+import { PARKED } from "./parking.ts";
 
 /** A command that is run in a container of a restored Pod. */
 export interface ExecHook {
@@ -121,6 +122,8 @@ export function execHooks(pod: KubernetesObject, rules: HookRule[]): ExecHooks {
     hooks: ruledHooks(pod, containers[0] ?? "", rules),
     warnings: [],
   };
+  if (hooks.length > 0 && pod.metadata.annotations?.[PARKED] !== undefined)
+    return { hooks: [], warnings: ["its hooks are not run: it stands still until restore activate"] };
   const missing = new Set(hooks.map(({ container }) => container).filter((name) => !containers.includes(name)));
   return {
     hooks: hooks.filter(({ container }) => !missing.has(container)),

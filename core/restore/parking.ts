@@ -21,7 +21,7 @@ export interface Parking {
 }
 
 /** A label that no node has, and the name of a gate that no scheduler opens. */
-const PARKED = "lifeboat/parked";
+export const PARKED = "lifeboat/parked";
 
 const REPLICAS = "lifeboat/replicas";
 
