@@ -119,6 +119,32 @@ export function matchesSelector(selector: LabelSelector, labels: Record<string, 
   });
 }
 
+/** Throws `invalid` where both kinds of selectors are given (Velero, 5.1). */
+export function checkOneSelector(one: LabelSelector | undefined, several: LabelSelector[] | undefined): void {
+  if (one && several?.length) throw invalid("labelSelector and orLabelSelectors can't be given together");
+}
+
+/** One object as users name it. */
+export interface NamedItem {
+  /** "" for a cluster-scoped one. */
+  namespace: string;
+  /** As a user names it: "deploy", "deployments.apps". */
+  resource: string;
+  name: string;
+}
+
+/** Reads "namespace/resource/name" or, of a cluster-scoped object, "resource/name". Throws `invalid`. */
+export function parseItem(text: string): NamedItem {
+  const parts = text.split("/");
+  const [namespace, resource, name] = parts.length === 2 ? ["", ...parts] : parts;
+  if (parts.length <= 3 && resource && name && (parts.length === 2 || namespace))
+    return { namespace: namespace!, resource, name };
+  throw invalid(
+    `"${text}" names no object`,
+    "write it like shop/deployments.apps/web, a cluster-scoped one like clusterroles/admin",
+  );
+}
+
 function requirements(selector: LabelSelector): LabelRequirement[] {
   const expressions = selector.matchExpressions ?? [];
   for (const { key, operator, values } of expressions) {

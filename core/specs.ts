@@ -3,7 +3,7 @@ import { parseDuration } from "./backup/duration.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
 import { mappingFault } from "./restore/mappings.ts";
-import { type LabelSelector, nameFilter, resourceFilter, selectorText } from "./select.ts";
+import { checkOneSelector, type LabelSelector, nameFilter, parseItem, resourceFilter, selectorText } from "./select.ts";
 
 const MOST_NAMES = 10_000;
 const names = z.array(z.string().min(1, "holds an empty name")).max(MOST_NAMES);
@@ -107,6 +107,12 @@ const restoreFields = {
   existingResourcePolicy: z.enum(["none", "update", "recreate"]).optional(),
   preserveNodePorts: z.boolean().optional(),
   hooks: restoreHooks.optional(),
+  /** In place of `labelSelector`: an object takes part that one of them selects. */
+  orLabelSelectors: z.array(labelSelector).optional(),
+  /** Whose status is restored too: unset, nobody's; empty, all; an object's own annotation says otherwise. */
+  restoreStatus: strictFields({ includedResources: names.optional(), excludedResources: names.optional() }).optional(),
+  /** Ours: only these objects of the backup, "namespace/resource/name" or "resource/name", and what they can't be without. */
+  includedItems: names.optional(),
   /** For clones, ours: from domains, prefixes of images' names and classes of the backup to those of the clone. */
   domainMapping: mapping.optional(),
   registryMapping: mapping.optional(),
@@ -158,11 +164,9 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
 /** Velero's other fields of a RestoreSpec (velero-format: 5.13), likewise. */
 const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
   itemOperationTimeout: ANY,
-  orLabelSelectors: EMPTY,
   resourceModifier: EMPTY,
   resourcePolicy: EMPTY,
   restorePVs: OFF,
-  restoreStatus: EMPTY,
   skipDefaultResourceModifier: ANY,
   uploaderConfig: ANY,
 };
@@ -254,6 +258,15 @@ function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
   check("includedNamespaces", () => nameFilter(spec.includedNamespaces, spec.excludedNamespaces));
   check("includedResources", () => resourceFilter(spec.includedResources, spec.excludedResources, []));
   if (spec.labelSelector) check("labelSelector", () => selectorText(spec.labelSelector!));
+  const { orLabelSelectors, restoreStatus, includedItems } = spec as z.infer<z.ZodObject<typeof restoreFields>>;
+  for (const [at, selector] of (orLabelSelectors ?? []).entries())
+    check(`orLabelSelectors.${at}`, () => selectorText(selector));
+  check("orLabelSelectors", () => checkOneSelector(spec.labelSelector, orLabelSelectors));
+  if (restoreStatus) {
+    const { includedResources, excludedResources } = restoreStatus;
+    check("restoreStatus", () => resourceFilter(includedResources, excludedResources, []));
+  }
+  for (const item of includedItems ?? []) check("includedItems", () => parseItem(item));
 }
 
 function isDuration(text: string): boolean {

@@ -2,11 +2,12 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
 import type { KubeResponse } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
+import { parseExact } from "../kube/json.ts";
 import { resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
 import { BackendDown } from "./backends.ts";
 import { neverDeleted } from "./deletions.ts";
-import { at, goJson } from "./fields.ts";
+import { at, canonical, goJson } from "./fields.ts";
 import { refersElsewhere, restoreLabels } from "./fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "./plan.ts";
 import { pruneLive } from "./pruning.ts";
@@ -55,6 +56,7 @@ export async function applyStep(step: PlannedStep, body: Buffer, applying: Apply
   const one = { item, resource, body, applying };
   try {
     if (action === "prune") return await pruneLive(one, step);
+    if (action === "status") return await finishStatus(one);
     return isChange(action) ? await change(one, action) : await create(one, reason);
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);
@@ -81,7 +83,51 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
   const made = JSON.parse(response.body.toString("utf8")) as KubernetesObject;
   const inactive = await notActive(made, applying);
   if (inactive) return { action: "failed", reason: inactive };
-  return { action: "created", reason: joined(reason, ...notes), warning, uid: made.metadata.uid, made };
+  const { uid } = made.metadata;
+  const left = await restoreStatus(one, made);
+  const notable = warning || left?.written === false;
+  return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
+}
+
+/** Gives an object that an earlier run of this restore made the status that run didn't come to. */
+async function finishStatus(one: Sending): Promise<Applied> {
+  const live = await readLive(one);
+  const { uid } = live?.metadata ?? {};
+  const left = live && isOurs(live, one) ? await restoreStatus(one, live) : undefined;
+  if (left?.written) return { action: "updated", reason: left.reason, uid };
+  return { action: "skipped", reason: left?.reason ?? EQUAL, warning: left !== undefined, uid };
+}
+
+function isOurs({ metadata: { labels } }: KubernetesObject, { applying }: Sending): boolean {
+  return labels?.[RESTORE_NAME] === restoreLabels(applying.fixing)[RESTORE_NAME];
+}
+
+const RESTORE_NAME = "velero.io/restore-name";
+
+/**
+ * Writes the status that the backup holds, where it is to be restored and isn't there yet; undefined where there was
+ * nothing to do, as for resources that have no status of their own. What the server refuses is a reason, not a failure
+ * (Velero restoreItem, 5.5).
+ */
+async function restoreStatus(
+  one: Sending,
+  live: KubernetesObject,
+): Promise<{ written: boolean; reason: string } | undefined> {
+  const { item, applying, body } = one;
+  const { status, metadata } = parseExact(body) as KubernetesObject;
+  if (status === undefined || !applying.statuses.of(metadata, item.entry.resource)) return undefined;
+  let now: KubernetesObject | undefined = live;
+  for (let attempt = 1; now; attempt++) {
+    if (canonical(now.status) === canonical(status)) return undefined;
+    const path = `${pathOf(one)}/status`;
+    const response = await send(one, { method: "PUT", path, body: goJson({ ...now, status }) });
+    if (response.status < 400) return { written: true, reason: "with its status" };
+    if (response.status === 404) return undefined;
+    if (response.status !== 409 || attempt === UPDATE_ATTEMPTS)
+      return { written: false, reason: `its status could not be restored: ${refusal(response, item)}` };
+    now = await readLive(one);
+  }
+  return undefined;
 }
 
 function joined(...reasons: (string | undefined)[]): string | undefined {
@@ -103,10 +149,10 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const { item, applying } = one;
   const live = await readLive(one);
   if (!live) return { action: "failed", reason: refusal(refused, item) };
-  const { uid, deletionTimestamp, labels } = live.metadata;
+  const { uid, deletionTimestamp } = live.metadata;
   const { equal } = compare(one, live);
-  const ours = labels?.["velero.io/restore-name"] === restoreLabels(applying.fixing)["velero.io/restore-name"];
-  if (equal && !deletionTimestamp && (ours || refused.attempts > 1)) return { action: "created", uid, made: live };
+  if (equal && !deletionTimestamp && (isOurs(live, one) || refused.attempts > 1))
+    return { action: "created", uid, made: live };
   const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
   const { resource } = item.entry;
   const leave = item.needed ? "it appeared meanwhile" : undefined;

@@ -141,7 +141,7 @@ const disregardsOf = rowsByResource(DISREGARDS);
  * and a second time changes nothing. `resource` is a group-resource string.
  */
 export function comparable(object: KubernetesObject, resource: string, facts: CompareFacts): Fields {
-  for (const { apply } of clusterFixesOf(resource)) apply(object, NO_CONTEXT);
+  for (const { apply } of clusterFixesOf(resource)) apply(object, NO_CONTEXT, resource);
   for (const { apply } of disregardsOf(resource)) apply(object, facts);
   return object;
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { parseExact } from "../kube/json.ts";
+import { type Conversions, convert } from "./apiversions.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { addHookContainers, type HookRule, INIT_ANNOTATION } from "./hooks.ts";
@@ -18,6 +19,8 @@ export interface FixContext extends CloneOptions {
   exact?: boolean;
   /** Of the spec; none where not given. */
   hooks?: HookRule[];
+  /** None where not given. */
+  conversions?: Conversions;
   /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to. */
   keepsVolume: (volume: string, claim: string) => boolean;
 }
@@ -36,11 +39,21 @@ export interface Fix {
    * are compared by their bytes (likeness.ts); a fix that doesn't say so may.
    */
   idle?: (context: FixContext, body: Buffer) => boolean;
-  apply: (object: KubernetesObject, context: FixContext) => void;
+  apply: (object: KubernetesObject, context: FixContext, resource: string) => void;
 }
 
 /** Every change a restore makes to an object, in this order, beside its owner references (see owners.ts). */
 export const FIXES: Fix[] = [
+  {
+    id: "api-version",
+    why: "this cluster doesn't serve the version that the backup holds",
+    source: "Kubernetes deprecated API migration guide; CustomResourceDefinition conversion",
+    clusterOwned: false,
+    idle: ({ conversions }) => !conversions?.size,
+    apply: (object, { conversions }, resource) => {
+      if (conversions) convert(object, resource, conversions);
+    },
+  },
   ...CLONE_FIXES,
   {
     id: "node-ports",
@@ -292,7 +305,7 @@ const fixesOf = rowsByResource(FIXES);
 
 /** Makes the object of a backup what is sent to the target: applies every fix of its resource (a group-resource string), in place. */
 export function fix(object: KubernetesObject, resource: string, context: FixContext): void {
-  for (const { apply } of fixesOf(resource)) apply(object, context);
+  for (const { apply } of fixesOf(resource)) apply(object, context, resource);
 }
 
 /**

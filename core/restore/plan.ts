@@ -7,10 +7,11 @@ export type Policy = NonNullable<RestoreSpec["existingResourcePolicy"]>;
 export interface Step {
   /**
    * "merge": a ServiceAccount that exists gets what it lacks; "free": a volume is given back (volumes.ts). Whether an
-   * update must delete the object and create it anew only the API server tells (policy "recreate").
+   * update must delete the object and create it anew only the API server tells (policy "recreate"). "status": the object
+   * is equal, and only its status may be missing, where an earlier run of this restore made it and was interrupted.
    * "prune": what the backup doesn't hold is deleted (extras.ts).
    */
-  action: "create" | "update" | "merge" | "free" | "prune" | "skip" | "blocked";
+  action: "create" | "update" | "merge" | "free" | "status" | "prune" | "skip" | "blocked";
   reason?: string;
   /** The reason is worth the user's attention: it becomes a warning of the restore. */
   warning?: boolean;
@@ -32,6 +33,8 @@ export interface Known {
   unlisted?: string;
   /** The target's object of that name, compared with the backup's; "deleting": it has a deletionTimestamp. */
   live: "absent" | "equal" | "different" | "deleting";
+  /** Its status is restored too (statuses.ts). */
+  status?: boolean;
   /** Why an object that exists is left as it is, whatever it says. */
   leave?: string;
   /** It is to become what the backup says in every respect, for a restore is undone. */
@@ -47,7 +50,7 @@ export const BEING_DELETED = "it is being deleted; restore it again when it is g
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
 export function plan(known: Known, policy: Policy): Step {
-  const { skip, clash, keeper, blocked, unlisted, live, leave, shared, exact } = known;
+  const { skip, clash, keeper, blocked, unlisted, live, status, leave, shared, exact } = known;
   if (skip) return { action: "skip", reason: skip };
   if (clash)
     return { action: "skip", reason: `left out: the backup's ${clash} becomes the same object`, warning: true };
@@ -55,7 +58,7 @@ export function plan(known: Known, policy: Policy): Step {
   if (blocked) return { action: "blocked", reason: blocked };
   if (live === "absent") return { action: "create", ...(unlisted && { reason: unlisted }) };
   if (live === "deleting") return { action: "blocked", reason: BEING_DELETED };
-  if (live === "equal") return { action: "skip", reason: EQUAL };
+  if (live === "equal") return { action: status ? "status" : "skip", reason: EQUAL };
   if (leave) return { action: "skip", reason: `exists; ${leave}` };
   if (shared) {
     const reason =

@@ -109,7 +109,7 @@ export function planDocument(
 
 /** What the rehearsal has nothing to say of. */
 function unrehearsed({ action, reason, warning }: PlannedStep): Rehearsed {
-  return { action: isChange(action) ? "update" : action, reason, warning };
+  return { action: isChange(action) ? "update" : action === "status" ? "skip" : action, reason, warning };
 }
 
 /** The digest of a step's live object, as plans keep it. */
@@ -192,7 +192,7 @@ export function holdToPlan(stored: StoredPlan, planned: Planned, basis: PlanBasi
 }
 
 function writes({ action }: { action: string }): boolean {
-  return action !== "skip" && action !== "blocked";
+  return !["skip", "blocked", "status"].includes(action);
 }
 
 /** The rehearsal showed that the server would refuse it: so it is left. */

@@ -93,6 +93,7 @@ async function rehearseStep(step: PlannedStep, body: Buffer, applying: Applying)
   const resource = applying.served.find(item);
   const there = item.namespace === "" || applying.target.namespaces.has(item.namespace);
   try {
+    if (action === "status") return { action: "skip", reason };
     if (isChange(action) && resource) return await rehearseChange({ item, resource, body, applying }, action);
     if (step.action === "prune" && resource) return await rehearsePrune(step, { item, resource, body, applying });
     const rehearsed = describeCreate(body, { item, applying }, reason);

@@ -4,6 +4,7 @@ import type { Backup } from "../catalog.ts";
 import type { Kube } from "../kube/client.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
+import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone.ts";
 import { findExtras, withheld } from "./extras.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
@@ -16,6 +17,7 @@ import { type Selection, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import { skimArchive } from "./skim.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
+import { type Statuses, statusesOf } from "./statuses.ts";
 import { type PlannedStep, planSteps } from "./steps.ts";
 import { type Survey, surveyArchive } from "./survey.ts";
 import { type Extras, readTarget, type Target } from "./target.ts";
@@ -53,6 +55,7 @@ export interface Planned {
   discovery: Discovery;
   served: Served;
   fixing: FixContext;
+  statuses: Statuses;
   policy: Policy;
   steps: PlannedStep[];
   /** What concerns no single item. */
@@ -72,9 +75,10 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const hooks = readHooks(spec.hooks);
 
   const discovery = await discover(kube, { signal });
-  const served = servedBy(discovery);
   const selected = selection(spec, discovery.resources);
   const survey = await surveyArchive(archive, selected, namespaceMapping);
+  const conversions = await findConversions(survey, discovery, { kube, signal });
+  const served = servedBy(discovery, conversions);
   // What was there comes back as it was.
   const clone = undoing ? {} : await readClone(spec, { kube, served, survey, signal, log });
   const extras = undoing
@@ -88,6 +92,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const volumes = new Set<string>();
   const fixing: FixContext = {
     ...clone,
+    conversions,
     backupName: input.backupName,
     restoreName: input.name,
     namespaceMapping,
@@ -96,8 +101,9 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     hooks,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
+  const statuses = statusesOf(spec, discovery.resources);
   const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
-  const skim = skimArchive({ archive, survey, fixing, facts });
+  const skim = skimArchive({ archive, survey, fixing, facts, statuses });
   await together(signal, [skim.read, (ended) => listRest(skim, ended)]);
   const steps = await planSteps({ archive, survey, target, skim, served, fixing, policy, signal });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
@@ -105,7 +111,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const found = await extras?.found({ kube, served, target, signal });
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
   const warnings = [...survey.warnings, ...target.warnings, ...(found?.warnings ?? [])];
-  return { survey, target, discovery, served, fixing, policy, steps, errors: survey.errors, warnings };
+  return { survey, target, discovery, served, fixing, statuses, policy, steps, errors: survey.errors, warnings };
 }
 
 async function extrasOf(

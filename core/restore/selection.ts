@@ -1,7 +1,16 @@
 import type { IndexEntry } from "../archive/index.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
-import { includesAll, matchesSelector, nameFilter, resolveResource, resourceFilter } from "../select.ts";
+import { nearest } from "../nearest.ts";
+import {
+  checkOneSelector,
+  includesAll,
+  matchesSelector,
+  nameFilter,
+  parseItem,
+  resolveResource,
+  resourceFilter,
+} from "../select.ts";
 import { neverRestored } from "./skips.ts";
 import type { RestoreSpec } from "./spec.ts";
 
@@ -14,6 +23,8 @@ export interface Selection {
   takes(entry: Selectable): boolean;
   /** Whether the item comes along where a taken one can't be without it, though the filters don't take it. */
   mayNeed(entry: IndexEntry): boolean;
+  /** The first item asked for by its name that no entry was, and names like it, once all entries have been asked about. */
+  missing(): { item: string; near: string[] } | undefined;
   /** A line for each include that matches none of the backup's namespaces or resources (with their kinds). */
   unmatched(namespaces: Set<string>, kinds: Map<string, string>): { included: string[]; excluded: string[] };
 }
@@ -33,10 +44,13 @@ export const PRIORITY_CLASSES = "priorityclasses.scheduling.k8s.io";
  * most of them too, velero-format: 5.1).
  */
 export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
-  const { includedResources, excludedResources, labelSelector } = spec;
+  const { includedResources, excludedResources, labelSelector, orLabelSelectors = [] } = spec;
+  checkOneSelector(labelSelector, orLabelSelectors);
+  const selectors = labelSelector ? [labelSelector] : orLabelSelectors;
+  const items = spec.includedItems && namedItems(spec.includedItems, resources);
   const asked = includedResources?.find((name) => neverRestored(resolveResource(name, resources)));
   if (asked) throw new LifeboatError("invalid", `includedResources: ${asked} are never restored`);
-  if (labelSelector) matchesSelector(labelSelector);
+  for (const selector of selectors) matchesSelector(selector);
 
   const takesNamespace = nameFilter(spec.includedNamespaces, spec.excludedNamespaces);
   const takesClusterScoped = spec.includeClusterResources ?? includesAll(spec.includedNamespaces);
@@ -45,8 +59,9 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
 
   return {
     takes(entry) {
+      if (items && !items.take(entry)) return false;
       if (!takesResource(entry)) return false;
-      if (labelSelector && !matchesSelector(labelSelector, entry.labels)) return false;
+      if (selectors.length && !selectors.some((selector) => matchesSelector(selector, entry.labels))) return false;
       if (entry.namespace) return takesNamespace(entry.namespace);
       return entry.resource === NAMESPACES ? takesNamespace(entry.name) : takesClusterScoped;
     },
@@ -57,6 +72,7 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
       if (entry.resource === DEFINITIONS) return notExcluded(entry);
       return (entry.resource === VOLUMES || entry.resource === PRIORITY_CLASSES) && takesResource(entry);
     },
+    missing: () => items?.missing(),
     unmatched(namespaces, kinds) {
       const items = [...kinds].map(([resource, kind]) => ({ resource, kind }));
       const holdsNamespace = (name: string) => [...namespaces].some(nameFilter([name], []));
@@ -76,6 +92,32 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
           ...missing("excludedResources", spec.excludedResources, holdsResource),
         ],
       };
+    },
+  };
+}
+
+/** The objects that are asked for by name: by what the target calls their resource, or the entry's own resource and kind. */
+function namedItems(texts: string[], resources: Resource[]) {
+  const wanted = texts.map((text) => {
+    const item = parseItem(text);
+    return { text, ...item, served: resolveResource(item.resource, resources), found: false };
+  });
+  const names = new Set<string>();
+  return {
+    take({ resource, kind, namespace, name }: Selectable): boolean {
+      let taken = false;
+      for (const item of wanted) {
+        const meant =
+          item.served === resource || resolveResource(item.resource, [unserved(resource, kind)]) === resource;
+        if (item.namespace !== namespace || !meant) continue;
+        names.add(`${namespace ? `${namespace}/` : ""}${item.resource}/${name}`);
+        if (item.name === name) taken = item.found = true;
+      }
+      return taken;
+    },
+    missing() {
+      const missing = wanted.find(({ found }) => !found);
+      return missing && { item: missing.text, near: nearest(missing.text, [...names]) };
     },
   };
 }

@@ -11,6 +11,7 @@ import { newReferences } from "./owners.ts";
 import { accountAdditions, mergePatchBetween } from "./patch.ts";
 import type { Policy } from "./plan.ts";
 import type { Served } from "./served.ts";
+import type { Statuses } from "./statuses.ts";
 import type { Item, Survey } from "./survey.ts";
 import type { Target } from "./target.ts";
 import { freeing } from "./volumes.ts";
@@ -22,6 +23,7 @@ export interface Applying extends Waiting {
   survey: Survey;
   target: Target;
   fixing: FixContext;
+  statuses: Statuses;
   policy: Policy;
   /** Everything is checked by the API server, and nothing kept (`dryRun=All`). */
   dryRun?: boolean;

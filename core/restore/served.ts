@@ -1,5 +1,6 @@
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
+import { type Conversions, conversionKey } from "./apiversions.ts";
 import type { Item } from "./survey.ts";
 
 /** What the target serves, by the items of a backup. */
@@ -14,7 +15,8 @@ export interface Served {
   down(item: Item): boolean;
 }
 
-export function servedBy({ resources, warnings }: Discovery): Served {
+/** `conversions`: the versions that the target takes in place of those it doesn't serve. */
+export function servedBy({ resources, warnings }: Discovery, conversions: Conversions = new Map()): Served {
   const byVersion = new Map(
     resources.map((resource) => [`${resourceKey(resource)} ${resourceApiVersion(resource)}`, resource]),
   );
@@ -23,7 +25,9 @@ export function servedBy({ resources, warnings }: Discovery): Served {
   return {
     preferred,
     find: ({ entry, namespace }) => {
-      const found = byVersion.get(`${entry.resource} ${entry.apiVersion}`);
+      const { resource, apiVersion } = entry;
+      const taken = conversions.get(conversionKey(resource, apiVersion)) ?? apiVersion;
+      const found = byVersion.get(`${resource} ${taken}`);
       return found && found.namespaced === (namespace !== "") ? found : undefined;
     },
     down: ({ entry }) => brokenGroup(entry) !== undefined,
@@ -35,7 +39,8 @@ export function servedBy({ resources, warnings }: Discovery): Served {
       const served = versions.map(resourceApiVersion).join(", ");
       const broken = brokenGroup(entry);
       if (broken) return `${entry.apiVersion} can't be reached: ${broken.message}`;
-      return `this cluster doesn't serve ${entry.resource} as ${entry.apiVersion}${served ? `, only as ${served}` : ""}`;
+      const hint = served ? `, only as ${served}, which has other fields: convert it by hand (kubectl convert)` : "";
+      return `this cluster doesn't serve ${entry.resource} as ${entry.apiVersion}${hint}`;
     },
   };
 }

@@ -6,6 +6,7 @@ import { type FixContext, fix, fixesNothing } from "./fixes.ts";
 import { leftoverWarning } from "./leftovers.ts";
 import { likenessOf } from "./likeness.ts";
 import { type SkipFacts, skipReason } from "./skips.ts";
+import type { Statuses } from "./statuses.ts";
 import type { Survey } from "./survey.ts";
 
 /** What reading all of a backup's bodies tells of its items, by their place; small: no body is kept. */
@@ -14,6 +15,8 @@ export interface Skim {
   skips: Map<number, string>;
   /** What is wrong with items that can't be restored. */
   flaws: Map<number, string>;
+  /** Items whose status is restored too. */
+  statuses: Set<number>;
   /** What a person should know of items that become what the backup says. */
   notices: Map<number, string>;
   /** Reads all: throws `corrupt` for a damaged backup, and the signal's reason. */
@@ -31,12 +34,19 @@ const MANAGED_FIELDS = [Buffer.from("managedFields")];
  * To read every body of a backup once: so that a damaged one ends the restore before anything is written, and to learn
  * which items are never restored, and what the others are like. Meant to go on while the target is listed.
  */
-export function skimArchive(input: { archive: Archive; survey: Survey; fixing: FixContext; facts: SkipFacts }): Skim {
+export function skimArchive(input: {
+  archive: Archive;
+  survey: Survey;
+  fixing: FixContext;
+  facts: SkipFacts;
+  statuses: Statuses;
+}): Skim {
   const { archive, survey, fixing, facts } = input;
   const likenesses: (string | undefined)[] = [];
   const skips: Skim["skips"] = new Map();
   const flaws: Skim["flaws"] = new Map();
   const notices: Skim["notices"] = new Map();
+  const statuses: Skim["statuses"] = new Set();
   const waiting = new Map<number, PromiseWithResolvers<void>>();
   const ended = Promise.withResolvers<void>();
   let count = 0;
@@ -51,6 +61,8 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
       const parsed = () => parseExact(body) as KubernetesObject;
       const skip = skipReason(metadata as KubernetesObject["metadata"], entry, facts, parsed);
       const notice = skip === undefined ? noticeOf(body, entry.resource, fixing) : undefined;
+      if (skip === undefined && input.statuses.of(metadata as KubernetesObject["metadata"], entry.resource))
+        statuses.add(place);
       if (skip !== undefined) skips.set(place, skip);
       else if (notice !== undefined) notices.set(place, notice);
     }
@@ -60,6 +72,7 @@ export function skimArchive(input: { archive: Archive; survey: Survey; fixing: F
     skips,
     flaws,
     notices,
+    statuses,
     async read(signal) {
       try {
         const entries = survey.items.map(({ entry }) => entry);

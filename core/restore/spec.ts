@@ -29,6 +29,9 @@ export function checkSpec(spec: RestoreSpec): void {
     });
   }
   for (const [from, to] of Object.entries(namespaceMapping)) {
+    if (from === to) {
+      throw new LifeboatError("invalid", `namespaceMapping maps "${from}" to itself`, { hint: "leave it out" });
+    }
     if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(to)) {
       throw new LifeboatError(
         "invalid",

@@ -128,6 +128,7 @@ function knownOf(
   if (known.skip !== undefined) return known;
   known.keeper = keeperOf(place, survey, target);
   known.clash = target.clashes.get(place);
+  known.status = skim.statuses.has(place);
   known.blocked = blockedBy(item, planning, awaits);
   known.unlisted = target.unlisted.get(resource) ?? (awaits && served.absence(item));
   known.exact = planning.fixing.exact;

@@ -1,5 +1,6 @@
 import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
+import { LifeboatError } from "../errors.ts";
 import { adopts } from "./adoptions.ts";
 import { at, entriesOf, fieldsAt } from "./fields.ts";
 import { targetNamespace } from "./fixes.ts";
@@ -52,6 +53,13 @@ export async function surveyArchive(
   namespaceMapping: Record<string, string>,
 ): Promise<Survey> {
   const { taken, spare, services, unlabelled, namespaces, kinds } = await choose(archive, selection);
+  const missing = selection.missing();
+  if (missing) {
+    const { item, near } = missing;
+    throw new LifeboatError("missing", `the backup doesn't hold "${item}"`, {
+      hint: near.length ? `it holds ${near.join(", ")}` : "its objects: lifeboat backup describe NAME --details",
+    });
+  }
   checkMapping(namespaceMapping, namespaces);
   const { included: errors, excluded: warnings } = selection.unmatched(namespaces, kinds);
   if (taken.length === 0) warnings.push("the backup holds nothing that the filters select: nothing is restored");

@@ -170,12 +170,12 @@ function blankBody({ item }: PlannedStep): Buffer {
 }
 
 /** What is served once definitions are written: discovery is asked anew until their resources are in it. */
-async function servedAfter(written: Item[], { served, report, log, ...waiting }: Writing): Promise<Served> {
+async function servedAfter(written: Item[], { served, report, log, fixing, ...waiting }: Writing): Promise<Served> {
   const definitions = served.preferred(DEFINITIONS);
   if (!written.length || !definitions) return served;
   log("info", "Waiting for definitions to be established", { definitions: written.length });
   const names = written.map(({ name }) => name);
   const { unready, discovery } = await definitionsServed(waiting, definitions, names);
   for (const item of written) if (unready.has(item.name)) report.error(item, unready.get(item.name)!);
-  return servedBy(discovery);
+  return servedBy(discovery, fixing.conversions);
 }

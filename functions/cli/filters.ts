@@ -85,7 +85,8 @@ function checkNamespaces({ includeNamespaces, excludeNamespaces }: FilterOptions
   }
 }
 
-function readFlag<T>(flag: string, text: string | undefined, read: (text: string) => T): T | undefined {
+/** What `read` makes of a flag's text; its errors name the flag. */
+export function readFlag<T>(flag: string, text: string | undefined, read: (text: string) => T): T | undefined {
   if (text === undefined) return undefined;
   try {
     return read(text);

@@ -35,6 +35,10 @@ export function addRestore(program: Command, signal: AbortSignal): void {
         "what to do with objects that exist and differ: none (default), update, or recreate where that takes it",
       ).choices(["none", "update", "recreate"]),
     )
+    .option("--or-selector <labels>", "objects that one of several selectors selects: 'app=web or app=api'")
+    .option("--include <item>", "only this object, e.g. shop/deployments.apps/web, clusterroles/admin", commaList)
+    .option("--status-include-resources <names>", "restore the status of these resources too; * for all", commaList)
+    .option("--status-exclude-resources <names>", "restore no status of these", commaList)
     .addOption(optionalBoolean("--preserve-nodeports", "keep the node ports of Services"))
     .option("--prune", "delete what the filters select and the backup doesn't hold; asks for --yes")
     .option("--yes", "with --prune: yes, delete that")

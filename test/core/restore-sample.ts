@@ -24,6 +24,7 @@ const RESOURCES: Record<string, string> = {
   PersistentVolume: "persistentvolumes",
   PersistentVolumeClaim: "persistentvolumeclaims",
   Pod: "pods",
+  PodDisruptionBudget: "poddisruptionbudgets.policy",
   PriorityClass: "priorityclasses.scheduling.k8s.io",
   ReplicaSet: "replicasets.apps",
   RoleBinding: "rolebindings.rbac.authorization.k8s.io",

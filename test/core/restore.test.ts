@@ -488,6 +488,29 @@ describe("what is selected", () => {
       ],
     ],
     [
+      "what one of several selectors selects",
+      { orLabelSelectors: [{ matchLabels: { app: "nothing" } }, { matchLabels: { app: "db" } }] },
+      [
+        "namespaces data",
+        "persistentvolumeclaims data/claim",
+        "persistentvolumes pv",
+        "pods data/db",
+        "priorityclasses.scheduling.k8s.io high",
+      ],
+    ],
+    [
+      "single objects, named as kubectl does",
+      { includedItems: ["data/po/db", "priorityclass/unused"] },
+      [
+        "namespaces data",
+        "persistentvolumeclaims data/claim",
+        "persistentvolumes pv",
+        "pods data/db",
+        "priorityclasses.scheduling.k8s.io high",
+        "priorityclasses.scheduling.k8s.io unused",
+      ],
+    ],
+    [
       "no cluster-scoped objects",
       { includedNamespaces: ["data"], includeClusterResources: false },
       ["namespaces data", "persistentvolumeclaims data/claim", "pods data/db"],
@@ -588,6 +611,9 @@ describe("what is selected", () => {
       [{ includedNamespaces: ["a"], excludedNamespaces: ["a"] }, /both/],
       [{ existingResourcePolicy: "replace" as "none" }, /existingResourcePolicy is "replace"/],
       [{ namespaceMapping: { a: "B" } }, /can't be a namespace's name/],
+      [{ namespaceMapping: { a: "a" } }, /maps "a" to itself/],
+      [{ labelSelector: {}, orLabelSelectors: [{ matchLabels: { a: "b" } }] }, /can't be given together/],
+      [{ includedItems: ["shop"] }, /"shop" names no object/],
     ] as const) {
       await assert.rejects(restored(kube, archive, spec as object), { kind: "invalid", message });
     }

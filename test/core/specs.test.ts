@@ -147,10 +147,10 @@ describe("a RestoreSpec", () => {
     assert.deepEqual(
       problems(restoreSpecSchema, {
         backupName: "full",
-        restoreStatus: { includedResources: ["*"] },
+        restorePVs: true,
         namespacemapping: {},
       }),
-      ["restoreStatus: is not supported yet", 'unknown field "namespacemapping": did you mean namespaceMapping?'],
+      ["restorePVs: is not supported yet", 'unknown field "namespacemapping": did you mean namespaceMapping?'],
     );
   });
 });

@@ -4,6 +4,7 @@ import {
   EXIT_CODES,
   LifeboatError,
   newestBackup,
+  parseSelector,
   RESTORABLE,
   type RestoreDocument,
   type RestoreSpec,
@@ -15,7 +16,7 @@ import {
   startRunLog,
 } from "../../../core/index.ts";
 import { pointingToLog } from "../failure.ts";
-import { booleanOf, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
+import { booleanOf, type FilterOptions, filterSpec, readFlag, timestampedName, withoutUndefined } from "../filters.ts";
 import type { Invocation } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
@@ -40,6 +41,10 @@ interface CreateOptions extends FilterOptions {
   dryRun?: boolean;
   details?: boolean;
   plan?: string;
+  orSelector?: string;
+  include?: string[];
+  statusIncludeResources?: string[];
+  statusExcludeResources?: string[];
   mapDomain?: string[];
   mapRegistry?: string[];
   mapStorageClass?: string[];
@@ -57,6 +62,9 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     namespaceMapping: readMappings("--namespace-mappings", ":", options.namespaceMappings),
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
+    orLabelSelectors: readSelectors(options.orSelector),
+    includedItems: options.include,
+    restoreStatus: readStatuses(options),
     domainMapping: readMappings("--map-domain", "=", options.mapDomain),
     registryMapping: readMappings("--map-registry", "=", options.mapRegistry),
     storageClassMapping: readMappings("--map-storage-class", "=", options.mapStorageClass),
@@ -112,6 +120,15 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     progress.end();
     await kube.close();
   }
+}
+
+function readSelectors(text: string | undefined): RestoreSpec["orLabelSelectors"] {
+  return text?.split(/\s+or\s+/).map((selector) => readFlag("--or-selector", selector, parseSelector)!);
+}
+
+function readStatuses({ statusIncludeResources, statusExcludeResources }: CreateOptions): RestoreSpec["restoreStatus"] {
+  if (!statusIncludeResources && !statusExcludeResources) return undefined;
+  return withoutUndefined({ includedResources: statusIncludeResources, excludedResources: statusExcludeResources });
 }
 
 function checkSource(
