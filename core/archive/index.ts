@@ -12,6 +12,8 @@ export interface IndexEntry extends ItemId, ItemFacts {
   offset: number;
   size: number;
   sha256: string;
+  /** The same object as another entry, in another version; only in what a foreign archive is spooled into. */
+  other?: true;
 }
 
 /** Where a file of metadata/ lies. */
@@ -114,7 +116,7 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
 /** The fields in the order of docs/format.md. */
 function line(entry: IndexEntry): string {
   const { resource, namespace, name, version, kind, apiVersion, uid, resourceVersion } = entry;
-  const { owners, labels, images, segment, offset, size, sha256 } = entry;
+  const { owners, labels, images, segment, offset, size, sha256, other } = entry;
   return JSON.stringify({
     resource,
     namespace,
@@ -131,6 +133,7 @@ function line(entry: IndexEntry): string {
     offset,
     size,
     sha256,
+    other,
   });
 }
 
@@ -172,9 +175,17 @@ function parseFooter(index: Source, text: string): IndexFooter {
   return parsed.data;
 }
 
-/** All entries in archive order, each member checked against its digest: `corrupt`. Few members are open at a time. */
-export async function* readEntries(index: Source, footer: IndexFooter): AsyncGenerator<IndexEntry> {
-  for await (const entries of ahead(memberReads(index, footer.members), 2)) yield* entries;
+/**
+ * All entries in archive order, each member checked against its digest: `corrupt`. Few members are open at a time. With
+ * `within`, members in which no path begins with one of these texts are not read.
+ */
+export async function* readEntries(index: Source, footer: IndexFooter, within?: string[]): AsyncGenerator<IndexEntry> {
+  const members = within ? footer.members.filter((member) => mayHold(member, within)) : footer.members;
+  for await (const entries of ahead(memberReads(index, members), 2)) yield* entries;
+}
+
+function mayHold({ smallest, largest }: IndexFooter["members"][number], beginnings: string[]): boolean {
+  return beginnings.some((text) => largest >= text && (smallest <= text || smallest.startsWith(text)));
 }
 
 /** The entry of one item, out of the members whose range of paths holds it. */
@@ -183,7 +194,7 @@ export async function findEntry(index: Source, footer: IndexFooter, id: ItemId):
   for (const member of footer.members) {
     if (path < member.smallest || path > member.largest) continue;
     const bytes = await index.read(member.offset, member.offset + member.length);
-    const found = (await memberEntries(index, member, bytes)).find((entry) => itemPath(entry) === path);
+    const found = (await memberEntries(index, member, bytes)).find((entry) => !entry.other && itemPath(entry) === path);
     if (found) return found;
   }
   return undefined;
@@ -207,13 +218,17 @@ function* runReads(index: Source, members: IndexFooter["members"]) {
     const first = i;
     const start = (members[first] as Member).offset;
     let end = start;
-    for (let member = members[i]; member && member.offset + member.length - start <= READ_SIZE; member = members[++i]) {
+    for (let member = members[i]; member && follows(member, start, end); member = members[++i]) {
       end = member.offset + member.length;
     }
     if (i === first) end = start + (members[i++] as Member).length;
     const run = members.slice(first, i);
     yield async () => ({ run, start, bytes: await index.read(start, end) });
   }
+}
+
+function follows({ offset, length }: IndexFooter["members"][number], start: number, end: number): boolean {
+  return offset === end && offset + length - start <= READ_SIZE;
 }
 
 async function memberEntries(

@@ -37,6 +37,9 @@ export interface KubernetesObject {
   [field: string]: unknown;
 }
 
+/** What follows the version in the path of the version that the source cluster preferred. */
+export const PREFERRED = "-preferredversion";
+
 /**
  * An item's path in the archive (Velero's layout): the classic one, or with `version` ("v1-preferredversion", "v1")
  * the one below that version's directory.

@@ -4,7 +4,7 @@ import { release } from "../release.ts";
 import { ahead } from "./flow.ts";
 import { gunzip, memberSize, openMember, sha256 } from "./gzip.ts";
 import { type ArchiveTotals, findEntry, type IndexEntry, type IndexFooter, readEntries, readFooter } from "./index.ts";
-import { type ItemId, itemPath, parseItemPath } from "./item.ts";
+import { type ItemId, itemPath, PREFERRED, parseItemPath } from "./item.ts";
 import { readFacts, rebuildIndex } from "./rebuild.ts";
 import { bucketSource, type Source, spool } from "./source.ts";
 import { type ReadLimits, readTarFiles } from "./tar.ts";
@@ -31,8 +31,13 @@ export async function* readTar(
 /** A backup's archive, open for reading. */
 export interface Archive {
   readonly totals: ArchiveTotals;
-  /** In archive order; only those for which `match` holds. */
-  entries(match?: (id: ItemId) => boolean): AsyncIterable<IndexEntry>;
+  /**
+   * In archive order; only those for which `match` holds. With `within`, of the index only what may hold items whose path
+   * begins with one of these texts is read, which may give others too.
+   */
+  entries(match?: (id: ItemId) => boolean, within?: string[]): AsyncIterable<IndexEntry>;
+  /** The entries of items in other versions than the one Velero restores; not there where there are none. */
+  otherVersions?(): AsyncIterable<IndexEntry>;
   /** One item's entry: costs one read of a part of the index. */
   find(id: ItemId): Promise<IndexEntry | undefined>;
   /**
@@ -75,15 +80,22 @@ export async function openArchive(
   return await archiveOf(tar, await spool(keys.index, rebuilt.index));
 }
 
-/** Reads a foreign archive into segments: of each item the classic entry, which is the one Velero restores. */
+/**
+ * Reads a foreign archive into segments: of each item the classic entry, which is the one Velero restores, and what a
+ * Velero with EnableAPIGroupVersions stored of it in other versions.
+ */
 async function spoolForeign(name: string, bytes: AsyncIterable<Buffer>, limits: ReadLimits): Promise<Archive> {
   const writer = writeArchive({ mtime: new Date(0) });
+  let others = 0;
   async function fill(): Promise<void> {
     for await (const { path, body } of readTar(bytes, limits)) {
-      const id = parseItemPath(path);
-      if (id && id.version === undefined) {
+      const item = parseItemPath(path);
+      if (item && !item.version?.endsWith(PREFERRED)) {
+        const { version, ...id } = item;
         const facts = readFacts(path, body);
-        await writer.item({ id, version: facts.apiVersion.split("/").at(-1) || "v1", body, facts });
+        const other = version !== undefined || undefined;
+        if (other) others += 1;
+        await writer.item({ id, version: version ?? (facts.apiVersion.split("/").at(-1) || "v1"), body, facts, other });
       } else if (path.startsWith("metadata/") && path !== VERSION_FILE.path) {
         await writer.file(path, body);
       }
@@ -99,7 +111,8 @@ async function spoolForeign(name: string, bytes: AsyncIterable<Buffer>, limits: 
       if (file.status === "fulfilled") await file.value.close();
     throw error;
   }
-  return await archiveOf(await tar, await index);
+  const { otherVersions, ...archive } = await archiveOf(await tar, await index);
+  return others ? { ...archive, otherVersions } : archive;
 }
 
 async function archiveOf(tar: Source, index: Source): Promise<Archive> {
@@ -136,8 +149,13 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     return body;
   }
 
-  async function* entries(match?: (id: ItemId) => boolean): AsyncGenerator<IndexEntry> {
-    for await (const entry of readEntries(index, footer)) if (!match || match(entry)) yield entry;
+  async function* entries(match?: (id: ItemId) => boolean, within?: string[]): AsyncGenerator<IndexEntry> {
+    for await (const entry of readEntries(index, footer, within))
+      if (!entry.other && (!match || match(entry))) yield entry;
+  }
+
+  async function* otherVersions(): AsyncGenerator<IndexEntry> {
+    for await (const entry of readEntries(index, footer)) if (entry.other) yield entry;
   }
 
   async function* reads(wanted: AsyncIterable<IndexEntry> | Iterable<IndexEntry>) {
@@ -168,6 +186,7 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
   return {
     totals: { items, bytes, segments: segments.length },
     entries,
+    otherVersions,
     find: (id) => findEntry(index, footer, id),
     async *read(wanted, { passing = false } = {}) {
       for await (const { group, raw } of ahead(reads(wanted), 2)) {

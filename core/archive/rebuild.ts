@@ -1,7 +1,15 @@
 import { LifeboatError } from "../errors.ts";
 import { type Member, readMembers, sha256 } from "./gzip.ts";
 import { type ArchiveTotals, type FileEntry, type IndexEntry, writeIndex } from "./index.ts";
-import { type ItemFacts, type ItemId, itemFacts, itemPath, type KubernetesObject, parseItemPath } from "./item.ts";
+import {
+  type ItemFacts,
+  type ItemId,
+  itemFacts,
+  itemPath,
+  type KubernetesObject,
+  PREFERRED,
+  parseItemPath,
+} from "./item.ts";
 import { type ReadLimits, readTarFiles, type TarFile } from "./tar.ts";
 import { VERSION_FILE } from "./writer.ts";
 
@@ -88,8 +96,6 @@ export function readFacts(path: string, body: Buffer): ItemFacts {
   }
   return itemFacts(object as KubernetesObject);
 }
-
-const PREFERRED = "-preferredversion";
 
 function pairVersion(id: ItemId, file: TarFile): string {
   const version = parseItemPath(file.path)?.version;

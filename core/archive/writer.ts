@@ -1,8 +1,8 @@
 import { LifeboatError } from "../errors.ts";
 import { stopped } from "./flow.ts";
 import { sha256, writeMembers } from "./gzip.ts";
-import { type ArchiveTotals, type FileEntry, type IndexEntry, writeIndex } from "./index.ts";
-import { type ItemFacts, type ItemId, itemPath, unsafePath } from "./item.ts";
+import { type ArchiveTotals, type FileEntry, writeIndex } from "./index.ts";
+import { type ItemFacts, type ItemId, itemPath, PREFERRED, unsafePath } from "./item.ts";
 import { MAX_ITEM_BYTES, tarBuffer } from "./tar.ts";
 
 /** An archive being written, and its index with it. Both streams must be consumed at the same time. */
@@ -12,9 +12,10 @@ export interface ArchiveWriter {
   /**
    * Adds an item: its classic entry and, right after, the one of `<version>-preferredversion`. Resolves when there is
    * room for more; await it before the next, or memory isn't bounded. `invalid`, and nothing is written, for an
-   * identity that can't be a path, and for a body over 64 MiB.
+   * identity that can't be a path, and for a body over 64 MiB. With `other` it is an item that is there already, in
+   * another version: it has that version's entry alone.
    */
-  item(item: { id: ItemId; version: string; body: Buffer; facts: ItemFacts }): Promise<void>;
+  item(item: { id: ItemId; version: string; body: Buffer; facts: ItemFacts; other?: true }): Promise<void>;
   /** Writes the rest; resolves when all has been handed over. */
   finish(): Promise<ArchiveTotals>;
   /** Both streams, and whoever waits for room, fail with `error`. To be called when a put of one of them fails. */
@@ -72,8 +73,8 @@ export function writeArchive(options: { mtime: Date }): ArchiveWriter {
       addFile(path, body);
       await room;
     },
-    async item({ id, version, body, facts }) {
-      const path = itemPath(id);
+    async item({ id, version, body, facts, other }) {
+      const path = itemPath(id, other && version);
       checkPath(id, version, path);
       if (body.length > MAX_ITEM_BYTES) {
         throw new LifeboatError(
@@ -83,11 +84,13 @@ export function writeArchive(options: { mtime: Date }): ArchiveWriter {
       }
       const room = cutIfFull();
       const offset = batch.append(path, body);
-      batch.append(itemPath(id, `${version}-preferredversion`), body);
-      items += 1;
-      bytes += body.length;
-      const entry: IndexEntry = { ...id, version, ...facts, segment, offset, size: body.length, sha256: sha256(body) };
-      const indexed = index.add(entry);
+      if (!other) {
+        batch.append(itemPath(id, version + PREFERRED), body);
+        items += 1;
+        bytes += body.length;
+      }
+      const place = { segment, offset, size: body.length, sha256: sha256(body) };
+      const indexed = index.add({ ...id, version, ...facts, ...place, ...(other && { other }) });
       if (room || indexed) await Promise.all([room, indexed]);
     },
     async finish() {

@@ -1,7 +1,9 @@
-import type { KubernetesObject } from "../archive/item.ts";
+import type { IndexEntry } from "../archive/index.ts";
+import { itemPath, type KubernetesObject } from "../archive/item.ts";
+import type { Archive } from "../archive/reader.ts";
 import { expectOk, type Kube } from "../kube/client.ts";
 import type { Discovery } from "../kube/discovery.ts";
-import { resourceApiVersion, resourceKey, resourcePath } from "../kube/resource.ts";
+import { type Resource, resourceApiVersion, resourceKey, resourcePath } from "../kube/resource.ts";
 import { at, fieldsAt } from "./fields.ts";
 import { DEFINITIONS } from "./selection.ts";
 import type { Survey } from "./survey.ts";
@@ -75,6 +77,36 @@ const SUCCESSORS: Successor[] = [
     to: "apiregistration.k8s.io/v1",
   },
 ];
+
+/**
+ * Puts, in place of entries whose version the target doesn't serve, those of the same objects in the version that it likes
+ * best of those that the backup holds: a Velero with EnableAPIGroupVersions stored several (velero-format: 5.11).
+ */
+export async function inServedVersions(
+  entries: IndexEntry[],
+  { otherVersions }: Archive,
+  resources: Resource[],
+): Promise<IndexEntry[]> {
+  if (!otherVersions) return entries;
+  const order = new Map(
+    resources.map((one, place) => [conversionKey(resourceKey(one), resourceApiVersion(one)), place]),
+  );
+  const placeOf = ({ resource, apiVersion }: IndexEntry) => order.get(conversionKey(resource, apiVersion));
+  const unserved = new Set(entries.filter((entry) => placeOf(entry) === undefined).map((entry) => itemPath(entry)));
+  const best = new Map<string, IndexEntry>();
+  if (unserved.size === 0) return entries;
+  for await (const other of otherVersions()) {
+    const path = itemPath(other);
+    const place = placeOf(other);
+    const known = best.get(path);
+    if (place === undefined || !unserved.has(path) || (known && placeOf(known)! <= place)) continue;
+    best.set(path, other);
+  }
+  return entries.map((entry) => {
+    const { apiVersion, version, segment, offset, size, sha256 } = best.get(itemPath(entry)) ?? entry;
+    return { ...entry, apiVersion, version, segment, offset, size, sha256 };
+  });
+}
 
 /** From "<apiVersion> <resource>" of the backup to the `apiVersion` in which the target takes the same object. */
 export type Conversions = Map<string, string>;

@@ -1,6 +1,7 @@
 import type { IndexEntry } from "../archive/index.ts";
+import { type ItemId, itemPath } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
-import type { Resource } from "../kube/resource.ts";
+import { type Resource, resourceKey } from "../kube/resource.ts";
 import { nearest } from "../nearest.ts";
 import {
   checkOneSelector,
@@ -23,6 +24,11 @@ export interface Selection {
   takes(entry: Selectable): boolean;
   /** Whether the item comes along where a taken one can't be without it, though the filters don't take it. */
   mayNeed(entry: IndexEntry): boolean;
+  /**
+   * How the paths begin, in the archive, of all that may be taken or needed; undefined where that may lie anywhere. It
+   * doesn't go for what the target names otherwise than the backup: then an item is `missing`.
+   */
+  within?: string[];
   /** The first item asked for by its name that no entry was, and names like it, once all entries have been asked about. */
   missing(): { item: string; near: string[] } | undefined;
   /** A line for each include that matches none of the backup's namespaces or resources (with their kinds). */
@@ -72,6 +78,7 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
       if (entry.resource === DEFINITIONS) return notExcluded(entry);
       return (entry.resource === VOLUMES || entry.resource === PRIORITY_CLASSES) && takesResource(entry);
     },
+    within: limits(spec) ? undefined : items?.within,
     missing: () => items?.missing(),
     unmatched(namespaces, kinds) {
       const items = [...kinds].map(([resource, kind]) => ({ resource, kind }));
@@ -103,7 +110,9 @@ function namedItems(texts: string[], resources: Resource[]) {
     return { text, ...item, served: resolveResource(item.resource, resources), found: false };
   });
   const names = new Set<string>();
+  const exact = wanted.every(({ served }) => resources.some((resource) => resourceKey(resource) === served));
   return {
+    within: exact ? wanted.flatMap(({ served, ...item }) => neededPaths({ ...item, resource: served })) : undefined,
     take({ resource, kind, namespace, name }: Selectable): boolean {
       let taken = false;
       for (const item of wanted) {
@@ -120,6 +129,27 @@ function namedItems(texts: string[], resources: Resource[]) {
       return missing && { item: missing.text, near: nearest(missing.text, [...names]) };
     },
   };
+}
+
+/** Whether filters beside the names may have to be told that the backup holds nothing of theirs. */
+function limits(spec: RestoreSpec): boolean {
+  const { includedNamespaces, excludedNamespaces, includedResources, excludedResources } = spec;
+  return [includedNamespaces, excludedNamespaces, includedResources, excludedResources].some((list) => list?.length);
+}
+
+/** How the paths begin of an item and of what it can't be without (survey.ts). */
+function neededPaths({ resource, namespace, name }: ItemId): string[] {
+  const one = (resource: string, namespace: string, name: string) => itemPath({ resource, namespace, name });
+  const all = (resource: string, namespace = "") => one(resource, namespace, "").replace(/\.json$/, "");
+  const bound = [all(CLAIMS, namespace), all(VOLUMES)];
+  return [
+    one(resource, namespace, name),
+    one(DEFINITIONS, "", resource),
+    ...(namespace ? [one(NAMESPACES, "", namespace)] : []),
+    ...(resource === "pods" ? [...bound, all(PRIORITY_CLASSES)] : []),
+    ...(resource === CLAIMS ? bound : []),
+    ...(resource === "endpoints" ? [one("services", namespace, name)] : []),
+  ];
 }
 
 type Filter = ReturnType<typeof resourceFilter>;

@@ -1,7 +1,9 @@
 import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
 import { LifeboatError } from "../errors.ts";
+import type { Resource } from "../kube/resource.ts";
 import { adopts } from "./adoptions.ts";
+import { inServedVersions } from "./apiversions.ts";
 import { at, entriesOf, fieldsAt } from "./fields.ts";
 import { targetNamespace } from "./fixes.ts";
 import { type Before, ranks } from "./ranks.ts";
@@ -44,15 +46,21 @@ export interface Survey {
 }
 
 /**
- * Reads the backup's index, decides what takes part and in which order. Throws `corrupt` for a damaged backup, `invalid`
+ * Reads the backup's index, as far as what is asked for may stand in it, decides what takes part and in which order;
+ * `resources` are those of the target. Throws `corrupt` for a damaged backup, `invalid`
  * where `namespaceMapping` maps a namespace that the backup doesn't hold.
  */
 export async function surveyArchive(
   archive: Archive,
   selection: Selection,
   namespaceMapping: Record<string, string>,
+  resources: Resource[],
 ): Promise<Survey> {
-  const { taken, spare, services, unlabelled, namespaces, kinds } = await choose(archive, selection);
+  const narrow = Object.keys(namespaceMapping).length ? undefined : selection.within;
+  let choice = await choose(archive, selection, narrow);
+  if (narrow && selection.missing()) choice = await choose(archive, selection);
+  const { spare, services, unlabelled, namespaces, kinds } = choice;
+  const taken = await inServedVersions(choice.taken, archive, resources);
   const missing = selection.missing();
   if (missing) {
     const { item, near } = missing;
@@ -92,7 +100,7 @@ export async function surveyArchive(
  * The entries that are taken, those that may be needed by them, all Services, which Endpoints don't say who made them;
  * and all namespaces and resources (with their kinds) of the backup.
  */
-async function choose(archive: Archive, selection: Selection) {
+async function choose(archive: Archive, selection: Selection, within?: string[]) {
   const intern = interner();
   const taken: IndexEntry[] = [];
   const spare: IndexEntry[] = [];
@@ -100,7 +108,7 @@ async function choose(archive: Archive, selection: Selection) {
   const unlabelled = new Set<string>();
   const namespaces = new Set<string>();
   const kinds = new Map<string, string>();
-  for await (const entry of archive.entries()) {
+  for await (const entry of archive.entries(undefined, within)) {
     const { resource, namespace, name, labels } = entry;
     const small = trimmed(entry, intern);
     kinds.set(small.resource, small.kind);

@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { pack } from "tar-stream";
 import { compressMember, frameMember, sha256 } from "../../core/archive/gzip.ts";
 import { itemFacts, itemPath } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
@@ -12,7 +11,7 @@ import { rebuildIndex } from "../../core/archive/rebuild.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
-import { collect, KEYS, manyItems, objectOf, put, sampleItem, streamOf, write } from "./archive-sample.ts";
+import { collect, KEYS, manyItems, objectOf, put, sampleItem, streamOf, tarOf, write } from "./archive-sample.ts";
 
 const FILES = { "metadata/lifeboat.json": '{"run":"1"}', "metadata/outcome.json": "{}" };
 const ITEMS = manyItems(90);
@@ -178,16 +177,6 @@ describe("a Lifeboat archive without its index", () => {
   });
 });
 
-async function tarOf(files: Record<string, string>): Promise<Buffer> {
-  const archive = pack();
-  for (const [name, text] of Object.entries(files)) {
-    if (name.endsWith("/")) archive.entry({ name, type: "directory" });
-    else archive.entry({ name, mode: 0o755 }, text);
-  }
-  archive.finalize();
-  return await collect(archive as unknown as AsyncIterable<Buffer>);
-}
-
 describe("a foreign archive", () => {
   const item = (text: string) => JSON.stringify({ apiVersion: "apps/v1beta2", kind: "X", metadata: { name: text } });
   const files = {
@@ -203,7 +192,7 @@ describe("a foreign archive", () => {
     "./stray": "?",
   };
 
-  it("is spooled: classic paths are the items, other versions and strays are left out", async () => {
+  it("is spooled: classic paths are the items, other versions stand apart, strays are left out", async () => {
     const bucket = await put(memoryBucket(), { tar: gzipSync(await tarOf(files)) });
     const archive = await openArchive(bucket, KEYS);
     const read = await Array.fromAsync(archive.read(archive.entries()));
@@ -214,6 +203,14 @@ describe("a foreign archive", () => {
         ["resources/b/cluster/two.json", "v1beta2", item("two")],
       ],
     );
+    const others = await Array.fromAsync(archive.read(archive.otherVersions!()));
+    assert.deepEqual(
+      others.map(({ entry, body }) => [itemPath(entry), entry.version, String(body)]),
+      [["resources/a.apps/namespaces/ns/one.json", "v1", item("other version")]],
+    );
+    assert.equal((await archive.find(others[0]!.entry))?.version, "v1beta2");
+    assert.equal(archive.totals.items, 2);
+    assert.deepEqual(await Array.fromAsync(archive.verify()), []);
     assert.equal(String(await archive.file("metadata/extra")), "kept");
     await archive.close();
     await archive.close();

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { pack } from "tar-stream";
 import { type ItemId, itemFacts, type KubernetesObject } from "../../core/archive/item.ts";
 import { together, writeArchive } from "../../core/archive/writer.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -60,6 +61,17 @@ export function objectOf(item: SampleItem): KubernetesObject {
 
 export async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(stream));
+}
+
+/** A tar of files and, where a name ends with a slash, folders, as others than us write it. */
+export async function tarOf(files: Record<string, string>): Promise<Buffer> {
+  const archive = pack();
+  for (const [name, text] of Object.entries(files)) {
+    if (name.endsWith("/")) archive.entry({ name, type: "directory" });
+    else archive.entry({ name, mode: 0o755 }, text);
+  }
+  archive.finalize();
+  return await collect(archive as unknown as AsyncIterable<Buffer>);
 }
 
 /** Puts what there is of an archive below KEYS. */
