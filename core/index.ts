@@ -72,6 +72,7 @@ export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/activate.ts";
 export { runDryRun } from "./restore/dryrun.ts";
+export { readModifiers } from "./restore/modifierfile.ts";
 export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plandocument.ts";
 export type { Planned } from "./restore/restore.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";

@@ -113,6 +113,14 @@ const restoreFields = {
   restoreStatus: strictFields({ includedResources: names.optional(), excludedResources: names.optional() }).optional(),
   /** Ours: only these objects of the backup, "namespace/resource/name" or "resource/name", and what they can't be without. */
   includedItems: names.optional(),
+  /** Rules that change objects, in a ConfigMap of the target's namespace `velero`. */
+  resourceModifier: strictFields({
+    apiGroup: z.literal("").optional(),
+    kind: z.string().regex(/^configmap$/i, "is configmap"),
+    name: z.string().min(1),
+  }).optional(),
+  /** Ours, in its place: the text of such rules. */
+  resourceModifierRules: z.string().optional(),
   /** For clones, ours: from domains, prefixes of images' names and classes of the backup to those of the clone. */
   domainMapping: mapping.optional(),
   registryMapping: mapping.optional(),
@@ -164,7 +172,6 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
 /** Velero's other fields of a RestoreSpec (velero-format: 5.13), likewise. */
 const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
   itemOperationTimeout: ANY,
-  resourceModifier: EMPTY,
   resourcePolicy: EMPTY,
   restorePVs: OFF,
   skipDefaultResourceModifier: ANY,
@@ -189,6 +196,8 @@ export const restoreSpecSchema = specSchema(restoreFields, OTHER_RESTORE_FIELDS)
   .superRefine((spec, context) => {
     const fault = mappingFault(spec);
     if (fault) context.addIssue({ code: "custom", path: [fault.field], message: fault.message });
+    if (spec.resourceModifier && spec.resourceModifierRules !== undefined)
+      context.addIssue({ code: "custom", path: ["resourceModifier"], message: "give it or resourceModifierRules" });
   });
 
 /** The part of Velero's RestoreSpec that is carried out, once it is known which backup is meant. */

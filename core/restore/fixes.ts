@@ -5,6 +5,7 @@ import { type Conversions, convert } from "./apiversions.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { addHookContainers, type HookRule, INIT_ANNOTATION } from "./hooks.ts";
+import { type ModifierRule, mayModify, modify } from "./modifiers.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
 import { rowsByResource } from "./rows.ts";
 
@@ -21,11 +22,12 @@ export interface FixContext extends CloneOptions {
   hooks?: HookRule[];
   /** None where not given. */
   conversions?: Conversions;
+  modifiers?: ModifierRule[];
   /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to. */
   keepsVolume: (volume: string, claim: string) => boolean;
 }
 
-/** One change made to objects before they are created. It works on the object itself. */
+/** One change made to objects before they are created. It works on the object itself, and tells what it could not do. */
 export interface Fix {
   id: string;
   /** Group-resource strings; undefined stands for all. */
@@ -38,9 +40,11 @@ export interface Fix {
    * Whether it surely changes nothing of an object, given as JSON, that comparing regards. Objects that no fix may change
    * are compared by their bytes (likeness.ts); a fix that doesn't say so may.
    */
-  idle?: (context: FixContext, body: Buffer) => boolean;
-  apply: (object: KubernetesObject, context: FixContext, resource: string) => void;
+  idle?: (context: FixContext, body: Buffer, resource: string) => boolean;
+  apply: Apply<void> | Apply<string[]>;
 }
+
+type Apply<Result> = (object: KubernetesObject, context: FixContext, resource: string) => Result;
 
 /** Every change a restore makes to an object, in this order, beside its owner references (see owners.ts). */
 export const FIXES: Fix[] = [
@@ -278,6 +282,14 @@ export const FIXES: Fix[] = [
     },
   },
   {
+    id: "resource-modifiers",
+    why: "the user's own changes, which see what all others made of the object",
+    source: "Velero restoreItem, internal/resourcemodifiers (5.10)",
+    clusterOwned: false,
+    idle: ({ modifiers }, _body, resource) => !mayModify(resource, modifiers),
+    apply: (object, { modifiers }, resource) => modify(object, resource, modifiers),
+  },
+  {
     id: "namespace",
     why: "namespaceMapping",
     source: "Velero restoreItem (5.5)",
@@ -303,9 +315,15 @@ export const FIXES: Fix[] = [
 
 const fixesOf = rowsByResource(FIXES);
 
-/** Makes the object of a backup what is sent to the target: applies every fix of its resource (a group-resource string), in place. */
-export function fix(object: KubernetesObject, resource: string, context: FixContext): void {
-  for (const { apply } of fixesOf(resource)) apply(object, context, resource);
+/**
+ * Makes the object of a backup what is sent to the target: applies every fix of its resource (a group-resource string), in place.
+ * Gives what could not be done; the object is restored nevertheless.
+ */
+export function fix(object: KubernetesObject, resource: string, context: FixContext): string[] {
+  return fixesOf(resource).flatMap(({ apply }) => {
+    const undone = apply(object, context, resource);
+    return Array.isArray(undone) ? undone : [];
+  });
 }
 
 /**
@@ -324,7 +342,7 @@ export function refersElsewhere(body: Buffer, resource: string, context: FixCont
 
 /** Whether the fixes of a restore leave an object of the backup as it is, apart from what comparing disregards. */
 export function fixesNothing(body: Buffer, resource: string, context: FixContext): boolean {
-  return fixesOf(resource).every(({ clusterOwned, idle }) => clusterOwned || idle?.(context, body));
+  return fixesOf(resource).every(({ clusterOwned, idle }) => clusterOwned || idle?.(context, body, resource));
 }
 
 function mapsNothing({ namespaceMapping }: FixContext): boolean {

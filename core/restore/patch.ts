@@ -13,6 +13,16 @@ export function mergePatchBetween(from: Fields, to: Fields, full: Fields = to): 
   return difference(from, { ...to, metadata: { ...emptied, ...fieldsOf(to.metadata) } }, full);
 }
 
+/** The object that a merge patch (RFC 7386) makes of another, which stays as it is. */
+export function merged(target: Fields, patch: Fields): Fields {
+  const result = { ...target };
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) delete result[key];
+    else result[key] = isFields(value) ? merged(fieldsOf(result[key]), value) : value;
+  }
+  return result;
+}
+
 function difference(from: Fields, to: Fields, full: Fields): Fields | undefined {
   const patch: Fields = {};
   for (const key of new Set([...Object.keys(from), ...Object.keys(to)])) {

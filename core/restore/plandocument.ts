@@ -99,6 +99,7 @@ export function planDocument(
     const { action, reason, warning, diff } = became.get(step) ?? unrehearsed(step);
     const about = { resource: entry.resource, namespace, name };
     counts[action]++;
+    for (const message of step.problems ?? []) errors.push({ ...about, message });
     if (step.notice) warnings.push({ ...about, message: step.notice });
     if (action === "blocked") errors.push({ ...about, message: reason ?? action });
     else if (warning) warnings.push({ ...about, message: reason ?? action });

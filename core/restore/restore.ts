@@ -9,6 +9,7 @@ import { readClone } from "./clone.ts";
 import { findExtras, withheld } from "./extras.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { readHooks } from "./hooks.ts";
+import { modifiersOf } from "./modifiersource.ts";
 import type { Policy } from "./plan.ts";
 import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./posthooks.ts";
 import { findRemains, type Undoing } from "./remains.ts";
@@ -73,6 +74,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const { namespaceMapping = {}, existingResourcePolicy: policy = "none", preserveNodePorts = false } = spec;
   checkSpec(spec);
   const hooks = readHooks(spec.hooks);
+  const modifiers = await modifiersOf(spec, kube, signal);
 
   const discovery = await discover(kube, { signal });
   const selected = selection(spec, discovery.resources);
@@ -99,6 +101,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     preserveNodePorts,
     exact,
     hooks,
+    modifiers,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
   const statuses = statusesOf(spec, discovery.resources);
@@ -144,7 +147,10 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
   for (const message of planned.errors) report.tell("errors", message);
   for (const message of planned.warnings) report.tell("warnings", message);
-  for (const { item, notice } of steps) if (notice) report.warn(item, notice);
+  for (const { item, notice, problems = [] } of steps) {
+    if (notice) report.warn(item, notice);
+    for (const message of problems) report.error(item, message);
+  }
   reportUnchanged(steps, report);
   const writes = writesOf(steps);
   log("info", "Restoring", { items: steps.length, writes: writes.length });

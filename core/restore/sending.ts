@@ -8,7 +8,7 @@ import { type Fields, fieldsAt, goJson } from "./fields.ts";
 import { type FixContext, fix, restoreLabels } from "./fixes.ts";
 import { nodePorts } from "./nodeports.ts";
 import { newReferences } from "./owners.ts";
-import { accountAdditions, mergePatchBetween } from "./patch.ts";
+import { accountAdditions, merged, mergePatchBetween } from "./patch.ts";
 import type { Policy } from "./plan.ts";
 import type { Served } from "./served.ts";
 import type { Statuses } from "./statuses.ts";
@@ -119,17 +119,6 @@ export function compare(one: Sending, live: KubernetesObject) {
   const [from, wanted] = [comparable(copy, resource, facts), comparable(object, resource, facts)];
   const equal = digest(from) === digest(wanted);
   return { equal, from, wanted, patch: equal ? undefined : mergePatchBetween(from, wanted, prepare(one).object) };
-}
-
-/** RFC 7386. */
-function merged(target: Fields, patch: Fields): Fields {
-  const result = { ...target };
-  for (const [key, value] of Object.entries(patch)) {
-    const inner = fieldsAt(value);
-    if (value === null) delete result[key];
-    else result[key] = inner ? merged(fieldsAt(result, key) ?? {}, inner) : value;
-  }
-  return result;
 }
 
 /** The live object; undefined where there is none. Throws where it may not be read. */

@@ -5,6 +5,7 @@ import { flawOf } from "./fields.ts";
 import { type FixContext, fix, fixesNothing } from "./fixes.ts";
 import { leftoverWarning } from "./leftovers.ts";
 import { likenessOf } from "./likeness.ts";
+import { mayModify } from "./modifiers.ts";
 import { type SkipFacts, skipReason } from "./skips.ts";
 import type { Statuses } from "./statuses.ts";
 import type { Survey } from "./survey.ts";
@@ -19,6 +20,8 @@ export interface Skim {
   statuses: Set<number>;
   /** What a person should know of items that become what the backup says. */
   notices: Map<number, string>;
+  /** What could not be done to items that become what the backup says (`fix`). */
+  problems: Map<number, string[]>;
   /** Reads all: throws `corrupt` for a damaged backup, and the signal's reason. */
   read(signal: AbortSignal): Promise<void>;
   /** Resolves when the item, and all before it, have been read, and where reading has failed. */
@@ -47,6 +50,7 @@ export function skimArchive(input: {
   const flaws: Skim["flaws"] = new Map();
   const notices: Skim["notices"] = new Map();
   const statuses: Skim["statuses"] = new Set();
+  const problems: Skim["problems"] = new Map();
   const waiting = new Map<number, PromiseWithResolvers<void>>();
   const ended = Promise.withResolvers<void>();
   let count = 0;
@@ -60,12 +64,21 @@ export function skimArchive(input: {
     else {
       const parsed = () => parseExact(body) as KubernetesObject;
       const skip = skipReason(metadata as KubernetesObject["metadata"], entry, facts, parsed);
-      const notice = skip === undefined ? noticeOf(body, entry.resource, fixing) : undefined;
       if (skip === undefined && input.statuses.of(metadata as KubernetesObject["metadata"], entry.resource))
         statuses.add(place);
       if (skip !== undefined) skips.set(place, skip);
-      else if (notice !== undefined) notices.set(place, notice);
+      else look(place, entry.resource, parsed);
     }
+  };
+
+  const look = (place: number, resource: string, parsed: () => KubernetesObject) => {
+    const { domainMapping, modifiers } = fixing;
+    if (!domainMapping && !mayModify(resource, modifiers)) return;
+    const object = parsed();
+    const undone = fix(object, resource, fixing);
+    if (undone.length) problems.set(place, undone);
+    const notice = domainMapping && leftoverWarning(object, domainMapping);
+    if (notice) notices.set(place, notice);
   };
 
   return {
@@ -73,6 +86,7 @@ export function skimArchive(input: {
     flaws,
     notices,
     statuses,
+    problems,
     async read(signal) {
       try {
         const entries = survey.items.map(({ entry }) => entry);
@@ -96,11 +110,4 @@ export function skimArchive(input: {
       return likeness !== undefined && likeness === likenessOf(live, survey.items[place]!.entry.resource);
     },
   };
-}
-
-function noticeOf(body: Buffer, resource: string, fixing: FixContext): string | undefined {
-  if (!fixing.domainMapping) return undefined;
-  const object = parseExact(body) as KubernetesObject;
-  fix(object, resource, fixing);
-  return leftoverWarning(object, fixing.domainMapping);
 }

@@ -27,6 +27,8 @@ export interface PlannedStep extends Step {
   digest?: string;
   /** Its end is waited for before anything else is deleted: its controller, which may be deleted too, has work to do first. */
   awaited?: boolean;
+  /** What could not be done to the object, which is restored nevertheless: errors. */
+  problems?: string[];
 }
 
 /** What planning takes. */
@@ -62,8 +64,10 @@ export async function planSteps(input: Planning): Promise<PlannedStep[]> {
     const awaits = awaitedApi(item, input, apis);
     const known = knownOf(place, item, found.get(place), input, awaits);
     const step = plan(known, policy);
-    const notice = becomesBackups(step, known) ? skim.notices.get(place) : undefined;
-    const more = { ...(notice && { notice }), ...(awaits && { awaits }) };
+    const becomes = becomesBackups(step, known);
+    const notice = becomes ? skim.notices.get(place) : undefined;
+    const problems = becomes ? skim.problems.get(place) : undefined;
+    const more = { ...(notice && { notice }), ...(problems && { problems }), ...(awaits && { awaits }) };
     return { ...step, item, place, rank: survey.ranks[place]!, ...more };
   });
   return withNamespaces(steps, target);

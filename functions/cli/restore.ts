@@ -42,6 +42,8 @@ export function addRestore(program: Command, signal: AbortSignal): void {
     .addOption(optionalBoolean("--preserve-nodeports", "keep the node ports of Services"))
     .option("--prune", "delete what the filters select and the backup doesn't hold; asks for --yes")
     .option("--yes", "with --prune: yes, delete that")
+    .option("--resource-modifier-file <file>", "change objects by the rules of a file, in Velero's syntax")
+    .option("--resource-modifier-configmap <name>", "change objects by the rules of a ConfigMap in namespace velero")
     .option("--dry-run", "write nothing to the cluster: tell what would be done, and keep that as a plan")
     .option("--details", "with --dry-run, tell of every object")
     .option("--plan <id>", "apply this plan, made with --dry-run, if the cluster is still as it was then")

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import {
   type Bucket,
   checkNewName,
@@ -8,6 +9,7 @@ import {
   RESTORABLE,
   type RestoreDocument,
   type RestoreSpec,
+  readModifiers,
   readPlan,
   restoreDocument,
   runDryRun,
@@ -38,6 +40,8 @@ interface CreateOptions extends FilterOptions {
   preserveNodeports?: "true" | "false";
   prune?: boolean;
   yes?: boolean;
+  resourceModifierFile?: string;
+  resourceModifierConfigmap?: string;
   dryRun?: boolean;
   details?: boolean;
   plan?: string;
@@ -65,6 +69,10 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     orLabelSelectors: readSelectors(options.orSelector),
     includedItems: options.include,
     restoreStatus: readStatuses(options),
+    resourceModifierRules: await readModifierFile(options),
+    resourceModifier: options.resourceModifierConfigmap
+      ? { kind: "configmap", name: options.resourceModifierConfigmap }
+      : undefined,
     domainMapping: readMappings("--map-domain", "=", options.mapDomain),
     registryMapping: readMappings("--map-registry", "=", options.mapRegistry),
     storageClassMapping: readMappings("--map-storage-class", "=", options.mapStorageClass),
@@ -208,6 +216,21 @@ function readMappings(flag: string, between: string, pairs: string[] | undefined
     mapping[from] = to;
   }
   return mapping;
+}
+
+async function readModifierFile(options: CreateOptions): Promise<string | undefined> {
+  const { resourceModifierFile: file, resourceModifierConfigmap } = options;
+  if (file === undefined) return undefined;
+  if (resourceModifierConfigmap !== undefined)
+    throw new LifeboatError("invalid", "give one of --resource-modifier-file and --resource-modifier-configmap");
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (cause) {
+    throw new LifeboatError("invalid", `--resource-modifier-file: can't read ${file}`, { cause });
+  }
+  await readModifiers(text, file);
+  return text;
 }
 
 function readCount(flag: string, text: string | undefined): number | undefined {
