@@ -178,6 +178,11 @@ const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
   uploaderConfig: ANY,
 };
 
+/** What a refused field would do, where that helps to tell whether it is needed. */
+const REFUSED: Record<string, string> = {
+  restorePVs: "it would make volumes anew from snapshots; volumes are restored as they are without it",
+};
+
 /** Velero's BackupSpec: what is carried out comes out of it, what changes nothing is left out, all else is refused. */
 export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).transform(({ ttl, ...spec }) => ({
   ...spec,
@@ -238,12 +243,16 @@ export function leftOut(kind: "backup" | "restore", spec: object): string[] {
 }
 
 function specSchema<Shape extends typeof filters>(shape: Shape, others: Record<string, (value: unknown) => boolean>) {
-  const other = (changesNothing: (value: unknown) => boolean) =>
-    z
+  const other = (field: string, changesNothing: (value: unknown) => boolean) => {
+    const refusal = ["is not supported yet", REFUSED[field]].filter(Boolean).join(": ");
+    return z
       .unknown()
-      .refine((value) => value === null || changesNothing(value), "is not supported yet")
+      .refine((value) => value === null || changesNothing(value), refusal)
       .optional();
-  const otherShape = Object.fromEntries(Object.entries(others).map(([field, accepts]) => [field, other(accepts)]));
+  };
+  const otherShape = Object.fromEntries(
+    Object.entries(others).map(([field, accepts]) => [field, other(field, accepts)]),
+  );
   return strictFields({ ...shape, ...otherShape } as Shape)
     .superRefine((spec, context) => checkFilters(spec as FilterSpec, context))
     .transform(

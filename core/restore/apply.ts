@@ -174,12 +174,12 @@ async function change(one: Sending, how: Change): Promise<Applied> {
     const { uid, deletionTimestamp } = live.metadata;
     if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
     const changing = CHANGES[how](one, live);
-    if (!changing && maybeDone) return { action: "updated", uid };
+    if (!changing && maybeDone) return await updated(one, how, live);
     if (!changing) return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : EQUAL, uid };
     const contentType = "application/merge-patch+json";
     const body = patchBody(changing, live, applying.fixing);
     const response = await send(one, { method: "PATCH", path: pathOf(one), contentType, body });
-    if (response.status < 400) return { action: "updated", uid };
+    if (response.status < 400) return await updated(one, how, parseExact(response.body) as KubernetesObject);
     if (response.status === 409 && attempt < UPDATE_ATTEMPTS) {
       maybeDone ||= response.attempts > 1;
       continue;
@@ -192,6 +192,11 @@ async function change(one: Sending, how: Change): Promise<Applied> {
     if (attempt >= UPDATE_ATTEMPTS)
       return { action: "failed", reason: "it is being changed by others all the time", uid };
   }
+}
+
+async function updated(one: Sending, how: Change, live: KubernetesObject): Promise<Applied> {
+  const left = how === "update" ? await restoreStatus(one, live) : undefined;
+  return { action: "updated", reason: left?.reason, warning: left?.written === false, uid: live.metadata.uid };
 }
 
 /** What an update becomes that the server finds invalid (422), as it does where a field can't be changed. */

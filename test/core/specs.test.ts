@@ -150,7 +150,10 @@ describe("a RestoreSpec", () => {
         restorePVs: true,
         namespacemapping: {},
       }),
-      ["restorePVs: is not supported yet", 'unknown field "namespacemapping": did you mean namespaceMapping?'],
+      [
+        "restorePVs: is not supported yet: it would make volumes anew from snapshots; volumes are restored as they are without it",
+        'unknown field "namespacemapping": did you mean namespaceMapping?',
+      ],
     );
   });
 });

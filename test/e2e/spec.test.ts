@@ -109,5 +109,16 @@ describe("a spec's less common wishes, on a real API server", { skip: requireOrS
     assert.deepEqual(await Promise.all(["plain", "unwished"].map(statusOf)), [{ ready: "plain" }, undefined]);
     const again = await restored(kube, archive, { restoreStatus }, { name: "other" });
     assert.equal(again.result.counts.created + again.result.counts.updated, 0);
+
+    const changed = { spec: { size: 9 }, status: { ready: "other" } };
+    await cluster.api.request("PATCH", `${WIDGETS}/plain`, changed);
+    await cluster.api.request("PATCH", `${WIDGETS}/plain/status`, changed);
+    const update = { restoreStatus, includedResources: ["widgets"], existingResourcePolicy: "update" as const };
+    const updated = await restored(kube, archive, update, { name: "update" });
+    assert.deepEqual(
+      updated.lines.filter((line) => line.startsWith("updated")),
+      ["updated widgets.example.com shop/plain: with its status"],
+    );
+    assert.deepEqual(await Promise.all(["plain", "unwished"].map(statusOf)), [{ ready: "plain" }, undefined]);
   });
 });
