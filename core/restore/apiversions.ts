@@ -54,7 +54,7 @@ const SUCCESSORS: Successor[] = [
   { resources: ["runtimeclasses.node.k8s.io"], from: ["node.k8s.io/v1beta1"], to: "node.k8s.io/v1" },
   { resources: ["ingressclasses.networking.k8s.io"], from: ["networking.k8s.io/v1beta1"], to: "networking.k8s.io/v1" },
   {
-    resources: ["storageclasses.storage.k8s.io", "csidrivers.storage.k8s.io"],
+    resources: ["storageclasses", "csidrivers", "csistoragecapacities"].map((name) => `${name}.storage.k8s.io`),
     from: ["storage.k8s.io/v1beta1"],
     to: "storage.k8s.io/v1",
   },
@@ -77,6 +77,25 @@ const SUCCESSORS: Successor[] = [
     to: "apiregistration.k8s.io/v1",
   },
 ];
+
+/**
+ * Resources that have moved to another API group, and where to (the same guide). Their objects aren't converted: fields were
+ * renamed or got other defaults on the way.
+ */
+const MOVED: Record<string, string> = {
+  "daemonsets.extensions": "daemonsets.apps",
+  "deployments.extensions": "deployments.apps",
+  "ingresses.extensions": "ingresses.networking.k8s.io",
+  "networkpolicies.extensions": "networkpolicies.networking.k8s.io",
+  "replicasets.extensions": "replicasets.apps",
+};
+
+/** What to do about an object whose resource or version isn't served: `served` are the versions of its resource that are. */
+export function conversionHint(resource: string, served: string): string {
+  if (served) return `, only as ${served}, which has other fields: convert it by hand (kubectl convert)`;
+  const moved = MOVED[resource];
+  return moved ? `; they have become ${moved}, with other fields: convert it by hand (kubectl convert)` : "";
+}
 
 /**
  * Puts, in place of entries whose version the target doesn't serve, those of the same objects in the version that it likes

@@ -1,6 +1,6 @@
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
-import { type Conversions, conversionKey } from "./apiversions.ts";
+import { type Conversions, conversionHint, conversionKey } from "./apiversions.ts";
 import type { Item } from "./survey.ts";
 
 /** What the target serves, by the items of a backup. */
@@ -39,7 +39,7 @@ export function servedBy({ resources, warnings }: Discovery, conversions: Conver
       const served = versions.map(resourceApiVersion).join(", ");
       const broken = brokenGroup(entry);
       if (broken) return `${entry.apiVersion} can't be reached: ${broken.message}`;
-      const hint = served ? `, only as ${served}, which has other fields: convert it by hand (kubectl convert)` : "";
+      const hint = conversionHint(entry.resource, served);
       return `this cluster doesn't serve ${entry.resource} as ${entry.apiVersion}${hint}`;
     },
   };

@@ -44,6 +44,17 @@ describe("a Velero archive that holds objects in several versions", () => {
     ["a conversion where no other is served", "d", ["autoscaling/v2beta2", "autoscaling/v1"], "of-v2beta2"],
     ["nothing where none is", "e", ["autoscaling/v1", "autoscaling/v2beta1"], undefined],
   ];
+  it("says where a resource has gone that moved to another group", async () => {
+    const ingress = JSON.stringify(sample("extensions/v1beta1", "Ingress", "shop/web"));
+    const files = { "metadata/version": "1", "resources/ingresses.extensions/namespaces/shop/web.json": ingress };
+    const archive = await openArchive(await put(memoryBucket(), { tar: gzipSync(await tarOf(files)) }), KEYS);
+    const { lines } = await restored(kube, archive);
+    assert.deepEqual(lines, [
+      "blocked ingresses.extensions shop/web: this cluster doesn't serve ingresses.extensions as extensions/v1beta1; they have become ingresses.networking.k8s.io, with other fields: convert it by hand (kubectl convert)",
+    ]);
+    await archive.close();
+  });
+
   for (const [what, name, versions, target] of cases) {
     it(`gives ${what}`, async () => {
       const archive = await archiveOf(name, versions);
