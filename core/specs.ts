@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseDuration } from "./backup/duration.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
-import { mappingFault } from "./restore/mappings.ts";
+import { mappingFault, namespaceFault } from "./restore/mappings.ts";
 import { checkOneSelector, type LabelSelector, nameFilter, parseItem, resourceFilter, selectorText } from "./select.ts";
 
 const MOST_NAMES = 10_000;
@@ -201,6 +201,8 @@ export const restoreSpecSchema = specSchema(restoreFields, OTHER_RESTORE_FIELDS)
   .superRefine((spec, context) => {
     const fault = mappingFault(spec);
     if (fault) context.addIssue({ code: "custom", path: [fault.field], message: fault.message });
+    const namespaces = namespaceFault(spec.namespaceMapping ?? {});
+    if (namespaces) context.addIssue({ code: "custom", path: ["namespaceMapping"], message: namespaces });
     if (spec.resourceModifier && spec.resourceModifierRules !== undefined)
       context.addIssue({ code: "custom", path: ["resourceModifier"], message: "give it or resourceModifierRules" });
   });

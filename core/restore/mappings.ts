@@ -13,6 +13,7 @@ interface MappingRule {
 
 const DOMAIN = /^(?=.{1,253}$)[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?)*$/i;
 const IMAGE_PREFIX = /^(\[[0-9a-f:]+\]|[a-z0-9][-a-z0-9.]*)(:\d+)?(\/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*$/i;
+const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const CLASS = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 const same: Pick<MappingRule, "plain" | "covers"> = { plain: (side) => side, covers: (from, name) => from === name };
@@ -58,6 +59,15 @@ export function mappingFault(spec: Mappings): { field: keyof Mappings; message: 
       const fault = faultOf(RULES[field], from, to, pairs);
       if (fault) return { field, message: `maps "${from}" to "${to}": ${fault}` };
     }
+  }
+  return undefined;
+}
+
+/** What is wrong with a mapping of namespaces; unlike others it may swap two of them. */
+export function namespaceFault(mapping: Record<string, string>): string | undefined {
+  for (const [from, to] of Object.entries(mapping)) {
+    if (from === to) return `maps "${from}" to itself`;
+    if (!NAMESPACE.test(to)) return `maps "${from}" to "${to}", which can't be a namespace's name`;
   }
   return undefined;
 }

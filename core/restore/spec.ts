@@ -1,7 +1,7 @@
 import { LifeboatError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import type { RestoreSpec } from "../specs.ts";
-import { mappingFault } from "./mappings.ts";
+import { mappingFault, namespaceFault } from "./mappings.ts";
 
 export type { RestoreSpec } from "../specs.ts";
 
@@ -28,15 +28,6 @@ export function checkSpec(spec: RestoreSpec): void {
       hint: "use none, update or recreate",
     });
   }
-  for (const [from, to] of Object.entries(namespaceMapping)) {
-    if (from === to) {
-      throw new LifeboatError("invalid", `namespaceMapping maps "${from}" to itself`, { hint: "leave it out" });
-    }
-    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(to)) {
-      throw new LifeboatError(
-        "invalid",
-        `namespaceMapping maps "${from}" to "${to}", which can't be a namespace's name`,
-      );
-    }
-  }
+  const namespaces = namespaceFault(namespaceMapping);
+  if (namespaces) throw new LifeboatError("invalid", `namespaceMapping ${namespaces}`);
 }

@@ -143,6 +143,22 @@ describe("a RestoreSpec", () => {
     }
   });
 
+  it("refuses what makes no sense", () => {
+    const cases: [object, string][] = [
+      [{ namespaceMapping: { a: "a" } }, 'namespaceMapping: maps "a" to itself'],
+      [{ namespaceMapping: { a: "B" } }, `namespaceMapping: maps "a" to "B", which can't be a namespace's name`],
+      [
+        { labelSelector: {}, orLabelSelectors: [{ matchLabels: { a: "b" } }] },
+        "orLabelSelectors: labelSelector and orLabelSelectors can't be given together",
+      ],
+      [{ includedItems: ["a/b/c/d"] }, 'includedItems: "a/b/c/d" names no object'],
+      [{ scheduleName: "a" }, "give one of backupName and scheduleName"],
+    ];
+    for (const [spec, problem] of cases)
+      assert.deepEqual(problems(restoreSpecSchema, { backupName: "full", ...spec }), [problem]);
+    assert.deepEqual(problems(restoreSpecSchema, { backupName: "full", namespaceMapping: { a: "b", b: "a" } }), []);
+  });
+
   it("refuses what would change the result", () => {
     assert.deepEqual(
       problems(restoreSpecSchema, {
