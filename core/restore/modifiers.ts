@@ -1,6 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
 import { type LabelSelector, matchesSelector } from "../select.ts";
+import { fillDefaults } from "./defaults.ts";
 import { type Fields, flawOf, isFields } from "./fields.ts";
 import { copyOf, type Operation, patched } from "./jsonpatch.ts";
 import { mergeRules } from "./mergekeys.ts";
@@ -42,7 +43,10 @@ export function modify(object: KubernetesObject, resource: string, rules: Modifi
     const wrong = problem ?? (result && flawOfChange(result, before));
     if (wrong) problems.push(`resource modifier (${rule.name}): ${wrong}`);
     else if (result) replaceFields(object, result);
-    if (result && !wrong) dropEmpty(object, resource);
+    if (result && !wrong) {
+      dropEmpty(object, resource);
+      fillDefaults(object as Fields, before as Fields, resource);
+    }
   }
   return problems;
 }
