@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { gunzipSync } from "node:zlib";
@@ -15,6 +15,9 @@ import type { KubeObject } from "../rig/api.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
+import { startS3 } from "../rig/s3.ts";
+import { startVelero, VELERO } from "../rig/velero.ts";
+import { document } from "./lifeboat.ts";
 
 const PODS = "/api/v1/namespaces/shop/pods";
 const POST = "post.hook.restore.velero.io";
@@ -44,6 +47,11 @@ const SHOP: { name: string; annotations?: Record<string, string>; spec?: object 
   { name: "stuck", annotations: annotated("touch stuck", { "wait-timeout": "3s" }), spec: NOWHERE },
   { name: "gone", annotations: annotated("touch gone"), spec: NOWHERE },
 ];
+
+/** Those whose hooks succeed: with Velero, a failed one calls off those of all other Pods. */
+const BESIDE_VELERO = {
+  matchExpressions: [{ key: "pod", operator: "In" as const, values: ["plain", "ordered", "annotated"] }],
+};
 
 const exec = (script: string, more: object = {}) => ({ exec: { command: sh(script), ...more } });
 const HOOKS = [
@@ -83,11 +91,7 @@ describe("restore hooks", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () =
   before(async () => {
     cluster = await startCluster({ controllers: true, exec: true, nodes: 1, audit: true });
     kube = connect(readKubeconfig(cluster.kubeconfig));
-    await cluster.api.request("POST", "/api/v1/namespaces", namespace());
-    await until("the ServiceAccount", () =>
-      cluster.api.request("GET", "/api/v1/namespaces/shop/serviceaccounts/default"),
-    );
-    for (const pod of SHOP) await cluster.api.request("POST", PODS, podOf(pod));
+    await fill(SHOP);
     const log = startRunLog({ backup: "b" });
     const { signal } = new AbortController();
     await backup({ kube, bucket, name: "b", spec: { includedNamespaces: ["shop"] }, log, signal });
@@ -117,6 +121,13 @@ describe("restore hooks", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () =
       errors: errors.map(problemLine),
       log: gunzipSync(log.gzipped()).toString(),
     };
+  }
+  async function fill(pods: typeof SHOP): Promise<void> {
+    await cluster.api.request("POST", "/api/v1/namespaces", namespace());
+    await until("the ServiceAccount", () =>
+      cluster.api.request("GET", "/api/v1/namespaces/shop/serviceaccounts/default"),
+    );
+    for (const pod of pods) await cluster.api.request("POST", PODS, podOf(pod));
   }
   const emptied = async () => {
     await cluster.kubectl(["delete", "namespace", "shop", "--wait=true", "--timeout=60s"]);
@@ -219,6 +230,51 @@ describe("restore hooks", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () =
       requestURI.includes("labelSelector=velero.io%2Frestore-name%3Dfirst"),
     );
     assert.ok(lists.length > 2 && lists.length < 12, `${lists.length} lists`);
+  });
+
+  it("do what they do with real Velero 1.18.3", { skip: requireOrSkip("rig", VELERO) }, async () => {
+    const s3 = await startS3();
+    try {
+      const at = ["--location", s3.location("shared"), "--kubeconfig", cluster.kubeconfigPath];
+      await emptied();
+      await fill(SHOP.filter(({ name }) => BESIDE_VELERO.matchExpressions[0]!.values.includes(name)));
+      await document(["backup", "create", "shared", "--include-namespaces", "shop", ...at], s3.env);
+      // For a container that isn't there Velero's finalizer waits until its time is up.
+      const { postHooks, ...inOrder } = HOOKS[0]!;
+      const hooks = { resources: [{ ...inOrder, postHooks: postHooks.slice(0, -1) }] };
+      const seen = async () => {
+        const order = (await file("order"))?.split("\n") ?? [];
+        const containers = await Promise.all(["plain", "ordered", "annotated"].map(initContainers));
+        return {
+          containers: containers.map((names) => names?.map((name) => name.replace(/[0-9a-f]{8} /, "# "))),
+          main: order.filter((line) => line === "1" || line === "2"),
+          sidecar: order.includes("3"),
+        };
+      };
+      await emptied();
+      await rm(join(cluster.dir, "order"));
+      const velero = await startVelero(cluster, s3, "shared");
+      try {
+        await velero.waitForSyncedBackup("shared");
+        const theirs = await velero.createRestore("theirs", {
+          backupName: "shared",
+          hooks,
+          labelSelector: BESIDE_VELERO,
+        });
+        assert.equal(theirs.status?.phase, "Completed", velero.log());
+      } finally {
+        await velero.stop();
+      }
+      const theirs = await seen();
+      await emptied();
+      await rm(join(cluster.dir, "order"));
+      const ours = await restore("ours", { hooks, labelSelector: BESIDE_VELERO });
+      assert.equal(ours.phase, "Completed");
+      assert.deepEqual(await seen(), theirs);
+      assert.deepEqual(theirs.main, ["1", "2"]);
+    } finally {
+      await s3.stop();
+    }
   });
 });
 
