@@ -45,6 +45,8 @@ export function restoreKeys(name: string, attempt = 1) {
     log: `${folder}restore-${name}-logs${own}.gz`,
     results: `${folder}restore-${name}-results${own}.gz`,
     resourceList: `${folder}restore-${name}-resource-list${own}.json.gz`,
+    /** Ours: a line of JSON for each object (restore/report.ts ItemOutcome). */
+    outcomes: `${folder}${name}-outcomes${own}.json.gz`,
     itemOperations: `${folder}restore-${name}-itemoperations${own}.json.gz`,
     volumeInfo: `${folder}${name}-volumeinfo${own}.json.gz`,
   };

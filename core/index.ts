@@ -42,6 +42,7 @@ export {
   restoreDocument,
 } from "./documents.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export { htmlPage } from "./html.ts";
 export type { Job } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
@@ -73,6 +74,7 @@ export { abandonJob, type NamedJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/activate.ts";
 export { runDryRun } from "./restore/dryrun.ts";
 export { readModifiers } from "./restore/modifierfile.ts";
+export { groupOutcomes, groupProblems, readOutcomes, reportPage } from "./restore/outcomes.ts";
 export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plandocument.ts";
 export type { Planned } from "./restore/restore.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";

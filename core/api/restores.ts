@@ -2,8 +2,10 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { checkName, readRestore } from "../catalog.ts";
 import { readRestoreDocument } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
+import { htmlPage } from "../html.ts";
 import { cancelWork } from "../lock.ts";
 import { abandonJob, readRun, requestName } from "../requests.ts";
+import { readOutcomes, reportPage } from "../restore/outcomes.ts";
 import { readPlan } from "../restore/plandocument.ts";
 import {
   type ApiDeps,
@@ -73,6 +75,24 @@ export function addRestores(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     }
     const state = await readState(name, context.req.raw.signal);
     return context.json(fitted(state), 202, { location: `/v1/restores/${name}` });
+  });
+
+  app.openapi(routes.restoreReport, async (context) => {
+    const { signal } = context.req.raw;
+    const record = await readRestore(bucket, context.req.valid("param").name, signal);
+    const document = await readRestoreDocument(bucket, record, signal);
+    return context.html(htmlPage(reportPage(document, await readOutcomes(bucket, record, signal))), 200);
+  });
+
+  app.openapi(routes.restoreObjects, async (context) => {
+    const { name } = context.req.valid("param");
+    const { limit, continue: token } = context.req.valid("query");
+    const { signal } = context.req.raw;
+    const outcomes = await readOutcomes(bucket, await readRestore(bucket, name, signal), signal);
+    if (!outcomes) throw new LifeboatError("missing", `restore "${name}" keeps no account of its objects`);
+    const { entries, next } = entryPage(outcomes, { limit, start: offsetOf(token) });
+    const frame = { schemaVersion: 1, kind: "objectList", restore: name } as const;
+    return context.json({ ...frame, objects: entries, continue: tokenOf(next) }, 200);
   });
 
   app.openapi(routes.restoreLogs, (context) =>

@@ -8,6 +8,7 @@ import {
   itemListSchema,
   nameParameter,
   noQuery,
+  objectListSchema,
   pageQuery,
   planPageSchema,
   restoreListSchema,
@@ -123,6 +124,23 @@ export const routes = {
     summary: "Call off a restore that is New or InProgress",
     request: named,
     responses: { 202: accepted(z.union([restoreSchema, runSchema])), ...problem },
+  }),
+  restoreReport: createRoute({
+    method: "get",
+    path: "/v1/restores/{name}/report",
+    summary: "The report of a restore that has ended, as a page for people",
+    request: named,
+    responses: {
+      200: { description: "One self-contained page", content: { "text/html": { schema: z.string() } } },
+      ...problem,
+    },
+  }),
+  restoreObjects: createRoute({
+    method: "get",
+    path: "/v1/restores/{name}/objects",
+    summary: "What became of each object of a restore",
+    request: { params: nameParameter, query: pageQuery },
+    responses: { 200: answer("A page of them", objectListSchema), ...problem },
   }),
   restoreLogs: createRoute({
     method: "get",

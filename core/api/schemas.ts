@@ -147,6 +147,27 @@ export const restoreListSchema = z
   })
   .meta({ id: "RestoreList" });
 
+export const objectListSchema = z
+  .object({
+    schemaVersion: z.literal(1),
+    kind: z.literal("objectList"),
+    restore: z.string(),
+    objects: z.array(
+      z.object({
+        resource: z.string(),
+        apiVersion: z.string(),
+        kind: z.string(),
+        namespace: z.string(),
+        name: z.string(),
+        action: z.enum(["created", "updated", "recreated", "pruned", "skipped", "blocked", "failed"]),
+        reason: z.string().optional(),
+        warning: z.literal(true).optional(),
+      }),
+    ),
+    continue: z.string().optional(),
+  })
+  .meta({ id: "ObjectList" });
+
 export const itemListSchema = z
   .object({
     schemaVersion: z.literal(1),

@@ -13,6 +13,8 @@ export interface ItemOutcome {
   action: "created" | "updated" | "recreated" | "pruned" | "skipped" | "blocked" | "failed";
   /** Why it was not created, or what is missing of it. */
   reason?: string;
+  /** The reason needs a person. */
+  warning?: true;
 }
 
 /** How a restore ended. */
@@ -49,7 +51,8 @@ export function startReport(listen: {
     item({ entry, namespace, name }, action, reason, warning = false) {
       const { resource, apiVersion, kind } = entry;
       counts[action]++;
-      listen.outcome({ resource, apiVersion, kind, namespace, name, action, ...(reason ? { reason } : {}) });
+      const why = { ...(reason && { reason }), ...(warning && { warning }) };
+      listen.outcome({ resource, apiVersion, kind, namespace, name, action, ...why });
       const problem = { resource, namespace, name, message: reason ?? action };
       if (action === "failed" || action === "blocked") problems.errors.push(problem);
       else if (warning) problems.warnings.push(problem);

@@ -7,6 +7,7 @@ import type { Log } from "../log.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone.ts";
 import { findExtras, withheld } from "./extras.ts";
+import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { readHooks } from "./hooks.ts";
 import { modifiersOf } from "./modifiersource.ts";
@@ -113,8 +114,31 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
   const found = await extras?.found({ kube, served, target, signal });
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
-  const warnings = [...survey.warnings, ...target.warnings, ...(found?.warnings ?? [])];
+  const finalizers = exact ? [] : finalizerWarnings(heldBy(skim.finalizers, steps), discovery, groupsOf(survey));
+  const warnings = [...survey.warnings, ...target.warnings, ...(found?.warnings ?? []), ...finalizers];
   return { survey, target, discovery, served, fixing, statuses, policy, steps, errors: survey.errors, warnings };
+}
+
+/** The objects that are created, by their finalizers. */
+function heldBy(finalizers: Map<string, number[]>, steps: PlannedStep[]): Map<string, string[]> {
+  const created = new Map(
+    finalizers.size === 0
+      ? []
+      : steps.filter(({ action }) => action === "create").map((step) => [step.place, step.item]),
+  );
+  const held = [...finalizers].map(([finalizer, places]): [string, string[]] => [
+    finalizer,
+    places.flatMap((place) => {
+      const item = created.get(place);
+      return item ? [`${item.entry.resource} ${item.namespace ? `${item.namespace}/` : ""}${item.name}`] : [];
+    }),
+  ]);
+  return new Map(held.filter(([, names]) => names.length > 0));
+}
+
+/** The API groups whose definitions are restored. */
+function groupsOf({ definitions }: Survey): string[] {
+  return [...definitions].map((definition) => definition.slice(definition.indexOf(".") + 1));
 }
 
 async function extrasOf(

@@ -16,6 +16,7 @@ import {
   writeSideFile,
 } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { gzipText } from "../gziptext.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import { putOnce } from "../once.ts";
@@ -101,8 +102,10 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
   return leavingLog({ kind: "restore", ...run }, async () => {
     const startedAt = new Date();
     const list: Record<string, string[]> = {};
+    const outcomes = gzipText();
     const heard = (outcome: ItemOutcome) => {
       const { apiVersion, kind, action, reason } = outcome;
+      outcomes.add(`${JSON.stringify(outcome)}\n`);
       const key = `${apiVersion}/${kind}`;
       list[key] ??= [];
       if (VELERO_ACTION[action]) list[key].push(`${objectName(outcome)}(${VELERO_ACTION[action]})`);
@@ -127,7 +130,7 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         beforeWrites: (planned) => keepBefore(run, planned),
       });
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
-      return { record: await storeReport({ ...run, ...source }, startedAt, result, list), result };
+      return { record: await storeReport({ ...run, ...source }, startedAt, result, list, outcomes.gzipped()), result };
     } finally {
       await archive.close();
     }
@@ -139,6 +142,7 @@ async function storeReport(
   startedAt: Date,
   result: RestoreResult,
   list: Record<string, string[]>,
+  outcomes: Buffer,
 ): Promise<Restore> {
   const { bucket, name, signal } = run;
   for (const names of Object.values(list)) names.sort();
@@ -146,6 +150,7 @@ async function storeReport(
   const keys = restoreKeys(name, attempt);
   await Promise.all([
     writeSideFile(bucket, keys.resourceList, `${JSON.stringify(list)}\n`, signal),
+    writeSideFile(bucket, keys.outcomes, outcomes, signal),
     writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
     writeSideFile(bucket, keys.volumeInfo, "[]\n", signal),
     writeSideFile(bucket, keys.log, run.log.gzipped(), signal),

@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { metadataOf, parseExact } from "../kube/json.ts";
 import { flawOf } from "./fields.ts";
+import { isForeign } from "./finalizers.ts";
 import { type FixContext, fix, fixesNothing } from "./fixes.ts";
 import { leftoverWarning } from "./leftovers.ts";
 import { likenessOf } from "./likeness.ts";
@@ -16,6 +17,8 @@ export interface Skim {
   skips: Map<number, string>;
   /** What is wrong with items that can't be restored. */
   flaws: Map<number, string>;
+  /** Items by the finalizers they hold that others than Kubernetes must remove. */
+  finalizers: Map<string, number[]>;
   /** Items whose status is restored too. */
   statuses: Set<number>;
   /** What a person should know of items that become what the backup says. */
@@ -51,9 +54,16 @@ export function skimArchive(input: {
   const notices: Skim["notices"] = new Map();
   const statuses: Skim["statuses"] = new Set();
   const problems: Skim["problems"] = new Map();
+  const finalizers: Skim["finalizers"] = new Map();
   const waiting = new Map<number, PromiseWithResolvers<void>>();
   const ended = Promise.withResolvers<void>();
   let count = 0;
+
+  const note = (place: number, metadata: KubernetesObject["metadata"]) => {
+    if (input.statuses.of(metadata, survey.items[place]!.entry.resource)) statuses.add(place);
+    for (const finalizer of metadata.finalizers?.filter(isForeign) ?? [])
+      finalizers.set(finalizer, [...(finalizers.get(finalizer) ?? []), place]);
+  };
 
   const take = (place: number, body: Buffer) => {
     const { entry } = survey.items[place]!;
@@ -64,10 +74,11 @@ export function skimArchive(input: {
     else {
       const parsed = () => parseExact(body) as KubernetesObject;
       const skip = skipReason(metadata as KubernetesObject["metadata"], entry, facts, parsed);
-      if (skip === undefined && input.statuses.of(metadata as KubernetesObject["metadata"], entry.resource))
-        statuses.add(place);
       if (skip !== undefined) skips.set(place, skip);
-      else look(place, entry.resource, parsed);
+      else {
+        note(place, metadata as KubernetesObject["metadata"]);
+        look(place, entry.resource, parsed);
+      }
     }
   };
 
@@ -87,6 +98,7 @@ export function skimArchive(input: {
     notices,
     statuses,
     problems,
+    finalizers,
     async read(signal) {
       try {
         const entries = survey.items.map(({ entry }) => entry);

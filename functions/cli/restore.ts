@@ -115,8 +115,16 @@ Examples:
     .summary("tell all about a restore")
     .description("Tells what a restore did.")
     .argument("<name>", "the restore's name")
-    .option("--details", "with every object of it and what became of it")
-    .addHelpText("after", "\nExamples:\n  lifeboat restore describe full-20260821010000 --details\n");
+    .option("--details", "with what became of the objects, and why")
+    .option("--html", "all of it as one HTML page")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat restore describe full-20260821010000 --details
+  lifeboat restore describe full-20260821010000 --html > report.html
+`,
+    );
   addShared(describe, ["location", "output"]);
   addAction(describe, signal, async () => (await import("./restore/describe.ts")).describeRestore);
 

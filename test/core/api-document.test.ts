@@ -32,6 +32,8 @@ describe("the OpenAPI document", () => {
       "/v1/restores get,post",
       "/v1/restores/{name} delete,get",
       "/v1/restores/{name}/logs get",
+      "/v1/restores/{name}/objects get",
+      "/v1/restores/{name}/report get",
     ]);
   });
 

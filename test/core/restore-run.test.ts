@@ -56,6 +56,7 @@ describe("the report of a restore", () => {
       [...(await listFolder(bucket, "restores/")).keys()],
       [
         "restores/r/lifeboat-restore.json",
+        "restores/r/r-outcomes.json.gz",
         "restores/r/r-volumeinfo.json.gz",
         "restores/r/restore-r-itemoperations.json.gz",
         "restores/r/restore-r-logs.gz",

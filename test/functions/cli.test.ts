@@ -204,7 +204,7 @@ describe("the command line", { concurrency: 3 }, () => {
       assert.deepEqual(list.restores.map((restore) => restore.name).sort(), ["again", name].sort());
       assert.match(
         await succeeds(["restore", "describe", String(name), "--details"]),
-        /Namespace mappings: +shop:copy\n.*- copy\/password\(created\)/s,
+        /Namespace mappings: +shop:copy\n.*Created:\n.* secrets \(1\): copy\/password/s,
       );
       assert.match(await succeeds(["restore", "logs", "again"]), /restore=velero\/again/);
     } finally {

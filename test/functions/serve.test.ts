@@ -111,6 +111,11 @@ describe("lifeboat serve", () => {
       const restored = await server.send("POST", "/v1/restores", { cluster: "b", spec });
       const restore = await server.outcome(restored.location!);
       assert.deepEqual([restore.phase, restore.errors, restore.caller], ["Completed", [], "127.0.0.1"]);
+      const { objects } = (await server.send("GET", `${restored.location}/objects?limit=1000`)).document;
+      assert.ok(
+        objects.some(({ name, action }: Record<string, string>) => name === "password" && action === "created"),
+      );
+      assert.match((await server.send("GET", `${restored.location}/report`)).text, /<h1>Restore .*: Completed<\/h1>/);
       const secret = await fetch(`${target.url}/api/v1/namespaces/shop-2/secrets/password`);
       assert.deepEqual(((await secret.json()) as { data: object }).data, { password: "c2VjcmV0" });
     } finally {

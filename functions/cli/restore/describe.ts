@@ -1,13 +1,18 @@
 import {
+  groupOutcomes,
+  htmlPage,
   type RestoreDocument,
+  readOutcomes,
   readResourceList,
   readRestore,
   readRestoreDocument,
+  reportPage,
   restoreKeysOf,
+  someOf,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText, listText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
-import { fields, phaseText, printable, printResult, timeText } from "../output.ts";
+import { countText, fields, phaseText, print, printable, printResult, timeText } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";
@@ -18,17 +23,37 @@ export async function describeRestore({
   args,
   options,
   signal,
-}: Invocation<{ details?: boolean }>): Promise<undefined> {
+}: Invocation<{ details?: boolean; html?: boolean }>): Promise<undefined> {
   const bucket = await openBucket(options);
   const name = args[0] as string;
   const record = await readMade({ bucket, kind: "restore", name, signal }, () => readRestore(bucket, name, signal));
   const document = await readRestoreDocument(bucket, record, signal);
+  if (options.html) {
+    print(htmlPage(reportPage(document, await readOutcomes(bucket, record, signal))));
+    return;
+  }
   if (!options.details) {
     await printResult(options.output, document, () => describe(document));
     return;
   }
   const resources = await readResourceList(bucket, restoreKeysOf(record).resourceList, signal);
-  await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
+  const objects = await readOutcomes(bucket, record, signal);
+  const details = () => (objects ? outcomesText(objects) : detailsBlock(resources));
+  await printResult(options.output, { ...document, resources, objects }, () => describe(document) + details());
+}
+
+const NAMES_SHOWN = 5;
+
+/** What became of the objects, those alike on one line. */
+function outcomesText(objects: Parameters<typeof groupOutcomes>[0]): string {
+  const byAction = Map.groupBy(groupOutcomes(objects), ({ action }) => action);
+  const line = ({ resource, reason, names }: ReturnType<typeof groupOutcomes>[number]) =>
+    printable(`${resource} (${countText(names.length)})${reason ? `: ${reason}` : ""}: ${someOf(names, NAMES_SHOWN)}`);
+  const blocks = [...byAction].map(([action, groups]) => {
+    const heading = `${action[0]!.toUpperCase()}${action.slice(1)}:`;
+    return `\n${heading}\n${groups.map((group) => `  ${line(group)}`).join("\n")}\n`;
+  });
+  return blocks.join("") || "\nNo objects.\n";
 }
 
 const CLONE: [name: string, field: string][] = [
