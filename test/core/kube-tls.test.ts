@@ -31,6 +31,11 @@ before(async () => {
   const server = await makeCertificate(dir, "server", { commonName: "kube", server: true });
   client = await makeCertificate(dir, "client", { commonName: "jane" });
   const https = createHttpsServer({ ...server, ca: authority.cert, requestCert: true, rejectUnauthorized: false });
+  https.on("upgrade", (request, socket) => {
+    const user = (request.socket as TLSSocket).getPeerCertificate().subject?.CN;
+    const body = JSON.stringify({ kind: "Status", code: 403, message: `${user} may not` });
+    socket.end(`HTTP/1.1 403 Forbidden\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);
+  });
   const listening = await listen(https, whoAmI);
   url = listening.url.replace("http:", "https:");
   running = listening;
@@ -106,6 +111,17 @@ suite("proxy-url", () => {
     await kube.close();
     assert.deepEqual([...new Set(proxy.asked)], [`CONNECT ${new URL(url).host}`]);
     assert.ok(proxy.asked.length <= 2, `${proxy.asked.length} tunnels for 9 requests`);
+  });
+
+  test("leads commands in containers through the tunnel too, with the client's certificate", async () => {
+    await using proxy = await startProxy("user:secret-token");
+    const user = { "client-certificate-data": base64(client.cert), "client-key-data": base64(client.key) };
+    const cluster = { "certificate-authority-data": base64(authority.cert), "proxy-url": proxy.url };
+    const kube = connect(readKubeconfig(kubeconfig(url, user, cluster)));
+    const exec = { namespace: "a", pod: "b", container: "c", command: ["d"], timeoutMs: 5000 };
+    await assert.rejects(kube.exec(exec), { kind: "denied", message: /jane may not \(403\)$/ });
+    await kube.close();
+    assert.deepEqual(proxy.asked, [`CONNECT ${new URL(url).host}`]);
   });
 
   test("leads http through a forwarding proxy", async () => {
