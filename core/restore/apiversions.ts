@@ -92,6 +92,10 @@ const MOVED: Record<string, string> = {
 
 /** What to do about an object whose resource or version isn't served: `served` are the versions of its resource that are. */
 export function conversionHint(resource: string, served: string): string {
+  const group = resource.split(".").slice(1);
+  const custom = group.length > 1 && !resource.endsWith(".k8s.io");
+  if (served && custom)
+    return `, only as ${served}, which may have other fields: let its definition serve that version while you restore`;
   if (served) return `, only as ${served}, which has other fields: convert it by hand (kubectl convert)`;
   const moved = MOVED[resource];
   return moved ? `; they have become ${moved}, with other fields: convert it by hand (kubectl convert)` : "";

@@ -99,7 +99,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
   const again = async () => {
     const before = postponed.size();
     if (postponed.free().some(({ item }) => !applying.served.find(item)))
-      applying = { ...applying, served: servedBy(await discover(kube, { signal })) };
+      applying = { ...applying, served: servedBy(await discover(kube, { signal }), applying.fixing.conversions) };
     await tryAgain(postponed, write);
     wait = postponed.size() < before ? AGAIN_MS.first : Math.min(AGAIN_MS.most, wait * 1.5);
     next = performance.now() + wait;

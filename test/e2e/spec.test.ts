@@ -9,17 +9,19 @@ import { requireOrSkip } from "../rig/require.ts";
 const NAMESPACE = sample("v1", "Namespace", "shop", { spec: {}, status: { phase: "Active" } });
 const WIDGETS = "/apis/example.com/v2/namespaces/shop/widgets";
 
-/** A definition of Widgets, which have a status of their own, in version v2 alone. */
-function definition(): object {
+/** A definition in version v2 alone, whose objects have a status of their own. */
+function definition(group: string, kind: string, conversion?: object): object {
+  const singular = kind.toLowerCase();
   const schema = { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } };
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
-    metadata: { name: "widgets.example.com" },
+    metadata: { name: `${singular}s.${group}` },
     spec: {
-      group: "example.com",
-      names: { kind: "Widget", plural: "widgets", singular: "widget" },
+      group,
+      names: { kind, plural: `${singular}s`, singular },
       scope: "Namespaced",
+      conversion,
       versions: [{ name: "v2", served: true, storage: true, schema, subresources: { status: {} } }],
     },
   };
@@ -31,8 +33,13 @@ describe("a spec's less common wishes, on a real API server", { skip: requireOrS
   before(async () => {
     cluster = await startCluster();
     kube = watchedKube(cluster.kubeconfig);
-    await cluster.kubectl(["create", "-f", "-"], { input: JSON.stringify(definition()) });
-    await cluster.kubectl(["wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=30s"]);
+    const webhook = { conversionReviewVersions: ["v1"], clientConfig: { url: "https://127.0.0.1:1/" } };
+    const definitions = [
+      definition("example.com", "Widget"),
+      definition("gone.example.com", "Gadget", { strategy: "Webhook", webhook }),
+    ];
+    await cluster.kubectl(["create", "-f", "-"], { input: definitions.map((one) => JSON.stringify(one)).join("\n") });
+    await cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
   });
   after(async () => {
     await kube?.close();
@@ -56,13 +63,13 @@ describe("a spec's less common wishes, on a real API server", { skip: requireOrS
       selector("some", { app: "web" }),
       selector("none", undefined),
       sample("example.com/v1", "Widget", "shop/old", { spec: { size: 3 } }),
-      sample("networking.k8s.io/v1beta1", "Gadget", "shop/gone", {}),
+      sample("gone.example.com/v1", "Gadget", "shop/gone", {}),
     ]);
     const { lines } = await restored(kube, archive);
     assert.deepEqual(
       lines.filter((line) => !line.startsWith("created")),
       [
-        "blocked gadgets.gone.example.com shop/gone: this cluster doesn't serve gadgets.gone.example.com as networking.k8s.io/v1beta1",
+        "blocked gadgets.gone.example.com shop/gone: this cluster doesn't serve gadgets.gone.example.com as gone.example.com/v1, only as gone.example.com/v2, which may have other fields: let its definition serve that version while you restore",
       ],
     );
     const budgets = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";
