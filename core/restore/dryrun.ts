@@ -2,6 +2,7 @@ import { openArchive } from "../archive/reader.ts";
 import { backupKeys, checkNewName, listFolder, readRestorable, restoreKeys } from "../catalog.ts";
 import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
+import { withModifiers } from "./modifiersource.ts";
 import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
 import { type Planned, planRestore } from "./restore.ts";
@@ -19,7 +20,8 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
   const open = () => openArchive(bucket, backupKeys(spec.backupName), { signal });
-  const { document, planned } = await rehearseRestore(run, { backup, open });
+  const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };
+  const { document, planned } = await rehearseRestore(self, { backup, open });
   const live = orderedSteps(planned).map((step) => liveDigest(step, planned));
   await storePlan(bucket, { document, basis: basisOf(planned, backup), live }, signal);
   return document;

@@ -148,6 +148,11 @@ describe("a RestoreSpec", () => {
       [{ namespaceMapping: { a: "a" } }, 'namespaceMapping: maps "a" to itself'],
       [{ namespaceMapping: { a: "B" } }, `namespaceMapping: maps "a" to "B", which can't be a namespace's name`],
       [
+        { resourceModifier: { kind: "configmap", name: "a" }, resourceModifierRules: "version: v1" },
+        "resourceModifier: give it or resourceModifierRules",
+      ],
+      [{ resourceModifier: { kind: "Secret", name: "a" } }, "resourceModifier.kind: is configmap"],
+      [
         { labelSelector: {}, orLabelSelectors: [{ matchLabels: { a: "b" } }] },
         "orLabelSelectors: labelSelector and orLabelSelectors can't be given together",
       ],

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { EXIT_CODES, type PlanDocument } from "../../core/index.ts";
 import { type ModifierCase, modifierCases, rulesText } from "../core/modifier-cases.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";
@@ -91,8 +92,8 @@ describe("resource modifiers beside real Velero 1.18.3", { skip: rig }, () => {
     const mappings = Object.entries(mapping("ours"))
       .map((pair) => pair.join(":"))
       .join();
-    const create = (name: string, policy: string, code: number) =>
-      document<RestoreDocument>(
+    const create = <Document = RestoreDocument>(name: string, policy: string, more: string[] = []) =>
+      document<Document>(
         [
           "restore",
           "create",
@@ -105,12 +106,13 @@ describe("resource modifiers beside real Velero 1.18.3", { skip: rig }, () => {
           policy,
           "--resource-modifier-configmap",
           "modifiers",
+          ...more,
           ...flags,
         ],
         s3.env,
-        code,
+        EXIT_CODES.partial,
       );
-    const ours = await create("ours", "none", 3);
+    const ours = await create("ours", "none");
     const problems = cases.flatMap((one) => (one.problems ?? []).map(() => namespaceOf(one, "ours")));
     assert.deepEqual(
       (ours.errors as { namespace: string }[]).map(({ namespace }) => namespace).sort(),
@@ -120,10 +122,13 @@ describe("resource modifiers beside real Velero 1.18.3", { skip: rig }, () => {
       const [mine, theirs] = await Promise.all([read(cluster, one, "ours"), read(cluster, one, "theirs")]);
       assert.deepEqual(mine, theirs, one.name);
     }
-    const again = await create("again", "update", 3);
+    const again = await create("again", "update");
     const { created, updated } = again.counts;
     assert.deepEqual({ created, updated }, { created: 0, updated: 0 });
     assert.deepEqual(again.errors, ours.errors);
+    const plan = await create<PlanDocument>("planned", "update", ["--dry-run"]);
+    assert.deepEqual([plan.counts.create, plan.counts.update, plan.errors.length], [0, 0, problems.length]);
+    assert.equal(plan.spec.resourceModifierRules, rules, "a plan keeps the rules, since the ConfigMap may change");
   });
 
   it("are checked before anything is written: file, ConfigMap, line and path are named", async () => {
@@ -133,13 +138,13 @@ describe("resource modifiers beside real Velero 1.18.3", { skip: rig }, () => {
       await writeFile(file, rules.replace("operation: replace", "operation: Replace"));
       const broken = ["restore", "create", "broken", "--from-backup", "full", ...flags];
       const byFile = await lifeboat([...broken, "--resource-modifier-file", file], s3.env);
-      assert.equal(byFile.code, 2);
+      assert.equal(byFile.code, EXIT_CODES.invalid);
       assert.match(
         byFile.stderr,
         /rules\.yaml, line \d+: resourceModifierRules\[\d+\]\.patches\[\d+\]\.operation: is "Replace"/,
       );
       const byName = await lifeboat([...broken, "--resource-modifier-configmap", "none"], s3.env);
-      assert.equal(byName.code, 2);
+      assert.equal(byName.code, EXIT_CODES.invalid);
       assert.match(byName.stderr, /ConfigMap velero\/none/);
     } finally {
       await rm(dir, { recursive: true });
