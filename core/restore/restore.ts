@@ -16,6 +16,7 @@ import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./posthook
 import { findRemains, type Undoing } from "./remains.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
 import { type Selection, selection } from "./selection.ts";
+import { isChange } from "./sending.ts";
 import { type Served, servedBy } from "./served.ts";
 import { skimArchive } from "./skim.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
@@ -197,12 +198,14 @@ export function writesOf(steps: PlannedStep[]): PlannedStep[] {
 
 /** The exec hooks of a restore that undoes none. */
 function hooksOf(
-  { steps, target, fixing }: Planned,
+  { steps, target, fixing, policy }: Planned,
   running: Pick<PostHooksInput, "kube" | "waitMs" | "log" | "report">,
 ): PostHooks {
+  // Under recreate a change may become a new Pod, whose hooks are then its own.
+  const keeps = (action: string) => action === "skip" || (isChange(action) && policy !== "recreate");
   const stay = steps.filter(
     ({ item, action, place }) =>
-      item.entry.resource === PODS && action === "skip" && place !== undefined && target.digests.has(place),
+      item.entry.resource === PODS && keeps(action) && place !== undefined && target.digests.has(place),
   );
   return postHooks({
     ...running,
