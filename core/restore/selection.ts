@@ -118,9 +118,10 @@ function namedItems(texts: string[], resources: Resource[]) {
       for (const item of wanted) {
         const meant =
           item.served === resource || resolveResource(item.resource, [unserved(resource, kind)]) === resource;
-        if (item.namespace !== namespace || !meant) continue;
+        const [inPlace, alike] = [item.namespace === namespace, item.name === name];
+        if (!meant || !(inPlace || alike)) continue;
         names.add(`${namespace ? `${namespace}/` : ""}${item.resource}/${name}`);
-        if (item.name === name) taken = item.found = true;
+        if (inPlace && alike) taken = item.found = true;
       }
       return taken;
     },

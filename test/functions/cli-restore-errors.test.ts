@@ -48,6 +48,18 @@ const CASES: { what: string; flags: string; code: number; says: RegExp }[] = [
     says: /^error: the backup doesn't hold "shop\/cm\/setings-0"\nhint: it holds shop\/cm\/settings-0/,
   },
   {
+    what: "an object in a namespace that the backup doesn't hold",
+    flags: "--from-backup full --include shpo/cm/settings-0",
+    code: 5,
+    says: /^error: the backup doesn't hold "shpo\/cm\/settings-0"\nhint: it holds shop\/cm\/settings-0\n/,
+  },
+  {
+    what: "an object without its namespace",
+    flags: "--from-backup full --include cm/settings-0",
+    code: 5,
+    says: /^error: the backup doesn't hold "cm\/settings-0"\nhint: it holds shop\/cm\/settings-0\n/,
+  },
+  {
     what: "a backup in the format of another major version",
     flags: "--from-backup later",
     code: 2,
