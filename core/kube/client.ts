@@ -5,7 +5,7 @@ import type { Credentials } from "./credentials.ts";
 import type { ClusterAccess } from "./kubeconfig.ts";
 import { type NetworkFailure, networkFailure } from "./network.ts";
 import { type ExecResult, execInPod, type PodExec } from "./podexec.ts";
-import { NOTHING_DONE, retryAfterMs, retryDelay, troubleOf } from "./retry.ts";
+import { NOTHING_DONE, retryAfterMs, retryDelay, type Trouble, troubleOf } from "./retry.ts";
 import { type Answer, openPool, send } from "./send.ts";
 
 export { expectOk } from "./status.ts";
@@ -98,6 +98,7 @@ export function connect(
     const { signal } = ending;
     const began = performance.now();
     let throttled = false;
+    const met = new Map<Trouble, number>();
     let refused: Promise<Session> | undefined;
     for (let attempts = 1; ; attempts++) {
       const current = sessionAfter(refused);
@@ -110,8 +111,10 @@ export function connect(
       throttled ||= answer?.status === 429;
       const trouble = answer ? troubleOf(answer) : failed.failure && (reached ? failed.failure : "unreached");
       const elapsedMs = performance.now() - began;
+      if (trouble) met.set(trouble, (met.get(trouble) ?? 0) + 1);
       const again = trouble && (!wanted.upgrade || NOTHING_DONE.has(trouble));
-      const delay = again && retryDelay(trouble, attempts, { elapsedMs, retryAfterMs: answer && retryAfterMs(answer) });
+      const waiting = { elapsedMs, retryAfterMs: answer && retryAfterMs(answer) };
+      const delay = again && retryDelay(trouble, met.get(trouble) ?? 1, waiting);
       if (delay === undefined || delay === false) {
         if (failed) throw failed.error;
         return { ...answer, attempts, throttled, latencyMs };

@@ -4,7 +4,7 @@ import { parseStatus } from "./status.ts";
 export type Trouble = keyof typeof RETRIES;
 
 /**
- * How many times a request is sent at most, by what the latest attempt met. Writes are sent again as well: only a 429
+ * How many attempts of a request may meet each trouble; the last one's is then the answer. Writes are sent again as well: only a 429
  * and a refused connection are sure to have done nothing, so a caller that sees more than one attempt must reckon with
  * a 409 or a 404 that its own earlier attempt caused.
  */
@@ -12,7 +12,7 @@ export const RETRIES = {
   throttled: { attempts: 10, reason: "429: the server is alive and says when to come back" },
   failing: {
     attempts: 5,
-    reason: "500 with a transient cause, 502, 503, 504: an etcd election, a rollout, a load balancer",
+    reason: "500 that no webhook caused, 502, 503, 504: an etcd election, a rollout, a load balancer",
   },
   cut: { attempts: 5, reason: "a connection that broke: often an idle one that the other side had given up" },
   timeout: { attempts: 3, reason: "each has already cost a whole timeout" },
@@ -33,8 +33,8 @@ const RETRY_AFTER_CAP_MS = 30_000;
 const TOTAL_MS = 120_000;
 
 /**
- * How long to wait before attempt `attempts + 1`, in milliseconds: what the server asked for plus exponential backoff
- * with full jitter; undefined where the request must not be sent again.
+ * How long to wait, in milliseconds, after `attempts` attempts of a request have met this trouble: what the server asked
+ * for plus exponential backoff with full jitter; undefined where the request must not be sent again.
  */
 export function retryDelay(
   trouble: Trouble,
@@ -71,13 +71,12 @@ export function retryAfterMs(
   return Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : undefined;
 }
 
-/** Messages of 500s that pass by themselves: etcd's and gRPC's. Those of broken webhooks don't. */
-const TRANSIENT =
-  /etcdserver: |etcd cluster is unavailable|leader changed|rpc error: code = (Unavailable|DeadlineExceeded)|transport is closing|context deadline exceeded|connection reset by peer|storage is \(re\)initializing/;
-
+/**
+ * 500 is what the API server says of all that it didn't foresee: etcd's elections, a proxy's trouble. What a webhook brought
+ * about is left to the caller, unless the server says when to come back: its backend may be down for long.
+ */
 function isTransient(response: { headers: Record<string, string>; body: Buffer }): boolean {
   if (response.headers["retry-after"] !== undefined) return true;
   const status = parseStatus(response.body);
-  if (status.reason === "ServerTimeout" || status.details?.retryAfterSeconds) return true;
-  return TRANSIENT.test(status.message ?? "") && !/webhook/.test(status.message ?? "");
+  return Boolean(status.details?.retryAfterSeconds) || !/webhook/.test(status.message ?? "");
 }

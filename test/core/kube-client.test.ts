@@ -74,6 +74,16 @@ suite("a request is sent again", () => {
       attempts: 2,
     },
     {
+      name: "after a 500 that says nothing of its cause",
+      answers: [status(500, "InternalError", "an error on the server"), ok],
+      attempts: 2,
+    },
+    {
+      name: "after one trouble more than another allows",
+      answers: [ok, cut, cut, cut, cut, status(500, "InternalError", "etcdserver: leader changed"), ok],
+      attempts: 6,
+    },
+    {
       name: "after a 502 of something in between",
       answers: [(_, response) => response.writeHead(502).end("<html>"), ok],
       attempts: 2,
@@ -129,7 +139,6 @@ suite("a request is sent again", () => {
 
   const final: [string, Answer][] = [
     ["a 500 that a webhook causes", status(500, "InternalError", "failed calling webhook: etcdserver: x")],
-    ["a 500 that says nothing of time", status(500, "InternalError", "conversion failed")],
     ["a 404", status(404, "NotFound", "no such pod")],
     ["a 410", status(410, "Expired", "too old")],
   ];
@@ -175,13 +184,16 @@ suite("retryDelay", () => {
     );
   });
 
-  test("a 500 counts as passing where the server itself says when to come back", () => {
+  test("a 500 counts as passing, one of a webhook only where the server itself says when to come back", () => {
     const of = (headers: Record<string, string>, document: object) =>
       troubleOf({ status: 500, headers, body: Buffer.from(JSON.stringify({ kind: "Status", ...document })) });
-    assert.equal(of({ "retry-after": "1" }, {}), "failing");
-    assert.equal(of({}, { details: { retryAfterSeconds: 2 } }), "failing");
+    const message = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded';
+    assert.equal(of({ "retry-after": "1" }, { message }), "failing");
+    assert.equal(of({}, { message, details: { retryAfterSeconds: 2 } }), "failing");
+    assert.equal(of({}, { message }), undefined);
     assert.equal(of({}, { reason: "ServerTimeout" }), "failing");
-    assert.equal(of({}, {}), undefined);
+    assert.equal(of({}, { reason: "InternalError", message: "an error on the server" }), "failing");
+    assert.equal(troubleOf({ status: 500, headers: {}, body: Buffer.from("a proxy's page") }), "failing");
   });
 });
 
