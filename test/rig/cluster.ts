@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -33,6 +34,8 @@ export interface ClusterOptions {
   audit?: boolean;
   /** Bearer tokens that the API server accepts, each with its user's name. */
   tokens?: Readonly<Record<string, string>>;
+  /** The administrator's kubeconfig bears a token, as those of managed clusters do, in place of a certificate. */
+  adminToken?: boolean;
   /** Further flags for the API server. */
   apiServerFlags?: readonly string[];
 }
@@ -94,6 +97,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const url = `https://127.0.0.1:${apiPort}`;
     const config = (user: KubeUser) => kubeconfig(url, authority.cert, user);
 
+    const adminToken = options.adminToken ? randomBytes(24).toString("hex") : undefined;
     await launch("etcd", etcdFlags(dir, etcdUrl, `http://127.0.0.1:${peerPort}`));
     await launch("kube-apiserver", [
       ...apiServerFlags({ etcdUrl, port: apiPort, authority, serving, serviceAccountKey }),
@@ -102,7 +106,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       // Nodes have host names as well, which nobody resolves.
       ...(options.exec ? ["--kubelet-preferred-address-types=InternalIP"] : []),
       ...(options.audit ? await auditFlags(dir) : []),
-      ...(options.tokens ? await tokenFlags(dir, options.tokens) : []),
+      ...(options.tokens || adminToken ? await tokenFlags(dir, options.tokens ?? {}, adminToken) : []),
       ...(options.apiServerFlags ?? []),
     ]);
     const credentials = { ca: authority.cert, cert: rig.cert, key: rig.key };
@@ -141,10 +145,11 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     }
 
     const kubeconfigPath = join(dir, "admin.kubeconfig");
-    await writeFile(kubeconfigPath, config(admin));
+    const adminConfig = config(adminToken ? { token: adminToken } : admin);
+    await writeFile(kubeconfigPath, adminConfig);
     return {
       url,
-      kubeconfig: config(admin),
+      kubeconfig: adminConfig,
       kubeconfigPath,
       credentials,
       api: ready,

@@ -44,15 +44,16 @@ export function apiServerFlags(from: {
   ];
 }
 
-/** Flags for an API server that accepts these bearer tokens, each for the user named. */
-export async function tokenFlags(dir: string, tokens: Readonly<Record<string, string>>): Promise<string[]> {
+/** Flags for an API server that accepts these bearer tokens, each for the user named, and one for an administrator. */
+export async function tokenFlags(
+  dir: string,
+  tokens: Readonly<Record<string, string>>,
+  adminToken?: string,
+): Promise<string[]> {
   const file = join(dir, "tokens.csv");
-  await writeFile(
-    file,
-    Object.entries(tokens)
-      .map(([token, user]) => `${token},${user},${user}\n`)
-      .join(""),
-  );
+  const users = Object.entries(tokens).map(([token, user]) => `${token},${user},${user}\n`);
+  const admin = adminToken ? [`${adminToken},admin,admin,system:masters\n`] : [];
+  await writeFile(file, [...users, ...admin].join(""));
   return [`--token-auth-file=${file}`];
 }
 
