@@ -62,22 +62,30 @@ describe("clones, beside real Velero 1.18.3", { skip: requireOrSkip("rig", [...C
       ...spec,
     });
     assert.equal(restored.status?.phase, "Completed", await velero.cli(["restore", "describe", theirs, "--details"]));
-    const mapping = ["--namespace-mappings", `blue:${ours}`];
+    return { theirs: await objectsOf(theirs), ours: await byUs(ours, flags) };
+  }
+
+  /** What we restore into a namespace of that name. */
+  async function byUs(name: string, flags: string[]) {
+    const mapping = ["--namespace-mappings", `blue:${name}`];
     const { phase } = await document<RestoreDocument>(
-      ["restore", "create", ours, "--from-backup", "b", ...from(), ...mapping, ...flags],
+      ["restore", "create", name, "--from-backup", "b", ...from(), ...mapping, ...flags],
       s3.env,
     );
     assert.equal(phase, "Completed");
-    return { theirs: await objectsOf(theirs), ours: await objectsOf(ours) };
+    return await objectsOf(name);
   }
 
   for (const { name, flags, without } of FILES) {
-    it(`Velero makes by docs/modifiers/${name}.yaml what ${flags[0]} makes`, async () => {
+    it(`docs/modifiers/${name}.yaml makes, in Velero and here, what ${flags[0]} makes`, async () => {
       const data = { "rules.yaml": await readFile(join(MODIFIERS, `${name}.yaml`), "utf8") };
       await cluster.api.request("POST", "/api/v1/namespaces/velero/configmaps", { metadata: { name }, data });
       const spec = { resourceModifier: { kind: "configmap", name }, ...(without && { excludedResources: [without] }) };
-      const { theirs, ours } = await both(name, spec, [...flags, ...(without ? ["--exclude-resources", without] : [])]);
+      const excluding = without ? ["--exclude-resources", without] : [];
+      const { theirs, ours } = await both(name, spec, [...flags, ...excluding]);
       assert.deepEqual(ours, theirs);
+      const file = ["--resource-modifier-file", join(MODIFIERS, `${name}.yaml`)];
+      assert.deepEqual(await byUs(`${name}-by-file`, [...file, ...excluding]), theirs);
       const before = Object.fromEntries(Object.keys(ours).map((key) => [key, plain[key]]));
       assert.notDeepEqual(ours, before, "nothing was changed");
     });
