@@ -91,5 +91,5 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem; min-width: 8rem; }
 th { color: var(--quiet); font-weight: 600; } tbody tr { border-top: 1px solid var(--line); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-@media print { main { max-width: none; padding: 0; } details { break-inside: avoid-page; } }
+@media print { main { max-width: none; padding: 0; } details::details-content { content-visibility: visible; height: auto; } }
 `;

@@ -35,6 +35,9 @@ export function finalizerWarnings(
   });
 }
 
+/** Controllers whose finalizers are of another domain than their APIs: the AWS Load Balancer Controller. */
+const API_OF: Record<string, string> = { "ingress.k8s.aws": "elbv2.k8s.aws", "service.k8s.aws": "elbv2.k8s.aws" };
+
 function related(domain: string, group: string): boolean {
-  return domain === group || domain.endsWith(`.${group}`) || group.endsWith(`.${domain}`);
+  return domain === group || API_OF[domain] === group || domain.endsWith(`.${group}`) || group.endsWith(`.${domain}`);
 }

@@ -61,8 +61,11 @@ export function skimArchive(input: {
 
   const note = (place: number, metadata: KubernetesObject["metadata"]) => {
     if (input.statuses.of(metadata, survey.items[place]!.entry.resource)) statuses.add(place);
-    for (const finalizer of metadata.finalizers?.filter(isForeign) ?? [])
-      finalizers.set(finalizer, [...(finalizers.get(finalizer) ?? []), place]);
+    for (const finalizer of metadata.finalizers?.filter(isForeign) ?? []) {
+      const places = finalizers.get(finalizer) ?? [];
+      places.push(place);
+      finalizers.set(finalizer, places);
+    }
   };
 
   const take = (place: number, body: Buffer) => {

@@ -24,11 +24,12 @@ describe("finalizers", () => {
   it("are told where the target serves no API of their domain, once each", () => {
     const held = new Map([
       ["finalizer.acme.cert-manager.io", ["challenges.acme.cert-manager.io shop/a"]],
+      ["ingress.k8s.aws/resources", ["ingresses.networking.k8s.io shop/web"]],
       ["example.com/hold", ["configmaps shop/a", "configmaps shop/b"]],
       ["widgets.restored.dev/x", ["widgets.restored.dev shop/a"]],
     ]);
-    const served = { group: "cert-manager.io" } as never;
-    const discovery = { resources: [served], warnings: [] } as never;
+    const served = ["cert-manager.io", "elbv2.k8s.aws"].map((group) => ({ group }));
+    const discovery = { resources: served, warnings: [] } as never;
     assert.deepEqual(finalizerWarnings(held, discovery, ["restored.dev"]), [
       "2 objects hold the finalizer example.com/hold, and the cluster serves no API of example.com: without its controller they can't be deleted later: configmaps shop/a, configmaps shop/b",
     ]);
