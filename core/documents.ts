@@ -8,6 +8,7 @@ import {
   readSideFile,
   restoreKeysOf,
   SCHEDULE_LABEL,
+  UNDOES,
 } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
 import type { Bucket } from "./ports.ts";
@@ -56,6 +57,8 @@ export interface RestoreDocument {
   phase: string;
   location: string;
   counts: RestoreCounts;
+  /** The restore that it undid, where it is an undo. */
+  undoes?: string;
   durationMs?: number;
   startTimestamp?: string;
   completionTimestamp?: string;
@@ -137,6 +140,7 @@ export function restoreDocument(
     phase: status.phase ?? "",
     location,
     counts: { ...NO_COUNTS, ...counts },
+    undoes: metadata.annotations?.[UNDOES],
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,

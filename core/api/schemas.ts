@@ -95,6 +95,7 @@ export const restoreSchema: z.ZodType<RestoreDocument> = z
       ...{ created: count, updated: count, recreated: count, pruned: count },
       ...{ skipped: count, blocked: count, failed: count },
     }),
+    undoes: z.string().optional().describe("the restore that it undid, where it is an undo"),
     ...ended,
   })
   .meta({ id: "Restore" });

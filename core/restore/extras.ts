@@ -104,12 +104,14 @@ export async function findExtras(input: Input): Promise<Extras> {
           "invalid",
           `nothing is pruned with filters that fit nothing: ${miss}, nor does the cluster`,
         );
-      const unread = served.map(resourceKey).filter((key) => target.blocked.has(key));
+      const unread = served
+        .map(resourceKey)
+        .flatMap((key) => target.blocked.get(key) ?? target.unlisted.get(key) ?? []);
       return {
         steps: [...steps.values()].sort((a, b) => a.rank - b.rank),
         warnings: [
           ...[...kept.values()].map(({ why, resource, names }) => `${resource} ${someOf(names)}: not pruned: ${why}`),
-          ...unread.map((key) => `nothing of ${key} is pruned: ${target.blocked.get(key)}`),
+          ...unread.map((reason) => `nothing of it is pruned: ${reason}`),
         ],
       };
     },

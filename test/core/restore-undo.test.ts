@@ -5,9 +5,11 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
 import { backupKeys, listBackups, readBackup, readRestore } from "../../core/catalog.ts";
+import { deleteBackup } from "../../core/delete.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { readNotes } from "../../core/restore/notes.ts";
+import { changedBy } from "../../core/restore/remains.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
 import { findUndo, runUndo } from "../../core/restore/undo.ts";
 import { memoryBucket } from "../memory-bucket.ts";
@@ -126,6 +128,26 @@ describe("prune", () => {
       signal,
     });
     assert.equal((await run("s", { spec: { backupName: "secrets", prune: true } })).result.counts.pruned, 0);
+  });
+
+  it("deletes in the namespace that it restores into, and neither beside it nor outside of namespaces", async () => {
+    await ask("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "copy" } });
+    await change();
+    const copies = "/api/v1/namespaces/copy/configmaps";
+    await ask("POST", copies, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "extra" } });
+    const roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    await ask("POST", roles, {
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "ClusterRole",
+      metadata: { name: "extra" },
+    });
+    kube.writes.length = 0;
+    const spec = { backupName: "b", prune: true, namespaceMapping: { shop: "copy" } };
+    assert.equal((await run("r", { spec })).result.counts.pruned, 1);
+    assert.deepEqual(
+      kube.writes.filter((write) => write.startsWith("DELETE")),
+      ["DELETE v1/namespaces/copy/configmaps/extra"],
+    );
   });
 
   it("leaves what was changed since it was listed, and takes what only got a new status", async () => {
@@ -276,6 +298,48 @@ describe("undo", () => {
     assert.ok("copy" in after);
   });
 
+  it("deletes a Namespace that the restore made, and says what that takes along", async () => {
+    await ask("DELETE", "/api/v1/namespaces/shop");
+    await run("r");
+    await put("theirs", {});
+    const { result } = await undo("r");
+    assert.match(
+      said(result.problems.warnings),
+      /shop: made by restore r; all that is in it goes with it, whoever made it/,
+    );
+    assert.equal((await kube.request({ path: "/api/v1/namespaces/shop" })).status, 404);
+    assert.ok((await held("r-undo-before")).includes("configmaps shop/theirs"));
+  });
+
+  it("refuses another cluster, and to go on with a restore into another one", async () => {
+    await change();
+    await assert.rejects(run("r", { kube: dyingAfter(1) }), /killed/);
+    const other = await startApiServer();
+    const elsewhere = watchedKube(other.kubeconfig);
+    try {
+      await assert.rejects(undo("r", { kube: elsewhere }), { kind: "invalid", message: /into another cluster/ });
+      await assert.rejects(run("r", { kube: elsewhere }), { kind: "conflict", message: /into another cluster/ });
+      assert.deepEqual(elsewhere.writes, []);
+    } finally {
+      await elsewhere.close();
+      await other.stop();
+    }
+  });
+
+  it("needs its backup", async () => {
+    await change();
+    await run("r");
+    await deleteBackup(bucket, "r-before");
+    await assert.rejects(undo("r"), { kind: "missing", message: /r-before/ });
+  });
+
+  it("takes a backup of that name for what it is", async () => {
+    await backup({ kube, bucket, name: "r-before", spec: {}, log: startRunLog({}), signal });
+    await change();
+    await assert.rejects(run("r"), { kind: "conflict", message: /"r-before" is not what was there before/ });
+    assert.ok("extra" in (await state()));
+  });
+
   it("refuses what is unknown, and what wrote nothing", async () => {
     await assert.rejects(undo("nothing"), { kind: "missing" });
     await run("r");
@@ -306,4 +370,24 @@ describe("undo", () => {
       });
     }
   }
+});
+
+describe("who changed an object since a restore", () => {
+  const since = new Date("2026-01-01T12:00:00Z");
+  const cases: [what: string, write: object, by: string | undefined][] = [
+    [
+      "somebody, later",
+      { manager: "kubectl-edit", time: "2026-01-01T12:00:01Z" },
+      "kubectl-edit at 2026-01-01T12:00:01Z",
+    ],
+    ["somebody, before", { manager: "kubectl-edit", time: "2026-01-01T11:00:00Z" }, undefined],
+    ["a status", { manager: "operator", time: "2026-01-01T13:00:00Z", subresource: "status" }, undefined],
+    ["Lifeboat", { manager: "lifeboat", time: "2026-01-01T13:00:00Z" }, undefined],
+    ["a controller of Kubernetes", { manager: "kube-controller-manager", time: "2026-01-01T13:00:00Z" }, undefined],
+  ];
+  for (const [what, write, by] of cases)
+    it(what, () => {
+      const metadata = { name: "x", managedFields: [write, { manager: "kubectl", time: "2025-01-01T00:00:00Z" }] };
+      assert.equal(changedBy({ apiVersion: "v1", kind: "ConfigMap", metadata }, since), by);
+    });
 });

@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { KubeObject } from "../rig/api.ts";
+import { writes as entries } from "../rig/audit.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { applyShop } from "../rig/shop.ts";
-import { document, lifeboat, type RestoreDocument } from "./lifeboat.ts";
+import { document, lifeboat, type RestoreDocument, start } from "./lifeboat.ts";
 import { type Objects, objectsAt, objectsIn } from "./objects.ts";
 
 interface PlanDocument {
@@ -162,6 +163,22 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
     return new Map([...objects].filter(([key]) => !theirs.test(key)).map(([key, object]) => [key, authored(object)]));
   }
 
+  /** Does what the controller of a pruned object with a finalizer would. */
+  async function release(): Promise<void> {
+    const found = await cluster.kubectl([
+      "-n",
+      "shop",
+      "get",
+      "configmap",
+      "extra",
+      "--ignore-not-found",
+      "-o",
+      "json",
+    ]);
+    if (!found || !JSON.parse(found).metadata.deletionTimestamp) return;
+    await cluster.api.request("PATCH", `${SHOP}/configmaps/extra`, { metadata: { finalizers: null } });
+  }
+
   /** Fails unless the cluster is as it was before the restore. */
   async function unchanged(): Promise<void> {
     const now = await state();
@@ -201,15 +218,7 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
     const { pruned, recreated, created, updated } = restored.counts;
     assert.deepEqual({ pruned, recreated }, { pruned: 6, recreated: 1 });
     assert.ok(created >= 2 && updated === 3, `${created} created, ${updated} updated`);
-    await cluster.kubectl([
-      "-n",
-      "shop",
-      "patch",
-      "configmap/extra",
-      "--type=merge",
-      "-p",
-      '{"metadata":{"finalizers":null}}',
-    ]);
+    await release();
     await settled();
     const { counts } = await dryRun("nothing");
     const { create, update, recreate, prune } = counts;
@@ -251,8 +260,13 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
   it("refuses to undo until it is told to, and shows what it would do", async () => {
     const { code, stderr } = await lifeboat(["restore", "undo", "r", ...flags()]);
     assert.deepEqual([code, /would be deleted: .*; .* would be made what they were/.test(stderr)], [2, true], stderr);
+    await cluster.kubectl(["-n", "shop", "label", "configmap/web", "since=then"]);
     const plan = await document<PlanDocument>(["restore", "undo", "r", "--dry-run", ...flags()]);
     assert.deepEqual([plan.errors, plan.counts.recreate], [[], 1]);
+    assert.deepEqual(
+      plan.warnings.map(({ message }) => message.replace(/ at \S+:/, ":")),
+      ["configmaps shop/web was changed since by kubectl-label: that is undone, too"],
+    );
     assert.equal((await lifeboat(["restore", "undo", "unknown", "--yes", ...flags()])).code, 5);
   });
 
@@ -268,6 +282,30 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
       [owner.metadata.uid],
     );
   });
+
+  for (const writes of [2, 6, 9]) {
+    it(`undoes one that was killed after ${writes} writes, itself killed and run again`, async () => {
+      const name = `killed-${writes}`;
+      const kill = async (args: string[], after: number) => {
+        const begun = (await real()).length;
+        const running = start([...args, ...flags()]);
+        await until("enough writes", async () => (await real()).length >= begun + after, { everyMs: 5 });
+        running.kill();
+        await running.ended;
+      };
+      const real = async () =>
+        entries(await cluster.audit(), "admin").filter(({ requestURI }) =>
+          /fieldManager=lifeboat(?!.*dryRun)/.test(requestURI),
+        );
+      await kill(["restore", "create", name, ...MIRROR, "--yes"], writes);
+      await release();
+      await kill(["restore", "undo", name, "--yes"], 1);
+      const undone = await document<RestoreDocument>(["restore", "undo", name, "--yes", ...flags()]);
+      assert.deepEqual([undone.phase, undone.errors], ["Completed", []]);
+      await settled();
+      await unchanged();
+    });
+  }
 });
 
 /** An object without UIDs and what servers and controllers write. */

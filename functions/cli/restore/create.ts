@@ -109,7 +109,8 @@ export async function createRestore({ args, options, signal }: Invocation<Create
         planText(document, clusterText(kube, options), options.details),
       );
       if (!options.output || options.output === "table") {
-        say(`\nTo do exactly this:\n  ${COMMAND} restore create --plan ${name}${targetFlags(options)}`);
+        const consent = document.counts.prune > 0 ? " --yes" : "";
+        say(`\nTo do exactly this:\n  ${COMMAND} restore create --plan ${name}${consent}${targetFlags(options)}`);
       }
       return document.errors.length === 0 ? EXIT_CODES.ok : EXIT_CODES.partial;
     }

@@ -76,7 +76,8 @@ function describe(document: RestoreDocument): string {
     fields([
       ["Name", printable(name)],
       ["Phase", phaseText(phase)],
-      ["Backup", printable(backup)],
+      ["Backup", printable(backup) || "<none>"],
+      ...(document.undoes ? [["Undoes", printable(document.undoes)] as [string, string]] : []),
       ["Storage Location", location],
     ]),
     `\n\n${filtersText(spec, "all namespaces found in the backup")}`,
@@ -84,6 +85,7 @@ function describe(document: RestoreDocument): string {
       ["Namespace mappings", listText(pairs("namespaceMapping", ":"), "<none>")],
       ["Existing Resource Policy", printable(String(spec.existingResourcePolicy ?? "<none>"))],
       ["Preserve Service NodePorts", spec.preserveNodePorts === undefined ? "auto" : String(spec.preserveNodePorts)],
+      ...(spec.prune ? [["Prune", "true"] as [string, string]] : []),
       ...clone,
     ])}`,
     `\n\n${fields([
