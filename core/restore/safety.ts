@@ -118,6 +118,7 @@ async function store(run: Keeping, name: string, names: Names, made: Names): Pro
   const spec = { includedResources: [...names.keys()].sort() };
   const { outcome } = await backup({ ...backupRun(run, name), spec, only: { names, unless } });
   const [problem] = outcome.errors;
+  run.log.log("info", `Kept what is about to be touched as backup ${name}`, { items: outcome.items });
   if (!problem) return;
   throw new LifeboatError(
     "unreachable",
@@ -133,12 +134,11 @@ async function adopt(run: Keeping, name: string): Promise<void> {
   await backup({ ...backupRun(run, name), spec: header?.spec ?? {} });
 }
 
-function backupRun({ kube, bucket, name: restore, cluster, caller, log, signal }: Keeping, name: string) {
-  const listen = (line: string, level: "info" | "warning" | "error") => log.log(level, line);
+function backupRun({ kube, bucket, name: restore, cluster, caller, signal }: Keeping, name: string) {
   return {
     ...{ kube, bucket, name, cluster, caller, signal },
     labels: { [BEFORE_RESTORE_LABEL]: labelValue(restore) },
-    log: startRunLog({ backup: `velero/${name}` }, listen),
+    log: startRunLog({ backup: `velero/${name}` }),
   };
 }
 

@@ -51,7 +51,7 @@ async function state(): Promise<Record<string, object>> {
   return Object.fromEntries(
     (items as KubernetesObject[]).map(({ metadata: { name, labels, annotations, finalizers }, data }) => [
       name,
-      { data, labels, annotations, finalizers },
+      { data, labels: Object.keys(labels ?? {}).length ? labels : undefined, annotations, finalizers },
     ]),
   );
 }
@@ -324,6 +324,29 @@ describe("undo", () => {
       await elsewhere.close();
       await other.stop();
     }
+  });
+
+  it("takes over the backup that an interrupted attempt had stored and not committed", async () => {
+    await change();
+    const before = await state();
+    let fails = true;
+    const failing: Bucket = {
+      ...bucket,
+      put: async (key, body, options) => {
+        if (fails && key === backupKeys("r-before").metadata) throw new Error("the bucket is gone");
+        return await bucket.put(key, body, options);
+      },
+    };
+    kube.writes.length = 0;
+    await assert.rejects(run("r", { bucket: failing }), /the bucket is gone/);
+    assert.deepEqual(kube.writes, []);
+    fails = false;
+    await ask("PATCH", `${MAPS}/same`, { data: { value: "meanwhile" } });
+    await run("r", { bucket: failing });
+    assert.deepEqual(await held("r-before"), ["configmaps shop/changed", "configmaps shop/extra"]);
+    assert.deepEqual(await held("r-before-2"), ["configmaps shop/same"]);
+    await undo("r");
+    assert.deepEqual(await state(), { ...before, same: { ...before.same, data: { value: "meanwhile" } } });
   });
 
   it("needs its backup", async () => {

@@ -291,7 +291,7 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
         const running = start([...args, ...flags()]);
         await until("enough writes", async () => (await real()).length >= begun + after, { everyMs: 5 });
         running.kill();
-        await running.ended;
+        return (await running.ended).code;
       };
       const real = async () =>
         entries(await cluster.audit(), "admin").filter(({ requestURI }) =>
@@ -299,9 +299,12 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
         );
       await kill(["restore", "create", name, ...MIRROR, "--yes"], writes);
       await release();
-      await kill(["restore", "undo", name, "--yes"], 1);
-      const undone = await document<RestoreDocument>(["restore", "undo", name, "--yes", ...flags()]);
-      assert.deepEqual([undone.phase, undone.errors], ["Completed", []]);
+      const code = await kill(["restore", "undo", name, "--yes"], 1);
+      // One of few writes may end before the kill comes.
+      if (code !== 0) {
+        const undone = await document<RestoreDocument>(["restore", "undo", name, "--yes", ...flags()]);
+        assert.deepEqual([undone.phase, undone.errors], ["Completed", []]);
+      }
       await settled();
       await unchanged();
     });
