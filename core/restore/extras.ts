@@ -33,12 +33,17 @@ interface Input {
  * What a restore with `prune` deletes: what its filters take (in the namespaces of the target that those of the backup are mapped
  * to), and the backup's own would have taken, and no rule of prune.ts keeps. With `namespaceMapping` that is only
  * what lies in namespaces: what doesn't belongs to the unmapped ones too. Throws `invalid` for a backup that doesn't
- * say of everything in its scope whether it was there, and for filters that name what is nowhere: a typing error must not
+ * say of everything in its scope whether it was there, for single objects, and for filters that name what is nowhere: a typing error must not
  * delete, nor leave unguarded, what it didn't mean.
  */
 export async function findExtras(input: Input): Promise<Extras> {
   const { archive, backup, spec, discovery, survey, selection } = input;
   const { namespaceMapping = {} } = spec;
+  if (spec.includedItems?.length) {
+    throw new LifeboatError("invalid", "single objects have nothing around them that could be pruned", {
+      hint: "leave out includedItems, or prune",
+    });
+  }
   const [typo] = survey.errors;
   if (typo) throw new LifeboatError("invalid", `nothing is pruned by filters that fit nothing: ${typo}`);
   const served = backupResources(discovery);

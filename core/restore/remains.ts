@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
 import { parseExact } from "../kube/json.ts";
 import { listPages } from "../kube/list.ts";
+import { resourcePath } from "../kube/resource.ts";
 import { liveEntry, pruneStep } from "./extras.ts";
 import { at, entriesOf } from "./fields.ts";
 import { labelValue } from "./fixes.ts";
@@ -10,6 +11,8 @@ import { CLAIMS, DEFINITIONS, NAMESPACES, VOLUMES } from "./selection.ts";
 import type { PlannedStep } from "./steps.ts";
 import type { Survey } from "./survey.ts";
 import type { Extras } from "./target.ts";
+import { compactUid } from "./uid.ts";
+import { objectGone } from "./waits.ts";
 
 /** A restore that is undone, as far as its notes tell. */
 export interface Undoing {
@@ -53,11 +56,30 @@ export function findRemains({ restore, clusterUid, since, creates, kin }: Undoin
         `${resource} ${namespace ? `${namespace}/` : ""}${name} was changed since by ${by}: that is undone, too`,
       );
   };
+  const uids = new Map<number, string>();
+  const owners = new Map<number, string[]>();
   return {
     resources: [],
-    saw({ resource, body }, place) {
-      if (place !== undefined && !survey.items[place]!.needed)
-        tellChange(resource, parseExact(body) as KubernetesObject);
+    saw({ resource, metadata, body }, place) {
+      if (place === undefined) return;
+      uids.set(place, metadata.uid ?? "");
+      owners.set(
+        place,
+        (metadata.ownerReferences ?? []).map(({ uid }) => uid),
+      );
+      if (!survey.items[place]!.needed) tellChange(resource, parseExact(body) as KubernetesObject);
+    },
+    async settle({ served, target, ...waiting }) {
+      const limited = { ...waiting, waitMs: Math.min(waiting.waitMs, COLLECTED_MS) };
+      await Promise.all(
+        uncollected(survey, uids, owners).map(async (place) => {
+          const item = survey.items[place]!;
+          const resource = served.find(item);
+          if (!resource) return;
+          const path = resourcePath(resource, item.namespace, item.name);
+          if ((await objectGone(limited, path, uids.get(place)!)) === undefined) target.digests.delete(place);
+        }),
+      );
     },
     async found({ kube, served, target, signal }) {
       if (target.clusterUid !== clusterUid) {
@@ -85,6 +107,31 @@ export function findRemains({ restore, clusterUid, since, creates, kin }: Undoin
       return { steps: steps.sort((a, b) => a.rank - b.rank), warnings };
     },
   };
+}
+
+/** How long garbage collection is waited for; it looks for new kinds every 30 seconds. */
+const COLLECTED_MS = 60_000;
+
+/**
+ * The live objects, by their places, all of whose owners are gone: garbage collection, which works with a delay, is about to
+ * take them, so that they must be given back though they are still there. `uids` and `owners` are those of the live
+ * objects; the survey knows the owners' UIDs as they were before. Pure.
+ */
+export function uncollected(
+  survey: Pick<Survey, "owners">,
+  uids: Map<number, string>,
+  owners: Map<number, string[]>,
+): number[] {
+  const doomed = new Set<number>();
+  const isGone = (uid: string) => {
+    const owner = survey.owners.get(compactUid(uid));
+    return owner !== undefined && (doomed.has(owner) || uids.get(owner) !== uid);
+  };
+  for (let before = -1; before < doomed.size; ) {
+    before = doomed.size;
+    for (const [place, references] of owners) if (references.length && references.every(isGone)) doomed.add(place);
+  }
+  return [...doomed];
 }
 
 /** Who wrote to an object after a time, otherwise than its status: "kubectl-edit at 2026-11-26T12:00:00Z". */

@@ -110,6 +110,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
   const skim = skimArchive({ archive, survey, fixing, facts, statuses });
   await together(signal, [skim.read, (ended) => listRest(skim, ended)]);
+  await extras?.settle?.({ kube, served, target, signal, waitMs });
   const steps = await planSteps({ archive, survey, target, skim, served, fixing, policy, signal });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);

@@ -72,6 +72,8 @@ export interface Extras {
   namespace?: string;
   /** Gets each live object that is listed, with its place where it is an item's; Namespaces come first. */
   saw(live: Live, place: number | undefined, target: Target): void;
+  /** Waits, once all is listed, for what is about to change by itself, and corrects the target. */
+  settle?(context: Waiting & { served: Served; target: Target }): Promise<void>;
   /** What is to be deleted, in the order of its ranks, and what to tell the user. */
   found(context: {
     kube: Kube;

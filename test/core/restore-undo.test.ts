@@ -9,7 +9,7 @@ import { deleteBackup } from "../../core/delete.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { readNotes } from "../../core/restore/notes.ts";
-import { changedBy } from "../../core/restore/remains.ts";
+import { changedBy, uncollected } from "../../core/restore/remains.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
 import { findUndo, runUndo } from "../../core/restore/undo.ts";
 import { memoryBucket } from "../memory-bucket.ts";
@@ -186,6 +186,7 @@ describe("prune", () => {
   });
 
   const refused: [what: string, spec: Partial<RestoreRun["spec"]>, message: RegExp][] = [
+    ["single objects", { includedItems: ["shop/configmaps/same"] }, /single objects/],
     ["an include that fits nothing", { includedNamespaces: ["shop", "shpo"] }, /"shpo"/],
     ["an exclude that fits nothing", { excludedNamespaces: ["shpo"] }, /"shpo"/],
     [
@@ -413,4 +414,58 @@ describe("who changed an object since a restore", () => {
       const metadata = { name: "x", managedFields: [write, { manager: "kubectl", time: "2025-01-01T00:00:00Z" }] };
       assert.equal(changedBy({ apiVersion: "v1", kind: "ConfigMap", metadata }, since), by);
     });
+});
+
+describe("what garbage collection is about to take", () => {
+  const survey = {
+    owners: new Map([
+      ["a", 0],
+      ["b", 1],
+      ["c", 2],
+    ]),
+  };
+  const live = (...uids: string[]) => new Map(uids.map((uid, place) => [place, uid]));
+  const cases: [what: string, uids: Map<number, string>, owners: [number, string[]][], doomed: number[]][] = [
+    [
+      "nothing where the owner lives",
+      live("a", "b"),
+      [
+        [0, []],
+        [1, ["a"]],
+      ],
+      [],
+    ],
+    ["what a deleted owner had", new Map([[1, "b"]]), [[1, ["a"]]], [1]],
+    [
+      "what an owner had that was made anew",
+      live("new", "b"),
+      [
+        [0, []],
+        [1, ["a"]],
+      ],
+      [1],
+    ],
+    [
+      "and what that has",
+      live("new", "b", "c"),
+      [
+        [0, []],
+        [2, ["b"]],
+        [1, ["a"]],
+      ],
+      [2, 1],
+    ],
+    [
+      "not what another owner keeps",
+      live("new", "b", "c"),
+      [
+        [1, []],
+        [2, ["a", "b"]],
+      ],
+      [],
+    ],
+    ["not what owners have that the backup doesn't know", live("a", "b"), [[1, ["x"]]], []],
+  ];
+  for (const [what, uids, owners, doomed] of cases)
+    it(what, () => assert.deepEqual(uncollected(survey, uids, new Map(owners)).sort(), doomed.toSorted()));
 });
