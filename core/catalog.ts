@@ -131,13 +131,13 @@ export function checkName(kind: "backup" | "restore", name: string): void {
   }
 }
 
-/** What file systems take beside what the names of a backup's or restore's files begin and end in. */
-const LONGEST_NAMES = { backup: 231, restore: 220 };
+/** What file systems take beside what the names of a backup's or restore's files begin and end in; a restore leaves room for its undo's name. */
+const LONGEST_NAMES = { backup: 231, restore: 210 };
 
 /** Throws `invalid` unless a new backup or restore may have that name. */
 export function checkNewName(kind: "backup" | "restore", name: string): void {
   checkName(kind, name);
-  if (name.length <= LONGEST_NAMES[kind]) return;
+  if (name.replace(/-undo$/, "").length <= LONGEST_NAMES[kind]) return;
   throw new LifeboatError("invalid", `the name has ${name.length} characters`, {
     hint: `file systems take ${LONGEST_NAMES[kind]} beside what the names of a ${kind}'s files end in`,
   });

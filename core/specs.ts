@@ -219,6 +219,7 @@ const OTHER_FILTERS = [
   "includedClusterScopedResources",
   "includedNamespaceScopedResources",
   "orLabelSelectors",
+  "resourcePolicy",
 ];
 
 /**

@@ -84,6 +84,9 @@ export async function execInPod(
   }
 }
 
+/** Far above what a status has. */
+const MOST_STATUS = 1 << 20;
+
 /** Hears what the command writes until its status comes. */
 async function streams(socket: Duplex, where: string, signal: AbortSignal): Promise<ExecResult> {
   const ended = Promise.withResolvers<ExecResult>();
@@ -96,6 +99,10 @@ async function streams(socket: Duplex, where: string, signal: AbortSignal): Prom
       else if (channel === CHANNELS.stderr) stderr.add(bytes);
       else if (channel === CHANNELS.status) {
         status += bytes.toString("utf8");
+        if (status.length > MOST_STATUS) {
+          ended.reject(new LifeboatError("unreachable", `the status of the command in ${where} has no end`));
+          return;
+        }
         const end = parseEnd(status);
         if (end?.exitCode !== undefined)
           ended.resolve({ exitCode: end.exitCode, stdout: stdout.text(), stderr: stderr.text() });

@@ -43,6 +43,7 @@ const CLOSE_NORMALLY = Buffer.from([0x03, 0xe8]);
 export function hearWebSocket(socket: Duplex, hearing: Hearing): () => void {
   let unread: Buffer = Buffer.alloc(0);
   let fragments: Buffer[] = [];
+  let held = 0;
   let over = false;
   const pinging = setInterval(() => socket.write(controlFrame(OPCODES.ping)), PING_MS);
   const end = (why?: string) => {
@@ -57,9 +58,12 @@ export function hearWebSocket(socket: Duplex, hearing: Hearing): () => void {
     else if (opcode === OPCODES.close) end(closeReason(payload));
     else if (opcode !== OPCODES.pong) {
       fragments.push(payload);
+      held += payload.length;
+      if (held > MOST_BYTES) return end("it sent a message without end");
       if (!final) return;
       const message = Buffer.concat(fragments);
       fragments = [];
+      held = 0;
       hearing.message(message);
     }
   };

@@ -158,6 +158,9 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const leave = item.needed ? "it appeared meanwhile" : undefined;
   const shared = refersElsewhere(one.body, resource, applying.fixing);
   const { action, ...step } = plan({ resource, live: state, leave, shared }, applying.policy);
+  // What others made since the plan is nowhere kept for an undo: it only gets what it lacks.
+  if (isChange(action) && action !== "merge" && !isOurs(live, one))
+    return { action: "skipped", reason: "it appeared meanwhile and differs: restore it again", warning: true, uid };
   if (isChange(action)) return await change({ ...one, settled: true }, action);
   return { action: action === "blocked" ? "blocked" : "skipped", uid: deletionTimestamp ? undefined : uid, ...step };
 }
@@ -185,7 +188,7 @@ async function change(one: Sending, how: Change): Promise<Applied> {
       continue;
     }
     if (response.status !== 422) return { action: "failed", reason: unchangeable(response, one), uid };
-    const { action, reason, warning } = refusedUpdate(response, one);
+    const { action, reason, warning } = await refusedUpdate(response, one, live);
     if (action !== "recreate") return { action: "skipped", reason, warning, uid };
     const applied = await recreate(one, live, reason);
     if (applied !== "changed") return applied;
@@ -199,19 +202,33 @@ async function updated(one: Sending, how: Change, live: KubernetesObject): Promi
   return { action: "updated", reason: left?.reason, warning: left?.written === false, uid: live.metadata.uid };
 }
 
-/** What an update becomes that the server finds invalid (422), as it does where a field can't be changed. */
-export function refusedUpdate(
+/**
+ * What an update becomes that the server finds invalid (422), as it does where a field can't be changed. Under `recreate`
+ * the object is deleted only where the server, asked with a dry run, would take the new one.
+ */
+export async function refusedUpdate(
   response: KubeResponse,
   one: Sending,
-): { action: "skip" | "recreate"; reason: string; warning: boolean } {
+  live: KubernetesObject,
+): Promise<{ action: "skip" | "recreate"; reason: string; warning: boolean }> {
   const reason = unchangeable(response, one);
-  if (one.applying.policy !== "recreate") {
-    const hint = "use --existing-resource-policy recreate to delete it and create it anew";
-    return { action: "skip", reason: `${reason}; ${hint}`, warning: true };
-  }
-  const kept = neverDeleted(one.item.entry.resource);
-  if (kept) return { action: "skip", reason: `${reason}; it is not deleted: ${kept}`, warning: true };
+  const skip = (why: string) => ({ action: "skip", reason: `${reason}; ${why}`, warning: true }) as const;
+  if (one.applying.policy !== "recreate")
+    return skip("use --existing-resource-policy recreate to delete it and create it anew");
+  if (one.settled) return skip("it is not deleted: somebody has just made it anew");
+  const kept = neverDeleted(one.item.entry.resource, live);
+  if (kept) return skip(`it is not deleted: ${kept}`);
+  const refused = await refusedCreate(one);
+  if (refused) return skip(`it is not deleted, for what the backup holds would be refused too: ${refused}`);
   return { action: "recreate", reason, warning: false };
+}
+
+/** Why the server would not take the backup's object; undefined where it would, were the live one not there. */
+async function refusedCreate(one: Sending): Promise<string | undefined> {
+  const rehearsing = { ...one, applying: { ...one.applying, dryRun: true } };
+  const path = resourcePath(one.resource, one.item.namespace);
+  const response = await send(rehearsing, { method: "POST", path, body: goJson(prepare(one).object) });
+  return response.status < 400 || existsAlready(response) ? undefined : refusal(response, one.item);
 }
 
 function unchangeable(response: KubeResponse, { item }: Sending): string {
@@ -219,15 +236,15 @@ function unchangeable(response: KubeResponse, { item }: Sending): string {
 }
 
 /**
- * Deletes the live object, as it was read, and creates the backup's; "changed" where others changed it meanwhile. A run
- * that dies between the two is finished by the next, which finds the object missing.
+ * Deletes the live object, as it was read, and nothing that it owns, and creates the backup's; "changed" where others
+ * changed it meanwhile. A run that dies between the two is finished by the next, which finds the object missing.
  */
 async function recreate(one: Sending, live: KubernetesObject, reason: string): Promise<Applied | "changed"> {
   const { uid = "", resourceVersion } = live.metadata;
   const response = await send(one, {
     method: "DELETE",
     path: pathOf(one),
-    body: JSON.stringify({ preconditions: { uid, resourceVersion }, propagationPolicy: "Background" }),
+    body: JSON.stringify({ preconditions: { uid, resourceVersion }, propagationPolicy: "Orphan" }),
   });
   if (response.status === 409) return "changed";
   if (response.status >= 400 && response.status !== 404)

@@ -1,3 +1,6 @@
+import type { KubernetesObject } from "../archive/item.ts";
+import { isForeign } from "./finalizers.ts";
+
 /** Objects that a restore never deletes, to create them anew or because the backup doesn't hold them. */
 interface Kept {
   /** Group-resource strings. */
@@ -15,7 +18,11 @@ const KEPT: Kept[] = [
   { resources: ["persistentvolumes", "persistentvolumeclaims"], why: "its data might go with it" },
 ];
 
-/** Why an object of the resource (a group-resource string) is never deleted; undefined where it may be. */
-export function neverDeleted(resource: string): string | undefined {
-  return KEPT.find(({ resources }) => resources.includes(resource))?.why;
+/** Why a live object, or any, of the resource (a group-resource string) is never deleted; undefined where it may be. */
+export function neverDeleted(resource: string, live?: KubernetesObject): string | undefined {
+  const row = KEPT.find(({ resources }) => resources.includes(resource));
+  return row?.why ?? (live?.metadata.finalizers?.some(isForeign) ? CLEANS_UP : undefined);
 }
+
+/** Why an object stays whose finalizers are those of a controller of its own. */
+export const CLEANS_UP = "its controller would clean up, maybe outside of the cluster too: delete it yourself";

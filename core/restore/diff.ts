@@ -8,6 +8,9 @@ export interface FieldChange {
   to?: unknown;
 }
 
+/** Of a Secret only these fields' values are shown: annotations may hold the data again (kubectl's last-applied). */
+const OPEN_OF_SECRETS = /^(type|immutable)$|^metadata\.labels\b/;
+
 /** Stands in place of values that nobody should see. */
 export const HIDDEN = "(hidden)";
 
@@ -19,8 +22,7 @@ export const HIDDEN = "(hidden)";
 export function fieldChanges(from: Fields, to: Fields, resource: string): FieldChange[] {
   const changes = differences("", from, to);
   if (resource !== "secrets") return changes;
-  const hidden = /^(data|stringData)\b|^metadata\.annotations\["kubectl\.kubernetes\.io\/last-applied-configuration"\]/;
-  return changes.map((change) => (hidden.test(change.path) ? masked(change) : change));
+  return changes.map((change) => (OPEN_OF_SECRETS.test(change.path) ? change : masked(change)));
 }
 
 function masked(change: FieldChange): FieldChange {

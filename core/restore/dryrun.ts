@@ -39,7 +39,8 @@ export async function rehearseRestore(
     const lookedAt = timestamp(new Date());
     const archive = await open();
     try {
-      const input = { ...run, ...source, archive, backupName: spec.backupName, log: log.log };
+      // Namespaces that are going away aren't waited for: what needs them is told as blocked.
+      const input = { ...run, ...source, archive, backupName: spec.backupName, log: log.log, waitMs: 0 };
       const planned = await planRestore(input);
       const became = new Map<PlannedStep, Rehearsed>();
       await rehearse(input, planned, (step, rehearsed) => {

@@ -121,10 +121,13 @@ function outcomeSections(outcomes: ItemOutcome[]): Section[] {
   }));
 }
 
+/** They hold commands and contents, and so perhaps what not every reader of a page should see. */
+const UNSHOWN = new Set(["hooks", "resourceModifierRules"]);
+
 function specTable(spec: Record<string, unknown>): Table {
   const rows = Object.entries(spec).map(([field, value]) => [
     field,
-    typeof value === "string" ? value : JSON.stringify(value),
+    UNSHOWN.has(field) ? "(in the restore's record)" : typeof value === "string" ? value : JSON.stringify(value),
   ]);
   return { caption: "The restore's spec", columns: ["Field", "Value"], rows, open: false };
 }

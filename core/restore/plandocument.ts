@@ -7,7 +7,6 @@ import { putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { type RestoreSpec, restoreSpecSchema } from "../specs.ts";
-import { EQUAL } from "./plan.ts";
 import type { PlanAction, Rehearsed } from "./rehearsal.ts";
 import type { Planned } from "./restore.ts";
 import { isChange } from "./sending.ts";
@@ -168,6 +167,11 @@ const MOST_TOLD = 5;
  */
 export function holdToPlan(stored: StoredPlan, planned: Planned, basis: PlanBasis): void {
   const { id } = stored.document;
+  if (!basis.clusterUid) {
+    throw new LifeboatError("denied", "the namespace kube-system can't be read: which cluster this is can't be told", {
+      hint: "a plan is applied only to the cluster that it was made for",
+    });
+  }
   const outOfDate = (why: string) =>
     new LifeboatError("conflict", `plan "${id}" is out of date: ${why}`, {
       hint: "nothing was written: look at a new plan, made with --dry-run",
@@ -209,10 +213,11 @@ function changeOf(
   if (!known) return writes(now) ? "is new" : undefined;
   const { step } = known;
   if (!writes(now)) {
-    if (!writes(step) || now.reason === EQUAL) return undefined;
+    // It is there already, or what makes it is: an earlier run with this plan may have got so far.
+    if (!writes(step) || (now.action === "skip" && !now.warning)) return undefined;
     return now.action === "blocked" ? `is blocked now: ${now.reason}` : `would be skipped now: ${now.reason}`;
   }
-  if (now.action === "create") return live === known.live && step.action !== "update" ? undefined : "was deleted";
+  if (now.action === "create") return ["create", "recreate"].includes(step.action) ? undefined : "was deleted";
   return live === known.live ? undefined : step.action === "create" ? "appeared" : "was changed";
 }
 

@@ -1,5 +1,5 @@
 import pLimit from "p-limit";
-import { orAborted } from "../abort.ts";
+import { orAborted, pause } from "../abort.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
@@ -14,6 +14,8 @@ import type { Item } from "./survey.ts";
 /** Velero's default of a hook's own time. */
 const EXEC_MS = 30_000;
 const POLL_MS = 1000;
+/** However many Pods come and hooks end: no two LISTs are nearer to each other. */
+const LEAST_POLL_MS = 125;
 const LISTS_AT_ONCE = 4;
 /** Pods whose hooks run at the same time. */
 const PODS_AT_ONCE = 64;
@@ -224,8 +226,11 @@ export function postHooks(input: PostHooksInput): PostHooks {
       try {
         await resume(either);
         for (let wait = POLL_MS / 8; open || awaited.size > 0; wait = Math.min(POLL_MS, wait * 2)) {
+          const next = performance.now() + LEAST_POLL_MS;
           await look(either, start);
           if (open || awaited.size > 0) await rest([...awaited].some(({ running }) => !running) ? wait : undefined);
+          const early = next - performance.now();
+          if (early > 0 && awaited.size > 0) await pause(early, either);
         }
       } finally {
         failure.abort(new Error("the hooks have ended"));

@@ -1,6 +1,6 @@
 import type { ItemId, KubernetesObject } from "../archive/item.ts";
 import { EXCLUDE_LABEL } from "../backup/scope.ts";
-import { neverDeleted } from "./deletions.ts";
+import { CLEANS_UP, neverDeleted } from "./deletions.ts";
 import { at } from "./fields.ts";
 import { neverRestored, type SkipFacts, skipReason } from "./skips.ts";
 
@@ -106,7 +106,7 @@ export const KEPT: Kept[] = [
     tell: true,
   },
   {
-    why: "its controller would clean up, maybe outside of the cluster too: delete it yourself",
+    why: CLEANS_UP,
     when: ({ metadata }, { resource }) => !isOwn(resource) && (metadata.finalizers?.length ?? 0) > 0,
     tell: true,
   },

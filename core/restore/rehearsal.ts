@@ -137,7 +137,7 @@ async function rehearseChange(one: Sending, how: keyof typeof CHANGES): Promise<
   const owner = keptBy(live);
   if (response.status < 400) return { action: "update", reason: joined("exists and differs", owner), diff };
   if (response.status !== 422) return { action: "blocked", reason: refusal(response, one.item), diff };
-  const refused = refusedUpdate(response, one);
+  const refused = await refusedUpdate(response, one, live);
   return { ...refused, reason: joined(refused.reason, owner), diff };
 }
 

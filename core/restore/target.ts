@@ -141,13 +141,15 @@ export async function readTarget(
 /** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. */
 async function awaitEnding(reading: Reading, target: Target): Promise<void> {
   const wanted = new Set(reading.survey.items.map(({ namespace }) => namespace));
-  for (const name of target.ending) {
-    if (!wanted.has(name)) continue;
-    reading.log("warning", "Waiting for a namespace that is being deleted", { namespace: name });
-    const reason = await namespaceGone(reading, name);
-    if (reason) target.blocked.set(`${NAMESPACES}/${name}`, reason);
-    else target.namespaces.delete(name);
-  }
+  await inParallel(
+    [...target.ending].filter((name) => wanted.has(name)),
+    async (name) => {
+      reading.log("warning", "Waiting for a namespace that is being deleted", { namespace: name });
+      const reason = await namespaceGone(reading, name);
+      if (reason) target.blocked.set(`${NAMESPACES}/${name}`, reason);
+      else target.namespaces.delete(name);
+    },
+  );
   for (const [place, { entry, name }] of reading.survey.items.entries()) {
     if (entry.resource === NAMESPACES && target.ending.has(name) && !target.namespaces.has(name))
       target.digests.delete(place);

@@ -59,6 +59,18 @@ const CASES: { name: string; from: Fields; to: Fields; resource?: string; change
     ],
   },
   {
+    name: "annotations of a Secret, which may hold its data",
+    resource: "secrets",
+    from: { metadata: { labels: { a: "1" } } },
+    to: {
+      metadata: { labels: { a: "2" }, annotations: { "kubectl.kubernetes.io/last-applied-configuration": "s3cret" } },
+    },
+    changes: [
+      { path: "metadata.annotations", to: "(hidden)" },
+      { path: "metadata.labels.a", from: "1", to: "2" },
+    ],
+  },
+  {
     name: "all that a Secret holds",
     resource: "secrets",
     from: {},
