@@ -117,8 +117,13 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const found = await extras?.found({ kube, served, target, signal });
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
   const finalizers = exact ? [] : finalizerWarnings(heldBy(skim.finalizers, steps), discovery, groupsOf(survey));
-  const warnings = [...survey.warnings, ...target.warnings, ...(found?.warnings ?? []), ...finalizers];
+  const partial = input.backup?.status?.phase === "PartiallyFailed" ? [partialBackup(input.backupName)] : [];
+  const warnings = [...partial, ...survey.warnings, ...target.warnings, ...(found?.warnings ?? []), ...finalizers];
   return { survey, target, discovery, served, fixing, statuses, policy, steps, errors: survey.errors, warnings };
+}
+
+function partialBackup(name: string): string {
+  return `backup "${name}" is PartiallyFailed: what it lacks can't be restored; "backup describe ${name}" tells what`;
 }
 
 /** The objects that are created, by their finalizers. */

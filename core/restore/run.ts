@@ -13,6 +13,7 @@ import {
   readRestorable,
   restoreKeys,
   UNDOES,
+  undoName,
   writeSideFile,
 } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
@@ -98,6 +99,7 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
   checkNewName("restore", name);
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);
+  if (!source.undoing) await checkNotUndone(bucket, name, signal);
 
   return leavingLog({ kind: "restore", ...run }, async () => {
     const startedAt = new Date();
@@ -212,6 +214,13 @@ function restoreRecord(
       progress: { totalItems: total, itemsRestored: total },
     },
   };
+}
+
+/** Throws `conflict` for a restore that was interrupted and then undone: done again under its name, it could not be undone again. */
+async function checkNotUndone(bucket: Bucket, name: string, signal: AbortSignal): Promise<void> {
+  const undo = restoreKeys(undoName(name, 1));
+  if (!(await listFolder(bucket, undo.folder, signal)).has(undo.record)) return;
+  throw new LifeboatError("conflict", `restore "${name}" has been undone`, { hint: "choose another name" });
 }
 
 /** A restore of that name is recorded. */

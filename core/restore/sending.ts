@@ -3,6 +3,7 @@ import { messageOf } from "../errors.ts";
 import { expectOk, type Kube, type KubeResponse } from "../kube/client.ts";
 import { parseExact } from "../kube/json.ts";
 import { type Resource, resourcePath } from "../kube/resource.ts";
+import { parseStatus } from "../kube/status.ts";
 import { comparable, digest } from "./comparable.ts";
 import { type Fields, fieldsAt, goJson } from "./fields.ts";
 import { type FixContext, fix, restoreLabels } from "./fixes.ts";
@@ -143,8 +144,10 @@ export function send({ applying }: Sending, request: Parameters<Kube["request"]>
   });
 }
 
-/** What the server said, as a reason. */
+/** What the server said, as a reason. Of a Secret it may have quoted the values: then only what it calls the fault is told. */
 export function refusal(response: KubeResponse, { entry }: Item): string {
+  if (entry.resource === "secrets")
+    return `the API server did not take the Secret: ${parseStatus(response.body).reason ?? "it gave no reason"} (${response.status})`;
   try {
     expectOk(response, `take the ${entry.kind}`);
   } catch (error) {

@@ -108,7 +108,9 @@ export async function createRestore({ args, options, signal }: Invocation<Create
       await printResult(options.output, document, () =>
         planText(document, clusterText(kube, options), options.details),
       );
-      if (!options.output || options.output === "table") {
+      const { skip: _, blocked: __, ...acts } = document.counts;
+      const empty = Object.values(acts).every((count) => count === 0);
+      if (!empty && (!options.output || options.output === "table")) {
         const consent = document.counts.prune > 0 ? " --yes" : "";
         say(`\nTo do exactly this:\n  ${COMMAND} restore create --plan ${name}${consent}${targetFlags(options)}`);
       }
@@ -141,9 +143,14 @@ function readStatuses({ statusIncludeResources, statusExcludeResources }: Create
 }
 
 function checkSource(
-  { fromBackup, fromSchedule, allowPartiallyFailed, plan, dryRun }: CreateOptions,
+  { fromBackup, fromSchedule, allowPartiallyFailed, plan, dryRun, details }: CreateOptions,
   filters: object,
 ): void {
+  if (details && !dryRun) {
+    throw new LifeboatError("invalid", "--details goes with --dry-run", {
+      hint: 'of a restore that has been done, "restore describe NAME --details" tells of every object',
+    });
+  }
   if ([fromBackup, fromSchedule, plan].filter((source) => source !== undefined).length !== 1) {
     throw new LifeboatError("invalid", "a restore is from a backup, from a schedule or by a plan", {
       hint: "give one of --from-backup NAME, --from-schedule NAME and --plan ID",

@@ -31,7 +31,7 @@ export function planText(plan: PlanDocument, cluster: string, details = false): 
     changes.length > 0 ? `\n${changes.map(stepText).join("")}` : "",
     details ? listed(steps, "create") + listed(steps, "skip") : created(steps),
     counts.skip > 0 && !details ? `\n  ${countText(counts.skip)} skipped: --details tells why\n` : "",
-    problemBlock("Errors", errors.filter(isGeneral)),
+    problemBlock("Errors", errors.filter(notAmong(steps))),
     problemBlock("Warnings", warnings),
   ].join("");
 }
@@ -46,13 +46,14 @@ function countsText(counts: PlanDocument["counts"]): string {
 }
 
 /** What is blocked stands among the steps with its reason. */
-function isGeneral({ name }: { name?: string }): boolean {
-  return name === undefined;
+function notAmong(steps: PlanStep[]): (problem: PlanDocument["errors"][number]) => boolean {
+  const blocked = new Set(steps.filter(({ action }) => action === "blocked").map(nameOf));
+  return ({ resource = "", namespace = "", name = "" }) => !blocked.has(nameOf({ resource, namespace, name }));
 }
 
 function stepText(step: PlanStep): string {
   const { mark, colour } = MARKS[step.action];
-  const why = step.reason?.replace(/^exists and differs(; )?/, "");
+  const why = step.reason?.replace(/^exists and differs(; |, and |$)/, "");
   const reason = why ? `  (${printable(why)})` : "";
   const lines = [`${styleText(colour, `  ${mark} ${printable(nameOf(step))}`)}${reason}`];
   for (const { path, from, to } of step.diff ?? []) {
@@ -63,7 +64,7 @@ function stepText(step: PlanStep): string {
   return `${lines.join("\n")}\n`;
 }
 
-function nameOf({ resource, namespace, name }: PlanStep): string {
+function nameOf({ resource, namespace, name }: Pick<PlanStep, "resource" | "namespace" | "name">): string {
   return `${resource} ${namespace ? `${namespace}/` : ""}${name}`;
 }
 
