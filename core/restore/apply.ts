@@ -2,7 +2,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { messageOf } from "../errors.ts";
 import type { KubeResponse } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
-import { parseExact } from "../kube/json.ts";
+import { metadataOf, parseExact } from "../kube/json.ts";
 import { resourcePath } from "../kube/resource.ts";
 import { parseStatus } from "../kube/status.ts";
 import { BackendDown } from "./backends.ts";
@@ -12,6 +12,7 @@ import { refersElsewhere, restoreLabels } from "./fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "./plan.ts";
 import { pruneLive } from "./pruning.ts";
 import type { ItemOutcome } from "./report.ts";
+import { NAMESPACES } from "./selection.ts";
 import {
   type Applying,
   CHANGES,
@@ -39,7 +40,7 @@ export interface Applied {
   /** It ends otherwise once this is up (backends.ts). */
   awaits?: string;
   /** What the server made of a created object. */
-  made?: KubernetesObject;
+  made?: () => KubernetesObject;
 }
 
 /** How often an update begins anew because the object was changed between reading and writing it. */
@@ -80,11 +81,13 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
     if (existsAlready(response)) return await settle(one, response);
     return { action: "failed", reason: refusal(response, item) };
   }
-  const made = JSON.parse(response.body.toString("utf8")) as KubernetesObject;
-  const inactive = await notActive(made, applying);
+  // Of most objects only the UID matters, and parsing all of 25,000 takes seconds and memory.
+  const made = () => JSON.parse(response.body.toString("utf8")) as KubernetesObject;
+  const inactive = item.entry.resource === NAMESPACES ? await notActive(made(), applying) : undefined;
   if (inactive) return { action: "failed", reason: inactive };
-  const { uid } = made.metadata;
-  const left = await restoreStatus(one, made);
+  const { uid } = metadataOf(response.body) as KubernetesObject["metadata"];
+  const wanted = applying.statuses.of(object.metadata, item.entry.resource);
+  const left = wanted ? await restoreStatus(one, made()) : undefined;
   const notable = warning || left?.written === false;
   return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
 }
@@ -152,7 +155,7 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   const { uid, deletionTimestamp } = live.metadata;
   const { equal } = compare(one, live);
   if (equal && !deletionTimestamp && (isOurs(live, one) || refused.attempts > 1))
-    return { action: "created", uid, made: live };
+    return { action: "created", uid, made: () => live };
   const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
   const { resource } = item.entry;
   const leave = item.needed ? "it appeared meanwhile" : undefined;

@@ -67,7 +67,7 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     postponed.end(step);
     if (uid && place !== undefined && survey.owns(place)) target.uids.set(place, uid);
     report.item(item, action, reason, warning);
-    if (made && item.entry.resource === PODS) hooks?.created(item, made);
+    if (made && item.entry.resource === PODS) hooks?.created(item, made());
     if (action === "created") writtenAt.set(item.entry.resource, performance.now());
     const stays = !["failed", "blocked", "pruned"].includes(action) && step.action !== "prune";
     if (item.entry.resource === DEFINITIONS && stays) unawaited.push(item);
