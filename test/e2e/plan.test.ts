@@ -13,6 +13,7 @@ import { document, lifeboat, type RestoreDocument } from "./lifeboat.ts";
 const NOTHING = { create: 0, update: 0, recreate: 0, prune: 0, blocked: 0 };
 const DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/web";
 const SERVICE = "/api/v1/namespaces/shop/services/web";
+const CERTIFICATE = "/apis/cert-manager.io/v1/namespaces/shop/certificates/shop-tls";
 const ROLE_BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings";
 
 describe("the plan of a restore", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () => {
@@ -76,8 +77,12 @@ describe("the plan of a restore", { skip: requireOrSkip("rig", WITH_CONTROLLERS)
       metadata: { annotations: { "argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web" } },
     });
     await target.api.request("PATCH", SERVICE, { spec: { sessionAffinity: "ClientIP" } });
+    await target.api.request("PATCH", CERTIFICATE, { spec: { dnsNames: ["other.example.com"] } });
     const changed = await plan("changed", "--existing-resource-policy", "update");
-    assert.deepEqual(acts(changed), { ...NOTHING, update: 2 });
+    assert.deepEqual(acts(changed), { ...NOTHING, update: 3 });
+    assert.deepEqual(stepOf(changed, "certificates.cert-manager.io", "shop-tls").diff, [
+      { path: "spec.dnsNames[0]", from: "other.example.com", to: "shop.example.com" },
+    ]);
     const deployment = stepOf(changed, "deployments.apps", "web");
     assert.match(deployment.reason ?? "", /Argo CD application shop/);
     assert.deepEqual(
@@ -112,11 +117,11 @@ describe("the plan of a restore", { skip: requireOrSkip("rig", WITH_CONTROLLERS)
     const update = await plan("no-recreate", "--existing-resource-policy", "update");
     assert.match(stepOf(update, "rolebindings.rbac.authorization.k8s.io", "reader").reason ?? "", /recreate/);
     const recreate = await plan("recreate", "--existing-resource-policy", "recreate");
-    assert.deepEqual(acts(recreate), { ...NOTHING, update: 2, recreate: 1 });
+    assert.deepEqual(acts(recreate), { ...NOTHING, update: 3, recreate: 1 });
     const step = stepOf(recreate, "rolebindings.rbac.authorization.k8s.io", "reader");
     assert.deepEqual(step.diff, [{ path: "roleRef.name", from: "other", to: "reader" }]);
     const { counts } = await restore("recreated", ["--plan", "recreate"]);
-    assert.deepEqual([counts.updated, counts.recreated, counts.failed], [2, 1, 0]);
+    assert.deepEqual([counts.updated, counts.recreated, counts.failed], [3, 1, 0]);
     assert.deepEqual(acts(await plan("settled", "--existing-resource-policy", "recreate")), NOTHING);
   });
 });
