@@ -19,6 +19,7 @@ import {
   type Change,
   compare,
   isChange,
+  joined,
   patchBody,
   pathOf,
   prepare,
@@ -131,10 +132,6 @@ async function restoreStatus(
     now = await readLive(one);
   }
   return undefined;
-}
-
-function joined(...reasons: (string | undefined)[]): string | undefined {
-  return reasons.filter(Boolean).join("; ") || undefined;
 }
 
 /** Waits for a new Namespace that doesn't take objects yet. */

@@ -18,6 +18,7 @@ import {
   type Applying,
   CHANGES,
   isChange,
+  joined,
   patchBody,
   pathOf,
   prepare,
@@ -157,8 +158,4 @@ function isFinal({ status, body }: KubeResponse): boolean {
 function keptBy(object: KubernetesObject): string | undefined {
   const owner = gitOwner(object);
   return owner && `kept by ${owner}, which may change it back`;
-}
-
-function joined(...reasons: (string | undefined)[]): string | undefined {
-  return reasons.filter(Boolean).join("; ") || undefined;
 }

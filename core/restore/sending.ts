@@ -144,6 +144,11 @@ export function send({ applying }: Sending, request: Parameters<Kube["request"]>
   });
 }
 
+/** Reasons as one; undefined where there is none. */
+export function joined(...reasons: (string | undefined)[]): string | undefined {
+  return reasons.filter(Boolean).join("; ") || undefined;
+}
+
 /** What the server said, as a reason. Of a Secret it may have quoted the values: then only what it calls the fault is told. */
 export function refusal(response: KubeResponse, { entry }: Item): string {
   if (entry.resource === "secrets")
