@@ -20,7 +20,7 @@ import { type Job, jobSchema, readJob } from "./job.ts";
 import { lockState, reopen } from "./lock.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
-import { readPlan } from "./restore/plandocument.ts";
+import { readPlan } from "./restore/plan/plandocument.ts";
 import { selection } from "./restore/selection.ts";
 import { checkSpec } from "./restore/spec.ts";
 import { putFailure } from "./runs.ts";

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseDuration } from "./backup/duration.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
-import { mappingFault, namespaceFault } from "./restore/mappings.ts";
+import { mappingFault, namespaceFault } from "./restore/clone/mappings.ts";
 import { checkOneSelector, type LabelSelector, nameFilter, parseItem, resourceFilter, selectorText } from "./select.ts";
 
 const MOST_NAMES = 10_000;

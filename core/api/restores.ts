@@ -6,7 +6,7 @@ import { htmlPage } from "../html.ts";
 import { cancelWork } from "../lock.ts";
 import { abandonJob, readRun, requestName } from "../requests.ts";
 import { readOutcomes, reportPage } from "../restore/outcomes.ts";
-import { readPlan } from "../restore/plandocument.ts";
+import { readPlan } from "../restore/plan/plandocument.ts";
 import {
   type ApiDeps,
   callerOf,

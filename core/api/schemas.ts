@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { BackupDocument, RestoreDocument } from "../documents.ts";
 import { checkWish, restoreWish } from "../job.ts";
 import type { RunDocument } from "../requests.ts";
-import { planSchema } from "../restore/plandocument.ts";
+import { planSchema } from "../restore/plan/plandocument.ts";
 import { backupSpecSchema } from "../specs.ts";
 import type { Unreadable } from "./pages.ts";
 

@@ -25,11 +25,11 @@ import type { Bucket } from "../ports.ts";
 import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
-import { basisOf, holdToPlan, type StoredPlan } from "./plandocument.ts";
-import type { Undoing } from "./remains.ts";
+import { basisOf, holdToPlan, type StoredPlan } from "./plan/plandocument.ts";
 import { type ItemOutcome, type Planned, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
-import { keepBefore } from "./safety.ts";
 import { checkSpec } from "./spec.ts";
+import type { Undoing } from "./undo/remains.ts";
+import { keepBefore } from "./undo/safety.ts";
 
 const gzipBuffer = promisify(gzip);
 

@@ -1,7 +1,7 @@
 import { LifeboatError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import type { RestoreSpec } from "../specs.ts";
-import { mappingFault, namespaceFault } from "./mappings.ts";
+import { mappingFault, namespaceFault } from "./clone/mappings.ts";
 
 export type { RestoreSpec } from "../specs.ts";
 

@@ -2,15 +2,15 @@ import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
-import { adopts } from "./adoptions.ts";
 import { inServedVersions } from "./apiversions.ts";
 import { at, entriesOf, fieldsAt } from "./fields.ts";
 import { targetNamespace } from "./fixes.ts";
-import { type Before, ranks } from "./ranks.ts";
 import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, type Selection, VOLUMES } from "./selection.ts";
 import { checkMapping } from "./spec.ts";
 import { compactUid } from "./uid.ts";
-import { waveOf } from "./waves.ts";
+import { adopts } from "./write/adoptions.ts";
+import { type Before, ranks } from "./write/ranks.ts";
+import { waveOf } from "./write/waves.ts";
 
 /** One item of the restore, small: the backup's bodies are never kept. */
 export interface Item {

@@ -1,8 +1,8 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { at, type Fields, fieldsAt } from "./fields.ts";
-import type { Policy } from "./plan.ts";
+import type { Policy } from "./plan/plan.ts";
+import type { PlannedStep } from "./plan/steps.ts";
 import { CLAIMS, VOLUMES } from "./selection.ts";
-import type { PlannedStep } from "./steps.ts";
 
 /** What a volume of the target is for. */
 export interface LiveVolume {

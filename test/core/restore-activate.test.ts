@@ -6,8 +6,8 @@ import { backupKeys } from "../../core/catalog.ts";
 import { expectOk } from "../../core/kube/client.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
-import { activateRestore } from "../../core/restore/activate.ts";
-import { runDryRun } from "../../core/restore/dryrun.ts";
+import { activateRestore } from "../../core/restore/clone/activate.ts";
+import { runDryRun } from "../../core/restore/plan/dryrun.ts";
 import type { RestoreSpec } from "../../core/restore/restore.ts";
 import { runRestore } from "../../core/restore/run.ts";
 import {

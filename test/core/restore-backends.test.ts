@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import { awaitedBackend } from "../../core/restore/backends.ts";
+import { awaitedBackend } from "../../core/restore/write/backends.ts";
 import {
   answer,
   archiveOf,

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { isWithin, mapHost } from "../../core/restore/domains.ts";
-import { fullImage, mapImage } from "../../core/restore/images.ts";
-import { leftovers, leftoverWarning } from "../../core/restore/leftovers.ts";
-import { type Mappings, mappingFault } from "../../core/restore/mappings.ts";
-import { imageRules } from "../../core/restore/pluginconfig.ts";
+import { isWithin, mapHost } from "../../core/restore/clone/domains.ts";
+import { fullImage, mapImage } from "../../core/restore/clone/images.ts";
+import { leftovers, leftoverWarning } from "../../core/restore/clone/leftovers.ts";
+import { type Mappings, mappingFault } from "../../core/restore/clone/mappings.ts";
+import { imageRules } from "../../core/restore/clone/pluginconfig.ts";
 import { sample } from "./restore-sample.ts";
 
 describe("domainMapping: a host in the clone", () => {

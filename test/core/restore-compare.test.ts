@@ -7,9 +7,9 @@ import { parse, parseAllDocuments } from "yaml";
 import { mergePatch as apply } from "../../core/apiserver/patch.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { parseExact } from "../../core/kube/json.ts";
-import { comparable, digest } from "../../core/restore/comparable.ts";
 import { canonical, type Fields, goJson } from "../../core/restore/fields.ts";
-import { accountAdditions, mergePatchBetween } from "../../core/restore/patch.ts";
+import { accountAdditions, mergePatchBetween } from "../../core/restore/modifiers/patch.ts";
+import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 
 const facts = { scaled: new Set(["Deployment shop/web"]) };
 const object = (yaml: string): KubernetesObject => ({

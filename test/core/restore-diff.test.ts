@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type FieldChange, fieldChanges } from "../../core/restore/diff.ts";
 import type { Fields } from "../../core/restore/fields.ts";
+import { type FieldChange, fieldChanges } from "../../core/restore/plan/diff.ts";
 
 const container = (name: string, image: string) => ({ name, image });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { gitOwner } from "../../core/restore/gitops.ts";
+import { gitOwner } from "../../core/restore/plan/gitops.ts";
 
 const CASES: { labels?: Record<string, string>; annotations?: Record<string, string>; owner: string | undefined }[] = [
   { owner: undefined },

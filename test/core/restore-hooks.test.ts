@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { comparable, digest } from "../../core/restore/comparable.ts";
 import { type FixContext, fix, fixesNothing } from "../../core/restore/fixes.ts";
+import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 import {
   addHookContainers,
   type ExecHook,
@@ -11,7 +11,7 @@ import {
   parseCommand,
   readHooks,
   readiness,
-} from "../../core/restore/hooks.ts";
+} from "../../core/restore/write/hooks.ts";
 import { type RestoreSpec, restoreSpecSchema } from "../../core/specs.ts";
 
 const INIT = "init.hook.restore.velero.io";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { kinOf, type Names, type Relative } from "../../core/restore/kin.ts";
+import { kinOf, type Names, type Relative } from "../../core/restore/undo/kin.ts";
 
 /** "deployments.apps shop/web", its UID the same text; owners by theirs. */
 const one = (id: string, ...owners: string[]): Relative => {

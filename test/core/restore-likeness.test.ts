@@ -6,10 +6,10 @@ import fc from "fast-check";
 import { parseAllDocuments } from "yaml";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { parseExact } from "../../core/kube/json.ts";
-import { comparable, digest, RESTORE_LABELS } from "../../core/restore/comparable.ts";
 import { flawOf } from "../../core/restore/fields.ts";
 import { FIXES, type FixContext, fix, fixesNothing } from "../../core/restore/fixes.ts";
-import { likenessOf } from "../../core/restore/likeness.ts";
+import { comparable, digest, RESTORE_LABELS } from "../../core/restore/plan/comparable.ts";
+import { likenessOf } from "../../core/restore/plan/likeness.ts";
 
 const context: FixContext = {
   backupName: "b",

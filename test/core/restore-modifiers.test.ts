@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fix } from "../../core/restore/fixes.ts";
-import { readModifiers } from "../../core/restore/modifierfile.ts";
-import { mayModify } from "../../core/restore/modifiers.ts";
+import { readModifiers } from "../../core/restore/modifiers/modifierfile.ts";
+import { mayModify } from "../../core/restore/modifiers/modifiers.ts";
 import { modifierCases, rulesText } from "./modifier-cases.ts";
 
 describe("resource modifiers: the object of a backup and what is sent", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { adaptivePace } from "../../core/restore/pace.ts";
+import { adaptivePace } from "../../core/restore/write/pace.ts";
 
 const ok = { throttled: false, latencyMs: 10 };
 const throttled = { throttled: true, latencyMs: 10 };

@@ -3,11 +3,11 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { parseExact } from "../../core/kube/json.ts";
 import type { Fields } from "../../core/restore/fields.ts";
-import { goGlob } from "../../core/restore/globs.ts";
-import { copyOf, type Operation, patched, pointerSteps } from "../../core/restore/jsonpatch.ts";
-import { readModifiers } from "../../core/restore/modifierfile.ts";
-import { modify } from "../../core/restore/modifiers.ts";
-import { merged } from "../../core/restore/patch.ts";
+import { goGlob } from "../../core/restore/modifiers/globs.ts";
+import { copyOf, type Operation, patched, pointerSteps } from "../../core/restore/modifiers/jsonpatch.ts";
+import { readModifiers } from "../../core/restore/modifiers/modifierfile.ts";
+import { modify } from "../../core/restore/modifiers/modifiers.ts";
+import { merged } from "../../core/restore/modifiers/patch.ts";
 
 const key = fc.stringMatching(/^[a-z~/0-]{1,4}$/);
 const json = fc.letrec<{ value: unknown }>((tie) => ({

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Known, plan, type Step } from "../../core/restore/plan.ts";
+import { type Known, plan, type Step } from "../../core/restore/plan/plan.ts";
 
 const known = (more: Partial<Known> = {}): Known => ({ resource: "configmaps", live: "absent", ...more });
 const short = ({ action, reason, warning }: Step) =>

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { keptReason, neverPruned, type PruneFacts } from "../../core/restore/prune.ts";
+import { keptReason, neverPruned, type PruneFacts } from "../../core/restore/prune/prune.ts";
 
 const facts: PruneFacts = {
   skips: { nodes: new Set(), selectingServices: new Set() },

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { ADOPTIONS } from "../../core/restore/adoptions.ts";
-import { ranks } from "../../core/restore/ranks.ts";
-import { WAVES, waveOf } from "../../core/restore/waves.ts";
+import { ADOPTIONS } from "../../core/restore/write/adoptions.ts";
+import { ranks } from "../../core/restore/write/ranks.ts";
+import { WAVES, waveOf } from "../../core/restore/write/waves.ts";
 
 describe("waves", () => {
   /** Each row must hold from left to right. */

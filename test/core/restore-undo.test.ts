@@ -8,10 +8,10 @@ import { backupKeys, listBackups, readBackup, readRestore } from "../../core/cat
 import { deleteBackup } from "../../core/delete.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
-import { readNotes } from "../../core/restore/notes.ts";
-import { changedBy, uncollected } from "../../core/restore/remains.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
-import { findUndo, runUndo } from "../../core/restore/undo.ts";
+import { readNotes } from "../../core/restore/undo/notes.ts";
+import { changedBy, uncollected } from "../../core/restore/undo/remains.ts";
+import { findUndo, runUndo } from "../../core/restore/undo/undo.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { said, watchedKube } from "./restore-sample.ts";
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import type { PlanDocument, PlanStep } from "../../core/restore/plandocument.ts";
+import type { PlanDocument, PlanStep } from "../../core/restore/plan/plandocument.ts";
 import { writes } from "../rig/audit.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";

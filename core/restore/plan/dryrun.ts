@@ -1,0 +1,63 @@
+import { openArchive } from "../../archive/reader.ts";
+import { backupKeys, checkNewName, listFolder, readRestorable, restoreKeys } from "../../catalog.ts";
+import { leavingLog } from "../../runs.ts";
+import { timestamp } from "../../timestamp.ts";
+import { withModifiers } from "../modifiers/modifiersource.ts";
+import { type Planned, planRestore } from "../restore.ts";
+import { alreadyExists, type RestoreRun, type Source } from "../run.ts";
+import { checkSpec } from "../spec.ts";
+import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
+import { type Rehearsed, rehearse } from "./rehearsal.ts";
+import type { PlannedStep } from "./steps.ts";
+
+/**
+ * Tells what a restore would do, by planning and rehearsing it, and stores that as the plan `name`. Nothing is written to the
+ * cluster. Throws as `runRestore`; `conflict` where there is a plan or restore of that name.
+ */
+export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promise<PlanDocument> {
+  const { bucket, spec, signal } = run;
+  checkNewName("restore", run.name);
+  checkSpec(spec);
+  const backup = await readRestorable(bucket, spec.backupName, signal);
+  const open = () => openArchive(bucket, backupKeys(spec.backupName), { signal });
+  const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };
+  const { document, planned } = await rehearseRestore(self, { backup, open });
+  const live = orderedSteps(planned).map((step) => liveDigest(step, planned));
+  await storePlan(bucket, { document, basis: basisOf(planned, backup), live }, signal);
+  return document;
+}
+
+/** Plans and rehearses the restore of what `source` opens. Nothing is stored. Throws as `runRestore`. */
+export async function rehearseRestore(
+  run: Omit<RestoreRun, "plan" | "caller">,
+  { open, ...source }: Source,
+): Promise<{ document: PlanDocument; planned: Planned }> {
+  const { bucket, name, spec, signal, log } = run;
+  if ((await listFolder(bucket, restoreKeys(name).folder, signal)).has(restoreKeys(name).record))
+    throw alreadyExists(bucket, name);
+  return leavingLog({ kind: "restore", ...run }, async () => {
+    const lookedAt = timestamp(new Date());
+    const archive = await open();
+    try {
+      // Namespaces that are going away aren't waited for: what needs them is told as blocked.
+      const input = { ...run, ...source, archive, backupName: spec.backupName, log: log.log, waitMs: 0 };
+      const planned = await planRestore(input);
+      const became = new Map<PlannedStep, Rehearsed>();
+      await rehearse(input, planned, (step, rehearsed) => {
+        became.set(step, rehearsed);
+        run.progress?.(became.size, planned.steps.length);
+      });
+      const document = planDocument(planned, became, {
+        id: name,
+        backup: spec.backupName,
+        location: bucket.location,
+        ...(run.cluster && { cluster: run.cluster }),
+        timestamp: lookedAt,
+        spec: { ...spec },
+      });
+      return { document, planned };
+    } finally {
+      await archive.close();
+    }
+  });
+}

@@ -1,0 +1,284 @@
+import type { KubernetesObject } from "../../archive/item.ts";
+import { messageOf } from "../../errors.ts";
+import type { Kube } from "../../kube/client.ts";
+import { throwIfGone } from "../../kube/gone.ts";
+import { metadataOf, parseExact } from "../../kube/json.ts";
+import { listPages } from "../../kube/list.ts";
+import { type Resource, resourceKey } from "../../kube/resource.ts";
+import { release } from "../../release.ts";
+import { fieldsAt } from "../fields.ts";
+import { nodePorts } from "../nodeports.ts";
+import { CLAIMS, NAMESPACES, VOLUMES } from "../selection.ts";
+import type { Served } from "../served.ts";
+import { neverRestored } from "../skips.ts";
+import type { Survey } from "../survey.ts";
+import { type LiveVolume, readVolume } from "../volumes.ts";
+import { BackendDown, noticingBackends } from "../write/backends.ts";
+import type { HookRule } from "../write/hooks.ts";
+import { namespaceGone, type Waiting } from "../write/waits.ts";
+import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
+import type { Skim } from "./skim.ts";
+import type { PlannedStep } from "./steps.ts";
+
+/** What the target has of what is restored, found by one LIST per resource. */
+export interface Target extends CompareFacts {
+  /** Of existing objects, by the item's place: ALIKE, the digest of their comparable form, or DELETING. */
+  digests: Map<number, string>;
+  /** The node ports of existing Services that have some, by the item's place: the digest is without them. */
+  nodePorts: Map<number, Map<string, unknown>>;
+  /** UIDs of existing objects that own others, by the item's place: of those that stay, for what a leaving one owns is deleted with it. */
+  uids: Map<number, string>;
+  /** Where two items of the backup become the same object: the first one's name, by the place of the other. */
+  clashes: Map<number, string>;
+  /** Resources that can't be listed, and Namespaces that don't end: why. */
+  blocked: Map<string, string>;
+  /** Resources whose list needs something that isn't up yet: why. Whether an object exists shows when it is created. */
+  unlisted: Map<string, string>;
+  namespaces: Set<string>;
+  /** The UID of the namespace kube-system, by which clusters are told apart; "" where it can't be read. */
+  clusterUid: string;
+  /** Namespaces that were found being deleted. */
+  ending: Set<string>;
+  nodes: Set<string>;
+  /** What to tell the user of the lists. */
+  warnings: string[];
+  volumes: Map<string, LiveVolume>;
+  /** Names of volumes that are to be freed from their deleted claim. */
+  freed: Set<string>;
+}
+
+/** Instead of a digest: the object is going away. */
+export const DELETING = "deleting";
+/** Instead of a digest: the object surely says what the backup says. */
+export const ALIKE = "alike";
+
+const LISTS_AT_ONCE = 4;
+const SERVICES = "services";
+const SCALERS = "horizontalpodautoscalers.autoscaling";
+
+/** A live object that was listed. */
+export interface Live {
+  /** A group-resource string. */
+  resource: string;
+  /** Without annotations and managedFields. */
+  metadata: KubernetesObject["metadata"];
+  body: Buffer;
+}
+
+/** What else is looked for in the target: that the backup doesn't hold (extras.ts), or what is to be undone (remains.ts). */
+export interface Extras {
+  /** Resources that are listed although nothing of them may be restored; of all namespaces or of one. */
+  resources: Resource[];
+  namespace?: string;
+  /** Gets each live object that is listed, with its place where it is an item's; Namespaces come first. */
+  saw(live: Live, place: number | undefined, target: Target): void;
+  /** Waits, once all is listed, for what is about to change by itself, and corrects the target. */
+  settle?(context: Waiting & { served: Served; target: Target }): Promise<void>;
+  /** What is to be deleted, in the order of its ranks, and what to tell the user. */
+  found(context: {
+    kube: Kube;
+    served: Served;
+    target: Target;
+    signal: AbortSignal;
+  }): Promise<{ steps: PlannedStep[]; warnings: string[] }>;
+}
+
+interface Reading extends Waiting {
+  served: Served;
+  survey: Survey;
+  /** The spec's: autoscalers decide on nothing that is scaled to zero. */
+  scaleTo?: number;
+  extras?: Extras;
+  /** As that of `CompareFacts`. */
+  exact?: boolean;
+  hooks?: HookRule[];
+  log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
+}
+
+/**
+ * Lists what the restore needs to know of the target before all else; `listRest` then lists what may be there of the
+ * items, while the backup is read. Throws where the server can't be reached; a list that is refused is data.
+ */
+export async function readTarget(
+  reading: Reading,
+): Promise<{ target: Target; listRest: (skim: Skim, signal: AbortSignal) => Promise<void> }> {
+  const target: Target = {
+    digests: new Map(),
+    nodePorts: new Map(),
+    uids: new Map(),
+    clashes: new Map(),
+    blocked: new Map(),
+    unlisted: new Map(),
+    namespaces: new Set(),
+    clusterUid: "",
+    ending: new Set(),
+    nodes: new Set(),
+    warnings: [],
+    volumes: new Map(),
+    scaled: new Set(),
+    exact: reading.exact,
+    freed: new Set(),
+    hooks: reading.hooks,
+  };
+  const lists = [...listsOf(reading, target).values()];
+  const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;
+  const isNamespaces = ({ resource }: List) => resourceKey(resource) === NAMESPACES;
+  const read = (some: List[]) => inParallel(some, (list) => readList(reading, target, list));
+  await read(lists.filter(isNamespaces));
+  await awaitEnding(reading, target);
+  await read(lists.filter((list) => isFact(list) && !isNamespaces(list)));
+  return {
+    target,
+    // The longest first: a list that is begun last is read alone, with the server idle between its pages.
+    listRest: (skim, signal) =>
+      inParallel(
+        lists.filter((list) => !isFact(list)).sort((one, other) => other.places.size - one.places.size),
+        (list) => readList({ ...reading, signal }, target, list, skim),
+      ),
+  };
+}
+
+/** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. */
+async function awaitEnding(reading: Reading, target: Target): Promise<void> {
+  const wanted = new Set(reading.survey.items.map(({ namespace }) => namespace));
+  await inParallel(
+    [...target.ending].filter((name) => wanted.has(name)),
+    async (name) => {
+      reading.log("warning", "Waiting for a namespace that is being deleted", { namespace: name });
+      const reason = await namespaceGone(reading, name);
+      if (reason) target.blocked.set(`${NAMESPACES}/${name}`, reason);
+      else target.namespaces.delete(name);
+    },
+  );
+  for (const [place, { entry, name }] of reading.survey.items.entries()) {
+    if (entry.resource === NAMESPACES && target.ending.has(name) && !target.namespaces.has(name))
+      target.digests.delete(place);
+  }
+}
+
+/** One LIST: a resource in one version, of one namespace where the items lie in one. */
+interface List {
+  resource: Resource;
+  namespace: string | undefined;
+  /** Items by "namespace/name" in the target, in archive order. */
+  places: Map<string, number>;
+  /** The last of them. */
+  last: number;
+}
+
+function listsOf({ survey, served, extras }: Reading, target: Target): Map<string, List> {
+  const lists = new Map<string, List>();
+  const listOf = (resource: Resource, namespace: string | undefined) => {
+    const key = `${resourceKey(resource)} ${resource.version}`;
+    const known = lists.get(key);
+    if (known && known.namespace !== namespace) known.namespace = undefined;
+    const list = known ?? { resource, namespace, places: new Map(), last: -1 };
+    lists.set(key, list);
+    return list;
+  };
+  const present = new Set<string>();
+  for (const [place, item] of survey.items.entries()) {
+    present.add(item.entry.resource);
+    const resource = served.find(item);
+    if (!resource || neverRestored(item.entry.resource)) continue;
+    const list = listOf(resource, item.namespace || undefined);
+    const key = `${item.namespace}/${item.name}`;
+    const other = list.places.get(key);
+    if (other === undefined) {
+      list.places.set(key, place);
+      list.last = place;
+    } else target.clashes.set(place, nameOf(survey, other));
+  }
+  for (const resource of extras?.resources ?? []) {
+    const listed = [...lists.values()].find((list) => resourceKey(list.resource) === resourceKey(resource));
+    const list = listed ?? listOf(resource, extras?.namespace);
+    if (list.namespace !== extras?.namespace) list.namespace = undefined;
+  }
+  for (const [key, { neededBy }] of Object.entries(FACTS)) {
+    const resource = served.preferred(key);
+    const listed = [...lists.values()].find((list) => resourceKey(list.resource) === key);
+    if (resource && (listed || !neededBy || neededBy.some((one) => present.has(one))))
+      (listed ?? listOf(resource, undefined)).namespace = undefined;
+  }
+  return lists;
+}
+
+function nameOf({ items }: Survey, place: number): string {
+  const { namespace, name } = items[place]!.entry;
+  return namespace ? `${namespace}/${name}` : name;
+}
+
+/** Lists that tell more than their objects' digests; they are read first, where one of `neededBy` is restored. */
+const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObject, target: Target) => void }> = {
+  [NAMESPACES]: {
+    note: ({ metadata }, target) => {
+      target.namespaces.add(metadata.name);
+      if (metadata.deletionTimestamp) target.ending.add(metadata.name);
+      if (metadata.name === "kube-system") target.clusterUid = metadata.uid ?? "";
+    },
+  },
+  nodes: { neededBy: ["daemonsets.apps", "pods"], note: ({ metadata }, { nodes }) => nodes.add(metadata.name) },
+  [VOLUMES]: {
+    neededBy: [CLAIMS],
+    note: (object, { volumes }) => volumes.set(object.metadata.name, readVolume(object)),
+  },
+  [SCALERS]: {
+    neededBy: ["deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers"],
+    note: (object, { scaled }) => {
+      const { kind, name } = fieldsAt(object, "spec", "scaleTargetRef") ?? {};
+      scaled?.add(scaledKey(kind, object.metadata.namespace, name));
+    },
+  },
+};
+
+/** Reads one LIST. What the backup's items are like is known once the skim has come to the last of them. */
+async function readList(
+  { kube, survey, extras, signal, log, scaleTo }: Reading,
+  target: Target,
+  { resource, namespace, places, last }: List,
+  skim?: Skim,
+): Promise<void> {
+  const key = resourceKey(resource);
+  const note = FACTS[key]?.note;
+  const digestOf = (object: KubernetesObject, place: number) => {
+    const ports = key === SERVICES ? nodePorts(object) : undefined;
+    if (ports?.size) target.nodePorts.set(place, ports);
+    return digest(comparable(object, key, target));
+  };
+  try {
+    for await (const page of listPages(noticingBackends(kube), resource, { namespace, signal })) {
+      await skim?.until(last);
+      for (const body of page.items) {
+        if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
+        const metadata = metadataOf(body) as KubernetesObject["metadata"];
+        const { namespace = "", name, uid, deletionTimestamp } = metadata;
+        const place = places.get(`${namespace}/${name}`);
+        extras?.saw({ resource: key, metadata, body }, place, target);
+        if (place === undefined) continue;
+        if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
+        if (deletionTimestamp) target.digests.set(place, DELETING);
+        else if (!target.exact && skim?.alike(place, body)) target.digests.set(place, ALIKE);
+        else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
+      }
+      if (page.items[0]) release(page.items[0]);
+    }
+  } catch (error) {
+    await throwIfGone(kube, error, signal);
+    const later = error instanceof BackendDown && !(key in FACTS);
+    (later ? target.unlisted : target.blocked).set(key, `the target's ${key} can't be listed: ${messageOf(error)}`);
+    if (key === SCALERS && scaleTo !== 0) {
+      target.scaled = undefined;
+      target.warnings.push(`replicas are left as they are where objects exist: ${target.blocked.get(key)}`);
+    }
+    log("warning", "A list was refused", { resource: key, error: messageOf(error) });
+  }
+}
+
+async function inParallel<T>(all: T[], task: (one: T) => Promise<void>): Promise<void> {
+  const left = all.values();
+  await Promise.all(
+    Array.from({ length: LISTS_AT_ONCE }, async () => {
+      for (const one of left) await task(one);
+    }),
+  );
+}

@@ -1,0 +1,150 @@
+import type { ItemId, KubernetesObject } from "../../archive/item.ts";
+import { openArchive } from "../../archive/reader.ts";
+import { readHeader } from "../../backup/adopt.ts";
+import { backup } from "../../backup/backup.ts";
+import { backupResources } from "../../backup/scope.ts";
+import { type Backup, BEFORE_RESTORE_LABEL, backupBefore, backupKeys, readBackup } from "../../catalog.ts";
+import { LifeboatError } from "../../errors.ts";
+import type { Kube } from "../../kube/client.ts";
+import type { RunLog } from "../../log.ts";
+import { startRunLog } from "../../log.ts";
+import type { Bucket } from "../../ports.ts";
+import { problemLine } from "../../report.ts";
+import { timestamp } from "../../timestamp.ts";
+import { labelValue } from "../fixes.ts";
+import type { PlannedStep } from "../plan/steps.ts";
+import type { Planned } from "../restore.ts";
+import { isChange } from "../write/sending.ts";
+import { addName, hasName, kinOf, listRelatives, type Names } from "./kin.ts";
+import { backupsBefore, joinNames, readNotes, storeNote } from "./notes.ts";
+
+/** The restore that is about to write. */
+interface Keeping {
+  kube: Kube;
+  bucket: Bucket;
+  name: string;
+  cluster?: string;
+  caller?: string;
+  log: RunLog;
+  signal: AbortSignal;
+}
+
+/**
+ * Before a restore's first write: stores what it is about to touch, as a backup, and notes what it is about to create,
+ * so that it can be undone wherever it ends. A restore that only creates makes no backup, one that writes nothing no note.
+ *
+ * A restore that was interrupted is run again under its name. What counts is the state before its first attempt: each
+ * attempt stores only what no earlier one did, and nothing that an earlier one made (it noted that it would, and the
+ * object carries the restore's label). What an attempt had stored, but not committed, when it died is committed first;
+ * it had not touched anything yet.
+ *
+ * Throws where not all of it could be stored: then nothing has been written to the cluster.
+ */
+export async function keepBefore(run: Keeping, planned: Planned): Promise<void> {
+  const { bucket, name, signal } = run;
+  const creates = namesOf(planned.steps.filter(({ action }) => action === "create"));
+  const touched = namesOf(planned.steps.filter(touches));
+  if (creates.size + touched.size === 0) return;
+  const startTimestamp = timestamp(new Date());
+
+  const { clusterUid } = planned.target;
+  const notes = await readNotes(bucket, name, signal);
+  if (notes.some((note) => note.clusterUid !== clusterUid)) {
+    throw new LifeboatError("conflict", `a restore "${name}" was begun into another cluster, and interrupted`, {
+      hint: "choose another name",
+    });
+  }
+  const earlier = await backupsBefore(bucket, name, signal);
+  for (const { name: before, committed } of earlier) {
+    if (!committed) await adopt(run, before);
+    await readBefore(bucket, before, name, signal);
+  }
+  const kin = touched.size ? await kinOfDeleted(run, planned) : new Map();
+  const names = await notHeld(run, joinNames([touched, kin]), earlier);
+  const backups = earlier.map(({ name: before }) => before);
+  if (names.size) {
+    const before = backupBefore(name, backups.length + 1);
+    await store(run, before, names, joinNames(notes.map((note) => note.creates)));
+    backups.push(before);
+  }
+  await storeNote(bucket, name, { clusterUid, startTimestamp, backups, creates, touches: touched, kin }, signal);
+}
+
+/** The record of a backup that was made before a restore's first write. Throws `conflict` where another one has its name. */
+export async function readBefore(
+  bucket: Bucket,
+  before: string,
+  restore: string,
+  signal?: AbortSignal,
+): Promise<Backup> {
+  const record = await readBackup(bucket, before, signal);
+  if (record.metadata.labels?.[BEFORE_RESTORE_LABEL] === labelValue(restore)) return record;
+  throw new LifeboatError("conflict", `backup "${before}" is not what was there before restore "${restore}"`, {
+    hint: "give the restore another name",
+  });
+}
+
+/** Whether a step changes or deletes what exists. */
+export function touches({ action }: PlannedStep): boolean {
+  return isChange(action) || action === "prune";
+}
+
+/** What goes with the objects that are deleted, or, under the policy "recreate", may have to be. */
+async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, discovery }: Planned): Promise<Names> {
+  const deleted = steps.filter(({ action }) => action === "prune" || (policy === "recreate" && action === "update"));
+  if (deleted.length === 0) return new Map();
+  const names = namesOf(deleted);
+  return kinOf(await listRelatives({ kube, log: log.log, signal }, backupResources(discovery), names), names);
+}
+
+async function notHeld({ bucket, signal }: Keeping, names: Names, earlier: { name: string }[]): Promise<Names> {
+  const left: Names = new Map([...names].map(([resource, some]) => [resource, new Set(some)]));
+  for (const { name } of earlier) {
+    const archive = await openArchive(bucket, backupKeys(name), { signal });
+    try {
+      for await (const { resource, namespace, name } of archive.entries())
+        left.get(resource)?.delete(namespace ? `${namespace}/${name}` : name);
+    } finally {
+      await archive.close();
+    }
+  }
+  return new Map([...left].filter(([, some]) => some.size > 0));
+}
+
+async function store(run: Keeping, name: string, names: Names, made: Names): Promise<void> {
+  const ours = labelValue(run.name);
+  const unless = (id: ItemId, { metadata }: KubernetesObject) =>
+    hasName(made, id) && metadata.labels?.["velero.io/restore-name"] === ours;
+  const spec = { includedResources: [...names.keys()].sort() };
+  const { outcome } = await backup({ ...backupRun(run, name), spec, only: { names, unless } });
+  const [problem] = outcome.errors;
+  run.log.log("info", `Kept what is about to be touched as backup ${name}`, { items: outcome.items });
+  if (!problem) return;
+  throw new LifeboatError(
+    "unreachable",
+    `what the restore is about to touch can't all be kept: ${problemLine(problem)}`,
+    { hint: "nothing was restored: try again, or leave it out by a filter" },
+  );
+}
+
+/** Commits the backup that an interrupted attempt had stored; where it holds that attempt's errors, so it did not touch anything. */
+async function adopt(run: Keeping, name: string): Promise<void> {
+  const { bucket, signal } = run;
+  const header = await readHeader(await bucket.get(backupKeys(name).tar, { signal }));
+  await backup({ ...backupRun(run, name), spec: header?.spec ?? {} });
+}
+
+function backupRun({ kube, bucket, name: restore, cluster, caller, signal }: Keeping, name: string) {
+  return {
+    ...{ kube, bucket, name, cluster, caller, signal },
+    labels: { [BEFORE_RESTORE_LABEL]: labelValue(restore) },
+    log: startRunLog({ backup: `velero/${name}` }),
+  };
+}
+
+function namesOf(steps: PlannedStep[]): Names {
+  const names: Names = new Map();
+  for (const { item } of steps)
+    addName(names, { resource: item.entry.resource, namespace: item.namespace, name: item.name });
+  return names;
+}

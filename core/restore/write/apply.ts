@@ -1,0 +1,263 @@
+import type { KubernetesObject } from "../../archive/item.ts";
+import { messageOf } from "../../errors.ts";
+import type { KubeResponse } from "../../kube/client.ts";
+import { throwIfGone } from "../../kube/gone.ts";
+import { metadataOf, parseExact } from "../../kube/json.ts";
+import { resourcePath } from "../../kube/resource.ts";
+import { parseStatus } from "../../kube/status.ts";
+import { at, canonical, goJson } from "../fields.ts";
+import { refersElsewhere, restoreLabels } from "../fixes.ts";
+import { BEING_DELETED, EQUAL, plan } from "../plan/plan.ts";
+import type { PlannedStep } from "../plan/steps.ts";
+import { pruneLive } from "../prune/pruning.ts";
+import type { ItemOutcome } from "../report.ts";
+import { NAMESPACES } from "../selection.ts";
+import { BackendDown } from "./backends.ts";
+import { neverDeleted } from "./deletions.ts";
+import {
+  type Applying,
+  CHANGES,
+  type Change,
+  compare,
+  isChange,
+  joined,
+  patchBody,
+  pathOf,
+  prepare,
+  readLive,
+  refusal,
+  type Sending,
+  send,
+} from "./sending.ts";
+import { namespaceActive, objectGone } from "./waits.ts";
+
+/** How a step ended. */
+export interface Applied {
+  action: ItemOutcome["action"];
+  reason?: string;
+  warning?: boolean;
+  /** The object's UID in the target, as far as it was seen and stays. */
+  uid?: string;
+  /** It ends otherwise once this is up (backends.ts). */
+  awaits?: string;
+  /** What the server made of a created object. */
+  made?: () => KubernetesObject;
+}
+
+/** How often an update begins anew because the object was changed between reading and writing it. */
+const UPDATE_ATTEMPTS = 5;
+
+/**
+ * Applies a step that writes, with the item's body. What the server refuses is in the answer; that
+ * it is gone, or that the run is cancelled, throws.
+ */
+export async function applyStep(step: PlannedStep, body: Buffer, applying: Applying): Promise<Applied> {
+  const { item, action, reason, awaits } = step;
+  const resource = applying.served.find(item);
+  if (!resource) return { action: "blocked", reason: applying.served.absence(item), awaits };
+  const one = { item, resource, body, applying };
+  try {
+    if (action === "prune") return await pruneLive(one, step);
+    if (action === "status") return await finishStatus(one);
+    return isChange(action) ? await change(one, action) : await create(one, reason);
+  } catch (error) {
+    await throwIfGone(applying.kube, error, applying.signal);
+    return {
+      action: "failed",
+      reason: messageOf(error),
+      awaits: error instanceof BackendDown ? error.backend : undefined,
+    };
+  }
+}
+
+async function create(one: Sending, reason: string | undefined): Promise<Applied> {
+  const { item, resource, applying } = one;
+  const { object, notes, warning } = prepare(one);
+  const response = await send(one, {
+    method: "POST",
+    path: resourcePath(resource, item.namespace),
+    body: goJson(object),
+  });
+  if (response.status >= 400) {
+    if (existsAlready(response)) return await settle(one, response);
+    return { action: "failed", reason: refusal(response, item) };
+  }
+  // Of most objects only the UID matters, and parsing all of 25,000 takes seconds and memory.
+  const made = () => JSON.parse(response.body.toString("utf8")) as KubernetesObject;
+  const inactive = item.entry.resource === NAMESPACES ? await notActive(made(), applying) : undefined;
+  if (inactive) return { action: "failed", reason: inactive };
+  const { uid } = metadataOf(response.body) as KubernetesObject["metadata"];
+  const wanted = applying.statuses.of(object.metadata, item.entry.resource);
+  const left = wanted ? await restoreStatus(one, made()) : undefined;
+  const notable = warning || left?.written === false;
+  return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
+}
+
+/** Gives an object that an earlier run of this restore made the status that run didn't come to. */
+async function finishStatus(one: Sending): Promise<Applied> {
+  const live = await readLive(one);
+  const { uid } = live?.metadata ?? {};
+  const left = live && isOurs(live, one) ? await restoreStatus(one, live) : undefined;
+  if (left?.written) return { action: "updated", reason: left.reason, uid };
+  return { action: "skipped", reason: left?.reason ?? EQUAL, warning: left !== undefined, uid };
+}
+
+function isOurs({ metadata: { labels } }: KubernetesObject, { applying }: Sending): boolean {
+  return labels?.[RESTORE_NAME] === restoreLabels(applying.fixing)[RESTORE_NAME];
+}
+
+const RESTORE_NAME = "velero.io/restore-name";
+
+/**
+ * Writes the status that the backup holds, where it is to be restored and isn't there yet; undefined where there was
+ * nothing to do, as for resources that have no status of their own. What the server refuses is a reason, not a failure
+ * (Velero restoreItem, 5.5).
+ */
+async function restoreStatus(
+  one: Sending,
+  live: KubernetesObject,
+): Promise<{ written: boolean; reason: string } | undefined> {
+  const { item, applying, body } = one;
+  const { status, metadata } = parseExact(body) as KubernetesObject;
+  if (status === undefined || !applying.statuses.of(metadata, item.entry.resource)) return undefined;
+  let now: KubernetesObject | undefined = live;
+  for (let attempt = 1; now; attempt++) {
+    if (canonical(now.status) === canonical(status)) return undefined;
+    const path = `${pathOf(one)}/status`;
+    const response = await send(one, { method: "PUT", path, body: goJson({ ...now, status }) });
+    if (response.status < 400) return { written: true, reason: "with its status" };
+    if (response.status === 404) return undefined;
+    if (response.status !== 409 || attempt === UPDATE_ATTEMPTS)
+      return { written: false, reason: `its status could not be restored: ${refusal(response, item)}` };
+    now = await readLive(one);
+  }
+  return undefined;
+}
+
+/** Waits for a new Namespace that doesn't take objects yet. */
+async function notActive(
+  { kind, metadata, status }: KubernetesObject,
+  applying: Applying,
+): Promise<string | undefined> {
+  const phase = at(status, "phase");
+  if (kind !== "Namespace" || phase === undefined || phase === "Active") return undefined;
+  return await namespaceActive(applying, metadata.name);
+}
+
+/** An object of that name appeared meanwhile: a controller made it, or an earlier attempt of ours did. Plans the item again, once. */
+async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
+  const { item, applying } = one;
+  const live = await readLive(one);
+  if (!live) return { action: "failed", reason: refusal(refused, item) };
+  const { uid, deletionTimestamp } = live.metadata;
+  const { equal } = compare(one, live);
+  if (equal && !deletionTimestamp && (isOurs(live, one) || refused.attempts > 1))
+    return { action: "created", uid, made: () => live };
+  const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
+  const { resource } = item.entry;
+  const leave = item.needed ? "it appeared meanwhile" : undefined;
+  const shared = refersElsewhere(one.body, resource, applying.fixing);
+  const { action, ...step } = plan({ resource, live: state, leave, shared }, applying.policy);
+  // What others made since the plan is nowhere kept for an undo: it only gets what it lacks.
+  if (isChange(action) && action !== "merge" && !isOurs(live, one))
+    return { action: "skipped", reason: "it appeared meanwhile and differs: restore it again", warning: true, uid };
+  if (isChange(action)) return await change({ ...one, settled: true }, action);
+  return { action: action === "blocked" ? "blocked" : "skipped", uid: deletionTimestamp ? undefined : uid, ...step };
+}
+
+/** Makes an existing object what the backup says, gives a ServiceAccount what it lacks, frees a volume. */
+async function change(one: Sending, how: Change): Promise<Applied> {
+  const { applying } = one;
+  let maybeDone = false;
+  for (let attempt = 1; ; attempt++) {
+    const live = await readLive(one);
+    if (!live && one.settled)
+      return { action: "failed", reason: "it is being made and deleted by others all the time" };
+    if (!live) return await create(one, "it was deleted meanwhile");
+    const { uid, deletionTimestamp } = live.metadata;
+    if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
+    const changing = CHANGES[how](one, live);
+    if (!changing && maybeDone) return await updated(one, how, live);
+    if (!changing) return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : EQUAL, uid };
+    const contentType = "application/merge-patch+json";
+    const body = patchBody(changing, live, applying.fixing);
+    const response = await send(one, { method: "PATCH", path: pathOf(one), contentType, body });
+    if (response.status < 400) return await updated(one, how, parseExact(response.body) as KubernetesObject);
+    if (response.status === 409 && attempt < UPDATE_ATTEMPTS) {
+      maybeDone ||= response.attempts > 1;
+      continue;
+    }
+    if (response.status !== 422) return { action: "failed", reason: unchangeable(response, one), uid };
+    const { action, reason, warning } = await refusedUpdate(response, one, live);
+    if (action !== "recreate") return { action: "skipped", reason, warning, uid };
+    const applied = await recreate(one, live, reason);
+    if (applied !== "changed") return applied;
+    if (attempt >= UPDATE_ATTEMPTS)
+      return { action: "failed", reason: "it is being changed by others all the time", uid };
+  }
+}
+
+async function updated(one: Sending, how: Change, live: KubernetesObject): Promise<Applied> {
+  const left = how === "update" ? await restoreStatus(one, live) : undefined;
+  return { action: "updated", reason: left?.reason, warning: left?.written === false, uid: live.metadata.uid };
+}
+
+/**
+ * What an update becomes that the server finds invalid (422), as it does where a field can't be changed. Under `recreate`
+ * the object is deleted only where the server, asked with a dry run, would take the new one.
+ */
+export async function refusedUpdate(
+  response: KubeResponse,
+  one: Sending,
+  live: KubernetesObject,
+): Promise<{ action: "skip" | "recreate"; reason: string; warning: boolean }> {
+  const reason = unchangeable(response, one);
+  const skip = (why: string) => ({ action: "skip", reason: `${reason}; ${why}`, warning: true }) as const;
+  if (one.applying.policy !== "recreate")
+    return skip("use --existing-resource-policy recreate to delete it and create it anew");
+  if (one.settled) return skip("it is not deleted: somebody has just made it anew");
+  const kept = neverDeleted(one.item.entry.resource, live);
+  if (kept) return skip(`it is not deleted: ${kept}`);
+  const refused = await refusedCreate(one);
+  if (refused) return skip(`it is not deleted, for what the backup holds would be refused too: ${refused}`);
+  return { action: "recreate", reason, warning: false };
+}
+
+/** Why the server would not take the backup's object; undefined where it would, were the live one not there. */
+async function refusedCreate(one: Sending): Promise<string | undefined> {
+  const rehearsing = { ...one, applying: { ...one.applying, dryRun: true } };
+  const path = resourcePath(one.resource, one.item.namespace);
+  const response = await send(rehearsing, { method: "POST", path, body: goJson(prepare(one).object) });
+  return response.status < 400 || existsAlready(response) ? undefined : refusal(response, one.item);
+}
+
+function unchangeable(response: KubeResponse, { item }: Sending): string {
+  return `exists and differs, and could not be updated: ${refusal(response, item)}`;
+}
+
+/**
+ * Deletes the live object, as it was read, and nothing that it owns, and creates the backup's; "changed" where others
+ * changed it meanwhile. A run that dies between the two is finished by the next, which finds the object missing.
+ */
+async function recreate(one: Sending, live: KubernetesObject, reason: string): Promise<Applied | "changed"> {
+  const { uid = "", resourceVersion } = live.metadata;
+  const response = await send(one, {
+    method: "DELETE",
+    path: pathOf(one),
+    body: JSON.stringify({ preconditions: { uid, resourceVersion }, propagationPolicy: "Orphan" }),
+  });
+  if (response.status === 409) return "changed";
+  if (response.status >= 400 && response.status !== 404)
+    return { action: "failed", reason: `${reason}; nor could it be deleted: ${refusal(response, one.item)}`, uid };
+  const stays = await objectGone(one.applying, pathOf(one), uid);
+  if (stays) return { action: "failed", reason: stays };
+  const applied = await create(one, reason);
+  return applied.action === "created" ? { ...applied, action: "recreated" } : applied;
+}
+
+/** Whether a create was refused because the object is there, or, for Services, because its port is taken, maybe by itself (Velero, 5.5). */
+function existsAlready({ status, body }: KubeResponse): boolean {
+  const { reason, message = "" } = parseStatus(body);
+  if (status === 409) return reason === "AlreadyExists";
+  return status === 422 && message.includes("provided port is already allocated");
+}

@@ -1,0 +1,28 @@
+import type { KubernetesObject } from "../../archive/item.ts";
+import type { Resource } from "../../kube/resource.ts";
+import { resourceFilter } from "../../select.ts";
+import type { RestoreSpec } from "../../specs.ts";
+
+/** Whose statuses are restored. */
+export interface Statuses {
+  of(metadata: KubernetesObject["metadata"], resource: string): boolean;
+}
+
+/** An object says so itself, whatever the spec says (Velero restoreItem, 5.5). */
+const ANNOTATION = "velero.io/restore-status";
+
+/**
+ * Whose statuses a spec restores: nobody's without `restoreStatus`, everybody's where that is empty, and an object's own
+ * annotation decides before it. `resources` are those of the target.
+ */
+export function statusesOf({ restoreStatus }: RestoreSpec, resources: Resource[]): Statuses {
+  const { includedResources, excludedResources } = restoreStatus ?? {};
+  const passes = resourceFilter(includedResources, excludedResources, resources);
+  return {
+    of({ annotations }, resource) {
+      const own = annotations?.[ANNOTATION];
+      if (own === "true" || own === "false") return own === "true";
+      return restoreStatus !== undefined && passes(resource);
+    },
+  };
+}
