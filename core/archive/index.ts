@@ -3,15 +3,18 @@ import { LifeboatError, messageOf } from "../errors.ts";
 import { ahead } from "./flow.ts";
 import { frameMember, type Member, openMember, sha256, writeMembers } from "./gzip.ts";
 import { type ItemFacts, type ItemId, itemPath } from "./item.ts";
+import { LIKENESS_RULES, likenessOf } from "./likeness.ts";
 import type { Source } from "./source.ts";
 
-/** One item's line. `version`: as in its path ("v1"); `offset`: of its body in the uncompressed segment; `size`, `sha256`: of the body. */
+/** One item's line. `version`: as in its path ("v1"); `offset`: of its body in the uncompressed segment; `size`, `sha256`, `likeness`: of the body. */
 export interface IndexEntry extends ItemId, ItemFacts {
   version: string;
   segment: number;
   offset: number;
   size: number;
   sha256: string;
+  /** What it is like (likeness.ts); undefined where that can't be told, and in an index made by other rules. */
+  likeness?: string;
   /** The same object as another entry, in another version; only in what a foreign archive is spooled into. */
   other?: true;
 }
@@ -33,6 +36,7 @@ export interface ArchiveTotals {
 }
 
 const VERSION = 1;
+const FORMAT = { format: "lifeboat-index", version: VERSION, likeness: LIKENESS_RULES };
 /** Characters of lines after which a member is closed. */
 const MEMBER_SIZE = 256 * 1024;
 /** Compressed bytes of members that are read at once. */
@@ -48,6 +52,7 @@ const memberShape = { offset: z.int().min(0), length: z.int().min(0), raw: z.int
 const footerShape = z.object({
   format: z.literal("lifeboat-index"),
   version: z.literal(VERSION),
+  likeness: z.int().optional(),
   items: z.int().min(0),
   bytes: z.int().min(0),
   files: z.array(
@@ -102,7 +107,7 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
     async finish({ segments, files, items, bytes }) {
       if (range.items > 0) await close();
       const members = (await file.members()).map((member, i) => ({ ...member, ...ranges[i] }));
-      const footer = { format: "lifeboat-index", version: VERSION, items, bytes, files, segments, members };
+      const footer = { ...FORMAT, items, bytes, files, segments, members };
       await file.push(Buffer.from(`${JSON.stringify(footer)}\n`));
       const { offset, sha256: digest } = (await file.members()).at(-1) as Member;
       await file.pushBytes(closingMember(offset, digest));
@@ -113,10 +118,15 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
   };
 }
 
+/** What the index says of an item's body. */
+export function bodyFacts(body: Buffer, resource: string): Pick<IndexEntry, "size" | "sha256" | "likeness"> {
+  return { size: body.length, sha256: sha256(body), likeness: likenessOf(body, resource) };
+}
+
 /** The fields in the order of docs/format.md. */
 function line(entry: IndexEntry): string {
   const { resource, namespace, name, version, kind, apiVersion, uid, resourceVersion } = entry;
-  const { owners, labels, images, segment, offset, size, sha256, other } = entry;
+  const { owners, labels, images, segment, offset, size, sha256, likeness, other } = entry;
   return JSON.stringify({
     resource,
     namespace,
@@ -133,6 +143,7 @@ function line(entry: IndexEntry): string {
     offset,
     size,
     sha256,
+    likeness,
     other,
   });
 }
@@ -181,7 +192,11 @@ function parseFooter(index: Source, text: string): IndexFooter {
  */
 export async function* readEntries(index: Source, footer: IndexFooter, within?: string[]): AsyncGenerator<IndexEntry> {
   const members = within ? footer.members.filter((member) => mayHold(member, within)) : footer.members;
-  for await (const entries of ahead(memberReads(index, members), 2)) yield* entries;
+  const stranger = footer.likeness !== LIKENESS_RULES;
+  for await (const entries of ahead(memberReads(index, members), 2)) {
+    if (stranger) for (const entry of entries) entry.likeness = undefined;
+    yield* entries;
+  }
 }
 
 function mayHold({ smallest, largest }: IndexFooter["members"][number], beginnings: string[]): boolean {
@@ -263,6 +278,7 @@ function isEntry(value: unknown): value is IndexEntry {
   ];
   return (
     strings.every((field) => typeof entry[field] === "string") &&
+    ["string", "undefined"].includes(typeof entry.likeness) &&
     [entry.segment, entry.offset, entry.size].every(
       (number) => Number.isSafeInteger(number) && (number as number) >= 0,
     ) &&

@@ -29,13 +29,17 @@ export function joinArchives(archives: Archive[]): Archive {
     }
   }
 
+  /** The entries of one archive after the other, and as that one has them. */
   async function* runs(wanted: AsyncIterable<IndexEntry> | Iterable<IndexEntry>) {
-    let run: { place: number; entries: IndexEntry[] } | undefined;
+    let run: { archive: Archive; entries: IndexEntry[]; own: IndexEntry[] } | undefined;
     for await (const entry of wanted) {
       const place = placeOf(entry);
-      if (run && run.place !== place) yield run;
-      if (run?.place !== place) run = { place, entries: [] };
+      const archive = archives[place];
+      if (!archive) throw new LifeboatError("corrupt", "an entry is of none of the archives");
+      if (run && run.archive !== archive) yield run;
+      if (run?.archive !== archive) run = { archive, entries: [], own: [] };
       run.entries.push(entry);
+      run.own.push({ ...entry, segment: entry.segment - firsts[place]! });
     }
     if (run) yield run;
   }
@@ -51,13 +55,13 @@ export function joinArchives(archives: Archive[]): Archive {
       return undefined;
     },
     async *read(wanted) {
-      for await (const { place, entries } of runs(wanted)) {
-        const archive = archives[place];
-        if (!archive) throw new LifeboatError("corrupt", "an entry is of none of the archives");
+      for await (const { archive, entries, own } of runs(wanted)) {
         const asked = entries.values();
-        const own = entries.map((entry) => ({ ...entry, segment: entry.segment - firsts[place]! }));
         for await (const { body } of archive.read(own)) yield { entry: asked.next().value!, body };
       }
+    },
+    async check(entries) {
+      for await (const { archive, own } of runs(entries)) await archive.check(own);
     },
     async file(path) {
       for (const archive of archives) {

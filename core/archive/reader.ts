@@ -49,6 +49,8 @@ export interface Archive {
     entries: AsyncIterable<IndexEntry> | Iterable<IndexEntry>,
     options?: { passing?: boolean },
   ): AsyncIterable<{ entry: IndexEntry; body: Buffer }>;
+  /** Checks the digests of the segments that the entries lie in, without unpacking them: `corrupt`. */
+  check(entries: Iterable<IndexEntry>): Promise<void>;
   /** A file of metadata/, e.g. "metadata/lifeboat.json". */
   file(path: string): Promise<Buffer | undefined>;
   /** Reads everything and gives what is damaged, instead of throwing at the first. A damaged index still throws. */
@@ -131,11 +133,16 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     throw damaged(tar, `it has ${tar.size} bytes, its index ${index.name} says ${size}`);
   }
 
-  async function segment(number: number): Promise<Buffer> {
+  async function packed(number: number): Promise<Buffer> {
     const { offset, length, sha256: digest } = segments[number] ?? { offset: 0, length: 0, sha256: "" };
     if (length === 0) throw damaged(tar, `its index ${index.name} tells of a segment ${number} that isn't there`);
     const member = await tar.read(offset, offset + length);
     if (sha256(member) !== digest) throw damaged(tar, `segment ${number} differs from its digest`);
+    return member;
+  }
+
+  async function segment(number: number): Promise<Buffer> {
+    const member = await packed(number);
     const raw = await openMember(member);
     release(member);
     return raw;
@@ -197,6 +204,13 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
         }
         release(raw);
       }
+    },
+    async check(entries) {
+      const numbers = new Set([...entries].map((entry) => entry.segment));
+      const reads = function* () {
+        for (const number of numbers) yield () => packed(number);
+      };
+      for await (const member of ahead(reads(), 2)) release(member);
     },
     async file(path) {
       const entry = files.find((file) => file.path === path);

@@ -1,6 +1,6 @@
 import { LifeboatError } from "../errors.ts";
 import { type Member, readMembers, sha256 } from "./gzip.ts";
-import { type ArchiveTotals, type FileEntry, type IndexEntry, writeIndex } from "./index.ts";
+import { type ArchiveTotals, bodyFacts, type FileEntry, type IndexEntry, writeIndex } from "./index.ts";
 import {
   type ItemFacts,
   type ItemId,
@@ -44,9 +44,9 @@ export function rebuildIndex(tar: AsyncIterable<Buffer>, options: { limits?: Rea
     }
   }
 
-  function place({ body, offset }: TarFile) {
+  function place({ offset }: TarFile) {
     while ((starts[segment + 1] ?? Number.POSITIVE_INFINITY) <= offset) segment += 1;
-    return { segment, offset: offset - (starts[segment] as number), size: body.length, sha256: sha256(body) };
+    return { segment, offset: offset - (starts[segment] as number) };
   }
 
   async function walk() {
@@ -63,9 +63,12 @@ export function rebuildIndex(tar: AsyncIterable<Buffer>, options: { limits?: Rea
         bytes += entry.size;
         await index.add(entry);
       } else if (id && id.version === undefined) {
-        waiting = { id, entry: { ...id, ...readFacts(file.path, file.body), ...place(file) }, body: file.body };
+        const { path, body } = file;
+        const facts = { ...readFacts(path, body), ...bodyFacts(body, id.resource) };
+        waiting = { id, entry: { ...id, ...facts, ...place(file) }, body };
       } else if (file.path.startsWith("metadata/")) {
-        files.push({ path: file.path, ...place(file) });
+        const { path, body } = file;
+        files.push({ path, ...place(file), size: body.length, sha256: sha256(body) });
       } else {
         throw irregular(file.path, "has no place in a Lifeboat archive");
       }

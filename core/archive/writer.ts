@@ -1,7 +1,7 @@
 import { LifeboatError } from "../errors.ts";
 import { stopped } from "./flow.ts";
 import { sha256, writeMembers } from "./gzip.ts";
-import { type ArchiveTotals, type FileEntry, writeIndex } from "./index.ts";
+import { type ArchiveTotals, bodyFacts, type FileEntry, writeIndex } from "./index.ts";
 import { type ItemFacts, type ItemId, itemPath, PREFERRED, unsafePath } from "./item.ts";
 import { MAX_ITEM_BYTES, tarBuffer } from "./tar.ts";
 
@@ -89,7 +89,7 @@ export function writeArchive(options: { mtime: Date }): ArchiveWriter {
         items += 1;
         bytes += body.length;
       }
-      const place = { segment, offset, size: body.length, sha256: sha256(body) };
+      const place = { segment, offset, ...bodyFacts(body, id.resource) };
       const indexed = index.add({ ...id, version, ...facts, ...place, ...(other && { other }) });
       if (room || indexed) await Promise.all([room, indexed]);
     },

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
+import { CLUSTER_SPEC, SERVER_METADATA } from "../archive/likeness.ts";
 import { parseExact } from "../kube/json.ts";
 import { type Conversions, convert } from "./apiversions.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone/clone.ts";
@@ -38,7 +39,7 @@ export interface Fix {
   clusterOwned: boolean;
   /**
    * Whether it surely changes nothing of an object, given as JSON, that comparing regards. Objects that no fix may change
-   * are compared by their bytes (likeness.ts); a fix that doesn't say so may.
+   * are compared by their bytes (archive/likeness.ts); a fix that doesn't say so may.
    */
   idle?: (context: FixContext, body: Buffer, resource: string) => boolean;
   apply: Apply<void> | Apply<string[]>;
@@ -368,26 +369,6 @@ export function restoreLabels({
 export function labelValue(name: string): string {
   return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
 }
-
-/** Fields of `spec` that belong to the cluster an object is in; what is "None" there is the author's. */
-export const CLUSTER_SPEC = {
-  services: ["clusterIP", "clusterIPs"],
-  pods: ["nodeName", "priority"],
-};
-
-/** Fields of `metadata` that the API server writes. */
-export const SERVER_METADATA = [
-  "generateName",
-  "selfLink",
-  "uid",
-  "resourceVersion",
-  "generation",
-  "creationTimestamp",
-  "deletionTimestamp",
-  "deletionGracePeriodSeconds",
-  "ownerReferences",
-  "managedFields",
-];
 
 const CLAIM_ANNOTATIONS = [
   "pv.kubernetes.io/bind-completed",

@@ -1,4 +1,5 @@
 import { together } from "../abort.ts";
+import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
 import type { Backup } from "../catalog.ts";
 import type { Kube } from "../kube/client.ts";
@@ -10,15 +11,15 @@ import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { modifiersOf } from "./modifiers/modifiersource.ts";
 import type { Policy } from "./plan/plan.ts";
-import { skimArchive } from "./plan/skim.ts";
+import { isAlike, skimArchive } from "./plan/skim.ts";
 import { type PlannedStep, planSteps } from "./plan/steps.ts";
-import { type Extras, readTarget, type Target } from "./plan/target.ts";
+import { ALIKE, type Extras, readTarget, type Target } from "./plan/target.ts";
 import { findExtras, withheld } from "./prune/extras.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
 import { type Selection, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
-import { type Survey, surveyArchive } from "./survey.ts";
+import { type Item, type Survey, surveyArchive } from "./survey.ts";
 import { findRemains, type Undoing } from "./undo/remains.ts";
 import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
 import { readHooks } from "./write/hooks.ts";
@@ -90,11 +91,8 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     : await extrasOf(input, { discovery, survey, selection: selected });
   log("info", "Listing what the cluster has", { items: survey.items.length });
   const exact = undoing !== undefined;
-  const reading = { kube, served, survey, extras, exact, hooks, scaleTo: spec.scaleTo };
-  const { target, listRest } = await readTarget({ ...reading, signal, waitMs, log });
-
-  const volumes = new Set<string>();
-  const fixing: FixContext = {
+  const statuses = statusesOf(spec, discovery.resources);
+  const untied: FixContext = {
     ...clone,
     conversions,
     backupName: input.backupName,
@@ -104,22 +102,35 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     exact,
     hooks,
     modifiers,
+    keepsVolume: () => false,
+  };
+  const alike = ({ entry }: Item, live: Buffer) => !exact && isAlike(entry, live, { fixing: untied, statuses });
+  const reading = { kube, served, survey, extras, exact, hooks, scaleTo: spec.scaleTo, alike };
+  const target = await readTarget({ ...reading, signal, waitMs, log });
+  await extras?.settle?.({ kube, served, target, signal, waitMs });
+
+  const volumes = new Set<string>();
+  const fixing: FixContext = {
+    ...untied,
     keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
   };
-  const statuses = statusesOf(spec, discovery.resources);
   const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
-  const skim = skimArchive({ archive, survey, fixing, facts, statuses });
-  await together(signal, [skim.read, (ended) => listRest(skim, ended)]);
-  await extras?.settle?.({ kube, served, target, signal, waitMs });
-  const steps = await planSteps({ archive, survey, target, skim, served, fixing, policy, signal });
+  const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
+  const steps = planSteps({ survey, target, skim, served, fixing, policy });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
   const found = await extras?.found({ kube, served, target, signal });
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
+  if (steps.some(isWrite)) await archive.check(unread(survey, target));
   const finalizers = exact ? [] : finalizerWarnings(heldBy(skim.finalizers, steps), discovery, groupsOf(survey));
   const partial = input.backup?.status?.phase === "PartiallyFailed" ? [partialBackup(input.backupName)] : [];
   const warnings = [...partial, ...survey.warnings, ...target.warnings, ...(found?.warnings ?? []), ...finalizers];
   return { survey, target, discovery, served, fixing, statuses, policy, steps, errors: survey.errors, warnings };
+}
+
+/** What wasn't read since the target has it. Nothing is written on the word of a backup with a damaged part. */
+function* unread({ items }: Survey, { digests }: Target): Generator<IndexEntry> {
+  for (const [place, { entry }] of items.entries()) if (digests.get(place) === ALIKE) yield entry;
 }
 
 function partialBackup(name: string): string {
@@ -198,8 +209,11 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
 
 /** The steps that need requests, in the order of their ranks. */
 export function writesOf(steps: PlannedStep[]): PlannedStep[] {
-  const writes = steps.filter(({ action }) => action !== "skip" && action !== "blocked");
-  return writes.sort((a, b) => a.rank - b.rank);
+  return steps.filter(isWrite).sort((a, b) => a.rank - b.rank);
+}
+
+function isWrite({ action }: PlannedStep): boolean {
+  return action !== "skip" && action !== "blocked";
 }
 
 /** The exec hooks of a restore that undoes none. */

@@ -1,12 +1,12 @@
 import { CommanderError } from "commander";
 import { fail, usageFailure } from "./failure.ts";
-import { settleYoungGeneration } from "./memory.ts";
+import { keepHeapSmall } from "./memory.ts";
 import { closeOptionalValues } from "./options.ts";
 import { flushOutput, toleratePipesClosed } from "./output.ts";
 import { commandNamed, createProgram } from "./program.ts";
 import { nextStage, obeySignals } from "./signals.ts";
 
-settleYoungGeneration();
+keepHeapSmall();
 toleratePipesClosed();
 process.on("uncaughtException", (error) => process.exit(fail(error)));
 obeySignals();

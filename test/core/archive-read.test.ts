@@ -6,6 +6,7 @@ import { after, describe, it } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { compressMember, frameMember, sha256 } from "../../core/archive/gzip.ts";
 import { itemFacts, itemPath } from "../../core/archive/item.ts";
+import { likenessOf } from "../../core/archive/likeness.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
 import { rebuildIndex } from "../../core/archive/rebuild.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -44,7 +45,11 @@ describe("an archive with its index", () => {
     );
     const { segment, offset, ...rest } = read[70]?.entry ?? assert.fail();
     const item = ITEMS[70] ?? assert.fail();
-    const digests = { size: item.body.length, sha256: sha256(item.body) };
+    const digests = {
+      size: item.body.length,
+      sha256: sha256(item.body),
+      likeness: likenessOf(item.body, "configmaps"),
+    };
     assert.deepEqual(rest, { ...item.id, version: "v1", ...itemFacts(objectOf(item)), ...digests });
     assert.equal(String(await archive.file("metadata/lifeboat.json")), '{"run":"1"}');
     assert.equal(String(await archive.file("metadata/version")), "1.1.0\n");

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
+import { CONTROLLERS_METADATA, RESTORE_LABELS } from "../../archive/likeness.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../fields.ts";
 import { FIXES, type FixContext } from "../fixes.ts";
 import { dropNodePorts } from "../nodeports.ts";
@@ -25,12 +26,6 @@ interface Disregard {
   why: string;
   apply: (object: KubernetesObject, facts: CompareFacts) => void;
 }
-
-/** Labels that say which restore made an object. */
-export const RESTORE_LABELS = ["velero.io/backup-name", "velero.io/restore-name"];
-
-/** Fields of `metadata` that controllers write as they work. */
-export const CONTROLLERS_METADATA = ["finalizers"];
 
 /** What is disregarded beside the fixes that are `clusterOwned`. */
 const DISREGARDS: Disregard[] = [

@@ -1,17 +1,22 @@
+import type { IndexEntry } from "../../archive/index.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
+import { likenessOf } from "../../archive/likeness.ts";
 import type { Archive } from "../../archive/reader.ts";
 import { metadataOf, parseExact } from "../../kube/json.ts";
 import { leftoverWarning } from "../clone/leftovers.ts";
 import { flawOf } from "../fields.ts";
 import { isForeign } from "../finalizers.ts";
-import { type FixContext, fix, fixesNothing } from "../fixes.ts";
+import { type FixContext, fix, fixesNothing, refersElsewhere } from "../fixes.ts";
 import { mayModify } from "../modifiers/modifiers.ts";
+import { nodePorts } from "../nodeports.ts";
 import { type SkipFacts, skipReason } from "../skips.ts";
 import type { Survey } from "../survey.ts";
 import type { Statuses } from "../write/statuses.ts";
-import { likenessOf } from "./likeness.ts";
+import { comparable, digest } from "./comparable.ts";
+import type { Known } from "./plan.ts";
+import { ALIKE, DELETING, type Target } from "./target.ts";
 
-/** What reading all of a backup's bodies tells of its items, by their place; small: no body is kept. */
+/** What the bodies of a backup tell of its items, by their place; small: no body is kept. */
 export interface Skim {
   /** Why items aren't restored (skips.ts). */
   skips: Map<number, string>;
@@ -25,63 +30,62 @@ export interface Skim {
   notices: Map<number, string>;
   /** What could not be done to items that become what the backup says (`fix`). */
   problems: Map<number, string[]>;
-  /** Reads all: throws `corrupt` for a damaged backup, and the signal's reason. */
-  read(signal: AbortSignal): Promise<void>;
-  /** Resolves when the item, and all before it, have been read, and where reading has failed. */
-  until(place: number): Promise<void>;
-  /** Whether the object, which is the item's in the target, surely says what the restore would make of the item. */
-  alike(place: number, live: Buffer): boolean;
+  /** Of items that exist: whether they are what the backup says. */
+  comparisons: Map<number, Comparison>;
+}
+
+type Comparison = Pick<Known, "live" | "shared">;
+
+/**
+ * Whether a live object, given as JSON, surely says what the restore would make of the item, so that its body need not be
+ * read: they have the same likeness, no fix changes an object that says what the live one says, and its status isn't asked for.
+ */
+export function isAlike(
+  { likeness, resource }: IndexEntry,
+  live: Buffer,
+  { fixing, statuses }: { fixing: FixContext; statuses: Statuses },
+): boolean {
+  return (
+    likeness !== undefined &&
+    likeness === likenessOf(live, resource) &&
+    fixesNothing(live, resource, fixing) &&
+    !statuses.mayBeOf(live, resource)
+  );
 }
 
 /** Most of the bytes of most metadata; no rule looks at them. */
 const MANAGED_FIELDS = [Buffer.from("managedFields")];
 
 /**
- * To read every body of a backup once: so that a damaged one ends the restore before anything is written, and to learn
- * which items are never restored, and what the others are like. Meant to go on while the target is listed.
+ * Reads the bodies of all items that the target doesn't surely have as they are, to learn which are never restored and
+ * what is to know of the others. Throws `corrupt` for a damaged backup, and the signal's reason.
  */
-export function skimArchive(input: {
+export async function skimArchive(input: {
   archive: Archive;
   survey: Survey;
+  target: Target;
   fixing: FixContext;
   facts: SkipFacts;
   statuses: Statuses;
-}): Skim {
-  const { archive, survey, fixing, facts } = input;
-  const likenesses: (string | undefined)[] = [];
-  const skips: Skim["skips"] = new Map();
-  const flaws: Skim["flaws"] = new Map();
-  const notices: Skim["notices"] = new Map();
-  const statuses: Skim["statuses"] = new Set();
-  const problems: Skim["problems"] = new Map();
-  const finalizers: Skim["finalizers"] = new Map();
-  const waiting = new Map<number, PromiseWithResolvers<void>>();
-  const ended = Promise.withResolvers<void>();
-  let count = 0;
-
-  const note = (place: number, metadata: KubernetesObject["metadata"]) => {
-    if (input.statuses.of(metadata, survey.items[place]!.entry.resource)) statuses.add(place);
-    for (const finalizer of metadata.finalizers?.filter(isForeign) ?? []) {
-      const places = finalizers.get(finalizer) ?? [];
-      places.push(place);
-      finalizers.set(finalizer, places);
-    }
+  signal: AbortSignal;
+}): Promise<Skim> {
+  const { archive, survey, target, fixing, facts, signal } = input;
+  const skim: Skim = {
+    skips: new Map(),
+    flaws: new Map(),
+    finalizers: new Map(),
+    statuses: new Set(),
+    notices: new Map(),
+    problems: new Map(),
+    comparisons: new Map(),
   };
 
-  const take = (place: number, body: Buffer) => {
-    const { entry } = survey.items[place]!;
-    likenesses[place] = fixesNothing(body, entry.resource, fixing) ? likenessOf(body, entry.resource) : undefined;
-    const metadata = metadataOf(body, MANAGED_FIELDS);
-    const flaw = flawOf(metadata);
-    if (flaw !== undefined) flaws.set(place, flaw);
-    else {
-      const parsed = () => parseExact(body) as KubernetesObject;
-      const skip = skipReason(metadata as KubernetesObject["metadata"], entry, facts, parsed);
-      if (skip !== undefined) skips.set(place, skip);
-      else {
-        note(place, metadata as KubernetesObject["metadata"]);
-        look(place, entry.resource, parsed);
-      }
+  const note = (place: number, metadata: KubernetesObject["metadata"]) => {
+    if (input.statuses.of(metadata, survey.items[place]!.entry.resource)) skim.statuses.add(place);
+    for (const finalizer of metadata.finalizers?.filter(isForeign) ?? []) {
+      const places = skim.finalizers.get(finalizer) ?? [];
+      places.push(place);
+      skim.finalizers.set(finalizer, places);
     }
   };
 
@@ -90,39 +94,47 @@ export function skimArchive(input: {
     if (!domainMapping && !mayModify(resource, modifiers)) return;
     const object = parsed();
     const undone = fix(object, resource, fixing);
-    if (undone.length) problems.set(place, undone);
+    if (undone.length) skim.problems.set(place, undone);
     const notice = domainMapping && leftoverWarning(object, domainMapping);
-    if (notice) notices.set(place, notice);
+    if (notice) skim.notices.set(place, notice);
   };
 
-  return {
-    skips,
-    flaws,
-    notices,
-    statuses,
-    problems,
-    finalizers,
-    async read(signal) {
-      try {
-        const entries = survey.items.map(({ entry }) => entry);
-        for await (const { body } of archive.read(entries, { passing: true })) {
-          signal.throwIfAborted();
-          take(count, body);
-          waiting.get(count++)?.resolve();
-        }
-      } finally {
-        ended.resolve();
-      }
-    },
-    async until(place) {
-      if (place < count) return;
-      const waiter = waiting.get(place) ?? Promise.withResolvers<void>();
-      waiting.set(place, waiter);
-      await Promise.race([waiter.promise, ended.promise]);
-    },
-    alike(place, live) {
-      const likeness = likenesses[place];
-      return likeness !== undefined && likeness === likenessOf(live, survey.items[place]!.entry.resource);
-    },
+  const take = (place: number, body: Buffer) => {
+    const { entry } = survey.items[place]!;
+    const metadata = metadataOf(body, MANAGED_FIELDS) as KubernetesObject["metadata"];
+    const flaw = flawOf(metadata);
+    if (flaw !== undefined) return skim.flaws.set(place, flaw);
+    const parsed = () => parseExact(body) as KubernetesObject;
+    const skip = skipReason(metadata, entry, facts, parsed);
+    if (skip !== undefined) return skim.skips.set(place, skip);
+    note(place, metadata);
+    look(place, entry.resource, parsed);
+    const live = target.digests.get(place);
+    if (live !== undefined && live !== DELETING) skim.comparisons.set(place, compare(place, body, input));
   };
+
+  const places = [...survey.items.keys()].filter((place) => target.digests.get(place) !== ALIKE);
+  const entries = places.map((place) => survey.items[place]!.entry);
+  const next = places.values();
+  for await (const { body } of archive.read(entries, { passing: true })) {
+    signal.throwIfAborted();
+    take(next.next().value!, body);
+  }
+  return skim;
+}
+
+function compare(
+  place: number,
+  body: Buffer,
+  { survey, target, fixing }: { survey: Survey; target: Target; fixing: FixContext },
+): Comparison {
+  const { resource } = survey.items[place]!.entry;
+  const object = parseExact(body) as KubernetesObject;
+  fix(object, resource, fixing);
+  const asked = resource === "services" ? [...nodePorts(object)] : [];
+  const has = target.nodePorts.get(place);
+  const equal =
+    digest(comparable(object, resource, target)) === target.digests.get(place) &&
+    asked.every(([port, number]) => has?.get(port) === number);
+  return equal ? { live: "equal" } : { live: "different", shared: refersElsewhere(body, resource, fixing) };
 }

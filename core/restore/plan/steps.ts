@@ -1,17 +1,12 @@
 import type { IndexEntry } from "../../archive/index.ts";
-import type { KubernetesObject } from "../../archive/item.ts";
-import type { Archive } from "../../archive/reader.ts";
-import { parseExact } from "../../kube/json.ts";
-import { type FixContext, fix, refersElsewhere } from "../fixes.ts";
-import { nodePorts } from "../nodeports.ts";
+import type { FixContext } from "../fixes.ts";
 import { API_SERVICES, NAMESPACES } from "../selection.ts";
 import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
 import { waveOf } from "../write/waves.ts";
-import { comparable, digest } from "./comparable.ts";
 import { type Known, type Policy, plan, type Step } from "./plan.ts";
 import type { Skim } from "./skim.ts";
-import { ALIKE, DELETING, type Target } from "./target.ts";
+import { DELETING, type Target } from "./target.ts";
 
 /** One item and what is done with it. */
 export interface PlannedStep extends Step {
@@ -33,36 +28,24 @@ export interface PlannedStep extends Step {
 
 /** What planning takes. */
 interface Planning {
-  archive: Archive;
   survey: Survey;
   target: Target;
   skim: Skim;
   served: Served;
   fixing: FixContext;
   policy: Policy;
-  signal: AbortSignal;
 }
 
 /**
- * Plans every item by asking plan.ts. Bodies are read again only of what exists and isn't surely the same. Namespaces
- * that are needed and are neither in the backup nor in the target come as blank ones.
+ * Plans every item by asking plan.ts. Namespaces that are needed and are neither in the backup nor in the target come
+ * as blank ones.
  */
-export async function planSteps(input: Planning): Promise<PlannedStep[]> {
-  const { archive, survey, target, skim, policy, signal } = input;
-  const compared = [...target.digests.keys()].filter((place) => isCompared(place, input)).sort((a, b) => a - b);
-  const found = new Map<number, Comparison>();
-  for await (const { body } of archive.read(
-    compared.map((place) => survey.items[place]!.entry),
-    { passing: true },
-  )) {
-    signal.throwIfAborted();
-    const place = compared[found.size]!;
-    found.set(place, compare(place, body, input));
-  }
+export function planSteps(input: Planning): PlannedStep[] {
+  const { survey, target, skim, policy } = input;
   const apis = restoredApis(input);
   const steps = survey.items.map((item, place) => {
     const awaits = awaitedApi(item, input, apis);
-    const known = knownOf(place, item, found.get(place), input, awaits);
+    const known = knownOf(place, item, input, awaits);
     const step = plan(known, policy);
     const becomes = becomesBackups(step, known);
     const notice = becomes ? skim.notices.get(place) : undefined;
@@ -78,30 +61,11 @@ function becomesBackups({ action }: Step, { skip, live }: Known): boolean {
   return action === "skip" ? skip === undefined && live === "equal" : action !== "blocked";
 }
 
-type Comparison = Pick<Known, "live" | "shared">;
-
-/** Whether it takes the item's body to say what there is in its place. */
-function isCompared(place: number, { target, skim }: Planning): boolean {
+/** What the target has in the item's place. */
+function liveOf(place: number, { target, skim }: Planning): Pick<Known, "live" | "shared"> {
   const live = target.digests.get(place);
-  return live !== undefined && live !== ALIKE && live !== DELETING && !skim.skips.has(place) && !skim.flaws.has(place);
-}
-
-function compare(place: number, body: Buffer, { survey, target, fixing }: Planning): Comparison {
-  const { resource } = survey.items[place]!.entry;
-  const object = parseExact(body) as KubernetesObject;
-  fix(object, resource, fixing);
-  const asked = resource === "services" ? [...nodePorts(object)] : [];
-  const has = target.nodePorts.get(place);
-  const equal =
-    digest(comparable(object, resource, target)) === target.digests.get(place) &&
-    asked.every(([port, number]) => has?.get(port) === number);
-  return equal ? { live: "equal" } : { live: "different", shared: refersElsewhere(body, resource, fixing) };
-}
-
-/** What there is in the item's place where no comparison is needed for it. */
-function uncompared(place: number, { target }: Planning): Comparison {
-  const live = target.digests.get(place);
-  return { live: live === undefined ? "absent" : live === DELETING ? "deleting" : "equal" };
+  if (live === undefined) return { live: "absent" };
+  return skim.comparisons.get(place) ?? { live: live === DELETING ? "deleting" : "equal" };
 }
 
 /** "group/version" of the APIs whose APIService, one with a backend, is restored as well. */
@@ -117,18 +81,12 @@ function awaitedApi(item: Item, { served, survey }: Planning, apis: Set<string>)
   return served.down(item) || apis.has(apiVersion) ? `what serves ${apiVersion}` : undefined;
 }
 
-function knownOf(
-  place: number,
-  item: Item,
-  found: Comparison | undefined,
-  planning: Planning,
-  awaits: string | undefined,
-): Known {
+function knownOf(place: number, item: Item, planning: Planning, awaits: string | undefined): Known {
   const { survey, target, skim, served } = planning;
   const { resource } = item.entry;
   const flaw = skim.flaws.get(place);
   if (flaw !== undefined) return { resource, live: "absent", blocked: `${flaw}: it can't be restored` };
-  const known: Known = { resource, skip: skim.skips.get(place), ...(found ?? uncompared(place, planning)) };
+  const known: Known = { resource, skip: skim.skips.get(place), ...liveOf(place, planning) };
   if (known.skip !== undefined) return known;
   known.keeper = keeperOf(place, survey, target);
   known.clash = target.clashes.get(place);

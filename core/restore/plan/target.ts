@@ -1,4 +1,6 @@
 import type { KubernetesObject } from "../../archive/item.ts";
+import { type Listing, photograph } from "../../backup/photograph.ts";
+import { readAhead } from "../../backup/readahead.ts";
 import { messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { throwIfGone } from "../../kube/gone.ts";
@@ -11,13 +13,12 @@ import { nodePorts } from "../nodeports.ts";
 import { CLAIMS, NAMESPACES, VOLUMES } from "../selection.ts";
 import type { Served } from "../served.ts";
 import { neverRestored } from "../skips.ts";
-import type { Survey } from "../survey.ts";
+import type { Item, Survey } from "../survey.ts";
 import { type LiveVolume, readVolume } from "../volumes.ts";
 import { BackendDown, noticingBackends } from "../write/backends.ts";
 import type { HookRule } from "../write/hooks.ts";
 import { namespaceGone, type Waiting } from "../write/waits.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
-import type { Skim } from "./skim.ts";
 import type { PlannedStep } from "./steps.ts";
 
 /** What the target has of what is restored, found by one LIST per resource. */
@@ -92,16 +93,13 @@ interface Reading extends Waiting {
   /** As that of `CompareFacts`. */
   exact?: boolean;
   hooks?: HookRule[];
+  /** Whether a live object surely says what the restore would make of the item. */
+  alike: (item: Item, live: Buffer) => boolean;
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
 }
 
-/**
- * Lists what the restore needs to know of the target before all else; `listRest` then lists what may be there of the
- * items, while the backup is read. Throws where the server can't be reached; a list that is refused is data.
- */
-export async function readTarget(
-  reading: Reading,
-): Promise<{ target: Target; listRest: (skim: Skim, signal: AbortSignal) => Promise<void> }> {
+/** Lists what the target has of the items. Throws where the server can't be reached; a list that is refused is data. */
+export async function readTarget(reading: Reading): Promise<Target> {
   const target: Target = {
     digests: new Map(),
     nodePorts: new Map(),
@@ -123,37 +121,35 @@ export async function readTarget(
   const lists = [...listsOf(reading, target).values()];
   const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;
   const isNamespaces = ({ resource }: List) => resourceKey(resource) === NAMESPACES;
-  const read = (some: List[]) => inParallel(some, (list) => readList(reading, target, list));
+  let revision: string | undefined;
+  const read = (some: List[]) =>
+    inParallel(some, async (list) => {
+      const shown = await readList(reading, target, list, revision);
+      revision ??= shown;
+    });
   await read(lists.filter(isNamespaces));
-  await awaitEnding(reading, target);
+  if (await awaitEnding(reading, target)) revision = undefined;
   await read(lists.filter((list) => isFact(list) && !isNamespaces(list)));
-  return {
-    target,
-    // The longest first: a list that is begun last is read alone, with the server idle between its pages.
-    listRest: (skim, signal) =>
-      inParallel(
-        lists.filter((list) => !isFact(list)).sort((one, other) => other.places.size - one.places.size),
-        (list) => readList({ ...reading, signal }, target, list, skim),
-      ),
-  };
+  // The longest first: a list that is begun last is read alone, with the server idle between its pages.
+  await read(lists.filter((list) => !isFact(list)).sort((one, other) => other.places.size - one.places.size));
+  return target;
 }
 
-/** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. */
-async function awaitEnding(reading: Reading, target: Target): Promise<void> {
+/** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. Whether there were any. */
+async function awaitEnding(reading: Reading, target: Target): Promise<boolean> {
   const wanted = new Set(reading.survey.items.map(({ namespace }) => namespace));
-  await inParallel(
-    [...target.ending].filter((name) => wanted.has(name)),
-    async (name) => {
-      reading.log("warning", "Waiting for a namespace that is being deleted", { namespace: name });
-      const reason = await namespaceGone(reading, name);
-      if (reason) target.blocked.set(`${NAMESPACES}/${name}`, reason);
-      else target.namespaces.delete(name);
-    },
-  );
+  const awaited = [...target.ending].filter((name) => wanted.has(name));
+  await inParallel(awaited, async (name) => {
+    reading.log("warning", "Waiting for a namespace that is being deleted", { namespace: name });
+    const reason = await namespaceGone(reading, name);
+    if (reason) target.blocked.set(`${NAMESPACES}/${name}`, reason);
+    else target.namespaces.delete(name);
+  });
   for (const [place, { entry, name }] of reading.survey.items.entries()) {
     if (entry.resource === NAMESPACES && target.ending.has(name) && !target.namespaces.has(name))
       target.digests.delete(place);
   }
+  return awaited.length > 0;
 }
 
 /** One LIST: a resource in one version, of one namespace where the items lie in one. */
@@ -162,8 +158,6 @@ interface List {
   namespace: string | undefined;
   /** Items by "namespace/name" in the target, in archive order. */
   places: Map<string, number>;
-  /** The last of them. */
-  last: number;
 }
 
 function listsOf({ survey, served, extras }: Reading, target: Target): Map<string, List> {
@@ -172,7 +166,7 @@ function listsOf({ survey, served, extras }: Reading, target: Target): Map<strin
     const key = `${resourceKey(resource)} ${resource.version}`;
     const known = lists.get(key);
     if (known && known.namespace !== namespace) known.namespace = undefined;
-    const list = known ?? { resource, namespace, places: new Map(), last: -1 };
+    const list = known ?? { resource, namespace, places: new Map() };
     lists.set(key, list);
     return list;
   };
@@ -184,10 +178,8 @@ function listsOf({ survey, served, extras }: Reading, target: Target): Map<strin
     const list = listOf(resource, item.namespace || undefined);
     const key = `${item.namespace}/${item.name}`;
     const other = list.places.get(key);
-    if (other === undefined) {
-      list.places.set(key, place);
-      list.last = place;
-    } else target.clashes.set(place, nameOf(survey, other));
+    if (other === undefined) list.places.set(key, place);
+    else target.clashes.set(place, nameOf(survey, other));
   }
   for (const resource of extras?.resources ?? []) {
     const listed = [...lists.values()].find((list) => resourceKey(list.resource) === resourceKey(resource));
@@ -231,13 +223,16 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
   },
 };
 
-/** Reads one LIST. What the backup's items are like is known once the skim has come to the last of them. */
+/**
+ * Reads one LIST, at the revision where one is given and the server has it: it need not ask etcd then how new its own
+ * state is. Gives the list's revision.
+ */
 async function readList(
-  { kube, survey, extras, signal, log, scaleTo }: Reading,
+  { kube, survey, extras, signal, log, scaleTo, alike }: Reading,
   target: Target,
-  { resource, namespace, places, last }: List,
-  skim?: Skim,
-): Promise<void> {
+  { resource, namespace, places }: List,
+  revision: string | undefined,
+): Promise<string | undefined> {
   const key = resourceKey(resource);
   const note = FACTS[key]?.note;
   const digestOf = (object: KubernetesObject, place: number) => {
@@ -246,8 +241,14 @@ async function readList(
     return digest(comparable(object, key, target));
   };
   try {
-    for await (const page of listPages(noticingBackends(kube), resource, { namespace, signal })) {
-      await skim?.until(last);
+    const noticing = noticingBackends(kube);
+    const pages = (listing: Listing) =>
+      revision === undefined
+        ? listPages(noticing, resource, { namespace, signal })
+        : photograph(noticing, revision, { signal }).pages(listing);
+    let found: string | undefined;
+    for await (const { element: page } of readAhead([{ resource, namespace }], pages, 1)) {
+      found ??= page.resourceVersion;
       for (const body of page.items) {
         if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
         const metadata = metadataOf(body) as KubernetesObject["metadata"];
@@ -257,11 +258,12 @@ async function readList(
         if (place === undefined) continue;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         if (deletionTimestamp) target.digests.set(place, DELETING);
-        else if (!target.exact && skim?.alike(place, body)) target.digests.set(place, ALIKE);
+        else if (alike(survey.items[place]!, body)) target.digests.set(place, ALIKE);
         else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
       }
       if (page.items[0]) release(page.items[0]);
     }
+    return found;
   } catch (error) {
     await throwIfGone(kube, error, signal);
     const later = error instanceof BackendDown && !(key in FACTS);
@@ -271,6 +273,7 @@ async function readList(
       target.warnings.push(`replicas are left as they are where objects exist: ${target.blocked.get(key)}`);
     }
     log("warning", "A list was refused", { resource: key, error: messageOf(error) });
+    return undefined;
   }
 }
 

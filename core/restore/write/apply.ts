@@ -72,12 +72,8 @@ export async function applyStep(step: PlannedStep, body: Buffer, applying: Apply
 
 async function create(one: Sending, reason: string | undefined): Promise<Applied> {
   const { item, resource, applying } = one;
-  const { object, notes, warning } = prepare(one);
-  const response = await send(one, {
-    method: "POST",
-    path: resourcePath(resource, item.namespace),
-    body: goJson(object),
-  });
+  const { body, notes, warning, wanted } = outgoing(one);
+  const response = await send(one, { method: "POST", path: resourcePath(resource, item.namespace), body });
   if (response.status >= 400) {
     if (existsAlready(response)) return await settle(one, response);
     return { action: "failed", reason: refusal(response, item) };
@@ -87,10 +83,16 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
   const inactive = item.entry.resource === NAMESPACES ? await notActive(made(), applying) : undefined;
   if (inactive) return { action: "failed", reason: inactive };
   const { uid } = metadataOf(response.body) as KubernetesObject["metadata"];
-  const wanted = applying.statuses.of(object.metadata, item.entry.resource);
   const left = wanted ? await restoreStatus(one, made()) : undefined;
   const notable = warning || left?.written === false;
   return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
+}
+
+/** What is sent to create the object, and whether its status is to follow. The object itself isn't kept while it is under way: many are. */
+function outgoing(one: Sending) {
+  const { object, notes, warning } = prepare(one);
+  const wanted = one.applying.statuses.of(object.metadata, one.item.entry.resource);
+  return { body: goJson(object), notes, warning, wanted };
 }
 
 /** Gives an object that an earlier run of this restore made the status that run didn't come to. */

@@ -134,12 +134,18 @@ export function pathOf({ resource, item }: Sending): string {
   return resourcePath(resource, item.namespace, item.name);
 }
 
+/**
+ * Who writes; and that warnings of unknown fields, which the API server drops as it drops them with warnings, are not asked
+ * for: looking for them costs it a second reading of each object.
+ */
+const WRITING = { fieldManager: "lifeboat", fieldValidation: "Ignore" };
+
 /** Sends a request for the object; a write bears our name, and is kept nowhere in a dry run. */
 export function send({ applying }: Sending, request: Parameters<Kube["request"]>[0]): Promise<KubeResponse> {
-  const writes = request.method !== undefined;
+  const isWrite = request.method !== undefined;
   return applying.kube.request({
     ...request,
-    query: writes ? { fieldManager: "lifeboat", dryRun: applying.dryRun ? "All" : undefined } : undefined,
+    query: isWrite ? { ...WRITING, dryRun: applying.dryRun ? "All" : undefined } : undefined,
     signal: applying.signal,
   });
 }

@@ -6,6 +6,8 @@ import type { RestoreSpec } from "../../specs.ts";
 /** Whose statuses are restored. */
 export interface Statuses {
   of(metadata: KubernetesObject["metadata"], resource: string): boolean;
+  /** Whether the object, given as JSON, may be one of them. */
+  mayBeOf(body: Buffer, resource: string): boolean;
 }
 
 /** An object says so itself, whatever the spec says (Velero restoreItem, 5.5). */
@@ -18,11 +20,12 @@ const ANNOTATION = "velero.io/restore-status";
 export function statusesOf({ restoreStatus }: RestoreSpec, resources: Resource[]): Statuses {
   const { includedResources, excludedResources } = restoreStatus ?? {};
   const passes = resourceFilter(includedResources, excludedResources, resources);
+  const included = (resource: string) => restoreStatus !== undefined && passes(resource);
   return {
     of({ annotations }, resource) {
       const own = annotations?.[ANNOTATION];
-      if (own === "true" || own === "false") return own === "true";
-      return restoreStatus !== undefined && passes(resource);
+      return own === "true" || own === "false" ? own === "true" : included(resource);
     },
+    mayBeOf: (body, resource) => included(resource) || body.includes(ANNOTATION),
   };
 }

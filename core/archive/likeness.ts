@@ -1,7 +1,34 @@
 import { hash } from "node:crypto";
-import { endOf, keyIs, type Members, membersAt, nextMember, OPEN_OBJECT } from "../../kube/scan.ts";
-import { CLUSTER_SPEC, SERVER_METADATA } from "../fixes.ts";
-import { CONTROLLERS_METADATA, RESTORE_LABELS } from "./comparable.ts";
+import { endOf, keyIs, type Members, membersAt, nextMember, OPEN_OBJECT } from "../kube/scan.ts";
+
+/** Stands in the index's footer, and is raised with every change of what is disregarded: likenesses by other rules say nothing. */
+export const LIKENESS_RULES = 1;
+
+/** Fields of `metadata` that the API server writes. */
+export const SERVER_METADATA = [
+  "generateName",
+  "selfLink",
+  "uid",
+  "resourceVersion",
+  "generation",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "ownerReferences",
+  "managedFields",
+];
+
+/** Fields of `metadata` that controllers write as they work. */
+export const CONTROLLERS_METADATA = ["finalizers"];
+
+/** Labels that say which restore made an object. */
+export const RESTORE_LABELS = ["velero.io/backup-name", "velero.io/restore-name"];
+
+/** Fields of `spec` that belong to the cluster an object is in; what is "None" there is the author's. */
+export const CLUSTER_SPEC = {
+  services: ["clusterIP", "clusterIPs"],
+  pods: ["nodeName", "priority"],
+};
 
 const STATUS = Buffer.from("status");
 const METADATA = Buffer.from("metadata");
@@ -14,14 +41,13 @@ const DISREGARDED_METADATA = bytesOf([...SERVER_METADATA, ...CONTROLLERS_METADAT
 const DISREGARDED_SPEC = new Map(Object.entries(CLUSTER_SPEC).map(([resource, names]) => [resource, bytesOf(names)]));
 
 /**
- * What an object is like, told from the bytes of its JSON without parsing them: a digest of 32 characters. Undefined
- * where the bytes are too odd to tell.
+ * What an object is like, told from the bytes of its JSON without parsing them: 128 bits of a digest, as 22 characters of
+ * base64url. Undefined where the bytes are too odd to tell.
  *
- * Both the backup and the target have their objects from API servers, which write the same object the same way. So two
- * that say the same nearly always have the same bytes, apart from what servers and restores write themselves: the
- * status, some fields of the metadata, two labels, some fields of the spec. The digest is that of the other bytes. Where no fix changes an object
- * (`fixesNothing`) and both have the same likeness, `comparable` is given the same but for what it removes, so that
- * comparing would find them equal. Where likenesses differ, only comparing tells.
+ * Backups have their objects from API servers, which write the same object the same way. So two that say the same nearly
+ * always have the same bytes, apart from what servers, controllers and restores write themselves: the status, some fields
+ * of the metadata, two labels, some fields of the spec. The digest is that of the other bytes: equal likenesses mean that
+ * nothing else differs. Different ones may say the same nevertheless.
  */
 export function likenessOf(body: Buffer, resource: string): string | undefined {
   if (body[0] !== OPEN_OBJECT) return undefined;
@@ -90,6 +116,7 @@ let length = 0;
 let from = 0;
 let to = -1;
 
+const LENGTH = 22;
 const COMMA = 0x2c;
 /** Between the parts that are taken: what stands at the top, in the metadata, in the labels, in the spec. No member begins with it. */
 const MARK = 0x7b;
@@ -127,5 +154,5 @@ function flush(body: Buffer): void {
 
 function end(body: Buffer): string {
   flush(body);
-  return hash("sha256", room.subarray(0, length), "binary");
+  return hash("sha256", room.subarray(0, length), "base64url").slice(0, LENGTH);
 }

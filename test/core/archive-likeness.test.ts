@@ -5,11 +5,11 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { parseAllDocuments } from "yaml";
 import type { KubernetesObject } from "../../core/archive/item.ts";
+import { likenessOf, RESTORE_LABELS } from "../../core/archive/likeness.ts";
 import { parseExact } from "../../core/kube/json.ts";
 import { flawOf } from "../../core/restore/fields.ts";
 import { FIXES, type FixContext, fix, fixesNothing } from "../../core/restore/fixes.ts";
-import { comparable, digest, RESTORE_LABELS } from "../../core/restore/plan/comparable.ts";
-import { likenessOf } from "../../core/restore/plan/likeness.ts";
+import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 
 const context: FixContext = {
   backupName: "b",
