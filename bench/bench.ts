@@ -165,8 +165,10 @@ try {
 
   const again: Record<string, Timed[]> = { none: [], update: [] };
   const targetLists: Timed[] = [];
+  const likened: Timed[] = [];
   for (let round = 0; round < repeat; round++) {
     targetLists.push(await listed(target));
+    likened.push(await listed(target, "likened"));
     for (const [policy, all] of Object.entries(again)) {
       const same = await restore(`again-${policy}-${round}`, "--existing-resource-policy", policy);
       if (same.counts.skipped !== items) throw new Error(`not all are equal: ${JSON.stringify(same.counts)}`);
@@ -174,6 +176,7 @@ try {
     }
   }
   const targetListing = rounds("LISTs alone of the restored", items, targetLists);
+  rounds("LISTs, each object likened", items, likened);
   for (const [policy, all] of Object.entries(again)) {
     const seconds = rounds(`the same restore again, ${policy}`, items, all);
     print(`  again / LISTs = ${(seconds / targetListing).toFixed(2)}`);

@@ -1,15 +1,28 @@
 import { readFileSync } from "node:fs";
 import pLimit from "p-limit";
-import { compressMember, connect, discover, expectOk, readKubeconfig, resourceKey, resourcePath } from "./lifeboat.ts";
+import {
+  compressMember,
+  connect,
+  discover,
+  expectOk,
+  likenessOf,
+  listItems,
+  metadataOf,
+  readKubeconfig,
+  resourceKey,
+  resourcePath,
+} from "./lifeboat.ts";
 
 /**
  * The least that any backup must do: the same LISTs, page by page at one revision. The bodies are dropped; with
- * "compressed" they are first compressed as an archive's are, every 2 KB twice as its objects are, and not looked at.
+ * "compressed" they are first compressed as an archive's are, every 2 KB twice as its objects are, and not looked at;
+ * with "likened" it is the least that a restore of what is there must do: told of each object which one it is, and
+ * what it is like.
  */
 const PAGE_SIZE = "250";
 const PIECE = 2048;
 const IN_FLIGHT = 4;
-const compressed = process.argv[3] === "compressed";
+const how = process.argv[3];
 const limit = pLimit(IN_FLIGHT);
 
 function twice(body: Buffer): Buffer {
@@ -45,7 +58,13 @@ for (const resource of listed.sort(
     next = /"continue":"([^"]+)"/.exec(head)?.[1];
     pages++;
     bytes += body.length;
-    if (compressed) members.push(limit(() => compressMember(twice(body))));
+    if (how === "compressed") members.push(limit(() => compressMember(twice(body))));
+    if (how === "likened") {
+      for (const item of listItems(body).items) {
+        metadataOf(item);
+        likenessOf(item, resourceKey(resource));
+      }
+    }
   } while (next);
 }
 await Promise.all(members);
