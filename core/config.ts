@@ -5,6 +5,7 @@ import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import { parseLocation } from "./location.ts";
+import { type Notification, notificationSchema } from "./notify.ts";
 import { readClock } from "./schedule/cron.ts";
 import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
 import { type BackupSpec, backupSpecSchema, leftOut } from "./specs.ts";
@@ -14,6 +15,8 @@ export interface Config {
   location: string;
   clusters: Record<string, ClusterReference>;
   schedules: Record<string, Schedule>;
+  /** Whom to tell of jobs that ended. */
+  notifications: Record<string, Notification>;
 }
 
 /** One schedule, with the meaning of Velero's. */
@@ -70,6 +73,7 @@ const configSchema = strictFields(
     }),
     clusters: z.record(name, clusterReferenceSchema).default({}),
     schedules: z.record(name, scheduleSchema).default({}),
+    notifications: z.record(name, notificationSchema).default({}),
   },
   ["retention"],
 );
@@ -119,6 +123,7 @@ export function parseConfig(
     location: parsed.data.location,
     clusters: dictionary(Object.entries(parsed.data.clusters)),
     schedules: dictionary(named as [string, Schedule][]),
+    notifications: dictionary(Object.entries(parsed.data.notifications)),
   };
   return { config, warnings: schedules.flatMap(([name, { template }]) => warningsOf(name, template)) };
 }

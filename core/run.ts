@@ -27,6 +27,7 @@ import type { Job } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
+import type { Ended } from "./notify.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Platform } from "./ports.ts";
 import { runDryRun } from "./restore/plan/dryrun.ts";
@@ -38,6 +39,8 @@ import { readClock } from "./schedule/cron.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { nameStem, scheduledName } from "./schedule/slots.ts";
 import type { CachedSecrets } from "./secrets.ts";
+import { measureJob, traced } from "./telemetry.ts";
+import { failureDocument, tell } from "./tell.ts";
 
 type BackupJob = Extract<Job, { kind: "backup" }>;
 type RestoreJob = Extract<Job, { kind: "restore" }>;
@@ -64,6 +67,9 @@ export interface JobContext {
   timing?: LockTiming;
 }
 
+/** With what hears the job's name, once it is known. */
+type Named = JobContext & { named: (name: string) => void };
+
 /** The longest that a job may be put off by `notBefore`, in milliseconds: what platforms delay a delivery for. */
 const LONGEST_DELAY = 15 * 60_000;
 
@@ -79,6 +85,36 @@ const RESERVE_MS = 60_000;
  * whose log then lies in the bucket. A backup or restore that is PartiallyFailed does not throw.
  */
 export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
+  const schedule = job.kind === "backup" ? job.schedule : undefined;
+  const cluster = job.cluster ?? context.config.schedules[schedule ?? ""]?.cluster;
+  let name = job.name ?? schedule ?? "";
+  const attributes = { "lifeboat.job": job.kind, "lifeboat.cluster": cluster, "lifeboat.schedule": schedule };
+  const began = performance.now();
+  const end = async (document: Ended) => {
+    measureJob({ durationMs: performance.now() - began, ...document });
+    await tell(document, context);
+  };
+  return await traced(`lifeboat ${job.kind}`, attributes, async (span) => {
+    const named = (known: string) => {
+      name = known;
+    };
+    try {
+      const outcome = await doJob(job, { ...context, named });
+      const { document, duplicate } = outcome;
+      span.setAttributes({ "lifeboat.name": name, "lifeboat.duplicate": duplicate });
+      if (document && document.kind !== "plan" && !duplicate) await end(document);
+      return outcome;
+    } catch (error) {
+      if (!context.signal.aborted)
+        await end(
+          failureDocument({ kind: job.kind, name, cluster, schedule, location: context.bucket.location }, error),
+        );
+      throw error;
+    }
+  });
+}
+
+async function doJob(job: Job, context: Named): Promise<Outcome> {
   using deadline = beforeDeadline(context.deadline);
   const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
@@ -87,7 +123,7 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
   return await (job.kind === "backup" ? runBackupJob(job, limited) : runRestoreJob(job, limited));
 }
 
-async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcome> {
+async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
   const { bucket, config, signal } = context;
   const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
   // Who names a backup and no slot wants it now; a clock's trigger does not.
@@ -113,7 +149,7 @@ async function runBackupJob(job: BackupJob, context: JobContext): Promise<Outcom
   });
 }
 
-async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outcome> {
+async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> {
   const { bucket, signal } = context;
   const { scheduleName = "", backupName, ...filters } = job.spec ?? {};
   const name = nameOf(job, job.plan ?? backupName ?? scheduleName, context);
@@ -134,7 +170,7 @@ async function runRestoreJob(job: RestoreJob, context: JobContext): Promise<Outc
   });
 }
 
-async function runDryRunJob(job: RestoreJob, name: string, context: JobContext): Promise<Outcome> {
+async function runDryRunJob(job: RestoreJob, name: string, context: Named): Promise<Outcome> {
   const { bucket, signal } = context;
   const { scheduleName = "", backupName, ...filters } = job.spec ?? {};
   const found = () => committed(async () => (await readPlan(bucket, name, signal)).document);
@@ -193,10 +229,11 @@ interface Run {
 /** Does `work` under the lock of its name, or tells that it need not be done. */
 async function locked<Document extends BackupDocument | RestoreDocument | PlanDocument>(
   { kind, name, cluster, found }: Locked<Document>,
-  context: JobContext,
+  context: Named,
   work: (run: Run) => Promise<Document>,
 ): Promise<Outcome> {
   const { bucket, config, secrets, clusters, signal, listen, timing = LOCK_TIMING } = context;
+  context.named(name);
   let document: Document | undefined;
   const settled = async () => {
     document = await found();

@@ -4,6 +4,7 @@ import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
+import { traced } from "../telemetry.ts";
 import { adoptArchive } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Picked, Progress } from "./collect.ts";
@@ -58,10 +59,12 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
       hint: "its deletion was interrupted: delete it again, or choose another name",
     });
   }
-  const survey = adopted ? undefined : await surveyCluster(run);
+  const survey = adopted ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
   return leavingLog({ kind: "backup", ...run }, async () => {
-    const archived = survey ? await captureCluster(run, survey) : await adoptArchive(run, present);
-    return { ...(await commit(run, archived)), adopted };
+    const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
+      survey ? captureCluster(run, survey) : adoptArchive(run, present),
+    );
+    return { ...(await traced("lifeboat commit", {}, () => commit(run, archived))), adopted };
   });
 }
 

@@ -5,6 +5,7 @@ import type { Backup } from "../catalog.ts";
 import type { Kube } from "../kube/client.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Log } from "../log.ts";
+import { traced } from "../telemetry.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone/clone.ts";
 import { finalizerWarnings } from "./finalizers.ts";
@@ -182,9 +183,9 @@ export interface RestoreInput extends PlanInput {
  */
 export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const { log, waitMs = WAIT_MS } = input;
-  const planned = await planRestore(input);
+  const planned = await traced("lifeboat plan", {}, () => planRestore(input));
   input.check?.(planned);
-  await input.beforeWrites?.(planned);
+  await traced("lifeboat keep", {}, async () => input.beforeWrites?.(planned));
   const { steps } = planned;
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
   for (const message of planned.errors) report.tell("errors", message);
@@ -197,13 +198,15 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const writes = writesOf(steps);
   log("info", "Restoring", { items: steps.length, writes: writes.length });
   const hooks = planned.fixing.exact ? undefined : hooksOf(planned, { ...input, waitMs, report });
-  await together(input.signal, [
-    async (signal) => {
-      await writeSteps(writes, { ...input, ...planned, signal, waitMs, report, hooks });
-      hooks?.close();
-    },
-    async (signal) => hooks?.run(signal),
-  ]);
+  await traced("lifeboat write", { "lifeboat.writes": writes.length }, () =>
+    together(input.signal, [
+      async (signal) => {
+        await writeSteps(writes, { ...input, ...planned, signal, waitMs, report, hooks });
+        hooks?.close();
+      },
+      async (signal) => hooks?.run(signal),
+    ]),
+  );
   return report.result();
 }
 

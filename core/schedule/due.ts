@@ -16,7 +16,7 @@ const LONGEST_MS = 31 * 24 * 3_600_000;
  * that says `skipImmediately`.
  */
 export function dueSlots(
-  { schedules }: Config,
+  { schedules }: Pick<Config, "schedules">,
   last: Date | undefined,
   now: Date,
 ): { schedule: Schedule; slot: Date }[] {

@@ -4,7 +4,7 @@ import type { Schedule } from "../config.ts";
 import { isLifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
 import { timestamp } from "../timestamp.ts";
-import { readClock } from "./cron.ts";
+import { type Clock, readClock } from "./cron.ts";
 import { readPause } from "./pause.ts";
 import { missedSlots, readScheduledName } from "./slots.ts";
 
@@ -21,6 +21,12 @@ export interface ScheduleDocument {
   paused: boolean;
   /** Its newest backup that was committed. */
   lastBackup?: { name: string; phase: string; startTimestamp?: string };
+  /** Its newest backup that is Completed, the one above or an older one. */
+  lastGood?: { name: string; phase: string; startTimestamp?: string };
+  /** From one slot to the next, about now. */
+  intervalSeconds?: number;
+  /** Two of its intervals have passed since its last good backup, or since the first slot where there is none. */
+  overdue: boolean;
   /** The newest run since that backup that failed, of a slot or of `schedule run`: its log is that of the backup `name`. */
   lastFailure?: { name: string; slot: string; message: string };
   /** The next slot; absent while it is paused. */
@@ -43,7 +49,12 @@ export async function scheduleDocument(
 ): Promise<ScheduleDocument> {
   const { name, cluster } = schedule;
   const clock = readClock(schedule);
-  const [pause, last] = await Promise.all([readPause(bucket, schedule, signal), newestCommitted(bucket, name, signal)]);
+  const [pause, last] = await Promise.all([
+    readPause(bucket, schedule, signal),
+    newestCommitted(bucket, name, { signal }),
+  ]);
+  const good =
+    last?.backup.phase === "Completed" ? last : await newestCommitted(bucket, name, { signal, phase: "Completed" });
   const failed = await failedRuns(bucket, name, last?.slot, signal);
   const next = pause.paused ? undefined : clock.next(now);
   const first = failed[0] && new Date(failed[0].slot.getTime() - 1);
@@ -56,24 +67,54 @@ export async function scheduleDocument(
     ...{ schedule: schedule.schedule, timeZone: clock.timeZone, cluster, location: bucket.location },
     paused: pause.paused,
     lastBackup: last?.backup,
+    lastGood: good?.backup,
+    ...expectation(clock, now, pause.paused, good?.slot ?? first),
     ...(failed.length && { lastFailure: await failureOf(bucket, failed.at(-1)!, signal) }),
     next: next && timestamp(next),
     missed: missed.map(timestamp),
   };
 }
 
-/** By their names: Velero's backups of a schedule of that name are among them. */
-async function newestCommitted(bucket: Bucket, schedule: string, signal?: AbortSignal) {
+/** How often a backup is expected, and whether it is high time for one. `since`: the slot of the last good one. */
+function expectation(clock: Clock, now: Date, paused: boolean, since: Date | undefined) {
+  const last = clock.last(now);
+  const next = last && clock.next(last);
+  if (!last || !next) return { overdue: false };
+  const intervalMs = next.getTime() - last.getTime();
+  const overdue = !paused && since !== undefined && now.getTime() - since.getTime() > 2 * intervalMs + GRACE_MS;
+  return { intervalSeconds: intervalMs / 1000, overdue };
+}
+
+/** Whether the last run of a schedule before its backup `name` failed, or left one that isn't whole. */
+export async function endedBadlyBefore(
+  bucket: Bucket,
+  schedule: string,
+  name: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const slot = readScheduledName(name)?.slot;
+  if (!slot) return false;
+  const last = await newestCommitted(bucket, schedule, { signal, before: slot });
+  const failed = await failedRuns(bucket, schedule, last?.slot, signal);
+  return failed.some((run) => run.slot < slot) || (last !== undefined && last.backup.phase !== "Completed");
+}
+
+/** By their names: Velero's backups of a schedule of that name are among them. `before`: of the slots before it. */
+async function newestCommitted(
+  bucket: Bucket,
+  schedule: string,
+  { before, phase, signal }: { before?: Date; phase?: string; signal?: AbortSignal },
+) {
   const folder = "backups/";
   const found: { name: string; slot: Date }[] = [];
   for await (const { prefix } of bucket.list(`${folder}${schedule}-`, { delimiter: "/", signal })) {
     const name = prefix?.slice(folder.length, -1) ?? "";
     const read = readScheduledName(name);
-    if (read?.schedule === schedule) found.push({ name, slot: read.slot });
+    if (read?.schedule === schedule && !(before && read.slot >= before)) found.push({ name, slot: read.slot });
   }
   for (const { name, slot } of found.reverse()) {
     const backup = await committed(bucket, name, signal);
-    if (backup) return { backup, slot };
+    if (backup && (phase === undefined || backup.phase === phase)) return { backup, slot };
   }
   return undefined;
 }

@@ -117,6 +117,18 @@ export function ageText(timestamp: string | undefined): string {
   return Number.isNaN(minutes) ? "-" : spanText(Math.max(0, minutes));
 }
 
+/** "every": of seconds, "1h", "30m", "7d"; "-" for none. */
+export function intervalText(seconds: number | undefined): string {
+  if (seconds === undefined) return "-";
+  const units = [
+    ["d", 86_400],
+    ["h", 3_600],
+    ["m", 60],
+  ] as const;
+  const [unit, size] = units.find(([, size]) => seconds >= size && seconds % size === 0) ?? ["s", 1];
+  return `${seconds / size}${unit}`;
+}
+
 function spanText(minutes: number): string {
   if (minutes < 120) return `${Math.floor(minutes)}m`;
   return minutes < 48 * 60 ? `${Math.floor(minutes / 60)}h` : `${Math.floor(minutes / 1440)}d`;

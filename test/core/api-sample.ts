@@ -19,6 +19,7 @@ export async function startApi(change: Partial<ApiDeps> = {}) {
       location: bucket.location,
       clusters: { a: { kubeconfig: "env:A" } },
       schedules: { hourly: { name: "hourly", cluster: "a", ...schedule } },
+      notifications: {},
     },
     bucket,
     jobs: { enqueue: async (job) => void jobs.push(job) },

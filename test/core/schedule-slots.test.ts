@@ -177,6 +177,21 @@ describe("how a schedule stands", () => {
     assert.deepEqual(missed, ["2026-08-21T06:00:00Z", "2026-08-21T07:00:00Z"]);
   });
 
+  it("tells its last good backup, and when two intervals have passed since it", async () => {
+    const bucket = memoryBucket();
+    await put(bucket, "hourly-20260821040000", "Completed");
+    await put(bucket, "hourly-20260821050000", "PartiallyFailed");
+    const told = async (time: string) => {
+      const { lastBackup, lastGood, intervalSeconds, overdue } = await scheduleDocument(bucket, schedule, at(time));
+      return [lastBackup?.name, lastGood?.name, intervalSeconds, overdue];
+    };
+    const names = ["hourly-20260821050000", "hourly-20260821040000", 3600];
+    assert.deepEqual(await told("06:15:00"), [...names, false]);
+    assert.deepEqual(await told("06:15:01"), [...names, true]);
+    await setPaused(bucket, schedule, true);
+    assert.deepEqual(await told("09:00:00"), [...names, false]);
+  });
+
   it("has no next and misses nothing while it is paused", async () => {
     const bucket = memoryBucket();
     await put(bucket, "hourly-20260821010000", "Completed");

@@ -318,7 +318,7 @@ describe("a platform with one clock for all schedules", () => {
     const schedule = { name: "s", schedule: "0 * * * *", cluster: "a", paused: false, template: {} };
     const due = (last: string | undefined, now: string, skipImmediately = false) =>
       dueSlots(
-        { location: "", clusters: {}, schedules: { s: { ...schedule, skipImmediately } } },
+        { schedules: { s: { ...schedule, skipImmediately } } },
         last === undefined ? undefined : last === "never" ? new Date("0001-01-01T00:00:00Z") : at(last),
         at(now),
       ).map(({ slot }) => slot.toISOString().slice(11, 16));

@@ -53,10 +53,21 @@ schedules:
     assert.deepEqual([hourly.lastBackup?.name, hourly.lastBackup?.phase, hourly.missed], [made.name, "Completed", []]);
     const { stdout } = await lifeboat(["schedule", "get"], own);
     const [head = [], first = [], second = []] = stdout.split("\n").map((line) => line.split(/ {3,}/));
-    assert.deepEqual(head, ["NAME", "SCHEDULE", "CLUSTER", "LAST BACKUP", "STATUS", "AGE", "NEXT", "MISSED", "PAUSED"]);
+    assert.deepEqual(head, [
+      "NAME",
+      "SCHEDULE",
+      "CLUSTER",
+      "LAST BACKUP",
+      "STATUS",
+      "LAST GOOD",
+      "EVERY",
+      "NEXT",
+      "MISSED",
+      "PAUSED",
+    ]);
     assert.deepEqual(first.slice(0, 5), ["hourly", "0 * * * *", "prod", made.name, "Completed"]);
-    assert.match(first.slice(5).join(), /^\dm,[-\d]{10} \d\d:00:00 UTC,0,false$/);
-    assert.deepEqual(second, ["nightly", "30 2 * * * (Europe/Berlin)", "prod", "-", "-", "-", "-", "0", "true"]);
+    assert.match(first.slice(5).join(), /^\dm,1h,[-\d]{10} \d\d:00:00 UTC,0,false$/);
+    assert.deepEqual(second, ["nightly", "30 2 * * * (Europe/Berlin)", "prod", "-", "-", "-", "1d", "-", "0", "true"]);
   });
 
   it("get tells what stopped the last run", async () => {
@@ -64,7 +75,7 @@ schedules:
     assert.equal((await lifeboat(["schedule", "run", "hourly"], own)).code, 5);
     const { stdout } = await lifeboat(["schedule", "get"], own);
     const [, first = "", , blank, heading, reason] = stdout.split("\n");
-    assert.deepEqual(first.split(/ {3,}/).slice(0, 6), ["hourly", "0 * * * *", "prod", "-", "Failed", "0m"]);
+    assert.deepEqual(first.split(/ {3,}/).slice(0, 6), ["hourly", "0 * * * *", "prod", "-", "Failed", "-"]);
     assert.deepEqual([blank, heading], ["", 'Failed ("npx lifeboat backup logs NAME" tells more):']);
     assert.match(reason ?? "", /^ {2}hourly-\d{14}: can't read the secret env:UNSET: the variable is not set$/);
   });

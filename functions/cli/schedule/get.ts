@@ -1,7 +1,17 @@
 import { type ScheduleDocument, scheduleDocument, scheduleOf } from "../../../core/index.ts";
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
-import { ageText, columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
+import {
+  ageText,
+  columns,
+  countText,
+  intervalText,
+  phaseText,
+  printable,
+  printResult,
+  say,
+  timeText,
+} from "../output.ts";
 import { COMMAND, openBucket } from "../session.ts";
 
 const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
@@ -11,7 +21,8 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
   CLUSTER: ({ cluster }) => cluster,
   "LAST BACKUP": ({ lastBackup }) => printable(lastBackup?.name ?? "-"),
   STATUS: ({ lastBackup, lastFailure }) => phaseText(lastFailure ? "Failed" : (lastBackup?.phase ?? "-")),
-  AGE: ({ lastBackup, lastFailure }) => ageText(lastFailure?.slot ?? lastBackup?.startTimestamp),
+  "LAST GOOD": ({ lastGood, overdue }) => `${ageText(lastGood?.startTimestamp)}${overdue ? " (overdue)" : ""}`,
+  EVERY: ({ intervalSeconds }) => intervalText(intervalSeconds),
   NEXT: ({ next }) => (next ? timeText(next) : "-"),
   MISSED: ({ missed }) => countText(missed.length),
   PAUSED: ({ paused }) => String(paused),
