@@ -22,7 +22,7 @@ export interface PodExec {
 /** How a command ended. */
 export interface ExecResult {
   exitCode: number;
-  /** What it wrote, UTF-8: the last 16 KiB of each. */
+  /** What it wrote, UTF-8: the last 4 KiB of each, after a note of what is left out where that isn't all. */
   stdout: string;
   stderr: string;
 }
@@ -41,7 +41,7 @@ export interface Upgrade {
 const PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 /** The first byte of a message. */
 const CHANNELS = { stdout: 1, stderr: 2, status: 3 };
-const OUTPUT_BYTES = 16 << 10;
+const OUTPUT_BYTES = 4 << 10;
 
 /**
  * Runs a command in a container through `pods/exec`, over a WebSocket that `open` asks for. RBAC sees it as `get` and, from
@@ -188,11 +188,17 @@ function noWebSocket(what: string): LifeboatError {
 /** Keeps the end of what is written: there stands why a command failed. */
 function tail(): { add(bytes: Buffer): void; text(): string } {
   let kept = Buffer.alloc(0);
+  let written = 0;
   return {
     add(bytes) {
+      written += bytes.length;
       kept = Buffer.concat([kept, bytes]);
       if (kept.length > 2 * OUTPUT_BYTES) kept = Buffer.from(kept.subarray(-OUTPUT_BYTES));
     },
-    text: () => kept.subarray(-OUTPUT_BYTES).toString("utf8"),
+    text() {
+      const end = kept.subarray(-OUTPUT_BYTES);
+      const missing = written - end.length;
+      return `${missing > 0 ? `[${missing} bytes left out] ` : ""}${end.toString("utf8")}`;
+    },
   };
 }

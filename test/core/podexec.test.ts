@@ -126,7 +126,7 @@ describe("a command in a container", () => {
       await using kube = client(server);
       const { exitCode, stdout, stderr } = await kube.exec(exec());
       assert.deepEqual([exitCode, stderr], [3, "x".repeat(200)]);
-      assert.equal(stdout, `${"y".repeat(16 * 1024 - 1)}z`, "the end of what it wrote");
+      assert.equal(stdout, `[65909 bytes left out] ${"y".repeat(4 * 1024 - 1)}z`, "the end of what it wrote");
     }
   });
 

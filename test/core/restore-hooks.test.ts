@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
+import { parseCommand } from "../../core/hooks.ts";
 import { type FixContext, fix, fixesNothing } from "../../core/restore/fixes.ts";
 import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 import {
@@ -8,7 +9,6 @@ import {
   type ExecHook,
   execHooks,
   hookContainers,
-  parseCommand,
   readHooks,
   readiness,
 } from "../../core/restore/write/hooks.ts";
@@ -130,7 +130,7 @@ describe("exec hooks", () => {
     container: "db",
     command: ["c"],
     onError: "Continue",
-    execTimeoutMs: undefined,
+    timeoutMs: undefined,
     waitTimeoutMs: undefined,
     waitForReady: false,
   };
@@ -141,7 +141,7 @@ describe("exec hooks", () => {
     { annotations: { "on-error": "fail" }, hook: {} },
     {
       annotations: { "exec-timeout": "1m30s", "wait-timeout": "2h" },
-      hook: { execTimeoutMs: 90_000, waitTimeoutMs: 7_200_000 },
+      hook: { timeoutMs: 90_000, waitTimeoutMs: 7_200_000 },
     },
     { annotations: { "exec-timeout": "0s" }, hook: {} },
     {
@@ -182,7 +182,7 @@ describe("exec hooks", () => {
         container: "sidecar",
         command: ["d"],
         onError: "Fail",
-        execTimeoutMs: 1000,
+        timeoutMs: 1000,
         waitTimeoutMs: 2000,
         waitForReady: true,
       },

@@ -1,22 +1,12 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
-import { parseDuration } from "../../backup/duration.ts";
-import { isLifeboatError } from "../../errors.ts";
-import { matchesSelector, nameFilter } from "../../select.ts";
+import { FROM_ANNOTATION, type Hook, hookAnnotations, hookDuration, hookSelector, parseCommand } from "../../hooks.ts";
 import type { RestoreSpec } from "../../specs.ts";
 import { PARKED } from "../clone/parking.ts";
 import { at, entriesOf, type Fields, fieldsAt } from "../fields.ts";
 
-/** A command that is run in a container of a restored Pod. */
-export interface ExecHook {
-  /** As the spec names it, or `<from-annotation>`. */
-  name: string;
-  container: string;
-  command: string[];
-  /** "Fail" stops what else was to be run in the Pod; unset it is Velero's "Continue". */
-  onError: "Continue" | "Fail";
-  /** Undefined stands for the 30 s of Velero. */
-  execTimeoutMs: number | undefined;
+/** A command that is run in a container of a restored Pod. Its "Continue" is Velero's default of a restore. */
+export interface ExecHook extends Hook {
   /** How long the container may take to be up; undefined where nothing is said. */
   waitTimeoutMs: number | undefined;
   /** Up is Ready, not only running. */
@@ -49,19 +39,12 @@ const VOLUMES_WAIT = "restore-wait";
 
 /** Reads `spec.hooks`. Throws `invalid` for namespaces or selectors that can't be. The resources named in it mean nothing: hooks are for Pods. */
 export function readHooks(hooks: RestoreSpec["hooks"]): HookRule[] {
-  return (hooks?.resources ?? []).map(
-    ({ name, includedNamespaces, excludedNamespaces, labelSelector, postHooks = [] }) => {
-      const inNamespace = nameFilter(includedNamespaces, excludedNamespaces);
-      if (labelSelector) matchesSelector(labelSelector);
-      return {
-        name,
-        applies: (namespace, labels) =>
-          inNamespace(namespace) && (!labelSelector || matchesSelector(labelSelector, labels)),
-        initContainers: postHooks.flatMap(({ init }) => init?.initContainers ?? []),
-        exec: postHooks.flatMap(({ exec }) => exec ?? []),
-      };
-    },
-  );
+  return (hooks?.resources ?? []).map(({ name, postHooks = [], ...selector }) => ({
+    name,
+    applies: hookSelector(selector),
+    initContainers: postHooks.flatMap(({ init }) => init?.initContainers ?? []),
+    exec: postHooks.flatMap(({ exec }) => exec ?? []),
+  }));
 }
 
 /** The init containers that hooks give a Pod, which is in its namespace of the target: of its annotations, or else of the spec. */
@@ -144,37 +127,25 @@ function ruledHooks({ metadata }: KubernetesObject, first: string, rules: HookRu
         container: hook.container || first,
         command: hook.command,
         onError: hook.onError ?? "Continue",
-        execTimeoutMs: positive(hook.execTimeout),
-        waitTimeoutMs: positive(hook.waitTimeout),
+        timeoutMs: hookDuration(hook.execTimeout),
+        waitTimeoutMs: hookDuration(hook.waitTimeout),
         waitForReady: hook.waitForReady ?? false,
       })),
     );
 }
 
 function annotatedHook({ metadata }: KubernetesObject, first: string): ExecHooks | undefined {
-  const annotation = (key: string) => metadata.annotations?.[POST + key];
-  const text = annotation("command");
-  if (!text) return undefined;
-  const warnings: string[] = [];
-  const odd = (key: string) => void warnings.push(`its annotation ${POST}${key} is not understood, and disregarded`);
-  const duration = (key: string) => {
-    try {
-      return positive(annotation(key));
-    } catch (error) {
-      if (!isLifeboatError(error)) throw error;
-      return odd(key);
-    }
-  };
-  const ready = annotation("wait-for-ready");
-  if (ready && !BOOLEANS.has(ready)) odd("wait-for-ready");
+  const { text, oneOf, duration, warnings } = hookAnnotations(metadata.annotations, POST);
+  const command = text("command");
+  if (!command) return undefined;
   const hook: ExecHook = {
-    name: "<from-annotation>",
-    container: annotation("container") || first,
-    command: parseCommand(text),
-    onError: annotation("on-error") === "Fail" ? "Fail" : "Continue",
-    execTimeoutMs: duration("exec-timeout") ?? undefined,
-    waitTimeoutMs: duration("wait-timeout") ?? undefined,
-    waitForReady: BOOLEANS.get(ready ?? "") ?? false,
+    name: FROM_ANNOTATION,
+    container: text("container") ?? first,
+    command: parseCommand(command),
+    onError: text("on-error") === "Fail" ? "Fail" : "Continue",
+    timeoutMs: duration("exec-timeout"),
+    waitTimeoutMs: duration("wait-timeout"),
+    waitForReady: oneOf("wait-for-ready", BOOLEANS) ?? false,
   };
   return { hooks: [hook], warnings };
 }
@@ -184,22 +155,6 @@ const BOOLEANS = new Map([
   ...["1", "t", "T", "TRUE", "true", "True"].map((text) => [text, true] as const),
   ...["0", "f", "F", "FALSE", "false", "False"].map((text) => [text, false] as const),
 ]);
-
-/** A JSON list of texts, or else the whole text as the one word: no shell splits it (Velero parseStringToCommand). */
-export function parseCommand(text: string): string[] {
-  if (!text.startsWith("[")) return [text];
-  try {
-    const words: unknown = JSON.parse(text);
-    return Array.isArray(words) && words.every((word) => typeof word === "string") ? words : [text];
-  } catch {
-    return [text];
-  }
-}
-
-/** A Go duration in milliseconds; undefined for none, and for zero, with which Velero says the same. */
-function positive(duration: string | undefined): number | undefined {
-  return (duration && parseDuration(duration)) || undefined;
-}
 
 /** How a Pod stands to a hook's container. */
 export type Readiness = "up" | "waiting" | { ended: string };

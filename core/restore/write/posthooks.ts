@@ -2,6 +2,7 @@ import pLimit from "p-limit";
 import { orAborted, pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { messageOf } from "../../errors.ts";
+import { runHook } from "../../hooks.ts";
 import type { Kube } from "../../kube/client.ts";
 import { throwIfGone } from "../../kube/gone.ts";
 import { listPages } from "../../kube/list.ts";
@@ -11,8 +12,6 @@ import type { Report } from "../report.ts";
 import type { Item } from "../survey.ts";
 import { type ExecHook, execHooks, type HookRule, readiness } from "./hooks.ts";
 
-/** Velero's default of a hook's own time. */
-const EXEC_MS = 30_000;
 const POLL_MS = 1000;
 /** However many Pods come and hooks end: no two LISTs are nearer to each other. */
 const LEAST_POLL_MS = 125;
@@ -99,19 +98,13 @@ export function postHooks(input: PostHooksInput): PostHooks {
   };
 
   /** Runs one hook; resolves with why it failed. */
-  async function runHook(pod: Awaited, hook: ExecHook, signal: AbortSignal): Promise<string | undefined> {
+  async function tryHook(pod: Awaited, hook: ExecHook, signal: AbortSignal): Promise<string | undefined> {
     const { item, since } = pod;
-    const { name, container, command, execTimeoutMs = EXEC_MS, waitTimeoutMs = Number.POSITIVE_INFINITY } = hook;
+    const { waitTimeoutMs = Number.POSITIVE_INFINITY } = hook;
     if (performance.now() - since > waitTimeoutMs)
       return `not run: its time to wait, ${seconds(waitTimeoutMs)}, was over`;
-    if (command.length === 0) return "not run: its command is empty";
-    const about = { pod: `${item.namespace}/${item.name}`, container, hook: name };
-    log("info", "Running a hook", about);
     try {
-      const exec = { namespace: item.namespace, pod: item.name, container, command, timeoutMs: execTimeoutMs, signal };
-      const { exitCode, stdout, stderr } = await kube.exec(exec);
-      log("info", "A hook ended", { ...about, exitCode, stdout, stderr });
-      return exitCode === 0 ? undefined : `its command ended with exit code ${exitCode}; the log has its output`;
+      return await runHook(kube, hook, { namespace: item.namespace, pod: item.name, log, signal });
     } catch (error) {
       await throwIfGone(kube, error, signal);
       return messageOf(error);
@@ -121,7 +114,7 @@ export function postHooks(input: PostHooksInput): PostHooks {
   async function runHooks(pod: Awaited, containers: Set<string>, signal: AbortSignal): Promise<void> {
     for (const hook of pod.hooks.filter(({ container }) => containers.has(container))) {
       pod.hooks.splice(pod.hooks.indexOf(hook), 1);
-      const why = await runHook(pod, hook, signal);
+      const why = await tryHook(pod, hook, signal);
       if (why === undefined) continue;
       fail(pod, hook, why);
       if (hook.onError === "Fail") return giveUp(pod, `hook ${hook.name} failed, whose on-error is Fail`);
