@@ -2,7 +2,9 @@ import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import pLimit from "p-limit";
 import { z } from "zod";
+import { sha256 } from "./archive/gzip.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { checkSeal } from "./integrity/seal.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Listed } from "./ports.ts";
 
@@ -262,10 +264,16 @@ export function rowProblem(error: unknown): string {
   throw error;
 }
 
-/** The backup's record. `missing` where it was never committed, `corrupt` where the record is not a Velero Backup of that name. */
+/**
+ * The backup's record. `missing` where it was never committed, `corrupt` where the record is not a Velero Backup of that
+ * name, or differs from the digest in it.
+ */
 export async function readBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
   const key = backupKeys(name).metadata;
-  return parseRecord(backupSchema, await readRecord(bucket, "backup", name, key, signal), name, key);
+  const body = await readRecord(bucket, "backup", name, key, signal);
+  const record = parseRecord(backupSchema, body, name, key);
+  checkSeal(body, key);
+  return record;
 }
 
 /** Phases of a backup that may be restored, as in Velero. */
@@ -373,15 +381,16 @@ export async function readSideFile(bucket: Bucket, key: string, signal?: AbortSi
 
 /**
  * Writes a side file, text or already gzipped, unless it is already there: an interrupted run may have left it, and
- * what it left was made from the same archive.
+ * what it left was made from the same archive. Gives the SHA-256 of what is there.
  */
 export async function writeSideFile(
   bucket: Bucket,
   key: string,
   body: string | Buffer,
   signal?: AbortSignal,
-): Promise<void> {
-  await putOnce(bucket, key, typeof body === "string" ? await gzipBuffer(body) : body, signal);
+): Promise<string> {
+  const bytes = typeof body === "string" ? await gzipBuffer(body) : body;
+  return sha256((await putOnce(bucket, key, bytes, signal)) ? bytes : await readObject(bucket, key, signal));
 }
 
 /**

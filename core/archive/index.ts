@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { LifeboatError, messageOf } from "../errors.ts";
 import { ahead } from "./flow.ts";
@@ -157,8 +158,34 @@ function closingMember(footerOffset: number, footerDigest: string): Buffer {
   return frameMember(NOTHING, field);
 }
 
-/** Reads an index's footer: `corrupt` when damaged, `invalid` when a newer Lifeboat wrote it. */
-export async function readFooter(index: Source): Promise<IndexFooter> {
+/** SHA-256 of a whole index, and of its end, which vouches for all of it and is where reading begins. */
+export interface IndexDigests {
+  whole: string;
+  end: string;
+}
+
+/** Gives on the bytes of an index; once they have ended, `digests` tells theirs. */
+export function digestingIndex(bytes: AsyncIterable<Buffer>): {
+  bytes: AsyncIterable<Buffer>;
+  digests: () => IndexDigests;
+} {
+  const whole = createHash("sha256");
+  let end = Buffer.alloc(0);
+  async function* pass(): AsyncGenerator<Buffer> {
+    for await (const chunk of bytes) {
+      whole.update(chunk);
+      end = Buffer.concat([end, chunk.subarray(-CLOSING_SIZE)]).subarray(-CLOSING_SIZE);
+      yield chunk;
+    }
+  }
+  return { bytes: pass(), digests: () => ({ whole: whole.copy().digest("hex"), end: sha256(end) }) };
+}
+
+/**
+ * Reads an index's footer: `corrupt` when damaged, or where the digest of its end is another one than `end`; `invalid` when a
+ * newer Lifeboat wrote it.
+ */
+export async function readFooter(index: Source, end?: string): Promise<IndexFooter> {
   if (index.size < CLOSING_SIZE) throw damaged(index, "it is too short");
   const tailStart = Math.max(0, index.size - TAIL_SIZE);
   const tail = await index.read(tailStart, index.size);
@@ -166,9 +193,12 @@ export async function readFooter(index: Source): Promise<IndexFooter> {
   const offset = Number(closing.readBigUInt64LE(24));
   const digest = closing.subarray(32, 64).toString("hex");
   if (!closing.equals(closingMember(offset, digest))) throw damaged(index, "it is cut off, or its end is damaged");
-  const end = index.size - CLOSING_SIZE;
-  if (offset >= end) throw damaged(index, "its end is damaged");
-  const member = offset >= tailStart ? tail.subarray(offset - tailStart, -CLOSING_SIZE) : await index.read(offset, end);
+  if (end !== undefined && sha256(closing) !== end)
+    throw damaged(index, "it is another one than the backup's record tells of");
+  const footerEnd = index.size - CLOSING_SIZE;
+  if (offset >= footerEnd) throw damaged(index, "its end is damaged");
+  const member =
+    offset >= tailStart ? tail.subarray(offset - tailStart, -CLOSING_SIZE) : await index.read(offset, footerEnd);
   if (sha256(member) !== digest) throw damaged(index, "its footer differs from its digest");
   return parseFooter(index, (await openMember(member)).toString());
 }

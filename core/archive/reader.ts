@@ -61,25 +61,25 @@ export interface Archive {
 /**
  * Opens a backup's archive; with its index by ranged reads, without one by reading it once: a Lifeboat archive gets its
  * index made again, a foreign one (Velero's) is spooled, as segments with an index, into temporary files that `close`
- * frees. Throws `missing` without a tar, `corrupt` for damage and for an index that belongs to another archive,
- * `invalid` for an index of a newer Lifeboat.
+ * frees. With `indexEnd` only the index whose end has that digest will do, made again or not. Throws `missing` without a
+ * tar, `corrupt` for damage and for an index that belongs to another archive, `invalid` for an index of a newer Lifeboat.
  */
 export async function openArchive(
   bucket: Bucket,
   keys: { tar: string; index: string },
-  options: { signal?: AbortSignal; limits?: ReadLimits } = {},
+  options: { signal?: AbortSignal; limits?: ReadLimits; indexEnd?: string } = {},
 ): Promise<Archive> {
-  const { signal, limits = {} } = options;
+  const { signal, limits = {}, indexEnd } = options;
   const tar = await bucketSource(bucket, keys.tar, signal);
   if (!tar) throw new LifeboatError("missing", `${keys.tar} is not in ${bucket.location}`);
   const index = await bucketSource(bucket, keys.index, signal);
-  if (index) return await archiveOf(tar, index);
+  if (index) return await archiveOf(tar, index, indexEnd);
   if (tar.size === 0) throw damaged(tar, "it is empty");
   const ours = memberSize(await tar.read(0, Math.min(PEEK, tar.size))) !== undefined;
   const bytes = await bucket.get(keys.tar, { signal });
-  if (!ours) return await spoolForeign(keys.tar, bytes, limits);
+  if (!ours && indexEnd === undefined) return await spoolForeign(keys.tar, bytes, limits);
   const rebuilt = rebuildIndex(bytes, { limits });
-  return await archiveOf(tar, await spool(keys.index, rebuilt.index));
+  return await archiveOf(tar, await spool(`${keys.index}, made again from the archive,`, rebuilt.index), indexEnd);
 }
 
 /**
@@ -117,9 +117,9 @@ async function spoolForeign(name: string, bytes: AsyncIterable<Buffer>, limits: 
   return others ? { ...archive, otherVersions } : archive;
 }
 
-async function archiveOf(tar: Source, index: Source): Promise<Archive> {
+async function archiveOf(tar: Source, index: Source, indexEnd?: string): Promise<Archive> {
   try {
-    return archive(tar, index, await readFooter(index));
+    return archive(tar, index, await readFooter(index, indexEnd));
   } catch (error) {
     await Promise.all([tar.close(), index.close()]);
     throw error;

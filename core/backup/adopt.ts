@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { digestingIndex, type IndexDigests } from "../archive/index.ts";
 import { openArchive, readTar } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
 import { backupKeys } from "../catalog.ts";
@@ -41,6 +42,7 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
       header,
       outcome: JSON.parse(outcome.toString()) as ArchiveOutcome,
       inventory: await takeInventory(archive),
+      index: await storedIndex(run),
     };
   } finally {
     await archive.close();
@@ -54,6 +56,12 @@ export async function readHeader(tar: AsyncIterable<Buffer>): Promise<ArchiveHea
     if (!path.startsWith("metadata/")) return undefined;
   }
   return undefined;
+}
+
+async function storedIndex({ bucket, name, signal }: BackupRun): Promise<IndexDigests> {
+  const { bytes, digests } = digestingIndex(await bucket.get(backupKeys(name).index, { signal }));
+  for await (const _ of bytes);
+  return digests();
 }
 
 async function writeMissingIndex({ bucket, name, signal }: BackupRun): Promise<void> {

@@ -1,5 +1,7 @@
+import { basename } from "node:path/posix";
 import { type Backup, backupKeys, checkNewName, listFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { sealRecord } from "../integrity/seal.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
@@ -70,14 +72,15 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
 
 async function commit(
   { bucket, name, log, signal }: BackupRun,
-  { header, outcome, inventory }: Archived,
+  { header, outcome, inventory, index }: Archived,
 ): Promise<Omit<BackupResult, "adopted">> {
   const keys = backupKeys(name);
-  const record = backupRecord(name, header, outcome, new Date());
-  log.log("info", "Backup ends", { phase: record.status?.phase ?? "" });
-  await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
+  const unsealed = backupRecord(name, header, outcome, new Date());
+  log.log("info", "Backup ends", { phase: unsealed.status?.phase ?? "" });
+  const files = await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
+  files[basename(keys.index)] = index.whole;
+  const { record, body } = sealRecord(unsealed, { files, indexEnd: index.end });
   try {
-    const body = Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`);
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });
   } catch (error) {
     throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name, error) : error;

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { digestingIndex } from "../archive/index.ts";
 import { together, writeArchive } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
@@ -72,7 +73,8 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
   const writer = writeArchive({ mtime: startedAt });
   const keys = backupKeys(name);
   const tarPut = bucket.put(keys.tar, writer.tar, { ifAbsent: true, signal });
-  const indexPut = bucket.put(keys.index, endingAfter(writer.index, tarPut), { ifAbsent: true, signal });
+  const index = digestingIndex(endingAfter(writer.index, tarPut));
+  const indexPut = bucket.put(keys.index, index.bytes, { ifAbsent: true, signal });
 
   const produce = async () => {
     await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
@@ -108,7 +110,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
   await together(writer, [tarPut, indexPut, filling]).catch((error: unknown) => {
     throw isLifeboatError(error, "conflict") ? takenMeanwhile(bucket, name, error) : error;
   });
-  return { header, outcome: outcome!, inventory };
+  return { header, outcome: outcome!, inventory, index: index.digests() };
 }
 
 function takenMeanwhile(bucket: Bucket, name: string, cause: unknown): LifeboatError {

@@ -1,4 +1,6 @@
+import type { IndexDigests } from "../archive/index.ts";
 import { type Backup, CALLER, CLUSTER } from "../catalog.ts";
+import { RUN } from "../integrity/seal.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
@@ -43,6 +45,7 @@ export interface Archived {
   header: ArchiveHeader;
   outcome: ArchiveOutcome;
   inventory: Inventory;
+  index: IndexDigests;
 }
 
 /**
@@ -64,7 +67,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
         "velero.io/source-cluster-k8s-major-version": source.major,
         "velero.io/source-cluster-k8s-minor-version": source.minor,
         "velero.io/resource-timeout": "10m0s",
-        "lifeboat/run": header.run,
+        [RUN]: header.run,
         "lifeboat/consistency": consistency.grade,
         "lifeboat/resource-version": consistency.resourceVersion,
         "lifeboat/exceptions": JSON.stringify(consistency.exceptions),

@@ -1,3 +1,4 @@
+import { basename } from "node:path/posix";
 import type { ItemFacts, ItemId, KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
 import { type backupKeys, writeSideFile } from "../catalog.ts";
@@ -69,7 +70,8 @@ export async function takeInventory(archive: Archive): Promise<Inventory> {
 
 /**
  * Writes the side files that Velero's CLI and restores read (velero-format: 1.2), each made from what the archive
- * holds, so that a run that adopts the archive writes the same ones. Those already there stay.
+ * holds, so that a run that adopts the archive writes the same ones. Those already there stay. Gives the SHA-256 of each
+ * by its file name.
  */
 export async function writeSideFiles(
   bucket: Bucket,
@@ -77,17 +79,22 @@ export async function writeSideFiles(
   inventory: Inventory,
   report: { log: Buffer; warnings: Problem[]; errors: Problem[] },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Record<string, string>> {
   const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
+  const digests: Record<string, string> = {};
+  const write = async (key: string, body: string | Buffer) => {
+    digests[basename(key)] = await writeSideFile(bucket, key, body, signal);
+  };
   await Promise.all([
-    writeSideFile(bucket, keys.resourceList, inventory.resourceList(), signal),
-    writeSideFile(bucket, keys.volumeInfo, `${JSON.stringify(inventory.volumeInfos)}\n`, signal),
-    writeSideFile(bucket, keys.results, `${JSON.stringify(results)}\n`, signal),
-    writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
-    writeSideFile(bucket, keys.podVolumeBackups, "[]\n", signal),
-    writeSideFile(bucket, keys.volumeSnapshots, "[]\n", signal),
+    write(keys.resourceList, inventory.resourceList()),
+    write(keys.volumeInfo, `${JSON.stringify(inventory.volumeInfos)}\n`),
+    write(keys.results, `${JSON.stringify(results)}\n`),
+    write(keys.itemOperations, "[]\n"),
+    write(keys.podVolumeBackups, "[]\n"),
+    write(keys.volumeSnapshots, "[]\n"),
   ]);
-  await writeSideFile(bucket, keys.log, report.log, signal);
+  await write(keys.log, report.log);
+  return digests;
 }
 
 function volumeInfo({ metadata, spec }: PersistentVolume): VolumeInfo {

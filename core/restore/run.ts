@@ -1,10 +1,9 @@
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { type Archive, openArchive } from "../archive/reader.ts";
+import type { Archive } from "../archive/reader.ts";
 import {
   ATTEMPT,
   type Backup,
-  backupKeys,
   CALLER,
   CLUSTER,
   checkNewName,
@@ -18,6 +17,7 @@ import {
 } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { gzipText } from "../gziptext.ts";
+import { openBackup } from "../integrity/open.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import { putOnce } from "../once.ts";
@@ -77,7 +77,7 @@ export async function runRestore(run: RestoreRun): Promise<RestoreEnd> {
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  return recordRestore(run, { backup, open: () => openArchive(bucket, backupKeys(spec.backupName), { signal }) });
+  return recordRestore(run, { backup, open: () => openBackup(bucket, backup, signal) });
 }
 
 /** A restore's record, and how it went. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { hash } from "node:crypto";
 import { buffer } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -9,8 +10,17 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
-import { backupKeys, listBackups, listFolder, readBackup, readLog, readSideFile } from "../../core/catalog.ts";
+import {
+  backupKeys,
+  listBackups,
+  listFolder,
+  readBackup,
+  readLog,
+  readObject,
+  readSideFile,
+} from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
+import { sealOf } from "../../core/integrity/seal.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
@@ -260,6 +270,11 @@ describe("a backup in its bucket", () => {
         );
       }
       assert.deepEqual(await entriesOf(bucket), await entriesOf(reference));
+      assert.deepEqual(
+        sealOf(await readBackup(bucket, "full"))?.files,
+        await digestsOf(bucket),
+        `after put ${failing}`,
+      );
     }
   });
 
@@ -307,6 +322,15 @@ function failingAt(bucket: Bucket, nth: number): Bucket {
       throw new Error("the bucket is gone");
     },
   };
+}
+
+/** SHA-256 by file name of what a record vouches for. */
+async function digestsOf(bucket: Bucket): Promise<Record<string, string>> {
+  const { folder, metadata: _, tar: __, ...keys } = backupKeys("full");
+  const digests: Record<string, string> = {};
+  for (const key of Object.values(keys))
+    digests[key.slice(folder.length)] = hash("sha256", await readObject(bucket, key), "hex");
+  return digests;
 }
 
 async function entriesOf(bucket: Bucket): Promise<IndexEntry[]> {

@@ -1,5 +1,5 @@
-import { openArchive } from "../../archive/reader.ts";
-import { backupKeys, checkNewName, listFolder, readRestorable, restoreKeys } from "../../catalog.ts";
+import { checkNewName, listFolder, readRestorable, restoreKeys } from "../../catalog.ts";
+import { openBackup } from "../../integrity/open.ts";
 import { leavingLog } from "../../runs.ts";
 import { timestamp } from "../../timestamp.ts";
 import { withModifiers } from "../modifiers/modifiersource.ts";
@@ -19,7 +19,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  const open = () => openArchive(bucket, backupKeys(spec.backupName), { signal });
+  const open = () => openBackup(bucket, backup, signal);
   const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };
   const { document, planned } = await rehearseRestore(self, { backup, open });
   const live = orderedSteps(planned).map((step) => liveDigest(step, planned));

@@ -1,10 +1,10 @@
 import type { ItemId, KubernetesObject } from "../../archive/item.ts";
-import { openArchive } from "../../archive/reader.ts";
 import { readHeader } from "../../backup/adopt.ts";
 import { backup } from "../../backup/backup.ts";
 import { backupResources } from "../../backup/scope.ts";
 import { type Backup, BEFORE_RESTORE_LABEL, backupBefore, backupKeys, readBackup } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
+import { openBackup } from "../../integrity/open.ts";
 import type { Kube } from "../../kube/client.ts";
 import type { RunLog } from "../../log.ts";
 import { startRunLog } from "../../log.ts";
@@ -100,7 +100,7 @@ async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, dis
 async function notHeld({ bucket, signal }: Keeping, names: Names, earlier: { name: string }[]): Promise<Names> {
   const left: Names = new Map([...names].map(([resource, some]) => [resource, new Set(some)]));
   for (const { name } of earlier) {
-    const archive = await openArchive(bucket, backupKeys(name), { signal });
+    const archive = await openBackup(bucket, await readBackup(bucket, name, signal), signal);
     try {
       for await (const { resource, namespace, name } of archive.entries())
         left.get(resource)?.delete(namespace ? `${namespace}/${name}` : name);

@@ -1,7 +1,7 @@
 import { joinArchives } from "../../archive/join.ts";
-import { openArchive } from "../../archive/reader.ts";
-import { backupKeys, checkName, type Restore, readRestore, UNDOES, undoName } from "../../catalog.ts";
+import { checkName, type Restore, readRestore, UNDOES, undoName } from "../../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
+import { openBackup } from "../../integrity/open.ts";
 import type { Bucket } from "../../ports.ts";
 import { rehearseRestore } from "../plan/dryrun.ts";
 import type { PlanDocument } from "../plan/plandocument.ts";
@@ -75,7 +75,8 @@ export async function rehearseUndo(run: UndoRun, undo: Undo): Promise<PlanDocume
 type UndoRun = Omit<RestoreRun, "name" | "spec" | "plan">;
 
 function sourceOf({ bucket, signal }: UndoRun, { backups, undoing }: Undo): Source {
-  const open = (before: string) => openArchive(bucket, backupKeys(before), { signal });
+  const open = async (before: string) =>
+    openBackup(bucket, await readBefore(bucket, before, undoing.restore, signal), signal);
   return { undoing, open: async () => joinArchives(await Promise.all(backups.map(open))) };
 }
 
