@@ -6,6 +6,7 @@ import { openArchive } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
 import { backupKeys, listBackups, readBackup, readRestore } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
+import { sealOf, sealRecord } from "../../core/integrity/seal.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
@@ -206,10 +207,8 @@ describe("prune", () => {
         partial: { status: { ...record.status, phase: "PartiallyFailed" } },
         foreign: { spec: { ...record.spec, includedNamespaceScopedResources: ["pods"] } },
       })) {
-        await bucket.put(
-          backupKeys(name).metadata,
-          Buffer.from(JSON.stringify({ ...record, ...change, metadata: { name } })),
-        );
+        const { body } = sealRecord({ ...record, ...change, metadata: { name } }, sealOf(record)!);
+        await bucket.put(backupKeys(name).metadata, body);
         for (const key of ["tar", "index"] as const) {
           const chunks: Buffer[] = [];
           for await (const chunk of await bucket.get(backupKeys("b")[key])) chunks.push(chunk);
