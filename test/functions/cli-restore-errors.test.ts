@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { cp, readFile, rename, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
+import type { Backup } from "../../core/catalog.ts";
+import { sealOf, sealRecord } from "../../core/integrity/seal.ts";
 import { lifeboat } from "../e2e/lifeboat.ts";
 import { makeScratch, type Scratch, shop, startCluster } from "./cli-sample.ts";
 
@@ -69,7 +71,13 @@ const CASES: { what: string; flags: string; code: number; says: RegExp }[] = [
     what: "an index that belongs to another archive",
     flags: "--from-backup swapped",
     code: 6,
-    says: /^error: the archive backups\/swapped\/swapped\.tar\.gz is damaged: .*its index/,
+    says: /^error: the index backups\/swapped\/swapped-index\.json\.gz is damaged: it is another one than/,
+  },
+  {
+    what: "a record that was changed",
+    flags: "--from-backup changed",
+    code: 6,
+    says: /^error: backups\/changed\/velero-backup\.json was changed after it was written: .*\nhint: /,
   },
 ];
 
@@ -86,8 +94,11 @@ describe("a restore that can't be", () => {
     target = await startCluster(scratch, "target");
     await run("backup", "create", "full", "--kubeconfig", source.file);
     await run("backup", "create", "part", "--include-namespaces", "shop", "--kubeconfig", source.file);
-    await copyBackup("full", "later", (record) => record.replace(/"formatVersion": "[^"]+"/, '"formatVersion": "2.0"'));
-    await copyBackup("full", "swapped", (record) => record);
+    await copyBackup("full", "later", ({ status }) => Object.assign(status!, { formatVersion: "2.0" }));
+    await copyBackup("full", "swapped");
+    await copyBackup("full", "changed");
+    const record = await readFile(file("changed", "velero-backup.json"), "utf8");
+    await writeFile(file("changed", "velero-backup.json"), record.replace('"Completed"', '"Compleded"'));
     await cp(file("part", "part-index.json.gz"), file("swapped", "swapped-index.json.gz"));
   });
   after(async () => {
@@ -96,14 +107,13 @@ describe("a restore that can't be", () => {
   });
 
   const file = (backup: string, name: string) => scratch.path(`bucket/backups/${backup}/${name}`);
-  async function copyBackup(from: string, to: string, change: (record: string) => string): Promise<void> {
+  async function copyBackup(from: string, to: string, change: (record: Backup) => void = () => {}): Promise<void> {
     await cp(file(from, ""), file(to, ""), { recursive: true });
     for (const end of [".tar.gz", "-index.json.gz"]) await rename(file(to, from + end), file(to, to + end));
-    const record = (await readFile(file(to, "velero-backup.json"), "utf8")).replace(
-      `"name": "${from}"`,
-      `"name": "${to}"`,
-    );
-    await writeFile(file(to, "velero-backup.json"), change(record));
+    const record = JSON.parse(await readFile(file(to, "velero-backup.json"), "utf8")) as Backup;
+    record.metadata.name = to;
+    change(record);
+    await writeFile(file(to, "velero-backup.json"), sealRecord(record, sealOf(record)!).body);
   }
 
   for (const { what, flags, code, says } of CASES) {

@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { parse } from "yaml";
+import { sealOf, sealRecord } from "../../core/integrity/seal.ts";
 import { document, lifeboat, start } from "../e2e/lifeboat.ts";
 import { filesIn, makeScratch, type Scratch, shop, startCluster } from "./cli-sample.ts";
 
@@ -275,7 +276,7 @@ describe("the command line", { concurrency: 3 }, () => {
     const folder = scratch.path("damaged/backups/bad");
     const record = JSON.parse(await readFile(`${folder}/velero-backup.json`, "utf8"));
     Object.assign(record.status, { phase: "PartiallyFailed", errors: 1 });
-    await writeFile(`${folder}/velero-backup.json`, JSON.stringify(record));
+    await writeFile(`${folder}/velero-backup.json`, sealRecord(record, sealOf(record)!).body);
     await writeFile(`${folder}/bad-results.gz`, "garbage");
     const problem = "backups/bad/bad-results.gz can't be unzipped";
     const table = await succeeds(["backup", "get", ...flags]);
