@@ -24,13 +24,13 @@ export interface KubeRequest {
   signal?: AbortSignal;
   /** Of one attempt; 30 s where not given. */
   timeoutMs?: number;
+  /** Carries out the pause after each trouble, so that the caller can do other things meanwhile. */
+  pausing?: (trouble: Trouble, pause: () => Promise<void>) => Promise<void>;
 }
 
 export interface KubeResponse extends Answer {
   /** Requests sent. After more than one, a write's 409 or 404 may be the work of an earlier attempt. */
   attempts: number;
-  /** Whether a 429 was met on the way. */
-  throttled: boolean;
   /** Of the last attempt. */
   latencyMs: number;
 }
@@ -96,8 +96,8 @@ export function connect(
   async function request(wanted: Wanted): Promise<KubeResponse> {
     using ending = abortedBy([closing.signal, wanted.signal]);
     const { signal } = ending;
+    const { pausing = (_, wait) => wait() } = wanted;
     const began = performance.now();
-    let throttled = false;
     const met = new Map<Trouble, number>();
     let refused: Promise<Session> | undefined;
     for (let attempts = 1; ; attempts++) {
@@ -108,18 +108,17 @@ export function connect(
         refused = current;
         continue;
       }
-      throttled ||= answer?.status === 429;
       const trouble = answer ? troubleOf(answer) : failed.failure && (reached ? failed.failure : "unreached");
       const elapsedMs = performance.now() - began;
       if (trouble) met.set(trouble, (met.get(trouble) ?? 0) + 1);
-      const again = trouble && (!wanted.upgrade || NOTHING_DONE.has(trouble));
+      const again = trouble && (!wanted.upgrade || NOTHING_DONE.has(trouble)) ? trouble : undefined;
       const waiting = { elapsedMs, retryAfterMs: answer && retryAfterMs(answer) };
-      const delay = again && retryDelay(trouble, met.get(trouble) ?? 1, waiting);
-      if (delay === undefined || delay === false) {
+      const delay = again && retryDelay(again, met.get(again) ?? 1, waiting);
+      if (!again || delay === undefined) {
         if (failed) throw failed.error;
-        return { ...answer, attempts, throttled, latencyMs };
+        return { ...answer, attempts, latencyMs };
       }
-      await pause(delay, signal);
+      await pausing(again, () => pause(delay, signal));
     }
   }
 

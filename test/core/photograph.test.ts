@@ -49,7 +49,6 @@ describe("a photograph", () => {
     headers: {},
     body: Buffer.from(JSON.stringify({ kind: "Status", code, reason, message })),
     attempts: 1,
-    throttled: false,
     latencyMs: 1,
   });
   const take = async (cluster: Kube, resource: Resource, revision: string) => {

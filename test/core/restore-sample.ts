@@ -142,7 +142,6 @@ export function answer(status: number, body: object, more: Partial<KubeResponse>
     headers: {},
     body: Buffer.from(JSON.stringify(body)),
     attempts: 1,
-    throttled: false,
     latencyMs: 1,
     ...more,
   });
