@@ -7,7 +7,7 @@ import { type Authorize, bearer } from "./kube/credentials.ts";
 import { type Chosen, type ClusterAccess, readKubeconfig } from "./kube/kubeconfig.ts";
 import { type CloudUser, vetKubeconfig } from "./kube/untrusted.ts";
 import type { AksReference, EksReference, GkeReference, ManagedClusters, Platform } from "./ports.ts";
-import type { CachedSecrets } from "./secrets.ts";
+import { type CachedSecrets, secretReference } from "./secrets.ts";
 
 /** Where a cluster is told: a kubeconfig in a secret (its `context`, or else its current one), or a cloud's own. */
 export type ClusterReference =
@@ -19,17 +19,9 @@ export type ClusterReference =
 const text = z.string().min(1);
 const WAYS = ["kubeconfig", "eks", "gke", "aks"] as const;
 
-/** Where a kubeconfig lies. The message does not quote what came: it may be a kubeconfig. */
-const kubeconfigReference = z
-  .string()
-  .regex(
-    /^(aws-sm:\/\/|gcp-sm:\/\/|azure-kv:\/\/|env:|file:)./,
-    "is no reference: write file:/path/to/kubeconfig or env:NAME, or a secret's: aws-sm://…, gcp-sm://… or azure-kv://…",
-  );
-
 /** A cluster in the configuration: exactly one of the ways to tell it. */
 export const clusterReferenceSchema = strictFields({
-  kubeconfig: kubeconfigReference.optional(),
+  kubeconfig: secretReference("kubeconfig").optional(),
   context: text.optional(),
   eks: strictFields({
     name: z.string().regex(EKS_NAME, "is not a name that EKS takes"),

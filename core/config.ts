@@ -4,10 +4,12 @@ import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
 import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
+import type { SigningKeys } from "./integrity/keys.ts";
 import { parseLocation } from "./location.ts";
 import { type Notification, notificationSchema } from "./notify.ts";
 import { readClock } from "./schedule/cron.ts";
 import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
+import { secretReference } from "./secrets.ts";
 import { type BackupSpec, backupSpecSchema, leftOut } from "./specs.ts";
 
 /** What a deployment is told: where backups lie, which clusters there are, when which of them is backed up. */
@@ -17,6 +19,7 @@ export interface Config {
   schedules: Record<string, Schedule>;
   /** Whom to tell of jobs that ended. */
   notifications: Record<string, Notification>;
+  signing: SigningKeys;
 }
 
 /** One schedule, with the meaning of Velero's. */
@@ -65,6 +68,8 @@ const scheduleSchema = strictFields(
   if (reason) context.addIssue({ code: "custom", path: ["schedule"], message: reason });
 });
 
+const keyReference = secretReference("key.pem");
+
 const configSchema = strictFields(
   {
     location: z.string().superRefine((text, context) => {
@@ -74,6 +79,10 @@ const configSchema = strictFields(
     clusters: z.record(name, clusterReferenceSchema).default({}),
     schedules: z.record(name, scheduleSchema).default({}),
     notifications: z.record(name, notificationSchema).default({}),
+    signing: strictFields({
+      key: keyReference.optional(),
+      publicKeys: z.array(keyReference).min(1, "is empty: leave it out to trust every backup").optional(),
+    }).default({}),
   },
   ["retention"],
 );
@@ -124,6 +133,7 @@ export function parseConfig(
     clusters: dictionary(Object.entries(parsed.data.clusters)),
     schedules: dictionary(named as [string, Schedule][]),
     notifications: dictionary(Object.entries(parsed.data.notifications)),
+    signing: parsed.data.signing,
   };
   return { config, warnings: schedules.flatMap(([name, { template }]) => warningsOf(name, template)) };
 }

@@ -32,14 +32,15 @@ export function readEnvironment(
   for (const [field, fieldSchema] of Object.entries(schema.shape)) {
     const inner = unwrapped(fieldSchema);
     const isEntries = inner instanceof z.ZodRecord;
-    const leaves = leavesOf(isEntries ? inner.valueType : inner, field, !isEntries);
+    const isGroup = inner instanceof z.ZodObject;
+    const leaves = isEntries ? leavesOf(inner.valueType, "", []) : leavesOf(inner, "", [field]);
     const stem = `${PREFIX}${upperSnake(field)}`;
     for (const [variable, text] of Object.entries(env).sort()) {
-      if (!text || !(isEntries ? variable.startsWith(`${stem}_`) : variable === stem)) continue;
-      const rest = variable.slice(stem.length);
-      const found = isEntries ? entryLeaf(rest.slice(1), field, leaves) : leaves[0];
+      if (!text || !(isEntries || isGroup ? variable.startsWith(`${stem}_`) : variable === stem)) continue;
+      const rest = variable.slice(stem.length + 1);
+      const found = isEntries ? entryLeaf(rest, field, leaves) : leaves.find(({ name }) => name === rest);
       if (found) settings.push({ variable, path: found.path, value: found.read(text) });
-      else unknown.push(`${variable} names nothing of the configuration${suggestion(variable, stem, leaves)}`);
+      else unknown.push(`${variable} names nothing of the configuration${suggestion(variable, stem, leaves, isGroup)}`);
     }
   }
   return { settings, unknown };
@@ -58,29 +59,27 @@ function entryLeaf(words: string, field: string, leaves: Leaf[]): Leaf | undefin
   return { ...ending, path: [field, entry, ...ending.path] };
 }
 
-function suggestion(variable: string, stem: string, leaves: Leaf[]): string {
+function suggestion(variable: string, stem: string, leaves: Leaf[], isGroup: boolean): string {
+  const names = leaves.map(({ name }) => name);
   const words = variable.slice(stem.length + 1).split("_");
-  for (let cut = 1; cut < words.length; cut++) {
-    const near = meant(
-      words.slice(cut).join("_"),
-      leaves.map(({ name }) => name),
-    );
+  for (let cut = isGroup ? 0 : 1; cut < words.length; cut++) {
+    const near = meant(words.slice(cut).join("_"), names);
     if (near) return `: did you mean ${[stem, ...words.slice(0, cut), near].join("_")}?`;
   }
-  return `: it would be ${stem}_<NAME>_${leaves[0]?.name} or the like`;
+  return `: it would be ${stem}_${isGroup ? "" : "<NAME>_"}${names[0]} or the like`;
 }
 
 /** Every value below a schema that one text can give. */
-function leavesOf(schema: z.core.$ZodType, field: string, isTop: boolean, name = "", path: string[] = []): Leaf[] {
+function leavesOf(schema: z.core.$ZodType, name: string, path: string[]): Leaf[] {
   const inner = unwrapped(schema);
-  const leaf = (read: Leaf["read"]) => [{ name, path: isTop ? [field] : path, read }];
+  const leaf = (read: Leaf["read"]) => [{ name, path, read }];
   if (inner instanceof z.ZodObject) {
     return Object.entries(inner.shape).flatMap(([key, value]) =>
-      leavesOf(value, field, false, name ? `${name}_${upperSnake(key)}` : upperSnake(key), [...path, key]),
+      leavesOf(value, name ? `${name}_${upperSnake(key)}` : upperSnake(key), [...path, key]),
     );
   }
   if (inner instanceof z.ZodUnion || inner instanceof z.ZodDiscriminatedUnion) {
-    const all = inner.options.flatMap((option) => leavesOf(option as z.core.$ZodType, field, isTop, name, path));
+    const all = inner.options.flatMap((option) => leavesOf(option as z.core.$ZodType, name, path));
     return [...new Map(all.map((one) => [one.name, one])).values()];
   }
   if (inner instanceof z.ZodArray && unwrapped(inner.element) instanceof z.ZodString) return leaf(listOf);

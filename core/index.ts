@@ -43,6 +43,7 @@ export {
 } from "./documents.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { htmlPage } from "./html.ts";
+export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 export type { Job } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
@@ -68,6 +69,7 @@ export type {
   ManagedClusters,
   Platform,
   Secrets,
+  Signer,
 } from "./ports.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";

@@ -58,6 +58,17 @@ export interface Secrets {
 }
 
 /**
+ * An Ed25519 key (RFC 8032) that signs backups; its private part may never leave where it is kept. Throws a
+ * LifeboatError: `denied`, `missing`, `unreachable`, `timeout`.
+ */
+export interface Signer {
+  /** As a JWK's "x" (RFC 8037): 32 bytes in base64url. */
+  readonly publicKey: string;
+  /** The signature of a message of some hundred bytes: 64 bytes. */
+  sign(message: Buffer, options?: { signal?: AbortSignal }): Promise<Buffer>;
+}
+
+/**
  * Where work goes that outlives a request. A job is delivered at least once, to a handler of the same deployment.
  * Throws `denied`, `missing` (no such function or queue), `unreachable`, `timeout`, `invalid` (too large).
  */

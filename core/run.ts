@@ -23,6 +23,7 @@ import {
   restoreDocument,
 } from "./documents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import type { Job } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
@@ -124,7 +125,7 @@ async function doJob(job: Job, context: Named): Promise<Outcome> {
 }
 
 async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
-  const { bucket, config, signal } = context;
+  const { bucket, config, secrets, signal } = context;
   const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
   // Who names a backup and no slot wants it now; a clock's trigger does not.
   const slotted = schedule && (job.slot !== undefined || job.name === undefined);
@@ -144,7 +145,8 @@ async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
     return readBackupDocument(bucket, record, signal);
   };
   return locked({ kind: "backup", name, found, cluster }, context, async (run) => {
-    const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller });
+    const signer = configuredSigner(config.signing, secrets);
+    const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller, signer });
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed() });
   });
 }
@@ -165,7 +167,8 @@ async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> 
     const plan = job.plan === undefined ? undefined : await readPlan(bucket, job.plan, signal);
     const source = async () => backupName ?? (await pinned(run, name, scheduleName));
     const spec: RestoreSpec = plan ? specOf(plan) : { ...filters, backupName: await source() };
-    const { record, result } = await runRestore({ ...run, name, spec, plan, caller: job.caller });
+    const { caller } = job;
+    const { record, result } = await runRestore({ ...run, ...(await signing(context)), name, spec, plan, caller });
     return restoreDocument(record, bucket.location, { ...result.problems, durationMs: run.elapsed() });
   });
 }
@@ -176,10 +179,17 @@ async function runDryRunJob(job: RestoreJob, name: string, context: Named): Prom
   const found = () => committed(async () => (await readPlan(bucket, name, signal)).document);
   return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
     const source = backupName ?? (await pinned(run, name, scheduleName));
-    const plan = await runDryRun({ ...run, name, spec: { ...filters, backupName: source } });
+    const spec = { ...filters, backupName: source };
+    const plan = await runDryRun({ ...run, ...(await signing(context)), name, spec });
     await settleRequest(bucket, { kind: "restore", name });
     return plan;
   });
+}
+
+/** Whose signatures a restore trusts, and what signs what it keeps. */
+async function signing({ config, secrets, signal }: JobContext) {
+  const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
+  return { trustedKeys, signer: configuredSigner(config.signing, secrets) };
 }
 
 /** The newest backup of a schedule as of the first run of this restore: one that is run again restores the same. */

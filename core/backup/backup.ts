@@ -4,7 +4,7 @@ import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { sealRecord } from "../integrity/seal.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
-import type { Bucket } from "../ports.ts";
+import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
 import { traced } from "../telemetry.ts";
 import { adoptArchive } from "./adopt.ts";
@@ -27,6 +27,8 @@ export interface BackupRun {
   /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */
   cluster?: string;
   caller?: string;
+  /** Gives what signs the record, where it is to be signed; asked before anything is written. */
+  signer?: () => Promise<Signer>;
   log: RunLog;
   progress?: (progress: Progress) => void;
   signal: AbortSignal;
@@ -61,25 +63,27 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
       hint: "its deletion was interrupted: delete it again, or choose another name",
     });
   }
+  const signer = await run.signer?.();
   const survey = adopted ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
   return leavingLog({ kind: "backup", ...run }, async () => {
     const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
       survey ? captureCluster(run, survey) : adoptArchive(run, present),
     );
-    return { ...(await traced("lifeboat commit", {}, () => commit(run, archived))), adopted };
+    return { ...(await traced("lifeboat commit", {}, () => commit(run, archived, signer))), adopted };
   });
 }
 
 async function commit(
   { bucket, name, log, signal }: BackupRun,
   { header, outcome, inventory, index }: Archived,
+  signer: Signer | undefined,
 ): Promise<Omit<BackupResult, "adopted">> {
   const keys = backupKeys(name);
   const unsealed = backupRecord(name, header, outcome, new Date());
   log.log("info", "Backup ends", { phase: unsealed.status?.phase ?? "" });
   const files = await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
   files[basename(keys.index)] = index.whole;
-  const { record, body } = sealRecord(unsealed, { files, indexEnd: index.end });
+  const { record, body } = await sealRecord(unsealed, { files, indexEnd: index.end }, signer);
   try {
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });
   } catch (error) {

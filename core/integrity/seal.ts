@@ -2,6 +2,8 @@ import { z } from "zod";
 import { sha256 } from "../archive/gzip.ts";
 import type { Backup } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
+import type { Signer } from "../ports.ts";
+import { signatureOf, signerOf } from "./keys.ts";
 
 /** The annotation of a record that names the run which wrote the archive: every backup of Lifeboat has it. */
 export const RUN = "lifeboat/run";
@@ -12,6 +14,8 @@ const DIGESTS = "lifeboat/digests";
 const INDEX_END = "lifeboat/index-end";
 /** The SHA-256 of the record's own bytes, with this annotation and the signature's empty. */
 const DIGEST = "lifeboat/digest";
+/** Of that digest, where the record is signed. */
+const SIGNATURE = "lifeboat/signature";
 
 /** What a record vouches for. */
 export interface Seal {
@@ -22,17 +26,24 @@ export interface Seal {
 
 const filesSchema = z.record(z.string(), z.string());
 
-/** The record with its seal, and its bytes as they are to be stored. */
-export function sealRecord(record: Backup, { files, indexEnd }: Seal): { record: Backup; body: Buffer } {
+/** The record with its seal, signed where there is a signer, and its bytes as they are to be stored. */
+export async function sealRecord(
+  record: Backup,
+  { files, indexEnd }: Seal,
+  signer?: Signer,
+): Promise<{ record: Backup; body: Buffer }> {
   const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const blank = annotated(record, { [DIGESTS]: JSON.stringify(sorted), [INDEX_END]: indexEnd, [DIGEST]: "" });
-  const sealed = annotated(blank, { [DIGEST]: sha256(bytesOf(blank)) });
+  const empty = { [DIGEST]: "", ...(signer && { [SIGNATURE]: "" }) };
+  const blank = annotated(record, { [DIGESTS]: JSON.stringify(sorted), [INDEX_END]: indexEnd, ...empty });
+  const digest = sha256(bytesOf(blank));
+  const signature = signer && { [SIGNATURE]: await signatureOf(digest, signer) };
+  const sealed = annotated(blank, { [DIGEST]: digest, ...signature });
   return { record: sealed, body: bytesOf(sealed) };
 }
 
 /**
- * Holds the bytes of a record to the digest in it. Velero's records have none. Throws `corrupt` where the record was
- * changed, and where one of Lifeboat has none either.
+ * Holds the bytes of a record to the digest in it, and to its signature, whoever made that. Velero's records have
+ * neither. Throws `corrupt` where the record was changed, and where one of Lifeboat has no digest either.
  */
 export function checkSeal(body: Buffer, key: string): void {
   const record = JSON.parse(body.toString()) as Backup;
@@ -40,10 +51,28 @@ export function checkSeal(body: Buffer, key: string): void {
   const digest = annotations[DIGEST];
   if (digest === undefined && [RUN, DIGESTS, INDEX_END].every((name) => annotations[name] === undefined)) return;
   if (digest === undefined) throw damaged(key, "it has no digest of itself, as all of Lifeboat's have");
-  const blank = annotated(record, { [DIGEST]: "" });
+  const signature = annotations[SIGNATURE];
+  const blank = annotated(record, { [DIGEST]: "", ...(signature !== undefined && { [SIGNATURE]: "" }) });
   // What isn't written as Lifeboat writes it was changed, though it may mean the same.
   if (!bytesOf(record).equals(body) || sha256(bytesOf(blank)) !== digest)
     throw damaged(key, "it differs from its digest");
+  if (signature !== undefined && signerOf(signature, digest) === undefined)
+    throw damaged(key, "its signature is not one of its digest");
+}
+
+/** Whose signature a record bears that `checkSeal` has passed, as a public key; undefined for one that isn't signed. */
+export function signedBy({ metadata: { annotations = {} } }: Backup): string | undefined {
+  return signerOf(annotations[SIGNATURE] ?? "", annotations[DIGEST] ?? "");
+}
+
+/** Throws `corrupt`, where there are trusted keys, for a record that `checkSeal` has passed and none of them has signed. */
+export function checkTrusted(record: Backup, trustedKeys: string[] = []): void {
+  const key = signedBy(record);
+  if (trustedKeys.length === 0 || (key !== undefined && trustedKeys.includes(key))) return;
+  const reason = key === undefined ? "is not signed" : `is signed by ${key}, which is not a trusted key`;
+  throw new LifeboatError("corrupt", `backup "${record.metadata.name}" ${reason}`, {
+    hint: "only what a key of signing.publicKeys, or --trusted-key, has signed is trusted here",
+  });
 }
 
 /** What a record that `checkSeal` has passed vouches for; undefined for one of Velero. */

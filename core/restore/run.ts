@@ -21,7 +21,7 @@ import { openBackup } from "../integrity/open.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import { putOnce } from "../once.ts";
-import type { Bucket } from "../ports.ts";
+import type { Bucket, Signer } from "../ports.ts";
 import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { timestamp } from "../timestamp.ts";
@@ -44,6 +44,10 @@ export interface RestoreRun {
   caller?: string;
   /** Exactly this plan is applied; the spec is the plan's. */
   plan?: StoredPlan;
+  /** Where there are some, only what one of these public keys has signed is restored. */
+  trustedKeys?: string[];
+  /** Gives what signs the backup of what is about to be touched. */
+  signer?: () => Promise<Signer>;
   log: RunLog;
   progress?: (done: number, total: number) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
@@ -77,7 +81,7 @@ export async function runRestore(run: RestoreRun): Promise<RestoreEnd> {
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  return recordRestore(run, { backup, open: () => openBackup(bucket, backup, signal) });
+  return recordRestore(run, { backup, open: () => openBackup(bucket, backup, run) });
 }
 
 /** A restore's record, and how it went. */

@@ -31,7 +31,7 @@ Examples:
   lifeboat backup create --config lifeboat.yaml --cluster prod
 `,
     );
-  addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
+  addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "signingKey", "output", "verbose"]);
   addAction(create, signal, async () => (await import("./backup/create.ts")).createBackup);
 
   const get = backup

@@ -50,7 +50,7 @@ function parse(found: ConfigText | undefined, { location }: SharedOptions): Conf
 }
 
 /** Variables that are values of the configuration. */
-const CONFIGURES = /^LIFEBOAT_(LOCATION$|CLUSTERS_|SCHEDULES_)/;
+const CONFIGURES = /^LIFEBOAT_(LOCATION$|CLUSTERS_|SCHEDULES_|SIGNING_)/;
 
 /** With absolute paths in place of the relative ones that the file holds; what a variable has said is left as it is. */
 function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): Config {
@@ -58,13 +58,21 @@ function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): 
     !env.LIFEBOAT_LOCATION && /^\.{1,2}(\/|$)/.test(config.location)
       ? resolve(folder, config.location)
       : config.location;
+  const secret = (reference: string, variable: string) => {
+    const path = env[variable] ? undefined : /^file:(.+)$/s.exec(reference)?.[1];
+    return path === undefined ? reference : `file:${resolve(folder, path)}`;
+  };
   const clusters = Object.entries(config.clusters).map(([name, cluster]) => {
-    const path = "kubeconfig" in cluster ? /^file:(.+)$/s.exec(cluster.kubeconfig)?.[1] : undefined;
+    if (!("kubeconfig" in cluster)) return [name, cluster] as const;
     const variable = `LIFEBOAT_CLUSTERS_${name.toUpperCase().replaceAll("-", "_")}_KUBECONFIG`;
-    const same = path === undefined || Boolean(env[variable]);
-    return [name, same ? cluster : { ...cluster, kubeconfig: `file:${resolve(folder, path)}` }] as const;
+    return [name, { ...cluster, kubeconfig: secret(cluster.kubeconfig, variable) }] as const;
   });
-  return { ...config, location, clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)) };
+  const { key, publicKeys } = config.signing;
+  const signing = {
+    key: key && secret(key, "LIFEBOAT_SIGNING_KEY"),
+    publicKeys: publicKeys?.map((reference) => secret(reference, "LIFEBOAT_SIGNING_PUBLIC_KEYS")),
+  };
+  return { ...config, location, clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)), signing };
 }
 
 const warned = new Set<string>();

@@ -7,6 +7,8 @@ export interface SharedOptions {
   cluster?: string;
   location?: string;
   config?: string;
+  signingKey?: string;
+  trustedKey?: string[];
   output?: OutputFormat;
   verbose?: boolean;
 }
@@ -26,6 +28,16 @@ const SHARED: Record<keyof SharedOptions, () => Option> = {
     ),
   config: () =>
     new Option("--config <file>", "the configuration (default: $LIFEBOAT_CONFIG, else ./lifeboat.yaml if it is there)"),
+  signingKey: () =>
+    new Option(
+      "--signing-key <ref>",
+      "the Ed25519 key that signs, e.g. file:signing.pem (default: the configuration's)",
+    ),
+  trustedKey: () =>
+    new Option(
+      "--trusted-key <ref>",
+      "trust only what this public key, or another one so given, has signed (default: the configuration's)",
+    ).argParser(commaList),
   output: () =>
     new Option("-o, --output <format>", "how to print the result: table, json or yaml").choices(OUTPUT_FORMATS),
   verbose: () => new Option("-v, --verbose", "print the run's log while it works"),
@@ -42,7 +54,7 @@ export interface Invocation<Options = unknown> {
 export type Verb<Options = unknown> = (invocation: Invocation<Options>) => Promise<number | undefined>;
 
 /** Adds shared flags to a command; those that say which cluster and configuration are taken everywhere, and shown where they matter. */
-export function addShared(command: Command, names: (keyof SharedOptions)[]): Command {
+export function addShared(command: Command, names: readonly (keyof SharedOptions)[]): Command {
   for (const name of names) command.addOption(SHARED[name]());
   for (const name of ["kubeconfig", "context", "cluster", "config"] as const) {
     if (!names.includes(name)) command.addOption(SHARED[name]().hideHelp());

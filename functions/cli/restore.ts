@@ -1,6 +1,9 @@
 import { type Command, Option } from "commander";
 import { addAction, addFilterFlags, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
 
+const CLUSTER = ["kubeconfig", "context", "cluster", "location", "config"] as const;
+const RUNNING = [...CLUSTER, "trustedKey", "signingKey", "output", "verbose"] as const;
+
 /** `lifeboat restore …`: verbs and flags as Velero's. */
 export function addRestore(program: Command, signal: AbortSignal): void {
   const restore = addHiddenShared(
@@ -69,7 +72,7 @@ Examples:
   lifeboat restore create --from-backup full --prune --dry-run
 `,
     );
-  addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
+  addShared(create, RUNNING);
   addAction(create, signal, async () => (await import("./restore/create.ts")).createRestore);
 
   const activate = restore
@@ -78,7 +81,7 @@ Examples:
     .description("Sets going what `restore create --scale-to` brought up: as many replicas as in the backup.")
     .argument("<name>", "the restore's name")
     .addHelpText("after", "\nExamples:\n  lifeboat restore activate green --context green\n");
-  addShared(activate, ["kubeconfig", "context", "cluster", "location", "config", "output"]);
+  addShared(activate, [...CLUSTER, "output"]);
   addAction(activate, signal, async () => (await import("./restore/activate.ts")).activateRestored);
 
   const undo = restore
@@ -95,7 +98,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat restore undo full-20260821010000 --dry-run\n  lifeboat restore undo full-20260821010000 --yes\n",
     );
-  addShared(undo, ["kubeconfig", "context", "cluster", "location", "config", "output", "verbose"]);
+  addShared(undo, RUNNING);
   addAction(undo, signal, async () => (await import("./restore/undo.ts")).undoRestore);
 
   const get = restore

@@ -1,6 +1,7 @@
 import {
   type Bucket,
   clusterOf,
+  configuredSigner,
   connect,
   isLifeboatError,
   type Kube,
@@ -8,6 +9,7 @@ import {
   openCluster as openConfigured,
   openBucket as openLocation,
   readKubeconfig,
+  readTrustedKeys,
 } from "../../core/index.ts";
 import { loadConfig, readConfig } from "./config.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
@@ -44,6 +46,18 @@ export async function openCluster(options: SharedOptions, signal: AbortSignal): 
   return openConfigured(reference, { secrets: secrets(), clusters: terminal.clusters }, { signal });
 }
 
+/** What signs backups, where one does. Throws `invalid` for a configuration that can't be read. */
+export async function signerOf(options: SharedOptions) {
+  const key = options.signingKey ?? (await loadConfig(options)).signing.key;
+  return configuredSigner({ key }, secrets());
+}
+
+/** The public keys that are trusted; none where all is. Throws `invalid` for a key that is none. */
+export async function trustedKeysOf(options: SharedOptions, signal: AbortSignal): Promise<string[]> {
+  const references = options.trustedKey ?? (await loadConfig(options)).signing.publicKeys;
+  return readTrustedKeys(secrets(), references, signal);
+}
+
 /** Throws the error with the clusters of the configuration, where there are some, as its hint. */
 async function hintAtClusters(error: unknown, options: SharedOptions): Promise<never> {
   const config = isLifeboatError(error) ? await readConfig(options).catch(() => undefined) : undefined;
@@ -66,9 +80,11 @@ export function locationFlags({ location, config }: SharedOptions): string {
   return givenFlags({ location, config });
 }
 
-/** Makes the flags that name location and cluster, where they were given, part of a suggested command. */
-export function targetFlags({ location, config, kubeconfig, context, cluster }: SharedOptions): string {
-  return givenFlags({ location, config, kubeconfig, context, cluster });
+/** Makes the flags that name location, cluster and keys, where they were given, part of a suggested command. */
+export function targetFlags(options: SharedOptions): string {
+  const { location, config, kubeconfig, context, cluster, trustedKey, signingKey } = options;
+  const keys = { "trusted-key": trustedKey?.join(), "signing-key": signingKey };
+  return givenFlags({ location, config, kubeconfig, context, cluster, ...keys });
 }
 
 function givenFlags(flags: Record<string, string | undefined>): string {

@@ -20,6 +20,7 @@ export async function startApi(change: Partial<ApiDeps> = {}) {
       clusters: { a: { kubeconfig: "env:A" } },
       schedules: { hourly: { name: "hourly", cluster: "a", ...schedule } },
       notifications: {},
+      signing: {},
     },
     bucket,
     jobs: { enqueue: async (job) => void jobs.push(job) },

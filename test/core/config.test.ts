@@ -231,6 +231,14 @@ describe("the configuration from the environment", () => {
     );
   });
 
+  it("names the keys that sign and are trusted, as the file does", () => {
+    const signing = { key: "env:KEY", publicKeys: ["file:a.pem", "env:B"] };
+    const env = { LIFEBOAT_SIGNING_KEY: "env:KEY", LIFEBOAT_SIGNING_PUBLIC_KEYS: "file:a.pem,env:B" };
+    assert.deepEqual(parseConfig(BASE, env).config.signing, signing);
+    assert.deepEqual(parseConfig(`${BASE}signing: ${JSON.stringify(signing)}`, {}).config.signing, signing);
+    assert.deepEqual(parseConfig(BASE, {}).config.signing, {});
+  });
+
   it("wins over the file; what is empty, or not of the configuration, says nothing", () => {
     const { config } = parseConfig(`${BASE}schedules: { a: { schedule: "@daily", paused: true } }`, {
       LIFEBOAT_LOCATION: "",
@@ -253,12 +261,16 @@ describe("the configuration from the environment", () => {
         LIFEBOAT_SCHEDULES_A_PAUSED: "yes",
         LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS: "{}",
         LIFEBOAT_LOCATION: "backups",
+        LIFEBOAT_SIGNING_KEY: "-----BEGIN PRIVATE KEY-----",
+        LIFEBOAT_SIGNING_PUBLIC_KEY: "env:B",
       }),
       [
         "LIFEBOAT_CLUSTERS_TEST_KUBECONFG names nothing of the configuration: did you mean LIFEBOAT_CLUSTERS_TEST_KUBECONFIG?",
         "LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS names nothing of the configuration: it would be LIFEBOAT_SCHEDULES_<NAME>_SCHEDULE or the like",
+        "LIFEBOAT_SIGNING_PUBLIC_KEY names nothing of the configuration: did you mean LIFEBOAT_SIGNING_PUBLIC_KEYS?",
         "LIFEBOAT_LOCATION: the location is neither a URL nor a path",
         "LIFEBOAT_SCHEDULES_A_PAUSED: should be true or false, not a text",
+        "LIFEBOAT_SIGNING_KEY: is no reference: write file:/path/to/key.pem or env:NAME, or a secret's: aws-sm://…, gcp-sm://… or azure-kv://…",
       ],
     );
   });

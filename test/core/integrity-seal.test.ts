@@ -4,7 +4,7 @@ import { before, describe, it } from "node:test";
 import { type Backup, backupKeys, listBackups, readBackup } from "../../core/catalog.ts";
 import { openBackup } from "../../core/integrity/open.ts";
 import type { Bucket } from "../../core/ports.ts";
-import { backedUp, bucketWith, filesIn, settings, signal } from "./integrity-sample.ts";
+import { backedUp, bucketWith, filesIn, settings } from "./integrity-sample.ts";
 
 const keys = backupKeys("b");
 let files: Map<string, Buffer>;
@@ -28,7 +28,7 @@ const recordText = () => files.get(keys.metadata)!.toString();
 const sha256 = (data: string | Buffer) => hash("sha256", data, "hex");
 
 const opened = async (bucket: Bucket) => {
-  const archive = await openBackup(bucket, await readBackup(bucket, "b"), signal);
+  const archive = await openBackup(bucket, await readBackup(bucket, "b"));
   const entries = await Array.fromAsync(archive.entries());
   await archive.close();
   return entries;

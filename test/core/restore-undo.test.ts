@@ -207,7 +207,7 @@ describe("prune", () => {
         partial: { status: { ...record.status, phase: "PartiallyFailed" } },
         foreign: { spec: { ...record.spec, includedNamespaceScopedResources: ["pods"] } },
       })) {
-        const { body } = sealRecord({ ...record, ...change, metadata: { name } }, sealOf(record)!);
+        const { body } = await sealRecord({ ...record, ...change, metadata: { name } }, sealOf(record)!);
         await bucket.put(backupKeys(name).metadata, body);
         for (const key of ["tar", "index"] as const) {
           const chunks: Buffer[] = [];

@@ -113,7 +113,7 @@ describe("a restore that can't be", () => {
     const record = JSON.parse(await readFile(file(to, "velero-backup.json"), "utf8")) as Backup;
     record.metadata.name = to;
     change(record);
-    await writeFile(file(to, "velero-backup.json"), sealRecord(record, sealOf(record)!).body);
+    await writeFile(file(to, "velero-backup.json"), (await sealRecord(record, sealOf(record)!)).body);
   }
 
   for (const { what, flags, code, says } of CASES) {

@@ -276,7 +276,7 @@ describe("the command line", { concurrency: 3 }, () => {
     const folder = scratch.path("damaged/backups/bad");
     const record = JSON.parse(await readFile(`${folder}/velero-backup.json`, "utf8"));
     Object.assign(record.status, { phase: "PartiallyFailed", errors: 1 });
-    await writeFile(`${folder}/velero-backup.json`, sealRecord(record, sealOf(record)!).body);
+    await writeFile(`${folder}/velero-backup.json`, (await sealRecord(record, sealOf(record)!)).body);
     await writeFile(`${folder}/bad-results.gz`, "garbage");
     const problem = "backups/bad/bad-results.gz can't be unzipped";
     const table = await succeeds(["backup", "get", ...flags]);

@@ -19,7 +19,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  const open = () => openBackup(bucket, backup, signal);
+  const open = () => openBackup(bucket, backup, run);
   const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };
   const { document, planned } = await rehearseRestore(self, { backup, open });
   const live = orderedSteps(planned).map((step) => liveDigest(step, planned));

@@ -8,7 +8,7 @@ import { openBackup } from "../../integrity/open.ts";
 import type { Kube } from "../../kube/client.ts";
 import type { RunLog } from "../../log.ts";
 import { startRunLog } from "../../log.ts";
-import type { Bucket } from "../../ports.ts";
+import type { Bucket, Signer } from "../../ports.ts";
 import { problemLine } from "../../report.ts";
 import { timestamp } from "../../timestamp.ts";
 import { labelValue } from "../fixes.ts";
@@ -25,6 +25,8 @@ interface Keeping {
   name: string;
   cluster?: string;
   caller?: string;
+  trustedKeys?: string[];
+  signer?: () => Promise<Signer>;
   log: RunLog;
   signal: AbortSignal;
 }
@@ -100,7 +102,7 @@ async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, dis
 async function notHeld({ bucket, signal }: Keeping, names: Names, earlier: { name: string }[]): Promise<Names> {
   const left: Names = new Map([...names].map(([resource, some]) => [resource, new Set(some)]));
   for (const { name } of earlier) {
-    const archive = await openBackup(bucket, await readBackup(bucket, name, signal), signal);
+    const archive = await openBackup(bucket, await readBackup(bucket, name, signal), { signal });
     try {
       for await (const { resource, namespace, name } of archive.entries())
         left.get(resource)?.delete(namespace ? `${namespace}/${name}` : name);
@@ -119,6 +121,8 @@ async function store(run: Keeping, name: string, names: Names, made: Names): Pro
   const { outcome } = await backup({ ...backupRun(run, name), spec, only: { names, unless } });
   const [problem] = outcome.errors;
   run.log.log("info", `Kept what is about to be touched as backup ${name}`, { items: outcome.items });
+  if (run.trustedKeys?.length && !run.signer)
+    run.log.log("warning", `Backup ${name} is not signed, so an undo that trusts only keys will refuse it`);
   if (!problem) return;
   throw new LifeboatError(
     "unreachable",
@@ -134,9 +138,9 @@ async function adopt(run: Keeping, name: string): Promise<void> {
   await backup({ ...backupRun(run, name), spec: header?.spec ?? {} });
 }
 
-function backupRun({ kube, bucket, name: restore, cluster, caller, signal }: Keeping, name: string) {
+function backupRun({ kube, bucket, name: restore, cluster, caller, signer, signal }: Keeping, name: string) {
   return {
-    ...{ kube, bucket, name, cluster, caller, signal },
+    ...{ kube, bucket, name, cluster, caller, signer, signal },
     labels: { [BEFORE_RESTORE_LABEL]: labelValue(restore) },
     log: startRunLog({ backup: `velero/${name}` }),
   };

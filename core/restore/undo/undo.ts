@@ -74,9 +74,9 @@ export async function rehearseUndo(run: UndoRun, undo: Undo): Promise<PlanDocume
 
 type UndoRun = Omit<RestoreRun, "name" | "spec" | "plan">;
 
-function sourceOf({ bucket, signal }: UndoRun, { backups, undoing }: Undo): Source {
+function sourceOf({ bucket, signal, trustedKeys }: UndoRun, { backups, undoing }: Undo): Source {
   const open = async (before: string) =>
-    openBackup(bucket, await readBefore(bucket, before, undoing.restore, signal), signal);
+    openBackup(bucket, await readBefore(bucket, before, undoing.restore, signal), { trustedKeys, signal });
   return { undoing, open: async () => joinArchives(await Promise.all(backups.map(open))) };
 }
 

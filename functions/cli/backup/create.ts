@@ -13,7 +13,7 @@ import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, openBucket, openCluster, signerOf } from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
@@ -31,6 +31,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
   const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {
     const bucket = await openBucket(options);
+    const signer = await signerOf(options);
     checkNewName("backup", name);
     await refuseUnderWay(bucket, "backup", name, signal);
     const logs = `${COMMAND} backup logs ${name}${locationFlags(options)}`;
@@ -42,6 +43,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
         bucket,
         name,
         spec,
+        signer,
         log,
         signal,
         progress: ({ items, resource, remaining }) =>

@@ -23,7 +23,16 @@ import type { Invocation } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster, targetFlags } from "../session.ts";
+import {
+  COMMAND,
+  clusterText,
+  locationFlags,
+  openBucket,
+  openCluster,
+  signerOf,
+  targetFlags,
+  trustedKeysOf,
+} from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
 import { askBeforePruning } from "./consent.ts";
 import { countsText } from "./counts.ts";
@@ -94,6 +103,8 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
     const startedAt = performance.now();
     const run = {
+      trustedKeys: await trustedKeysOf(options, signal),
+      signer: await signerOf(options),
       kube,
       bucket,
       name,

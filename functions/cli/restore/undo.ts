@@ -3,7 +3,7 @@ import { pointingToLog } from "../failure.ts";
 import type { Invocation } from "../options.ts";
 import { printResult, say } from "../output.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, openBucket, openCluster, signerOf, trustedKeysOf } from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
 import { askBeforeUndoing } from "./consent.ts";
 import { restoreSummary } from "./create.ts";
@@ -30,6 +30,8 @@ export async function undoRestore({ args, options, signal }: Invocation<UndoOpti
     const logs = `${COMMAND} restore logs ${name}${locationFlags(options)}`;
     const startedAt = performance.now();
     const run = {
+      trustedKeys: await trustedKeysOf(options, signal),
+      signer: await signerOf(options),
       kube,
       bucket,
       log,
