@@ -166,6 +166,9 @@ const backupSchema = z.looseObject({
       errors: z.number().optional(),
       warnings: z.number().optional(),
       progress: z.looseObject({ totalItems: z.number().optional(), itemsBackedUp: z.number().optional() }).optional(),
+      hookStatus: z
+        .looseObject({ hooksAttempted: z.number().optional(), hooksFailed: z.number().optional() })
+        .optional(),
     })
     .optional(),
 });

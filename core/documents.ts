@@ -28,6 +28,8 @@ export interface BackupDocument {
   items: number;
   /** Of the objects' JSON; absent for a backup of Velero. */
   bytes?: number;
+  /** How many hooks were run, or should have been; absent where there were none. */
+  hooks?: { attempted: number; failed: number };
   durationMs?: number;
   startTimestamp?: string;
   completionTimestamp?: string;
@@ -109,6 +111,7 @@ export function backupDocument(
     consistency: consistencyOf(annotations),
     items: status.progress?.itemsBackedUp ?? 0,
     bytes: Number.isFinite(bytes) ? bytes : undefined,
+    hooks: hookCounts(status.hookStatus),
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
@@ -217,6 +220,11 @@ function consistencyOf(annotations: Record<string, string>): Consistency | undef
     resourceVersion: annotations["lifeboat/resource-version"] ?? "",
     exceptions: parseOr(annotations["lifeboat/exceptions"], []),
   };
+}
+
+function hookCounts(status: NonNullable<Backup["status"]>["hookStatus"] = {}): BackupDocument["hooks"] {
+  const { hooksAttempted: attempted = 0, hooksFailed: failed = 0 } = status;
+  return attempted > 0 ? { attempted, failed } : undefined;
 }
 
 function millisecondsBetween(start: string | undefined, end: string | undefined): number | undefined {

@@ -79,6 +79,11 @@ export function parseCommand(text: string): string[] {
   }
 }
 
+/** What a report says of a hook that failed. */
+export function hookFailure({ name, container }: { name: string; container?: string }, why: string): string {
+  return `hook ${name}${container ? ` in container ${container}` : ""}: ${why}`;
+}
+
 /**
  * Runs a hook, and logs what it wrote. Resolves with why it failed; undefined where it didn't. Throws what `kube.exec` throws:
  * then nobody knows how it ended.

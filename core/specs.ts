@@ -35,60 +35,70 @@ const filters = {
 
 export type FilterSpec = z.infer<z.ZodObject<typeof filters>>;
 
+const duration = z.string().refine(isDuration, 'should be a duration like "30s" or "5m"');
+
+/** Velero's hooks: Pods that are selected, and what is run in them. */
+function hooksSchema<Shape extends z.ZodRawShape>(hooks: Shape) {
+  const entry = strictFields({
+    name: z.string().min(1),
+    includedNamespaces: names.optional(),
+    excludedNamespaces: names.optional(),
+    includedResources: names.optional(),
+    excludedResources: names.optional(),
+    labelSelector: labelSelector.optional(),
+    ...hooks,
+  }).superRefine((fields, context) => checkFilters(fields as FilterSpec, context));
+  return strictFields({ resources: z.array(entry).optional() });
+}
+
+/** What both sorts of hooks run. */
+const command = {
+  /** The Pod's first one where not given. */
+  container: z.string().optional(),
+  command: z.array(z.string()).min(1),
+  onError: z.enum(["Continue", "Fail"]).optional(),
+};
+
+const backupHook = z.array(strictFields({ exec: strictFields({ ...command, timeout: duration.optional() }) }));
+
+/** Velero's BackupHooks (velero-format: 4.8). They are for Pods alone: entries whose resources don't include them mean nothing. */
+const backupHooks = hooksSchema({ pre: backupHook.optional(), post: backupHook.optional() });
+
 const backupFields = {
   ...filters,
+  hooks: backupHooks.optional(),
   /** A Go duration; without one, and with Velero's "0s" for none, the backup never expires. */
   ttl: z.string().refine(isDuration, 'should be a duration like "720h" or "90m"').optional(),
 };
 
 const mapping = z.record(z.string(), z.string());
 
-const duration = z.string().refine(isDuration, 'should be a duration like "30s" or "5m"');
-
-/** Velero's RestoreHooks (velero-format: 5.9). Hooks are for Pods alone, whatever resources are named. */
-const restoreHooks = strictFields({
-  resources: z
+/** Velero's RestoreHooks (velero-format: 5.9). Hooks are for Pods alone, whatever resources are named; namespaces are those of the target. */
+const restoreHooks = hooksSchema({
+  postHooks: z
     .array(
       strictFields({
-        name: z.string().min(1),
-        /** Of the target: after `namespaceMapping`. */
-        includedNamespaces: names.optional(),
-        excludedNamespaces: names.optional(),
-        includedResources: names.optional(),
-        excludedResources: names.optional(),
-        labelSelector: labelSelector.optional(),
-        postHooks: z
-          .array(
-            strictFields({
-              init: strictFields({
-                /** Containers as a Pod has them. */
-                initContainers: z
-                  .array(
-                    z.looseObject({
-                      name: z.string().min(1),
-                      image: z.string().min(1),
-                      command: z.array(z.string()).min(1),
-                    }),
-                  )
-                  .optional(),
-                /** Without effect, as with Velero. */
-                timeout: duration.optional(),
-              }).optional(),
-              exec: strictFields({
-                /** The Pod's first one where not given. */
-                container: z.string().optional(),
+        init: strictFields({
+          /** Containers as a Pod has them. */
+          initContainers: z
+            .array(
+              z.looseObject({
+                name: z.string().min(1),
+                image: z.string().min(1),
                 command: z.array(z.string()).min(1),
-                onError: z.enum(["Continue", "Fail"]).optional(),
-                execTimeout: duration.optional(),
-                waitTimeout: duration.optional(),
-                waitForReady: z.boolean().nullish(),
-              }).optional(),
-            }),
-          )
-          .optional(),
-      }).superRefine(({ includedNamespaces, excludedNamespaces, labelSelector }, context) =>
-        checkFilters({ includedNamespaces, excludedNamespaces, labelSelector }, context),
-      ),
+              }),
+            )
+            .optional(),
+          /** Without effect, as with Velero. */
+          timeout: duration.optional(),
+        }).optional(),
+        exec: strictFields({
+          ...command,
+          execTimeout: duration.optional(),
+          waitTimeout: duration.optional(),
+          waitForReady: z.boolean().nullish(),
+        }).optional(),
+      }),
     )
     .optional(),
 });
@@ -150,7 +160,6 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
   defaultVolumesToRestic: OFF,
   excludedClusterScopedResources: EMPTY,
   excludedNamespaceScopedResources: EMPTY,
-  hooks: EMPTY,
   includedClusterScopedResources: EMPTY,
   includedNamespaceScopedResources: EMPTY,
   itemOperationTimeout: ANY,
@@ -184,8 +193,9 @@ const REFUSED: Record<string, string> = {
 };
 
 /** Velero's BackupSpec: what is carried out comes out of it, what changes nothing is left out, all else is refused. */
-export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).transform(({ ttl, ...spec }) => ({
+export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).transform(({ ttl, hooks, ...spec }) => ({
   ...spec,
+  ...(hooks?.resources?.length && { hooks }),
   ...(ttl !== undefined && parseDuration(ttl) > 0 && { ttl }),
 }));
 

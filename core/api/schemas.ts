@@ -75,6 +75,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
       .optional(),
     items: z.number(),
     bytes: z.number().optional(),
+    hooks: z.object({ attempted: z.number(), failed: z.number() }).optional(),
     expiration: z.string().optional(),
     schedule: z.string().optional(),
     kubernetesVersion: z.string().optional(),

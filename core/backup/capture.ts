@@ -4,14 +4,16 @@ import { together, writeArchive } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
-import { type Resource, resourceKey } from "../kube/resource.ts";
+import type { Resource } from "../kube/resource.ts";
 import type { LogLevel } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
 import { collect, fixRevision, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
+import { type HookRule, readHooks } from "./hooks.ts";
 import { photograph } from "./photograph.ts";
+import { findHooks, podHooks } from "./podhooks.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
 import { type BackupScope, backupResources, backupScope } from "./scope.ts";
 import { startInventory } from "./sidefiles.ts";
@@ -22,38 +24,45 @@ export interface Survey {
   discovery: Discovery;
   resources: Resource[];
   scope: BackupScope;
+  /** Of the spec. */
+  rules: HookRule[];
+  /** As they are, and the revision that counts where no hook is run. */
   namespaces: Namespaces;
 }
 
-/** Asks the cluster what it serves, checks the filters against it and fixes the revision. Writes nothing. */
+/** Asks the cluster what it serves, checks filters and hooks against it and fixes the revision. Writes nothing. */
 export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Promise<Survey> {
   const startedAt = new Date();
   const discovery = await discover(kube, { signal });
   const resources = backupResources(discovery);
   const scope = backupScope(spec, resources);
-  const resource = resources.find((candidate) => resourceKey(candidate) === "namespaces");
-  if (!resource) {
-    throw new LifeboatError("invalid", `${kube.server} serves no Namespaces`, {
-      hint: "is it a Kubernetes API server?",
-    });
-  }
+  const rules = readHooks(spec.hooks, resources);
   const namespaces = only
     ? await fixRevision(kube, listingsOf(only, resources), signal)
-    : await listNamespaces(kube, resource, signal);
-  return { startedAt, discovery, resources, scope, namespaces };
+    : await listNamespaces(kube, resources, signal);
+  return { startedAt, discovery, resources, scope, rules, namespaces };
 }
 
-/** Streams the cluster into the archive and its index, which become visible in this order, each complete. */
+/**
+ * Streams the cluster into the archive and its index, which become visible in this order, each complete. Where Pods have
+ * hooks, their pre-hooks run first, the revision is fixed anew, and their post-hooks run once all has been read.
+ */
 export async function captureCluster(run: BackupRun, survey: Survey): Promise<Archived> {
   const { kube, bucket, name, spec, signal } = run;
   const { log } = run.log;
-  const { startedAt, discovery, resources, namespaces } = survey;
-  const { revision } = namespaces;
+  const { startedAt, discovery, resources } = survey;
   const problems = { warning: [] as Problem[], error: [] as Problem[] };
   const report = (level: Exclude<LogLevel, "info">, problem: Problem) => {
     problems[level].push(problem);
     log(level, problemLine(problem));
   };
+  for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });
+  const hooking = { ...survey, kube, spec, log, report };
+  await using hooks = run.only ? podHooks([], hooking) : await findHooks(hooking, signal);
+  if (hooks.pods > 0) run.progress?.({ items: 0, resource: "pre-hooks", remaining: undefined });
+  await hooks.pre(signal);
+  const namespaces = hooks.pods > 0 ? await listNamespaces(kube, resources, signal) : survey.namespaces;
+  const { revision } = namespaces;
   const header: ArchiveHeader = {
     schemaVersion: 1,
     run: randomUUID(),
@@ -66,7 +75,6 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
     caller: run.caller,
   };
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
-  for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });
 
   const photo = photograph(kube, revision, { signal });
   const inventory = startInventory();
@@ -83,6 +91,8 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
       kube,
       spec,
       only: run.only,
+      unprepared: hooks.unprepared,
+      namespaces,
       photograph: photo,
       writer,
       inventory,
@@ -92,10 +102,12 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
       progress: run.progress ?? (() => {}),
       signal,
     });
+    await hooks.post();
     const outcome: ArchiveOutcome = {
       schemaVersion: 1,
       consistency: photo.consistency(),
       ...collected,
+      hooks: hooks.pods > 0 ? hooks.status : undefined,
       warnings: problems.warning,
       errors: problems.error,
     };

@@ -9,15 +9,16 @@ import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource
 import type { Log } from "../log.ts";
 import type { Problem } from "../report.ts";
 import { matchesSelector, selectorText } from "../select.ts";
+import { PODS } from "./hooks.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
 import { type BackupScope, type BackupSpec, CLAIMS, DEFINITIONS, EXCLUDE_LABEL, VOLUMES } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 
 /** How many lists may be under way at once; each holds one page. */
-const LISTS_AHEAD = 4;
+export const LISTS_AHEAD = 4;
 
-/** What a run tells while it collects; `remaining` is what the server says is left of the list being read, if it says. */
+/** What a run tells while it works: of which resource it reads, or what it does before; `remaining` is what the server says is left of that list, if it says. */
 export interface Progress {
   items: number;
   resource: string;
@@ -31,7 +32,13 @@ export interface Namespaces {
 }
 
 /** The LIST that fixes the backup's revision. Without it there is no backup: its errors are the run's. */
-export async function listNamespaces(kube: Kube, namespaces: Resource, signal: AbortSignal): Promise<Namespaces> {
+export async function listNamespaces(kube: Kube, resources: Resource[], signal: AbortSignal): Promise<Namespaces> {
+  const namespaces = resources.find((resource) => resourceKey(resource) === "namespaces");
+  if (!namespaces) {
+    throw new LifeboatError("invalid", `${kube.server} serves no Namespaces`, {
+      hint: "is it a Kubernetes API server?",
+    });
+  }
   let revision: string | undefined;
   const items: Namespaces["items"] = [];
   for await (const page of listPages(kube, namespaces, { limit: PAGE_SIZE, signal })) {
@@ -49,6 +56,29 @@ export async function fixRevision(kube: Kube, listings: Listing[], signal: Abort
   throw new LifeboatError("invalid", "the cluster serves nothing of what is to be kept");
 }
 
+/** Who takes part, in a cluster that has these Namespaces: those with the exclude label don't, nor what is in them. */
+export function participants(scope: BackupScope, spec: BackupSpec, { items }: Namespaces) {
+  const labelled = new Set(items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name));
+  const names = items.map(({ object }) => object.metadata.name);
+  const inNamespace = (namespace: string) => scope.includesNamespace(namespace) && !labelled.has(namespace);
+  const included = names.filter(inNamespace).sort();
+  const labelSelector = spec.labelSelector && selectorText(spec.labelSelector);
+  return {
+    /** Of all Namespaces. */
+    names,
+    /** The LISTs of what may take part. */
+    listings: (resource: Resource): Listing[] =>
+      resource.namespaced && !scope.everyNamespace
+        ? included.map((namespace) => ({ resource, namespace, labelSelector }))
+        : [{ resource, labelSelector }],
+    /** Whether an object takes part that was listed. */
+    takesPart: ({ namespaced }: Resource, object: Pick<KubernetesObject, "metadata">) =>
+      !isExcluded(object) &&
+      !object.metadata.deletionTimestamp &&
+      (!namespaced || inNamespace(object.metadata.namespace ?? "")),
+  };
+}
+
 /** Single objects to collect, whatever their labels, and nothing that they need. */
 export interface Picked {
   /** "namespace/name" or "name" by their group-resource strings. */
@@ -64,6 +94,8 @@ export interface Collection {
   scope: BackupScope;
   spec: BackupSpec;
   only?: Picked;
+  /** "namespace/name" of Pods that are not stored, since a pre-hook of theirs failed. */
+  unprepared: ReadonlySet<string>;
   namespaces: Namespaces;
   photograph: Photograph;
   writer: ArchiveWriter;
@@ -83,11 +115,7 @@ export interface Collection {
  */
 export async function collect(collection: Collection): Promise<{ items: number; bytes: number }> {
   const { kube, resources, scope, spec, only, namespaces, photograph, writer, signal } = collection;
-  const labelled = new Set(
-    namespaces.items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name),
-  );
-  const takesPart = (namespace: string) => scope.includesNamespace(namespace) && !labelled.has(namespace);
-  const names = namespaces.items.map(({ object }) => object.metadata.name);
+  const { names, listings, takesPart } = participants(scope, spec, namespaces);
   const unmatched = scope.unmatched(names);
   for (const message of unmatched.included) collection.fail({ message });
   for (const message of unmatched.excluded) collection.warn({ message });
@@ -99,12 +127,13 @@ export async function collect(collection: Collection): Promise<{ items: number; 
   const stored = new Set<string>();
 
   const store = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
-    const { name, namespace = "", deletionTimestamp } = object.metadata;
+    const { name, namespace = "" } = object.metadata;
     const key = resourceKey(resource);
     const id = { resource: key, namespace, name };
     if (only) {
       if (only.unless?.(id, object)) return;
-    } else if (isExcluded(object) || deletionTimestamp || (resource.namespaced && !takesPart(namespace))) return;
+    } else if (!takesPart(resource, object)) return;
+    if (key === PODS && collection.unprepared.has(`${namespace}/${name}`)) return;
     if (key in needs) {
       if (stored.has(`${key} ${name}`)) return;
       stored.add(`${key} ${name}`);
@@ -154,20 +183,12 @@ export async function collect(collection: Collection): Promise<{ items: number; 
     return { items, bytes };
   }
 
-  const included = names.filter(takesPart).sort();
   const collected = resources.filter(scope.collects);
-  const labelSelector = spec.labelSelector && selectorText(spec.labelSelector);
-  await storeAll(
-    collected.flatMap((resource): Listing[] =>
-      resource.namespaced && !scope.everyNamespace
-        ? included.map((namespace) => ({ resource, namespace, labelSelector }))
-        : [{ resource, labelSelector }],
-    ),
-  );
+  await storeAll(collected.flatMap(listings));
   await storeAll(
     resources
       .filter((resource) => resourceKey(resource) in needs && scope.bringsAlong(resource))
-      .filter((resource) => labelSelector !== undefined || !collected.includes(resource))
+      .filter((resource) => spec.labelSelector || !collected.includes(resource))
       .map((resource) => ({ resource, names: needs[resourceKey(resource) as keyof typeof needs] })),
   );
 
@@ -218,7 +239,7 @@ interface Claim extends KubernetesObject {
   spec?: { volumeName?: string };
 }
 
-function isExcluded(object: KubernetesObject): boolean {
+function isExcluded(object: Pick<KubernetesObject, "metadata">): boolean {
   return object.metadata.labels?.[EXCLUDE_LABEL] === "true";
 }
 

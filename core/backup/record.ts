@@ -6,6 +6,7 @@ import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import { addDuration } from "./duration.ts";
 import type { Consistency } from "./photograph.ts";
+import type { HookStatus } from "./podhooks.ts";
 import type { BackupSpec } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 
@@ -36,6 +37,8 @@ export interface ArchiveOutcome {
   consistency: Consistency;
   items: number;
   bytes: number;
+  /** Where Pods had hooks. */
+  hooks?: HookStatus;
   warnings: Problem[];
   errors: Problem[];
 }
@@ -81,7 +84,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
       ...spec,
       includedNamespaces: spec.includedNamespaces?.length ? spec.includedNamespaces : ["*"],
       ttl: spec.ttl ?? "0s",
-      hooks: {},
+      hooks: spec.hooks ?? {},
       storageLocation: "default",
       snapshotVolumes: false,
       defaultVolumesToFsBackup: false,
@@ -99,7 +102,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
       warnings: warnings.length || undefined,
       errors: errors.length || undefined,
       progress: { totalItems: items, itemsBackedUp: items },
-      hookStatus: {},
+      hookStatus: { ...outcome.hooks },
     },
   };
 }

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { parseCommand } from "../../core/hooks.ts";
 import { type FixContext, fix, fixesNothing } from "../../core/restore/fixes.ts";
 import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 import {
@@ -196,18 +195,6 @@ describe("exec hooks", () => {
       warnings: ["its hooks are not run: it stands still until restore activate"],
     });
   });
-
-  const commands: [string, string[]][] = [
-    ["/bin/true", ["/bin/true"]],
-    ["echo a b", ["echo a b"]],
-    ['["sh", "-c", "a && b"]', ["sh", "-c", "a && b"]],
-    ['["sh", "-c"', ['["sh", "-c"']],
-    ['["sh", 1]', ['["sh", 1]']],
-    [' ["sh"]', [' ["sh"]']],
-    ["[]", []],
-  ];
-  for (const [text, command] of commands)
-    it(`take the command ${text} as ${JSON.stringify(command)}`, () => assert.deepEqual(parseCommand(text), command));
 
   const running = { name: "db", state: { running: {} }, ready: false };
   const states: { status: object; ready?: boolean; expected: ReturnType<typeof readiness> }[] = [

@@ -40,10 +40,26 @@ describe("a BackupSpec", () => {
       "itemOperationTimeout",
     ]);
     assert.deepEqual(backupSpecSchema.parse({ ttl: "720h0m0s" }), { ttl: "720h0m0s" });
+    const exec = { container: "c", command: ["sync"], onError: "Continue", timeout: "1m" };
+    const hooks = { resources: [{ name: "a", includedResources: ["pods"], pre: [{ exec }], post: [] }] };
+    assert.deepEqual(backupSpecSchema.parse({ hooks }), { hooks });
   });
 
   const refused: [spec: object, told: string[]][] = [
-    [{ hooks: { resources: [{ name: "a" }] } }, ["hooks: is not supported yet"]],
+    [{ hooks: { resources: [{}] } }, ["hooks.resources.0.name: is missing"]],
+    [
+      { hooks: { resources: [{ name: "a", pots: [] }] } },
+      ['hooks.resources.0: unknown field "pots": did you mean post?'],
+    ],
+    [{ hooks: { resources: [{ name: "a", pre: [{}] }] } }, ["hooks.resources.0.pre.0.exec: is missing"]],
+    [
+      { hooks: { resources: [{ name: "a", post: [{ exec: { command: ["c"], timeout: "10" } }] }] } },
+      ['hooks.resources.0.post.0.exec.timeout: should be a duration like "30s" or "5m"'],
+    ],
+    [
+      { hooks: { resources: [{ name: "a", includedResources: ["pods", "*"] }] } },
+      ['hooks.resources.0.includedResources: "*" stands for all and must be the only entry'],
+    ],
     [{ orLabelSelectors: [{ matchLabels: { a: "b" } }] }, ["orLabelSelectors: is not supported yet"]],
     [{ includedClusterScopedResources: ["*"] }, ["includedClusterScopedResources: is not supported yet"]],
     [{ snapshotVolumes: true }, ["snapshotVolumes: is not supported yet"]],

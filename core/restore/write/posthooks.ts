@@ -2,7 +2,7 @@ import pLimit from "p-limit";
 import { orAborted, pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { messageOf } from "../../errors.ts";
-import { runHook } from "../../hooks.ts";
+import { hookFailure, runHook } from "../../hooks.ts";
 import type { Kube } from "../../kube/client.ts";
 import { throwIfGone } from "../../kube/gone.ts";
 import { listPages } from "../../kube/list.ts";
@@ -87,8 +87,8 @@ export function postHooks(input: PostHooksInput): PostHooks {
     wake();
   };
 
-  const fail = ({ item }: Awaited, { name, container }: ExecHook, why: string) => {
-    const message = `hook ${name} in container ${container}: ${why}`;
+  const fail = ({ item }: Awaited, hook: ExecHook, why: string) => {
+    const message = hookFailure(hook, why);
     log("error", message, { pod: `${item.namespace}/${item.name}` });
     report.error(item, message);
   };

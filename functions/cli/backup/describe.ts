@@ -28,7 +28,7 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
 }
 
 function describe(document: BackupDocument): string {
-  const { name, phase, location, consistency, spec, items, bytes, expiration, warnings, errors } = document;
+  const { name, phase, location, consistency, spec, items, bytes, hooks, expiration, warnings, errors } = document;
   return [
     fields([
       ["Name", printable(name)],
@@ -45,7 +45,12 @@ function describe(document: BackupDocument): string {
       ["Completed", timeText(document.completionTimestamp)],
       ["Expiration", expiration ? timeText(expiration) : "never"],
     ])}`,
-    `\n\n${fields([["Items backed up", `${countText(items)}${bytes === undefined ? "" : ` (${bytesText(bytes)} of JSON)`}`]])}\n`,
+    `\n\n${fields([
+      ["Items backed up", `${countText(items)}${bytes === undefined ? "" : ` (${bytesText(bytes)} of JSON)`}`],
+      ...(hooks
+        ? [["Hooks", `${countText(hooks.attempted)} attempted, ${countText(hooks.failed)} failed`] as [string, string]]
+        : []),
+    ])}\n`,
     exceptionsBlock(consistency),
     problemBlock("Errors", errors) || "\nErrors:    <none>\n",
     problemBlock("Warnings", warnings) || "Warnings:  <none>\n",
