@@ -311,6 +311,12 @@ status: { phase: Enabled }
     assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: csiSnapshotTimeout"]);
   });
 
+  it("a Schedule's hooks are carried out", () => {
+    const hooks = { resources: [{ name: "a", pre: [{ exec: { command: ["sync"], timeout: "10s" } }] }] };
+    const { config } = parseConfig(`${BASE}---${MANIFEST.replace("hooks: {}", `hooks: ${JSON.stringify(hooks)}`)}`, {});
+    assert.deepEqual(config.schedules.nightly?.template?.hooks, hooks);
+  });
+
   it("labels of the template go before those of the Schedule", () => {
     const { config, warnings } = parseConfig(
       `${BASE}---${MANIFEST.replace("metadata: {}", "metadata: { labels: { team: x } }")}`,
@@ -346,8 +352,8 @@ status: { phase: Enabled }
     ["a name that is there", `${MANIFEST}---${MANIFEST}`, "schedules.nightly stands there twice"],
     [
       "what would change the result",
-      MANIFEST.replace("hooks: {}", "hooks: { resources: [{ name: a }] }"),
-      "schedules.nightly.template.hooks: is not supported yet",
+      MANIFEST.replace("hooks: {}", "snapshotVolumes: true"),
+      "schedules.nightly.template.snapshotVolumes: is not supported yet",
     ],
   ];
   for (const [what, yaml, told] of REFUSED) {

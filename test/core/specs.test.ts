@@ -48,8 +48,8 @@ describe("a BackupSpec", () => {
   const refused: [spec: object, told: string[]][] = [
     [{ hooks: { resources: [{}] } }, ["hooks.resources.0.name: is missing"]],
     [
-      { hooks: { resources: [{ name: "a", pots: [] }] } },
-      ['hooks.resources.0: unknown field "pots": did you mean post?'],
+      { hooks: { resources: [{ name: "a", posts: [] }] } },
+      ['hooks.resources.0: unknown field "posts": did you mean post?'],
     ],
     [{ hooks: { resources: [{ name: "a", pre: [{}] }] } }, ["hooks.resources.0.pre.0.exec: is missing"]],
     [
