@@ -60,6 +60,9 @@ export const CALLER = "lifeboat/caller";
 /** The annotation that names a cluster of the configuration: of a record, and of a Velero manifest that is meant for one. */
 export const CLUSTER = "lifeboat/cluster";
 
+/** The annotation of a backup whose objects the bucket holds: until when, as RFC 3339. */
+export const RETAINED_UNTIL = "lifeboat/retained-until";
+
 /** The label of a backup that names its schedule, as Velero's. */
 export const SCHEDULE_LABEL = "velero.io/schedule-name";
 

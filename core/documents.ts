@@ -4,6 +4,7 @@ import {
   backupKeys,
   CALLER,
   CLUSTER,
+  RETAINED_UNTIL,
   type Restore,
   readSideFile,
   restoreKeysOf,
@@ -35,6 +36,8 @@ export interface BackupDocument {
   completionTimestamp?: string;
   /** When it expires; absent where it never does. */
   expiration?: string;
+  /** Until when its bucket holds it against deletion; absent where it was not asked to. */
+  retainedUntil?: string;
   /** The schedule that made it. */
   schedule?: string;
   /** The cluster's name in the configuration of who made it. */
@@ -116,6 +119,7 @@ export function backupDocument(
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
     expiration: status.expiration,
+    retainedUntil: annotations[RETAINED_UNTIL],
     schedule: metadata.labels?.[SCHEDULE_LABEL],
     cluster: annotations[CLUSTER],
     caller: annotations[CALLER],

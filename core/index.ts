@@ -67,6 +67,7 @@ export type {
   Jobs,
   Listed,
   ManagedClusters,
+  ObjectRetention,
   Platform,
   Secrets,
   Signer,

@@ -6,6 +6,16 @@ export type Listed =
   | { prefix: string; key?: undefined };
 
 /**
+ * How long an object is held against deletion and overwriting, by the bucket itself: S3's object lock, Cloud Storage's
+ * object retention, Azure's immutability policies. "governance" can be lifted by who has a right of its own for that,
+ * "compliance" by nobody.
+ */
+export interface ObjectRetention {
+  until: Date;
+  mode: "governance" | "compliance";
+}
+
+/**
  * A bucket below a location's prefix: keys are relative to it, "/"-separated, without a leading slash.
  *
  * Adapters only translate: they neither retry beyond what their SDK does, nor log, nor name keys. Every method throws
@@ -20,12 +30,13 @@ export interface Bucket {
   /**
    * Stores `body`, of any length, under `key`. The object is visible only once it is complete; a put that fails or is
    * aborted leaves nothing that `list` or `get` can see. With `ifAbsent`, of any number of racing writers exactly one
-   * wins, the others get `conflict`. A body that throws fails the put with that same error.
+   * wins, the others get `conflict`. A body that throws fails the put with that same error. With `retain` the object is
+   * held from its first moment, or the put fails: `invalid` where the bucket can't hold objects.
    */
   put(
     key: string,
     body: Buffer | AsyncIterable<Buffer>,
-    options?: { ifAbsent?: boolean; signal?: AbortSignal },
+    options?: { ifAbsent?: boolean; retain?: ObjectRetention; signal?: AbortSignal },
   ): Promise<void>;
 
   /** The object's bytes, or those from `start` up to but not including `end` (cut at the object's end). */
@@ -40,7 +51,7 @@ export interface Bucket {
    */
   list(prefix: string, options?: { delimiter?: "/"; signal?: AbortSignal }): AsyncIterable<Listed>;
 
-  /** Removes the object; removing what is not there succeeds. */
+  /** Removes the object; removing what is not there succeeds. `denied` for one that is held (`retain`). */
   delete(key: string, options?: { signal?: AbortSignal }): Promise<void>;
 }
 

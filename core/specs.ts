@@ -69,6 +69,13 @@ const backupFields = {
   hooks: backupHooks.optional(),
   /** A Go duration; without one, and with Velero's "0s" for none, the backup never expires. */
   ttl: z.string().refine(isDuration, 'should be a duration like "720h" or "90m"').optional(),
+  /** Ours: how long the bucket holds what is stored against deletion and overwriting, from the backup's start. */
+  retainFor: z
+    .string()
+    .refine((text) => isDuration(text) && parseDuration(text) > 0, 'should be a duration like "720h"')
+    .optional(),
+  /** Whether that can be lifted by who has the right to ("governance", as unset), or by nobody ("compliance"). */
+  retainMode: z.enum(["governance", "compliance"]).optional(),
 };
 
 const mapping = z.record(z.string(), z.string());

@@ -5,17 +5,22 @@ import type { Bucket, Listed } from "../core/ports.ts";
 /** The port's contract at its shortest: a bucket in memory, for tests of the core. */
 export function memoryBucket(): Bucket {
   const location = "memory://";
-  const objects = new Map<string, { bytes: Buffer; modified: Date }>();
+  const objects = new Map<string, { bytes: Buffer; modified: Date; until?: Date }>();
+  const checkHeld = (key: string) => {
+    const { until } = objects.get(key) ?? {};
+    if (until && until > new Date()) throw new LifeboatError("denied", `${key} is held until ${until.toISOString()}`);
+  };
   return {
     location,
-    async put(key, body, { ifAbsent = false, signal } = {}) {
+    async put(key, body, { ifAbsent = false, retain, signal } = {}) {
       checkKey(key);
       signal?.throwIfAborted();
       const chunks: Buffer[] = [];
       for await (const chunk of Buffer.isBuffer(body) ? [body] : abortable(body, signal)) chunks.push(chunk);
       signal?.throwIfAborted();
       if (ifAbsent && objects.has(key)) throw new LifeboatError("conflict", `can't put ${key}: it exists already`);
-      objects.set(key, { bytes: Buffer.concat(chunks), modified: new Date() });
+      checkHeld(key);
+      objects.set(key, { bytes: Buffer.concat(chunks), modified: new Date(), until: retain?.until });
     },
     async get(key, { range, signal } = {}) {
       checkKey(key);
@@ -43,6 +48,7 @@ export function memoryBucket(): Bucket {
     async delete(key, { signal } = {}) {
       checkKey(key);
       signal?.throwIfAborted();
+      checkHeld(key);
       objects.delete(key);
     },
   };

@@ -77,6 +77,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     bytes: z.number().optional(),
     hooks: z.object({ attempted: z.number(), failed: z.number() }).optional(),
     expiration: z.string().optional(),
+    retainedUntil: z.string().optional(),
     schedule: z.string().optional(),
     kubernetesVersion: z.string().optional(),
     formatVersion: z.string().optional(),

@@ -4,7 +4,9 @@ import { openArchive, readTar } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
 import { backupKeys } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
+import type { ObjectRetention } from "../ports.ts";
 import type { BackupRun } from "./backup.ts";
+import { retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
 import { takeInventory } from "./sidefiles.ts";
 
@@ -33,7 +35,7 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
   }
   const { run: writtenBy, startTimestamp } = header;
   run.log.log("warning", `Adopted what the interrupted run ${writtenBy} wrote: the cluster as of ${startTimestamp}`);
-  if (!present.has(keys.index)) await writeMissingIndex(run);
+  if (!present.has(keys.index)) await writeMissingIndex(run, retentionOf(header));
   const archive = await openArchive(bucket, keys, { signal });
   try {
     const outcome = await archive.file(OUTCOME_FILE);
@@ -64,11 +66,14 @@ async function storedIndex({ bucket, name, signal }: BackupRun): Promise<IndexDi
   return digests();
 }
 
-async function writeMissingIndex({ bucket, name, signal }: BackupRun): Promise<void> {
+async function writeMissingIndex(
+  { bucket, name, signal }: BackupRun,
+  retain: ObjectRetention | undefined,
+): Promise<void> {
   const keys = backupKeys(name);
   const { index, finished } = rebuildIndex(await bucket.get(keys.tar, { signal }));
   try {
-    await Promise.all([bucket.put(keys.index, index, { ifAbsent: true, signal }), finished]);
+    await Promise.all([bucket.put(keys.index, index, { ifAbsent: true, retain, signal }), finished]);
   } catch (error) {
     await index[Symbol.asyncIterator]().return?.();
     throw error;

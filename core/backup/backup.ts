@@ -10,6 +10,7 @@ import { traced } from "../telemetry.ts";
 import { adoptArchive } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Picked, Progress } from "./collect.ts";
+import { holding, retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
@@ -74,10 +75,11 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
 }
 
 async function commit(
-  { bucket, name, log, signal }: BackupRun,
+  { name, log, signal, ...run }: BackupRun,
   { header, outcome, inventory, index }: Archived,
   signer: Signer | undefined,
 ): Promise<Omit<BackupResult, "adopted">> {
+  const bucket = holding(run.bucket, retentionOf(header));
   const keys = backupKeys(name);
   const unsealed = backupRecord(name, header, outcome, new Date());
   log.log("info", "Backup ends", { phase: unsealed.status?.phase ?? "" });

@@ -11,6 +11,7 @@ import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
 import { collect, fixRevision, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
+import { holding, retentionOf } from "./hold.ts";
 import { type HookRule, readHooks } from "./hooks.ts";
 import { photograph } from "./photograph.ts";
 import { findHooks, podHooks } from "./podhooks.ts";
@@ -48,7 +49,7 @@ export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Pr
  * hooks, their pre-hooks run first, the revision is fixed anew, and their post-hooks run once all has been read.
  */
 export async function captureCluster(run: BackupRun, survey: Survey): Promise<Archived> {
-  const { kube, bucket, name, spec, signal } = run;
+  const { kube, name, spec, signal } = run;
   const { log } = run.log;
   const { startedAt, discovery, resources } = survey;
   const problems = { warning: [] as Problem[], error: [] as Problem[] };
@@ -74,6 +75,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
     cluster: run.cluster,
     caller: run.caller,
   };
+  const bucket = holding(run.bucket, retentionOf(header));
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
 
   const photo = photograph(kube, revision, { signal });

@@ -1,10 +1,11 @@
 import type { IndexDigests } from "../archive/index.ts";
-import { type Backup, CALLER, CLUSTER } from "../catalog.ts";
+import { type Backup, CALLER, CLUSTER, RETAINED_UNTIL } from "../catalog.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import { addDuration } from "./duration.ts";
+import { retentionOf } from "./hold.ts";
 import type { Consistency } from "./photograph.ts";
 import type { HookStatus } from "./podhooks.ts";
 import type { BackupSpec } from "./scope.ts";
@@ -58,6 +59,7 @@ export interface Archived {
 export function backupRecord(name: string, header: ArchiveHeader, outcome: ArchiveOutcome, completedAt: Date): Backup {
   const { spec, source, startTimestamp } = header;
   const { consistency, items, warnings, errors } = outcome;
+  const retain = retentionOf(header);
   return {
     apiVersion: "velero.io/v1",
     kind: "Backup",
@@ -75,6 +77,7 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
         "lifeboat/resource-version": consistency.resourceVersion,
         "lifeboat/exceptions": JSON.stringify(consistency.exceptions),
         "lifeboat/bytes": String(outcome.bytes),
+        ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.caller && { [CALLER]: header.caller }),
       },

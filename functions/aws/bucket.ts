@@ -25,6 +25,7 @@ const CONNECT_MS = 10_000;
 const SILENCE_MS = 300_000;
 /** The metadata that tells which put wrote an object. */
 const WRITER = "lifeboat-put";
+const LOCK_MODES = { governance: "GOVERNANCE", compliance: "COMPLIANCE" } as const;
 
 /**
  * The bucket at `s3://bucket/prefix?region=R&endpoint=URL&forcePathStyle=true`, with the credentials that the AWS SDK
@@ -57,10 +58,15 @@ export function s3Bucket(location: URL): Bucket {
   return {
     location: location.href,
 
-    async put(key, body, { ifAbsent = false, signal } = {}) {
+    async put(key, body, { ifAbsent = false, retain, signal } = {}) {
       const ask = asking(`put ${key}`);
       const writer = randomUUID();
-      const target = { ...object(key), Metadata: { [WRITER]: writer }, IfNoneMatch: ifAbsent ? "*" : undefined };
+      const target = {
+        ...object(key),
+        Metadata: { [WRITER]: writer },
+        IfNoneMatch: ifAbsent ? "*" : undefined,
+        ...(retain && { ObjectLockMode: LOCK_MODES[retain.mode], ObjectLockRetainUntilDate: retain.until }),
+      };
       try {
         await (Buffer.isBuffer(body)
           ? putWhole(client, ask, target, body, signal)
@@ -118,9 +124,32 @@ export function s3Bucket(location: URL): Bucket {
 
     async delete(key, { signal } = {}) {
       const target = object(key);
-      await asking(`delete ${key}`)(signal, (options) => client.send(new DeleteObjectCommand(target), options));
+      const ask = asking(`delete ${key}`);
+      // S3 itself only hides a locked object, behind a marker, and says that it is deleted.
+      const until = await ask(signal, (options) => lockedUntil(client, target, options));
+      if (until && until > new Date()) {
+        throw new LifeboatError("denied", `can't delete ${key} in ${location.href}: it is locked`, {
+          hint: `its object lock ends on ${until.toISOString()}`,
+        });
+      }
+      await ask(signal, (options) => client.send(new DeleteObjectCommand(target), options));
     },
   };
+}
+
+/** The end of the object's lock, as far as we may know it; undefined too where there is no object. */
+async function lockedUntil(
+  client: S3Client,
+  target: { Bucket: string; Key: string },
+  options: { abortSignal: AbortSignal | undefined },
+): Promise<Date | undefined> {
+  try {
+    return (await client.send(new HeadObjectCommand(target), options)).ObjectLockRetainUntilDate;
+  } catch (error) {
+    // Whoever may delete need not be allowed to read.
+    if ([403, 404].includes(awsStatus(error) ?? 0)) return undefined;
+    throw error;
+  }
 }
 
 /** A page's objects and prefixes, which S3 gives apart, in one order. */

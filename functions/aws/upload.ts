@@ -27,6 +27,15 @@ export interface Target {
   Key: string;
   Metadata: Record<string, string>;
   IfNoneMatch: string | undefined;
+  ObjectLockMode?: "GOVERNANCE" | "COMPLIANCE";
+  ObjectLockRetainUntilDate?: Date;
+}
+
+const CRC32: { ChecksumAlgorithm?: "CRC32" } = { ChecksumAlgorithm: "CRC32" };
+
+/** S3 takes no locked object without a checksum, whatever the endpoint. */
+function lockChecksum({ ObjectLockMode }: Pick<Target, "ObjectLockMode">): typeof CRC32 {
+  return ObjectLockMode ? CRC32 : {};
 }
 
 /**
@@ -43,7 +52,7 @@ export async function putWhole(
   for (let attempt = 1; ; attempt++) {
     const done = await ask(signal, async (options) => {
       try {
-        await client.send(new PutObjectCommand({ ...target, Body }), options);
+        await client.send(new PutObjectCommand({ ...target, ...lockChecksum(target), Body }), options);
         return true;
       } catch (error) {
         if (attempt < PUTS && error instanceof Error && error.name === "ConditionalRequestConflict") return false;
@@ -84,16 +93,17 @@ export async function putStream(
 async function putParts(
   client: S3Client,
   ask: Ask,
-  { Metadata, IfNoneMatch, ...object }: Target,
+  { Metadata, IfNoneMatch, ObjectLockMode, ObjectLockRetainUntilDate, ...object }: Target,
   first: Buffer,
   parts: AsyncIterator<Buffer, undefined>,
   stop: AbortSignal,
   failed: AbortController,
 ): Promise<void> {
+  const lock = { ObjectLockMode, ObjectLockRetainUntilDate };
   const checksums = (await client.config.requestChecksumCalculation()) === "WHEN_SUPPORTED";
-  const ChecksumAlgorithm = checksums ? ("CRC32" as const) : undefined;
+  const { ChecksumAlgorithm } = checksums ? CRC32 : lockChecksum(lock);
   const { UploadId } = await ask(stop, (options) =>
-    client.send(new CreateMultipartUploadCommand({ ...object, Metadata, ChecksumAlgorithm }), options),
+    client.send(new CreateMultipartUploadCommand({ ...object, ...lock, Metadata, ChecksumAlgorithm }), options),
   );
   const sent: Promise<CompletedPart>[] = [];
   const send = async (PartNumber: number, Body: Buffer): Promise<CompletedPart> => {

@@ -45,8 +45,8 @@ export function azureBlobBucket(location: URL): Bucket {
   return {
     location: location.href,
 
-    async put(key, body, { ifAbsent = false, signal } = {}) {
-      await putBlob(blobOf(key), body, { wanted: `put ${key} in ${location.href}`, ifAbsent, signal });
+    async put(key, body, { ifAbsent = false, retain, signal } = {}) {
+      await putBlob(blobOf(key), body, { wanted: `put ${key} in ${location.href}`, ifAbsent, retain, signal });
     },
 
     async get(key, { range, signal } = {}) {

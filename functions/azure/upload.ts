@@ -1,17 +1,20 @@
 import { randomUUID } from "node:crypto";
 import type { BlockBlobClient } from "@azure/storage-blob";
-import { abortable, isLifeboatError, partsOf } from "../../core/index.ts";
+import { abortable, isLifeboatError, type ObjectRetention, partsOf } from "../../core/index.ts";
 import { ask } from "./ask.ts";
 
 /** A body up to this size is one request. Azure takes 50,000 blocks: an object can have 390 GiB. */
 const BLOCK_BYTES = 8 * 1024 * 1024;
 /** The metadata that tells which put wrote an object. */
 const WRITER = "lifeboatput";
+/** Of version-level immutability, which the container must have. */
+const POLICY_MODES = { governance: "Unlocked", compliance: "Locked" } as const;
 
 /** One put of an object. */
 export interface Put {
   wanted: string;
   ifAbsent: boolean;
+  retain?: ObjectRetention;
   signal: AbortSignal | undefined;
 }
 
@@ -23,10 +26,14 @@ export interface Put {
 export async function putBlob(
   blob: BlockBlobClient,
   body: Buffer | AsyncIterable<Buffer>,
-  { wanted, ifAbsent, signal }: Put,
+  { wanted, ifAbsent, retain, signal }: Put,
 ): Promise<void> {
   const writer = randomUUID();
-  const target = { metadata: { [WRITER]: writer }, conditions: ifAbsent ? { ifNoneMatch: "*" } : {} };
+  const target = {
+    metadata: { [WRITER]: writer },
+    conditions: ifAbsent ? { ifNoneMatch: "*" } : {},
+    ...(retain && { immutabilityPolicy: { expiriesOn: retain.until, policyMode: POLICY_MODES[retain.mode] } }),
+  };
   const failed = new AbortController();
   const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
   const parts = partsOf(abortable(Buffer.isBuffer(body) ? oneOf(body) : body, stop), BLOCK_BYTES);

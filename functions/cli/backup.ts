@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { addAction, addFilterFlags, addHiddenShared, addShared } from "./options.ts";
 
 /** `lifeboat backup …`: verbs and flags as Velero's. */
@@ -19,6 +19,13 @@ export function addBackup(program: Command, signal: AbortSignal): void {
       .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)"),
   )
     .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")
+    .option("--retain-until <when>", "hold it in the bucket (object lock) until a day, a time, or for a duration")
+    .addOption(
+      new Option(
+        "--retain-mode <mode>",
+        "who may lift that before: who has the right to, or nobody (default: governance)",
+      ).choices(["governance", "compliance"]),
+    )
     .addHelpText(
       "after",
       `

@@ -48,7 +48,12 @@ export function directoryBucket(path: string): Bucket {
   return {
     location,
 
-    async put(key, body, { ifAbsent = false, signal } = {}) {
+    async put(key, body, { ifAbsent = false, retain, signal } = {}) {
+      if (retain) {
+        throw new LifeboatError("invalid", `a directory holds no object against deletion: ${location}`, {
+          hint: "retain backups in a bucket that can: S3 with object lock, Cloud Storage with object retention, Azure with version-level immutability",
+        });
+      }
       const wanted = `put ${key}`;
       const target = pathOf(key);
       const temporary = join(root, TEMPORARY + randomUUID());

@@ -63,8 +63,8 @@ export function gcsBucket(location: URL): Bucket {
   return {
     location: location.href,
 
-    async put(key, body, { ifAbsent = false, signal } = {}) {
-      await put(asking(`put ${key}`, signal), fileOf(key), body, { ifAbsent, signal });
+    async put(key, body, { ifAbsent = false, retain, signal } = {}) {
+      await put(asking(`put ${key}`, signal), fileOf(key), body, { ifAbsent, retain, signal });
     },
 
     async get(key, { range, signal } = {}) {

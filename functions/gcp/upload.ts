@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { File } from "@google-cloud/storage";
-import { abortable } from "../../core/index.ts";
+import { abortable, type ObjectRetention } from "../../core/index.ts";
 import { base64Of, crc32c } from "./crc32c.ts";
 import { send } from "./http.ts";
 
@@ -8,6 +8,8 @@ import { send } from "./http.ts";
 const CHUNK_BYTES = 8 * 1024 * 1024;
 /** The metadata that tells which put wrote an object. */
 const WRITER = "lifeboat-put";
+/** Of object retention; an unlocked one can be shortened by who may override it. */
+const RETENTION_MODES = { governance: "Unlocked", compliance: "Locked" };
 
 /** Runs a request; what it throws is the signal's reason or a LifeboatError. */
 export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
@@ -26,14 +28,20 @@ export async function put(
   ask: Ask,
   file: File,
   body: Buffer | AsyncIterable<Buffer>,
-  { ifAbsent, signal }: { ifAbsent: boolean; signal: AbortSignal | undefined },
+  { ifAbsent, retain, signal }: { ifAbsent: boolean; retain?: ObjectRetention; signal: AbortSignal | undefined },
 ): Promise<void> {
   const failed = new AbortController();
   const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
   const writer = randomUUID();
   const session = () =>
     file.createResumableUpload({
-      metadata: { contentType: "application/octet-stream", metadata: { [WRITER]: writer } },
+      metadata: {
+        contentType: "application/octet-stream",
+        metadata: { [WRITER]: writer },
+        ...(retain && {
+          retention: { mode: RETENTION_MODES[retain.mode], retainUntilTime: retain.until.toISOString() },
+        }),
+      },
       preconditionOpts: ifAbsent ? { ifGenerationMatch: 0 } : {},
     });
   let sum = 0;

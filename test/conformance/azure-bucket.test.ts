@@ -6,6 +6,7 @@ import { isLifeboatError } from "../../core/errors.ts";
 import { azureBlobBucket } from "../../functions/azure/bucket.ts";
 import { type Azure, startAzure } from "../rig/azure.ts";
 import { type Azurite, startAzurite } from "../rig/azurite.ts";
+import { startProxy } from "../rig/proxy.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { attemptsOn, bucketConformance, read, rejects, streamOf } from "./bucket.ts";
 import { NINE_MEBIBYTES, networkConformance, ONE_BYTE } from "./network.ts";
@@ -43,6 +44,27 @@ describe("Blob storage", { skip: requireOrSkip("rig", ["npm:azurite"]) }, () => 
       ],
     },
   );
+
+  test("what is to be held is sent with its policy, which the emulator ignores", async () => {
+    const proxy = await startProxy(azurite.blob);
+    try {
+      const endpoint = `http://127.0.0.1:${proxy.port}/${azurite.account}`;
+      const bucket = bucketAt((location) => location.searchParams.set("endpoint", endpoint));
+      const until = new Date("2099-01-01T00:00:00Z");
+      for (const [mode, named] of [
+        ["governance", "Unlocked"],
+        ["compliance", "Locked"],
+      ] as const) {
+        const dates = proxy.count("x-ms-immutability-policy-until-date: Thu, 01 Jan 2099 00:00:00 GMT");
+        const modes = proxy.count(`x-ms-immutability-policy-mode: ${named}`);
+        await bucket.put(`${mode}-small`, Buffer.from("a"), { ifAbsent: true, retain: { until, mode } });
+        await bucket.put(`${mode}-large`, NINE_MEBIBYTES(), { ifAbsent: true, retain: { until, mode } });
+        assert.deepEqual([dates(), modes()], [2, 2]);
+      }
+    } finally {
+      await proxy.stop();
+    }
+  });
 
   describe("errors", () => {
     test("a container that doesn't exist is missing, and says so", async () => {

@@ -15,6 +15,33 @@ export interface BucketDifferences {
   racesLost?: string;
 }
 
+/** The contract of a put that is to be held, on a bucket that can hold objects. */
+export function holdingConformance(make: () => Bucket): void {
+  describe("held objects", () => {
+    for (const mode of ["governance", "compliance"] as const) {
+      for (const size of [1, 20 * MiB]) {
+        test(`${size} bytes are not deleted under ${mode}, and then they are`, async () => {
+          const bucket = make();
+          const until = new Date(Date.now() + 3000);
+          await bucket.put("a", streamOf(randomBytes(size)), { ifAbsent: true, retain: { until, mode } });
+          await rejects("denied", bucket.delete("a"));
+          await rejects("conflict", bucket.put("a", Buffer.from("b"), { ifAbsent: true }));
+          assert.equal((await read(bucket, "a")).length, size);
+          await sleep(until.getTime() - Date.now() + 1000);
+          await bucket.delete("a");
+          await rejects("missing", bucket.get("a"));
+        });
+      }
+    }
+  });
+}
+
+/** That a bucket which can't hold objects takes none that is to be held. */
+export async function refusesToHold(bucket: Bucket): Promise<void> {
+  const retain = { until: new Date(Date.now() + 3_600_000), mode: "governance" } as const;
+  await rejects("invalid", bucket.put("a", Buffer.from("a"), { retain }));
+}
+
 /**
  * The contract of the port `Bucket` as tests: every adapter passes them against a real server. `make` gives an empty
  * bucket, or an empty prefix of one, for each test.

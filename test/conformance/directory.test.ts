@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { LifeboatError } from "../../core/errors.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
-import { bucketConformance, read, rejects, streamOf } from "./bucket.ts";
+import { bucketConformance, read, refusesToHold, rejects, streamOf } from "./bucket.ts";
 
 let folder = "";
 let count = 0;
@@ -21,6 +21,8 @@ bucketConformance("directory", () => directoryBucket(newPath()), {
 });
 
 describe("directory", () => {
+  test("takes no object that is to be held", () => refusesToHold(directoryBucket(newPath())));
+
   test("reading makes no directory, a put makes it for the user alone", async () => {
     const path = newPath();
     const bucket = directoryBucket(path);

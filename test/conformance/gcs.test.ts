@@ -46,6 +46,24 @@ describe("Cloud Storage", { skip: requireOrSkip("rig", ["fake-gcs-server"]) }, (
     ],
   });
 
+  test("what is to be held is sent with its retention, which the emulator ignores", async () => {
+    const proxy = await startProxy(gcs.endpoint);
+    try {
+      const bucket = bucketBehind(proxy.port);
+      const until = new Date("2099-01-01T00:00:00Z");
+      for (const [mode, named] of [
+        ["governance", "Unlocked"],
+        ["compliance", "Locked"],
+      ] as const) {
+        const sent = proxy.count(`"retention":{"mode":"${named}","retainUntilTime":"2099-01-01T00:00:00.000Z"}`);
+        await bucket.put(mode, Buffer.from("a"), { ifAbsent: true, retain: { until, mode } });
+        assert.equal(sent(), 1);
+      }
+    } finally {
+      await proxy.stop();
+    }
+  });
+
   for (const size of [4 * MiB, 20 * MiB]) {
     test(`a put of ${size / MiB} MiB goes on where a connection was cut`, async () => {
       const proxy = await startProxy(gcs.endpoint);

@@ -1,4 +1,5 @@
 import { memoryBucket } from "../memory-bucket.ts";
-import { bucketConformance } from "./bucket.ts";
+import { bucketConformance, holdingConformance } from "./bucket.ts";
 
 bucketConformance("memory", memoryBucket);
+holdingConformance(memoryBucket);

@@ -5,7 +5,7 @@ import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { type S3, startS3 } from "../rig/s3.ts";
-import { attemptsOn, bucketConformance, read, rejects, streamOf } from "./bucket.ts";
+import { attemptsOn, bucketConformance, holdingConformance, read, refusesToHold, rejects, streamOf } from "./bucket.ts";
 import { NINE_MEBIBYTES, networkConformance, ONE_BYTE } from "./network.ts";
 
 const MiB = 1024 * 1024;
@@ -34,6 +34,17 @@ describe("S3", { skip: requireOrSkip("rig", ["versitygw"]) }, () => {
   };
 
   bucketConformance("S3 on versitygw", () => bucketAt(), { keyBelowKeyRefused: "versitygw keeps objects as files" });
+
+  describe("with object lock", () => {
+    let locked: S3;
+    before(async () => {
+      locked = await startS3({ objectLock: true });
+    });
+    after(() => locked?.stop());
+    holdingConformance(() => s3Bucket(new URL(locked.location(randomUUID()))));
+  });
+
+  test("a bucket without object lock takes no object that is to be held", () => refusesToHold(bucketAt()));
 
   test("no failure leaves a multipart upload", async () => {
     assert.deepEqual(await uploads(), []);

@@ -9,6 +9,8 @@ export interface TcpProxy {
   cut(): void;
   /** The answer to the next request that holds `text` gets lost: the server has acted, the client's connection breaks. */
   loseAnswerTo(text: string): void;
+  /** How many pieces that clients sent hold `text`, from now on. */
+  count(text: string): () => number;
   /** How many connections have been broken. */
   broken(): number;
   stop(): Promise<void>;
@@ -22,6 +24,7 @@ export async function startProxy(url: string): Promise<TcpProxy> {
   let limit: number | undefined;
   let unanswered: string | undefined;
   let broken = 0;
+  const counts = new Map<string, number>();
 
   const server = createServer((client) => {
     const upstream = connect(Number(port), hostname);
@@ -39,6 +42,7 @@ export async function startProxy(url: string): Promise<TcpProxy> {
         unanswered = undefined;
         losing = true;
       }
+      for (const [text, count] of counts) if (chunk.includes(text)) counts.set(text, count + 1);
       sent += chunk.length;
       if (limit !== undefined && sent > limit) return reset();
       if (!upstream.write(chunk)) client.pause();
@@ -76,6 +80,10 @@ export async function startProxy(url: string): Promise<TcpProxy> {
     },
     loseAnswerTo: (text) => {
       unanswered = text;
+    },
+    count: (text) => {
+      counts.set(text, 0);
+      return () => counts.get(text)!;
     },
     broken: () => broken,
     stop: async () => {

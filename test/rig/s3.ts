@@ -21,9 +21,11 @@ export interface S3 extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts versitygw, which checks signatures, or moto, whose keys are no files. */
-export async function startS3(options: { server?: "versitygw" | "moto"; bucket?: string } = {}): Promise<S3> {
-  const { server = "versitygw", bucket = "backups" } = options;
+/** Starts versitygw, which checks signatures, or moto, whose keys are no files. With `objectLock` the bucket can hold objects. */
+export async function startS3(
+  options: { server?: "versitygw" | "moto"; bucket?: string; objectLock?: boolean } = {},
+): Promise<S3> {
+  const { server = "versitygw", bucket = "backups", objectLock = false } = options;
   const dir = makeDir("s3");
   const [port = 0] = await freePorts(1);
   const endpoint = `http://127.0.0.1:${port}`;
@@ -31,7 +33,9 @@ export async function startS3(options: { server?: "versitygw" | "moto"; bucket?:
   const accessKeyId = "RIGACCESSKEY00000000";
   const secretAccessKey = "rig-secret-access-key";
   const data = join(dir, "data");
+  const versions = join(dir, "versions");
   await mkdir(data);
+  await mkdir(versions);
   const process =
     server === "moto"
       ? await startMotoServer(dir, port)
@@ -39,7 +43,18 @@ export async function startS3(options: { server?: "versitygw" | "moto"; bucket?:
           dir,
           "versitygw",
           await binary("versitygw"),
-          ["--port", `127.0.0.1:${port}`, "--region", region, "--health", "/health", "--quiet", "posix", data],
+          [
+            "--port",
+            `127.0.0.1:${port}`,
+            "--region",
+            region,
+            "--health",
+            "/health",
+            "--quiet",
+            "posix",
+            ...(objectLock ? ["--versioning-dir", versions] : []),
+            data,
+          ],
           { ROOT_ACCESS_KEY_ID: accessKeyId, ROOT_SECRET_ACCESS_KEY: secretAccessKey },
         );
   const stop = async () => {
@@ -54,7 +69,7 @@ export async function startS3(options: { server?: "versitygw" | "moto"; bucket?:
       credentials: { accessKeyId, secretAccessKey },
     });
     await until("the S3 server", async () => (await fetch(`${endpoint}/health`)).status > 0, { servers: [process] });
-    await client.send(new CreateBucketCommand({ Bucket: bucket }));
+    await client.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: objectLock }));
     client.destroy();
   } catch (error) {
     await stop();

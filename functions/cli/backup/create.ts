@@ -8,7 +8,14 @@ import {
   startRunLog,
 } from "../../../core/index.ts";
 import { pointingToLog } from "../failure.ts";
-import { durationFlag, type FilterOptions, filterSpec, timestampedName, withoutUndefined } from "../filters.ts";
+import {
+  durationFlag,
+  type FilterOptions,
+  filterSpec,
+  retainFlag,
+  timestampedName,
+  withoutUndefined,
+} from "../filters.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
@@ -21,12 +28,19 @@ const PROBLEMS_SHOWN = 10;
 
 interface CreateOptions extends FilterOptions {
   ttl?: string;
+  retainUntil?: string;
+  retainMode?: "governance" | "compliance";
 }
 
 /** `lifeboat backup create [NAME]`: exit code 3 where it is PartiallyFailed. */
 export async function createBackup({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
   const name = (args[0] as string | undefined) ?? timestampedName("backup");
-  const spec: BackupSpec = withoutUndefined({ ...filterSpec(options), ttl: durationFlag("--ttl", options.ttl) });
+  const spec: BackupSpec = withoutUndefined({
+    ...filterSpec(options),
+    ttl: durationFlag("--ttl", options.ttl),
+    retainFor: retainFlag(options.retainUntil),
+    retainMode: options.retainMode,
+  });
   const kube = await openCluster(options, signal);
   const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {

@@ -28,7 +28,8 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
 }
 
 function describe(document: BackupDocument): string {
-  const { name, phase, location, consistency, spec, items, bytes, hooks, expiration, warnings, errors } = document;
+  const { name, phase, location, consistency, spec, items, bytes, hooks, warnings, errors } = document;
+  const { expiration, retainedUntil } = document;
   return [
     fields([
       ["Name", printable(name)],
@@ -44,6 +45,7 @@ function describe(document: BackupDocument): string {
       ["Started", timeText(document.startTimestamp)],
       ["Completed", timeText(document.completionTimestamp)],
       ["Expiration", expiration ? timeText(expiration) : "never"],
+      ...(retainedUntil ? [["Retained", `until ${timeText(retainedUntil)}`] as [string, string]] : []),
     ])}`,
     `\n\n${fields([
       ["Items backed up", `${countText(items)}${bytes === undefined ? "" : ` (${bytesText(bytes)} of JSON)`}`],
