@@ -1,54 +1,15 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import type { KubernetesObject } from "../../core/archive/item.ts";
-import { backupKeys } from "../../core/catalog.ts";
-import { expectOk } from "../../core/kube/client.ts";
+import { describe, it } from "node:test";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { activateRestore } from "../../core/restore/clone/activate.ts";
 import { runDryRun } from "../../core/restore/plan/dryrun.ts";
 import type { RestoreSpec } from "../../core/restore/restore.ts";
 import { runRestore } from "../../core/restore/run.ts";
-import {
-  archiveOf,
-  bucketOf,
-  type Intercept,
-  ownedBy,
-  owner,
-  restored,
-  said,
-  sample,
-  uid,
-  watchedKube,
-} from "./restore-sample.ts";
+import { archiveOf, backedUp, ownedBy, owner, restored, said, sample, uid } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
-let server: ApiServer;
-let kube: ReturnType<typeof watchedKube>;
-beforeEach(async () => {
-  server = await startApiServer();
-  kube = watchedKube(server.kubeconfig);
-});
-afterEach(async () => {
-  await kube.close();
-  await server.stop();
-});
-
-const intercepted = async (intercept: Intercept) => {
-  await kube.close();
-  kube = watchedKube(server.kubeconfig, intercept);
-};
-
-async function put(path: string, { metadata, ...object }: KubernetesObject): Promise<void> {
-  const { resourceVersion: _, ...own } = metadata;
-  const response = await kube.request({ method: "POST", path, body: JSON.stringify({ ...object, metadata: own }) });
-  expectOk(response, "create");
-  kube.writes.length = 0;
-}
-
-async function live(path: string): Promise<KubernetesObject> {
-  return JSON.parse((await kube.request({ path })).body.toString());
-}
+const { change, create, intercept, kube, live } = restoreTarget();
 
 const template = { spec: { containers: [{ name: "a", image: "nginx" }] } };
 const workloads = [
@@ -71,14 +32,6 @@ const workloads = [
   sample("v1", "Pod", "shop/tool", template),
 ];
 
-/** A bucket with the backup "b". */
-async function backedUp(objects = workloads): Promise<Bucket> {
-  const bucket = await bucketOf(objects);
-  const record = { kind: "Backup", metadata: { name: "b" }, status: { phase: "Completed" } };
-  await bucket.put(backupKeys("b").metadata, Buffer.from(JSON.stringify(record)));
-  return bucket;
-}
-
 const signal = new AbortController().signal;
 const run = (bucket: Bucket, name: string, spec: Partial<RestoreSpec> = {}) => {
   const log = startRunLog({ restore: name });
@@ -88,7 +41,7 @@ const activate = (bucket: Bucket, by = signal) => activateRestore({ kube, bucket
 
 describe("scaleTo", () => {
   it("brings workloads up standing still; restored again, everything is equal", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(workloads);
     const { result } = await runRestore(run(bucket, "r", { scaleTo: 0 }));
     assert.deepEqual(
       [result.phase, result.counts.created, result.counts.skipped, result.problems.warnings],
@@ -137,7 +90,7 @@ describe("scaleTo", () => {
 
 describe("activating a restore", () => {
   it("makes everything what the backup says, once", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(workloads);
     await runRestore(run(bucket, "r", { scaleTo: 0 }));
     const done = await activate(bucket);
     assert.deepEqual(
@@ -167,7 +120,7 @@ describe("activating a restore", () => {
   });
 
   it("leaves a ReplicaSet to its Deployment, which copies its annotations to it", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(workloads);
     await runRestore(run(bucket, "r", { scaleTo: 0 }));
     const { metadata } = await live("/apis/apps/v1/namespaces/shop/deployments/web");
     const path = "/apis/apps/v1/namespaces/shop/replicasets/web-1";
@@ -178,12 +131,7 @@ describe("activating a restore", () => {
         ],
       },
     };
-    await kube.request({
-      method: "PATCH",
-      path,
-      contentType: "application/merge-patch+json",
-      body: JSON.stringify(adopted),
-    });
+    await change("PATCH", path, adopted);
     const { activated } = await activate(bucket);
     assert.ok(!activated.some(({ resource }) => resource === "replicasets.apps"));
     const replicaSet = await live(path);
@@ -194,12 +142,12 @@ describe("activating a restore", () => {
   });
 
   it("goes on where it was stopped", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(workloads);
     await runRestore(run(bucket, "r", { scaleTo: 0 }));
     for (let stops = 0; ; stops++) {
       const stop = new AbortController();
       let patches = 0;
-      await intercepted((request) => {
+      intercept((request) => {
         if (request.method === "PATCH" && ++patches > 1) stop.abort(new Error("stopped"));
         return undefined;
       });
@@ -213,10 +161,10 @@ describe("activating a restore", () => {
   });
 
   it("tells of what could not be set going, and sets the rest going", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(workloads);
     await runRestore(run(bucket, "r", { scaleTo: 0 }));
     const refusal = { kind: "Status", status: "Failure", message: "not today", reason: "Forbidden", code: 403 };
-    await intercepted((request, next) =>
+    intercept((request, next) =>
       request.method === "PATCH" && request.path.endsWith("/db")
         ? next().then((response) => ({ ...response, status: 403, body: Buffer.from(JSON.stringify(refusal)) }))
         : undefined,
@@ -227,7 +175,7 @@ describe("activating a restore", () => {
   });
 
   it("is refused for a restore that stands nowhere still", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(workloads);
     await runRestore(run(bucket, "r"));
     await assert.rejects(activate(bucket), { kind: "invalid", message: /there is nothing to activate/ });
     await assert.rejects(activateRestore({ kube, bucket, name: "gone", signal }), { kind: "missing" });
@@ -268,8 +216,8 @@ describe("a clone's report", () => {
 
   it("doesn't tell of what is left as it is", async () => {
     const bucket = await backedUp(named);
-    await put("/api/v1/namespaces", sample("v1", "Namespace", "shop"));
-    await put(
+    await create("/api/v1/namespaces", sample("v1", "Namespace", "shop"));
+    await create(
       "/api/v1/namespaces/shop/configmaps",
       sample("v1", "ConfigMap", "shop/settings", { data: { other: "x" } }),
     );
@@ -289,14 +237,14 @@ describe("storage classes", () => {
     ((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec as Record<string, unknown>)
       .storageClassName;
   const velero = async (action: string, data: object, name = action) => {
-    await put("/api/v1/namespaces", sample("v1", "Namespace", "velero")).catch(() => undefined);
+    await create("/api/v1/namespaces", sample("v1", "Namespace", "velero")).catch(() => undefined);
     const labels = { "velero.io/plugin-config": "", [`velero.io/${action}`]: "RestoreItemAction" };
     const path = "/api/v1/namespaces/velero/configmaps";
-    await put(path, sample("v1", "ConfigMap", `velero/${name}`, { data, metadata: { labels } as never }));
+    await create(path, sample("v1", "ConfigMap", `velero/${name}`, { data, metadata: { labels } as never }));
   };
 
   it("are mapped to one that the target has", async () => {
-    await put("/apis/storage.k8s.io/v1/storageclasses", storageClass("premium"));
+    await create("/apis/storage.k8s.io/v1/storageclasses", storageClass("premium"));
     await restored(kube, await archiveOf(claims), { storageClassMapping: { gp2: "premium" } });
     assert.equal(await classOf(), "premium");
   });
@@ -307,7 +255,7 @@ describe("storage classes", () => {
   });
 
   it("are not mapped to one that is nowhere: nothing is written", async () => {
-    await put("/apis/storage.k8s.io/v1/storageclasses", storageClass("slow"));
+    await create("/apis/storage.k8s.io/v1/storageclasses", storageClass("slow"));
     await assert.rejects(restored(kube, await archiveOf(claims), { storageClassMapping: { gp2: "premium" } }), {
       kind: "invalid",
       message: 'storageClassMapping maps "gp2" to "premium", but there is no storage class "premium"',
@@ -317,7 +265,7 @@ describe("storage classes", () => {
   });
 
   it("are mapped by Velero's own ConfigMap, unless the spec says otherwise", async () => {
-    for (const name of ["premium", "other"]) await put("/apis/storage.k8s.io/v1/storageclasses", storageClass(name));
+    for (const name of ["premium", "other"]) await create("/apis/storage.k8s.io/v1/storageclasses", storageClass(name));
     await velero("change-storage-class", { gp2: "premium" });
     await restored(kube, await archiveOf(claims));
     assert.equal(await classOf(), "premium");
@@ -341,7 +289,7 @@ describe("storage classes", () => {
   it("and images: Velero's rules are honoured; where they can't be read there are none", async () => {
     await velero("change-image-name", { a: "nginx,mirror.example/nginx" });
     const pod = sample("v1", "Pod", "shop/p", template);
-    await intercepted((request, next) =>
+    intercept((request, next) =>
       request.path === "/api/v1/namespaces/velero/configmaps"
         ? next().then((response) => ({
             ...response,
@@ -356,7 +304,7 @@ describe("storage classes", () => {
     };
     await restored(kube, await archiveOf([sample("v1", "Namespace", "shop"), pod]));
     assert.equal(await image("p"), "nginx");
-    await intercepted(() => undefined);
+    intercept(() => undefined);
     await restored(
       kube,
       await archiveOf([sample("v1", "Namespace", "shop"), { ...pod, metadata: { ...pod.metadata, name: "q" } }]),

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { describe, it } from "node:test";
 import { awaitedBackend } from "../../core/restore/write/backends.ts";
 import {
   answer,
@@ -8,11 +7,12 @@ import {
   type Intercept,
   ownedBy,
   owner,
+  references,
   restored,
   said,
   sample,
-  watchedKube,
 } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
 const status = (code: number, message: string) => ({ kind: "Status", code, message });
 const UNREACHED =
@@ -75,15 +75,7 @@ describe("a refusal, and what must be up so that it passes", () => {
 });
 
 describe("a restore whose backends come up late", () => {
-  let server: ApiServer;
-  let kube: ReturnType<typeof watchedKube>;
-  beforeEach(async () => {
-    server = await startApiServer();
-  });
-  afterEach(async () => {
-    await kube.close();
-    await server.stop();
-  });
+  const { create, intercept, kube, live } = restoreTarget();
 
   /** A webhook on the creation of some objects, that answers after `failing` calls. */
   function webhook(refuses: (path: string, name: string) => boolean, failing: number, message = UNREACHED): Intercept {
@@ -95,17 +87,9 @@ describe("a restore whose backends come up late", () => {
     };
   }
   const posts = () => kube.writes.filter((line) => line.startsWith("POST")).map((line) => line.split("/").at(-1));
-  const references = async (path: string) => {
-    const { body } = await kube.request({ path });
-    const { metadata } = JSON.parse(body.toString());
-    return (metadata.ownerReferences ?? []).map(({ uid }: { uid: string }) => uid);
-  };
 
   it("creates what was refused, and then what it owns, with the new UID", async () => {
-    kube = watchedKube(
-      server.kubeconfig,
-      webhook((path) => path.endsWith("/configmaps"), 3),
-    );
+    intercept(webhook((path) => path.endsWith("/configmaps"), 3));
     const items = [
       sample("v1", "Namespace", "shop"),
       sample("v1", "ConfigMap", "shop/parent", owner(1)),
@@ -123,17 +107,14 @@ describe("a restore whose backends come up late", () => {
       "configmaps",
       "secrets",
     ]);
-    const { body } = await kube.request({ path: "/api/v1/namespaces/shop/configmaps/parent" });
-    assert.deepEqual(await references("/api/v1/namespaces/shop/secrets/child"), [
-      JSON.parse(body.toString()).metadata.uid,
+    const parent = await live("/api/v1/namespaces/shop/configmaps/parent");
+    assert.deepEqual(references(await live("/api/v1/namespaces/shop/secrets/child")), [
+      { kind: "ConfigMap", name: "parent", uid: parent.metadata.uid },
     ]);
   });
 
   it("holds back the controller of Pods that wait, and what lies in a Namespace that waits", async () => {
-    kube = watchedKube(
-      server.kubeconfig,
-      webhook((path, name) => path.endsWith("/pods") || name === "held", 4),
-    );
+    intercept(webhook((path, name) => path.endsWith("/pods") || name === "held", 4));
     const items = [
       sample("v1", "Namespace", "held"),
       sample("v1", "ConfigMap", "held/inner"),
@@ -149,10 +130,7 @@ describe("a restore whose backends come up late", () => {
   });
 
   it("asks for one of many that wait for the same, not for each", async () => {
-    kube = watchedKube(
-      server.kubeconfig,
-      webhook((path) => path.endsWith("/configmaps"), 53),
-    );
+    intercept(webhook((path) => path.endsWith("/configmaps"), 53));
     const items = Array.from({ length: 50 }, (_, n) => sample("v1", "ConfigMap", `shop/c${n}`));
     const { result } = await restored(kube, await archiveOf([sample("v1", "Namespace", "shop"), ...items]));
     assert.deepEqual([result.phase, result.counts.created], ["Completed", 51]);
@@ -160,10 +138,7 @@ describe("a restore whose backends come up late", () => {
   });
 
   it("fails when it is not up in time, and says what was missing; what it would own comes without it", async () => {
-    kube = watchedKube(
-      server.kubeconfig,
-      webhook((path) => path.endsWith("/configmaps"), Number.POSITIVE_INFINITY),
-    );
+    intercept(webhook((path) => path.endsWith("/configmaps"), Number.POSITIVE_INFINITY));
     const items = [
       sample("v1", "Namespace", "shop"),
       sample("v1", "ConfigMap", "shop/parent", owner(1)),
@@ -184,7 +159,7 @@ describe("a restore whose backends come up late", () => {
   it("looks at each object of a kind that can't be listed yet, and finds those that are there", async () => {
     let lists = 0;
     const refuse = webhook((path) => path.endsWith("/secrets"), 4, UNCONVERTED);
-    kube = watchedKube(server.kubeconfig, (request, next) => {
+    intercept((request, next) => {
       if (!request.method && request.path.endsWith("/secrets")) {
         lists++;
         return answer(500, status(500, UNCONVERTED));
@@ -196,17 +171,8 @@ describe("a restore whose backends come up late", () => {
       sample("v1", "Secret", "shop/missing", { type: "Opaque" }),
       sample("v1", "Secret", "shop/there", { type: "Opaque" }),
     ];
-    const other = watchedKube(server.kubeconfig);
-    for (const [path, object] of [
-      ["/api/v1/namespaces", items[0]],
-      ["/api/v1/namespaces/shop/secrets", items[2]],
-    ] as const)
-      await other.request({
-        method: "POST",
-        path,
-        body: JSON.stringify({ ...object, metadata: { name: object!.metadata.name } }),
-      });
-    await other.close();
+    await create("/api/v1/namespaces", items[0]!);
+    await create("/api/v1/namespaces/shop/secrets", items[2]!);
     const { result, lines } = await restored(kube, await archiveOf(items));
     assert.deepEqual([result.phase, said(result.problems.errors)], ["Completed", ""]);
     assert.equal(lists, 1);

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, before, describe, it } from "node:test";
-import { startApiServer } from "../../core/apiserver/server.ts";
+import { before, describe, it } from "node:test";
 import { openArchive } from "../../core/archive/reader.ts";
 import { listFolder } from "../../core/catalog.ts";
-import type { Kube } from "../../core/kube/client.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { KEYS } from "./archive-sample.ts";
-import { bucketOf, restored, sample, watchedKube } from "./restore-sample.ts";
+import { bucketOf, restored, sample } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
 const OBJECTS = 20_000;
 
@@ -27,13 +26,10 @@ function counting(bucket: Bucket) {
 }
 
 describe("single objects of a big backup", () => {
-  let server: Awaited<ReturnType<typeof startApiServer>>;
-  let kube: Kube;
+  const { kube } = restoreTarget();
   let stored: Bucket;
   let sizes: Map<string, number>;
   before(async () => {
-    server = await startApiServer();
-    kube = watchedKube(server.kubeconfig);
     const text = () => randomBytes(300).toString("base64");
     const configMaps = Array.from({ length: OBJECTS }, (_, number) =>
       sample("v1", "ConfigMap", `shop/c-${number}`, { data: { text: text() } }),
@@ -48,10 +44,6 @@ describe("single objects of a big backup", () => {
       ...configMaps,
     ]);
     sizes = await listFolder(stored, KEYS.tar.replace(/[^/]+$/, ""));
-  });
-  after(async () => {
-    await kube?.close();
-    await server?.stop();
   });
 
   it("are restored with what they need by reading a small part of the backup", async (t) => {

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { describe, it } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { expectOk } from "../../core/kube/client.ts";
-import { answer, archiveOf, type Intercept, restored, sample, watchedKube } from "./restore-sample.ts";
+import { answer, archiveOf, type Intercept, restored, sample } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
 const CONFIG_MAPS = "/api/v1/namespaces/shop/configmaps";
 const backedUp = [sample("v1", "Namespace", "shop"), sample("v1", "ConfigMap", "shop/a", { data: { k: "backup" } })];
@@ -17,32 +16,17 @@ const invalid = () => answer(422, { kind: "Status", reason: "Invalid", message: 
 const isDryRun = ({ query }: Parameters<Intercept>[0]) => query?.dryRun === "All";
 
 describe("an object that can't be changed, under recreate", () => {
-  let server: ApiServer;
-  beforeEach(async () => {
-    server = await startApiServer();
-  });
-  afterEach(() => server.stop());
+  const { create, intercept, kube, live } = restoreTarget();
 
   /** Restores over a ConfigMap that says something else, with patches refused as of an immutable field. */
-  async function over(intercept: Intercept, metadata: Partial<KubernetesObject["metadata"]> = {}) {
-    const kube = watchedKube(server.kubeconfig, (request, next) =>
-      request.method === "PATCH" ? invalid() : intercept(request, next),
-    );
-    try {
-      const create = async (path: string, object: object) =>
-        expectOk(await kube.request({ method: "POST", path, body: JSON.stringify(object) }), "set up");
-      await create("/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
-      await create(CONFIG_MAPS, liveMap(metadata));
-      kube.writes.length = 0;
-      const archive = await archiveOf(backedUp);
-      const { lines, result } = await restored(kube, archive, { existingResourcePolicy: "recreate" });
-      const live = await kube.request({ path: `${CONFIG_MAPS}/a` });
-      const data = live.status === 200 ? JSON.parse(live.body.toString()).data.k : undefined;
-      const deletes = kube.writes.filter((write) => write.startsWith("DELETE"));
-      return { line: lines.find((line) => line.includes("configmaps")) ?? "", result, data, deletes };
-    } finally {
-      await kube.close();
-    }
+  async function over(meddle: Intercept, metadata: Partial<KubernetesObject["metadata"]> = {}) {
+    await create("/api/v1/namespaces", sample("v1", "Namespace", "shop"));
+    await create(CONFIG_MAPS, liveMap(metadata));
+    intercept((request, next) => (request.method === "PATCH" ? invalid() : meddle(request, next)));
+    const { lines, result } = await restored(kube, await archiveOf(backedUp), { existingResourcePolicy: "recreate" });
+    const deletes = kube.writes.filter((write) => write.startsWith("DELETE"));
+    const { data } = (await live(`${CONFIG_MAPS}/a`)) as { data?: { k: string } };
+    return { line: lines.find((line) => line.includes("configmaps")) ?? "", result, data: data?.k, deletes };
   }
 
   it("is deleted, alone, and created anew", async () => {

@@ -1,33 +1,17 @@
 import assert from "node:assert/strict";
-import { after, afterEach, before, describe, it } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import { backupKeys, listFolder, listRestores, readLog, readRestore, restoreKeys } from "../../core/catalog.ts";
+import { describe, it } from "node:test";
+import { listFolder, listRestores, readLog, readRestore, restoreKeys } from "../../core/catalog.ts";
 import { readResourceList, readRestoreDocument } from "../../core/documents.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { runRestore } from "../../core/restore/run.ts";
-import { bucketOf, sample, watchedKube } from "./restore-sample.ts";
+import { backedUp, sample } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
-let server: ApiServer;
-let kube: ReturnType<typeof watchedKube>;
-before(async () => {
-  server = await startApiServer();
-  kube = watchedKube(server.kubeconfig);
-});
-afterEach(() => kube.request({ method: "DELETE", path: "/api/v1/namespaces/shop" }));
-after(async () => {
-  await kube.close();
-  await server.stop();
-});
+const { kube } = restoreTarget();
 
-/** A bucket with the backup "b": a ConfigMap, and a Gadget, which no cluster takes. */
-async function backedUp(): Promise<Bucket> {
-  const items = [sample("v1", "ConfigMap", "shop/a"), sample("gone.example.com/v1", "Gadget", "shop/g")];
-  const bucket = await bucketOf(items);
-  const record = { kind: "Backup", metadata: { name: "b" }, status: { phase: "Completed" } };
-  await bucket.put(backupKeys("b").metadata, Buffer.from(JSON.stringify(record)));
-  return bucket;
-}
+/** A ConfigMap, and a Gadget, which no cluster takes. */
+const items = [sample("v1", "ConfigMap", "shop/a"), sample("gone.example.com/v1", "Gadget", "shop/g")];
 
 const run = (bucket: Bucket, line = "ours") => {
   const log = startRunLog({ restore: "r" });
@@ -50,7 +34,7 @@ function failingAt(bucket: Bucket, nth: number, late: boolean): Bucket {
 
 describe("the report of a restore", () => {
   it("has Velero's names, and the record beside them", async () => {
-    const bucket = await backedUp();
+    const bucket = await backedUp(items);
     await run(bucket);
     assert.deepEqual(
       [...(await listFolder(bucket, "restores/")).keys()],
@@ -70,7 +54,7 @@ describe("the report of a restore", () => {
   for (const late of [false, true]) {
     it(`is that of the run that recorded it, whichever put fails before${late ? ", its body stored" : ""}`, async () => {
       for (let failing = 0; failing < (late ? 5 : 6); failing++) {
-        const bucket = await backedUp();
+        const bucket = await backedUp(items);
         await assert.rejects(run(failingAt(bucket, failing, late), "the dead run's"), {
           message: "the bucket is gone",
         });

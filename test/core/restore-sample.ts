@@ -1,5 +1,6 @@
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type Archive, openArchive } from "../../core/archive/reader.ts";
+import { backupKeys } from "../../core/catalog.ts";
 import { connect, type Kube, type KubeRequest, type KubeResponse } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -85,14 +86,25 @@ export async function bucketOf(objects: KubernetesObject[], damage?: (tar: Buffe
   return await put(memoryBucket(), archive);
 }
 
+/** A bucket with the backup "b" of the objects. */
+export async function backedUp(objects: KubernetesObject[]): Promise<Bucket> {
+  const bucket = await bucketOf(objects);
+  const record = { kind: "Backup", metadata: { name: "b" }, status: { phase: "Completed" } };
+  await bucket.put(backupKeys("b").metadata, Buffer.from(JSON.stringify(record)));
+  return bucket;
+}
+
 /** Answers a request, or leaves it to the server. */
 export type Intercept = (
   request: KubeRequest,
   next: (instead?: KubeRequest) => Promise<KubeResponse>,
 ) => Promise<KubeResponse> | undefined;
 
-/** A client that notes the writes it sends. */
-export function watchedKube(kubeconfig: string, intercept?: Intercept): Kube & { writes: string[] } {
+/** A client and the writes that it has sent: "POST v1/namespaces/shop/pods". */
+export type WatchedKube = Kube & { readonly writes: string[] };
+
+/** A client that notes the writes it sends, with `intercept` in front. */
+export function watchedKube(kubeconfig: string, intercept?: Intercept): WatchedKube {
   const kube = connect(readKubeconfig(kubeconfig));
   const writes: string[] = [];
   return {
@@ -146,3 +158,42 @@ export function answer(status: number, body: object, more: Partial<KubeResponse>
     ...more,
   });
 }
+
+/** The owners that an object names. */
+export const references = (object: KubernetesObject) =>
+  object.metadata.ownerReferences?.map(({ kind, name, uid }) => ({ kind, name, uid }));
+
+/** Defines Widgets. */
+export const definition = sample("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com", {
+  spec: {
+    group: "example.com",
+    scope: "Namespaced",
+    names: { plural: "widgets", singular: "widget", kind: "Widget", listKind: "WidgetList" },
+    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
+  },
+});
+export const namespace = sample("v1", "Namespace", "shop", {
+  metadata: { labels: { team: "web" } } as unknown as KubernetesObject["metadata"],
+});
+
+/** A custom resource that owns a Secret, and a Deployment with all below it. */
+export const shop = [
+  definition,
+  namespace,
+  sample("v1", "ConfigMap", "shop/settings", { data: { a: "b" } }),
+  sample("v1", "ConfigMap", "shop/kube-root-ca.crt", { data: { "ca.crt": "the source's" } }),
+  sample("v1", "ServiceAccount", "shop/default"),
+  sample("example.com/v1", "Widget", "shop/w", owner(1)),
+  sample("v1", "Secret", "shop/made", { type: "Opaque", ...ownedBy("Widget", "w", 1) }),
+  sample("apps/v1", "Deployment", "shop/web", { spec: { replicas: 1 }, ...owner(2) }),
+  sample("apps/v1", "ReplicaSet", "shop/web-1", {
+    spec: { replicas: 1 },
+    ...ownedBy("Deployment", "web", 2, { uid: uid(3) }),
+  }),
+  sample("v1", "Pod", "shop/web-1-a", {
+    spec: { nodeName: "n" },
+    status: { phase: "Running" },
+    ...ownedBy("ReplicaSet", "web-1", 3),
+  }),
+  sample("v1", "Service", "shop/web", { spec: { clusterIP: "10.7.7.7", ports: [{ port: 80 }] } }),
+];

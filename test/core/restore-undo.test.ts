@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, it } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { beforeEach, describe, it } from "node:test";
+import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
@@ -15,23 +15,17 @@ import { changedBy, uncollected } from "../../core/restore/undo/remains.ts";
 import { findUndo, runUndo } from "../../core/restore/undo/undo.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { said, watchedKube } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
-let server: ApiServer;
-let kube: ReturnType<typeof watchedKube>;
+const { kube } = restoreTarget();
 let bucket: Bucket;
 const signal = new AbortController().signal;
 
 beforeEach(async () => {
-  server = await startApiServer();
-  kube = watchedKube(server.kubeconfig);
   bucket = memoryBucket();
   await ask("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
   for (const name of ["same", "changed", "gone"]) await put(name, { value: name });
   await backup({ kube, bucket, name: "b", spec: {}, log: startRunLog({}), signal });
-});
-afterEach(async () => {
-  await kube.close();
-  await server.stop();
 });
 
 const MAPS = "/api/v1/namespaces/shop/configmaps";

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
-import { startApiServer } from "../../core/apiserver/server.ts";
 import { openArchive } from "../../core/archive/reader.ts";
-import type { Kube } from "../../core/kube/client.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { KEYS, put, tarOf } from "./archive-sample.ts";
-import { restored, sample, watchedKube } from "./restore-sample.ts";
+import { restored, sample } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
 
 const SCALERS = "resources/horizontalpodautoscalers.autoscaling";
 
@@ -25,16 +24,7 @@ async function archiveOf(name: string, versions: string[]) {
 }
 
 describe("a Velero archive that holds objects in several versions", () => {
-  let server: Awaited<ReturnType<typeof startApiServer>>;
-  let kube: Kube;
-  before(async () => {
-    server = await startApiServer();
-    kube = watchedKube(server.kubeconfig);
-  });
-  after(async () => {
-    await kube?.close();
-    await server?.stop();
-  });
+  const { kube, live } = restoreTarget();
 
   // The target serves autoscaling/v2 alone.
   const cases: [what: string, name: string, versions: string[], target: string | undefined][] = [
@@ -59,14 +49,13 @@ describe("a Velero archive that holds objects in several versions", () => {
     it(`gives ${what}`, async () => {
       const archive = await archiveOf(name, versions);
       const { lines } = await restored(kube, archive);
-      const path = `/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/${name}`;
-      const live = await kube.request({ path });
+      const scaler = await live(`/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/${name}`);
       if (target) {
-        assert.equal(JSON.parse(String(live.body)).spec.scaleTargetRef.name, target);
+        assert.equal((scaler.spec as { scaleTargetRef: { name: string } }).scaleTargetRef.name, target);
         const again = await restored(kube, archive, { existingResourcePolicy: "update" }, { name: "again" });
         assert.deepEqual([again.result.counts.created, again.result.counts.updated], [0, 0]);
       } else {
-        assert.equal(live.status, 404);
+        assert.equal(scaler.kind, "Status");
         assert.match(lines.join("\n"), /^blocked .* as autoscaling\/v1, only as autoscaling\/v2/m);
       }
       await archive.close();
