@@ -138,6 +138,13 @@ describe("how a schedule stands", () => {
       },
       next: "2026-08-21T09:00:00Z",
       missed: ["2026-08-21T07:00:00Z"],
+      lastGood: {
+        name: "hourly-20260821050000",
+        phase: "Completed",
+        startTimestamp: "2026-08-21T06:00:03Z",
+      },
+      intervalSeconds: 3600,
+      overdue: true,
     });
   });
 
