@@ -44,6 +44,13 @@ export {
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { htmlPage } from "./html.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
+export {
+  type VerifyDocument,
+  type VerifyListDocument,
+  type VerifyOptions,
+  verifyBackup,
+  verifyLocation,
+} from "./integrity/verify.ts";
 export type { Job } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";

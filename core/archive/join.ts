@@ -70,8 +70,9 @@ export function joinArchives(archives: Archive[]): Archive {
       }
       return undefined;
     },
-    async *verify() {
-      for (const archive of archives) yield* archive.verify();
+    async *verify({ only = () => true, passed } = {}) {
+      for (const [place, archive] of archives.entries())
+        yield* archive.verify({ only: (segment) => only(segment + firsts[place]!), passed });
     },
     async close() {
       await Promise.all(archives.map((archive) => archive.close()));

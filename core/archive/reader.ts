@@ -28,6 +28,11 @@ export async function* readTar(
     throw new LifeboatError("corrupt", "not a backup's archive: it has neither metadata/version nor resources/");
 }
 
+export interface VerifyingOptions {
+  only?: (segment: number) => boolean;
+  passed?: (items: number) => void;
+}
+
 /** A backup's archive, open for reading. */
 export interface Archive {
   readonly totals: ArchiveTotals;
@@ -53,8 +58,11 @@ export interface Archive {
   check(entries: Iterable<IndexEntry>): Promise<void>;
   /** A file of metadata/, e.g. "metadata/lifeboat.json". */
   file(path: string): Promise<Buffer | undefined>;
-  /** Reads everything and gives what is damaged, instead of throwing at the first. A damaged index still throws. */
-  verify(): AsyncIterable<{ path?: string; reason: string }>;
+  /**
+   * Reads everything, or the segments that `only` chooses, and gives what is damaged, instead of throwing at the first. A
+   * damaged index still throws. `passed` hears of items that have been looked at.
+   */
+  verify(options?: VerifyingOptions): AsyncIterable<{ path?: string; reason: string }>;
   close(): Promise<void>;
 }
 
@@ -75,11 +83,16 @@ export async function openArchive(
   const index = await bucketSource(bucket, keys.index, signal);
   if (index) return await archiveOf(tar, index, indexEnd);
   if (tar.size === 0) throw damaged(tar, "it is empty");
-  const ours = memberSize(await tar.read(0, Math.min(PEEK, tar.size))) !== undefined;
+  const ours = await isSegmented(tar);
   const bytes = await bucket.get(keys.tar, { signal });
   if (!ours && indexEnd === undefined) return await spoolForeign(keys.tar, bytes, limits);
   const rebuilt = rebuildIndex(bytes, { limits });
   return await archiveOf(tar, await spool(`${keys.index}, made again from the archive,`, rebuilt.index), indexEnd);
+}
+
+/** Whether an archive begins with a segment, as Lifeboat's do and Velero's don't. */
+export async function isSegmented(tar: Source): Promise<boolean> {
+  return tar.size > 0 && memberSize(await tar.read(0, Math.min(PEEK, tar.size))) !== undefined;
 }
 
 /**
@@ -171,7 +184,7 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     }
   }
 
-  async function* checks() {
+  async function* checks(only: (segment: number) => boolean) {
     let next = 0;
     const check = (number: number, group: IndexEntry[]) => async () => {
       try {
@@ -183,11 +196,11 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     };
     for await (const group of bySegment(entries())) {
       const number = (group[0] as IndexEntry).segment;
-      for (; next < number; next++) yield check(next, []);
+      for (; next < number; next++) if (only(next)) yield check(next, []);
       next = Math.max(next, number + 1);
-      yield check(number, group);
+      if (only(number)) yield check(number, group);
     }
-    for (; next < segments.length; next++) yield check(next, []);
+    for (; next < segments.length; next++) if (only(next)) yield check(next, []);
   }
 
   return {
@@ -216,8 +229,8 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
       const entry = files.find((file) => file.path === path);
       return entry && Buffer.from(bodyOf(await segment(entry.segment), path, entry));
     },
-    async *verify() {
-      for await (const { group, raw, reason } of ahead(checks(), 2)) {
+    async *verify({ only = () => true, passed } = {}) {
+      for await (const { group, raw, reason } of ahead(checks(only), 2)) {
         if (!raw && group.length === 0) yield { reason };
         for (const entry of group) {
           const path = itemPath(entry);
@@ -228,6 +241,8 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
             yield { path, reason: messageOf(error) };
           }
         }
+        passed?.(group.length);
+        if (raw) release(raw);
       }
     },
     async close() {

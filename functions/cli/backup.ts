@@ -6,8 +6,8 @@ export function addBackup(program: Command, signal: AbortSignal): void {
   const backup = addHiddenShared(
     program
       .command("backup")
-      .description("Makes, lists, reads and deletes backups.")
-      .summary("make, list, read and delete backups")
+      .description("Makes, lists, reads, verifies and deletes backups.")
+      .summary("make, list, read, verify and delete backups")
       .helpCommand(false),
   );
 
@@ -88,6 +88,28 @@ Examples:
     );
   addShared(download, ["location"]);
   addAction(download, signal, async () => (await import("./backup/download.ts")).downloadBackup);
+
+  const verify = backup
+    .command("verify")
+    .summary("look for damage in backups")
+    .description(
+      "Checks that a backup is what was made: all its files, by their digests, its signature, and that they agree. Of the archive the size; its data with --read-data or --sample.",
+    )
+    .argument("[name]", "the backup's name")
+    .option("--all", "every backup of the location, and what lies there that is none")
+    .option("--read-data", "read the whole archive too, and check every object")
+    .option("--sample <share>", "read that much of it, chosen at random: 5%")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat backup verify full --read-data
+  lifeboat backup verify --all --sample 5% -o json
+  lifeboat backup verify full --trusted-key file:trusted.pem
+`,
+    );
+  addShared(verify, ["location", "config", "trustedKey", "output"]);
+  addAction(verify, signal, async () => (await import("./backup/verify.ts")).verifyBackups);
 
   const remove = backup
     .command("delete")

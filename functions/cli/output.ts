@@ -59,6 +59,8 @@ const COLOURS: Record<string, "green" | "yellow" | "red"> = {
   Failed: "red",
   FailedValidation: "red",
   Unreadable: "red",
+  Intact: "green",
+  Damaged: "red",
 };
 
 /** A phase, in colour where stdout is a terminal and NO_COLOR is not set. */

@@ -3,6 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import type { VerifyDocument } from "../../core/index.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
 import { type S3, startS3 } from "../rig/s3.ts";
@@ -47,6 +48,7 @@ describe("interchange with real Velero 1.18.3", { skip: rig }, () => {
       const restored = await velero.createRestore("theirs", { backupName: "ours" });
       const details = await velero.cli(["restore", "describe", "theirs"]);
       assert.equal(restored.status?.phase, "Completed", details);
+      await document<VerifyDocument>(["backup", "verify", "ours", "--read-data", ...flags.slice(0, 2)], s3.env);
       assert.equal(restored.status?.errors ?? 0, 0, details);
       const web = await target.api.request<{ kind: string } & Record<string, never>>(
         "GET",
@@ -66,6 +68,10 @@ describe("interchange with real Velero 1.18.3", { skip: rig }, () => {
     } finally {
       await velero.stop();
     }
+    const verifying = ["backup", "verify", "velero-made", "--read-data", "--location", s3.location("theirs")];
+    const { ok, damaged, unchecked } = await document<VerifyDocument>(verifying, s3.env);
+    assert.deepEqual([ok, damaged, unchecked.length], [true, [], 1]);
+    assert.match(unchecked[0]!, /no digests/);
     const empty = await startCluster({ controllers: true });
     try {
       const flags = ["--location", s3.location("theirs"), "--kubeconfig", empty.kubeconfigPath];

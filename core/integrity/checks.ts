@@ -1,0 +1,193 @@
+import { createHash, randomInt } from "node:crypto";
+import { parseItemPath } from "../archive/item.ts";
+import { type Archive, isSegmented, openArchive, readTar } from "../archive/reader.ts";
+import { readFacts } from "../archive/rebuild.ts";
+import { bucketSource } from "../archive/source.ts";
+import { type ArchiveOutcome, OUTCOME_FILE } from "../backup/record.ts";
+import { type Backup, type backupKeys, RESTORABLE, readSideFile } from "../catalog.ts";
+import { backupDocument, readBackupDocument, readResourceList } from "../documents.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
+import type { Bucket } from "../ports.ts";
+import type { Findings } from "./findings.ts";
+import type { Seal } from "./seal.ts";
+
+/** A backup that is looked at. Without a `seal` its record is damaged, or Velero's. */
+export interface Checking {
+  bucket: Bucket;
+  keys: ReturnType<typeof backupKeys>;
+  record: Backup | undefined;
+  seal: Seal | undefined;
+  /** What lies in its folder. */
+  present: Map<string, number>;
+  found: Findings;
+}
+
+interface Reading {
+  read?: number;
+  signal?: AbortSignal;
+  progress?: (items: number, total: number) => void;
+}
+
+/** Files that Velero no longer writes. */
+const OLD_ENDINGS = ["volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"].map(
+  (what) => `-csi-${what}.json.gz`,
+);
+
+/** The files: that those are there which belong there, and that they are what the record says; of Velero's, that they can be read. */
+export async function checkFiles(checking: Checking, { signal }: Reading): Promise<void> {
+  const { keys, record, seal, present, found } = checking;
+  if (seal) return checkSealed(checking, seal, signal);
+  if (!record) return;
+  found.unchecked.push("whether anything was changed: it is not a backup of Lifeboat, and has no digests");
+  const phase = record.status?.phase ?? "";
+  if (!present.has(keys.tar) && RESTORABLE.includes(phase)) found.damage(keys.tar, "it is missing");
+  const stem = keys.tar.slice(0, -".tar.gz".length);
+  const known = [...Object.values(keys), ...OLD_ENDINGS.map((ending) => stem + ending)];
+  for (const key of present.keys()) {
+    if (key === keys.metadata || key === keys.tar || key === keys.index) continue;
+    if (!known.includes(key)) found.unchecked.push(`${key}: Velero is not known to write it`);
+    else await found.orDamage(key, () => checkReadable(checking, key, signal));
+  }
+}
+
+async function checkSealed({ bucket, keys, present, found }: Checking, seal: Seal, signal?: AbortSignal) {
+  const digests = new Map(Object.entries(seal.files).map(([name, digest]) => [keys.folder + name, digest]));
+  for (const key of [keys.tar, ...digests.keys()]) if (!present.has(key)) found.damage(key, "it is missing");
+  for (const key of present.keys()) {
+    if (key === keys.metadata || key === keys.tar) continue;
+    const digest = digests.get(key);
+    if (digest === undefined) found.damage(key, "it does not belong there: the record doesn't know of it");
+    else if ((await digestOf(bucket, key, signal)) !== digest) found.damage(key, "it differs from its digest");
+  }
+}
+
+/** The SHA-256 of an object's bytes. */
+export async function digestOf(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string> {
+  const digest = createHash("sha256");
+  for await (const chunk of await bucket.get(key, { signal })) digest.update(chunk);
+  return digest.digest("hex");
+}
+
+async function checkReadable({ bucket, keys }: Checking, key: string, signal?: AbortSignal): Promise<void> {
+  const text = (await readSideFile(bucket, key, signal)) ?? "";
+  try {
+    if (key !== keys.log) JSON.parse(text);
+  } catch (cause) {
+    throw new LifeboatError("corrupt", `${key} is not JSON`, { cause });
+  }
+}
+
+/** What an archive says of itself. */
+export interface ArchiveFacts {
+  items: number;
+  segments: { total: number; read: number };
+}
+
+/** The archive: its size, that it tells of the same as the other files, and as much of its data as is asked for. */
+export async function checkArchive(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
+  const { bucket, keys, record, seal, present, found } = checking;
+  const tar = await bucketSource(bucket, keys.tar, reading.signal);
+  if (!tar) return undefined;
+  const isOurs = present.has(keys.index) || (await isSegmented(tar));
+  if (record && !seal && !isOurs) {
+    await checkForeign(checking, reading);
+    return undefined;
+  }
+  if (record && !seal) found.damage(keys.metadata, "it has lost its digests, which an archive of Lifeboat goes with");
+  if (present.has(keys.index) && !found.isDamaged(keys.index)) return checkIndexed(checking, reading);
+  found.unchecked.push("the archive, which can't be checked without its index");
+  return undefined;
+}
+
+async function checkIndexed(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
+  const { bucket, keys, seal, found } = checking;
+  const { read = 0, progress, signal } = reading;
+  const opened = openArchive(bucket, keys, { signal, indexEnd: seal?.indexEnd });
+  const archive = await opened.catch((error: unknown) => {
+    if (isLifeboatError(error, "corrupt")) {
+      found.damage(error.message.includes(`the archive ${keys.tar}`) ? keys.tar : keys.index, error.message);
+    } else if (isLifeboatError(error, "invalid")) {
+      found.unchecked.push(error.message);
+    } else throw error;
+  });
+  if (!archive) return undefined;
+  try {
+    const { items, segments } = archive.totals;
+    await found.orDamage(keys.index, () => checkAgreement(checking, archive, signal));
+    const chosen = sampleOf(segments, read);
+    if (chosen.size < segments) found.unchecked.push(`the data of ${segments - chosen.size} of ${segments} segments`);
+    if (chosen.size > 0 && !found.isDamaged(keys.index)) {
+      let done = 0;
+      const passed = (count: number) => {
+        done += count;
+        progress?.(done, Math.ceil(items * read));
+      };
+      for await (const { path, reason } of archive.verify({ only: (segment) => chosen.has(segment), passed }))
+        found.damage(keys.tar, reason, path);
+    }
+    return { items, segments: { total: segments, read: chosen.size } };
+  } finally {
+    await archive.close();
+  }
+}
+
+/** A share of the numbers below `total`, chosen at random. */
+function sampleOf(total: number, share: number): Set<number> {
+  const left = [...Array(total).keys()];
+  const chosen = new Set<number>();
+  while (chosen.size < Math.ceil(total * share)) chosen.add(left.splice(randomInt(left.length), 1)[0]!);
+  return chosen;
+}
+
+/** That record, resource list, results, index and what the archive says of itself tell of the same. */
+async function checkAgreement(checking: Checking, archive: Archive, signal?: AbortSignal): Promise<void> {
+  const { bucket, keys, record, found } = checking;
+  const compare = (key: string, what: string, mine: unknown, other: string, its: unknown) => {
+    if (mine !== its) found.damage(key, `it tells of ${mine} ${what}, ${other} of ${its}`);
+  };
+
+  const kinds: Record<string, number> = {};
+  for await (const { apiVersion, kind } of archive.entries()) {
+    const type = `${apiVersion}/${kind}`;
+    kinds[type] = (kinds[type] ?? 0) + 1;
+  }
+  const list = found.isDamaged(keys.resourceList)
+    ? undefined
+    : await found.orDamage(keys.resourceList, () => readResourceList(bucket, keys.resourceList, signal));
+  for (const type of list ? new Set([...Object.keys(kinds), ...Object.keys(list)]) : [])
+    compare(keys.resourceList, type, list?.[type]?.length ?? 0, "the index", kinds[type] ?? 0);
+
+  const outcome = await found.orDamage(keys.tar, async () => {
+    const file = await archive.file(OUTCOME_FILE);
+    if (!file) throw new LifeboatError("corrupt", `it has no ${OUTCOME_FILE}`);
+    return JSON.parse(file.toString()) as ArchiveOutcome;
+  });
+  if (!record || found.isDamaged(keys.metadata)) return;
+  const told = backupDocument(record, bucket.location, { warnings: [], errors: [] });
+  const { warnings = 0, errors = 0 } = record.status ?? {};
+  compare(keys.metadata, "items", told.items, "the index", archive.totals.items);
+  compare(keys.metadata, "bytes", told.bytes, "the index", archive.totals.bytes);
+  if (outcome) {
+    compare(keys.metadata, "warnings", warnings, "the archive", outcome.warnings.length);
+    compare(keys.metadata, "errors", errors, "the archive", outcome.errors.length);
+  }
+  if (found.isDamaged(keys.results)) return;
+  const results = await found.orDamage(keys.results, () => readBackupDocument(bucket, record, signal));
+  if (!results) return;
+  compare(keys.results, "warnings", results.warnings.length, "the record", warnings);
+  compare(keys.results, "errors", results.errors.length, "the record", errors);
+}
+
+/** An archive of Velero: all of it or nothing, for it has no parts. */
+async function checkForeign({ bucket, keys, record, found }: Checking, reading: Reading): Promise<void> {
+  const { read = 0, progress, signal } = reading;
+  if (read === 0) return void found.unchecked.push("the data of the archive");
+  let items = 0;
+  await found.orDamage(keys.tar, async () => {
+    for await (const { path, body } of readTar(await bucket.get(keys.tar, { signal }))) {
+      const id = parseItemPath(path);
+      if (id) readFacts(path, body);
+      if (id && id.version === undefined) progress?.(++items, record?.status?.progress?.totalItems ?? items);
+    }
+  });
+}

@@ -1,0 +1,58 @@
+import { isLifeboatError } from "../errors.ts";
+
+/** What is wrong with one file, or with one item in it. */
+export interface Damage {
+  key: string;
+  /** The item's, in the archive. */
+  path?: string;
+  reason: string;
+}
+
+/** What a verification has found so far. */
+export interface Findings {
+  damage(key: string, reason: string, path?: string): void;
+  /** What `work` gives; where it throws `corrupt`, that is damage of `key`. */
+  orDamage<T>(key: string, work: () => T | Promise<T>): Promise<T | undefined>;
+  isDamaged(key: string): boolean;
+  /** At most a thousand, and how many more there are. */
+  damaged(): Damage[];
+  /** What was not looked at, and why. */
+  unchecked: string[];
+}
+
+const MOST = 1000;
+
+/** Nothing found yet. */
+export function startFindings(): Findings {
+  const found: Damage[] = [];
+  const keys = new Set<string>();
+  let more = 0;
+  const damage = (key: string, reason: string, path?: string) => {
+    keys.add(key);
+    if (found.length < MOST) found.push({ key, ...(path !== undefined && { path }), reason: aboutFile(reason, key) });
+    else more += 1;
+  };
+  return {
+    damage,
+    async orDamage(key, work) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isLifeboatError(error, "corrupt")) throw error;
+        damage(key, error.message);
+        return undefined;
+      }
+    },
+    isDamaged: (key) => keys.has(key),
+    damaged: () => (more > 0 ? [...found, { key: found.at(-1)!.key, reason: `and ${more} more` }] : found),
+    unchecked: [],
+  };
+}
+
+/** An error's message without the file that it begins by naming. */
+function aboutFile(message: string, key: string): string {
+  const [first = ""] = message.split(`${key} `, 1);
+  return ["", "the archive ", "the index "].includes(first) && message.startsWith(`${first}${key} `)
+    ? message.slice(first.length + key.length + 1).replace(/^(is damaged|was changed after it was written): /, "")
+    : message;
+}

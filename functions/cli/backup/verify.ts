@@ -1,0 +1,110 @@
+import {
+  type Bucket,
+  EXIT_CODES,
+  LifeboatError,
+  type VerifyDocument,
+  type VerifyListDocument,
+  type VerifyOptions,
+  verifyBackup,
+  verifyLocation,
+} from "../../../core/index.ts";
+import type { Invocation } from "../options.ts";
+import { columns, countText, fields, phaseText, plural, printable, printResult, say } from "../output.ts";
+import { problemBlock } from "../problems.ts";
+import { startProgress } from "../progress.ts";
+import { openBucket, trustedKeysOf } from "../session.ts";
+import { readMade } from "../underway.ts";
+
+interface Flags {
+  all?: boolean;
+  readData?: boolean;
+  sample?: string;
+}
+
+const DAMAGES_SHOWN = 20;
+
+/**
+ * `lifeboat backup verify NAME | --all`: exit code 6 where something is damaged, 5 where there is no such backup or, of all,
+ * a folder has no record.
+ */
+export async function verifyBackups({ args, options, signal }: Invocation<Flags>): Promise<number> {
+  const name = args[0] as string | undefined;
+  if ((name === undefined) === !options.all) {
+    throw new LifeboatError("invalid", "either one backup is verified, or all are", { hint: "give a NAME, or --all" });
+  }
+  const read = shareOf(options);
+  const bucket = await openBucket(options);
+  const trustedKeys = await trustedKeysOf(options, signal);
+  const progress = startProgress("verifying", "reading the files beside the archive");
+  const verifying = {
+    ...{ read, trustedKeys, signal },
+    progress: (done: number, total: number) => progress.update({ done, total }),
+  };
+  try {
+    if (name === undefined) return await verifyAll(bucket, verifying, options);
+    const verify = () => verifyBackup(bucket, name, verifying);
+    const document = await readMade({ bucket, kind: "backup", name, signal }, verify);
+    progress.end();
+    await printResult(options.output, document, () => summary(document));
+    return document.ok ? EXIT_CODES.ok : EXIT_CODES.corrupt;
+  } finally {
+    progress.end();
+  }
+}
+
+async function verifyAll(bucket: Bucket, verifying: VerifyOptions, { output }: Invocation["options"]): Promise<number> {
+  const document = await verifyLocation(bucket, verifying);
+  if (document.backups.length + document.orphans.length === 0) say(`No backups in ${document.location}`);
+  await printResult(output, document, () => table(document));
+  if (document.backups.some(({ ok }) => !ok)) return EXIT_CODES.corrupt;
+  return document.ok ? EXIT_CODES.ok : EXIT_CODES.missing;
+}
+
+function shareOf({ readData, sample }: Flags): number {
+  if (readData && sample !== undefined) throw new LifeboatError("invalid", "give one of --read-data and --sample");
+  if (sample === undefined) return readData ? 1 : 0;
+  const percent = Number(/^(\d+(?:\.\d+)?)%$/.exec(sample)?.[1]);
+  if (percent > 0 && percent <= 100) return percent / 100;
+  throw new LifeboatError("invalid", `--sample: "${sample}" is not a share`, { hint: "write it like --sample 5%" });
+}
+
+const verdict = ({ ok }: VerifyDocument) => phaseText(ok ? "Intact" : "Damaged");
+
+function summary(document: VerifyDocument): string {
+  const { name, location, files, items, unchecked, signedBy } = document;
+  return [
+    `Backup ${printable(name)}: ${verdict(document)}\n\n`,
+    `${fields(
+      [
+        ["Location", location],
+        ["Holds", `${plural(files, "file")}, ${plural(items, "object")}`],
+        ["Signed", signedBy ? `by ${signedBy}` : "no"],
+        ...unchecked.map((what): [string, string] => ["Not checked", printable(what)]),
+      ],
+      "  ",
+    )}\n`,
+    damageBlock([document]),
+  ].join("");
+}
+
+function table({ backups, orphans }: VerifyListDocument): string {
+  const rows = backups.map((backup) => [
+    ...[printable(backup.name), verdict(backup), countText(backup.files), countText(backup.items)],
+    backup.signedBy ?? "no",
+  ]);
+  const heading = ["NAME", "STATUS", "FILES", "ITEMS", "SIGNED BY"];
+  return [
+    backups.length > 0 ? columns([heading, ...rows]) : "",
+    damageBlock(backups),
+    problemBlock(
+      "No backups",
+      orphans.map(({ folder, reason }) => ({ message: `${folder}: ${reason}` })),
+    ),
+  ].join("");
+}
+
+function damageBlock(documents: VerifyDocument[]): string {
+  const damages = documents.flatMap(({ damaged }) => damaged);
+  const lines = damages.map(({ key, path, reason }) => ({ message: `${key}: ${path ? `${path}: ` : ""}${reason}` }));
+  return problemBlock("Damaged", lines, DAMAGES_SHOWN);
+}
