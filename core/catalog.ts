@@ -14,14 +14,18 @@ const gzipBuffer = promisify(gzip);
 /** Side files larger than this are refused, as Velero's own readers do. */
 const MAX_SIDE_FILE_BYTES = 1 << 30;
 
-/** The objects of one backup, by Velero's names (velero-format: 1.2) plus our index. */
-export function backupKeys(name: string) {
+/**
+ * The objects of one backup, by Velero's names (velero-format: 1.2) plus ours. Where all of it is encrypted, each name but
+ * the record's ends in `encrypted` (".age", ".2.age"), and the record has a name of its own, so that Velero doesn't list what it
+ * can't read.
+ */
+export function backupKeys(name: string, encrypted = "") {
   const folder = `backups/${name}/`;
-  const key = (suffix: string) => `${folder}${name}${suffix}`;
+  const key = (suffix: string) => `${folder}${name}${suffix}${encrypted}`;
   return {
     folder,
     /** Its existence is the commit: what has none is not a backup. */
-    metadata: `${folder}velero-backup.json`,
+    metadata: `${folder}${encrypted ? "lifeboat-backup.json" : "velero-backup.json"}`,
     tar: key(".tar.gz"),
     index: key("-index.json.gz"),
     log: key("-logs.gz"),
@@ -32,6 +36,22 @@ export function backupKeys(name: string) {
     podVolumeBackups: key("-podvolumebackups.json.gz"),
     itemOperations: key("-itemoperations.json.gz"),
   };
+}
+
+/** The objects of a backup, by its record. */
+export function backupKeysOf({ metadata: { name, annotations } }: Backup) {
+  return backupKeys(name, annotations?.[ENCRYPTION]);
+}
+
+/** Whether the folder of a backup, listed, holds a record: the key of it. */
+export function recordIn(present: { has(key: string): boolean }, name: string): string | undefined {
+  return ["", ".age"].map((encrypted) => backupKeys(name, encrypted).metadata).find((key) => present.has(key));
+}
+
+/** The archive of Secrets alone, and its index, where only they are encrypted. */
+export function secretsKeys(name: string, encrypted: string) {
+  const key = (suffix: string) => `${backupKeys(name).folder}${name}-secrets${suffix}${encrypted}`;
+  return { tar: key(".tar.gz"), index: key("-index.json.gz") };
 }
 
 /**
@@ -59,6 +79,18 @@ export const CALLER = "lifeboat/caller";
 
 /** The annotation that names a cluster of the configuration: of a record, and of a Velero manifest that is meant for one. */
 export const CLUSTER = "lifeboat/cluster";
+
+/** The annotation of a backup all of whose files are encrypted: how their names end. */
+export const ENCRYPTION = "lifeboat/encryption";
+
+/** Of Secrets that were left out of a backup. */
+export const OMITTED = "omit";
+
+/** The annotation of a backup whose Secrets are not in its archive: `OMITTED`, or how the names end of what holds them encrypted. */
+export const SECRETS = "lifeboat/secrets";
+
+/** The annotation that vouches for the encrypted archive of Secrets, as the seal does for the other one. */
+export const SECRETS_INDEX_END = "lifeboat/secrets-index-end";
 
 /** The annotation of a backup whose objects the bucket holds: until when, as RFC 3339. */
 export const RETAINED_UNTIL = "lifeboat/retained-until";
@@ -275,11 +307,24 @@ export function rowProblem(error: unknown): string {
  * name, or differs from the digest in it.
  */
 export async function readBackup(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
-  const key = backupKeys(name).metadata;
-  const body = await readRecord(bucket, "backup", name, key, signal);
+  const { key, body } = await readBackupRecord(bucket, name, signal);
   const record = parseRecord(backupSchema, body, name, key);
   checkSeal(body, key);
   return record;
+}
+
+async function readBackupRecord(bucket: Bucket, name: string, signal?: AbortSignal) {
+  const key = backupKeys(name).metadata;
+  try {
+    return { key, body: await readRecord(bucket, "backup", name, key, signal) };
+  } catch (error) {
+    const encrypted = backupKeys(name, ".age").metadata;
+    if (!isLifeboatError(error, "missing")) throw error;
+    const body = await readObject(bucket, encrypted, signal).catch(() => {
+      throw error;
+    });
+    return { key: encrypted, body };
+  }
 }
 
 /** Phases of a backup that may be restored, as in Velero. */
@@ -406,14 +451,16 @@ export async function writeSideFile(
 export async function readLog(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal): Promise<string> {
   const noun = kind === "backups" ? "backup" : "restore";
   checkName(noun, name);
-  const { record, log } =
-    kind === "backups" ? { ...backupKeys(name), record: backupKeys(name).metadata } : restoreKeys(name);
-  const committed = async () => (kind === "backups" ? log : restoreKeysOf(await readRestore(bucket, name, signal)).log);
+  const { log, record } = kind === "backups" ? { ...backupKeys(name), record: undefined } : restoreKeys(name);
+  const committed = async () =>
+    kind === "backups"
+      ? backupKeysOf(await readBackup(bucket, name, signal)).log
+      : restoreKeysOf(await readRestore(bucket, name, signal)).log;
   const own = await listFolder(bucket, `${kind}/${name}/`, signal);
   const runs = [...(await listFolder(bucket, runFolder(kind, name), signal)).keys()].filter((key) =>
     key.endsWith("-logs.gz"),
   );
-  const key = own.has(record) ? await committed() : (runs.sort().at(-1) ?? log);
+  const key = (record ? own.has(record) : recordIn(own, name)) ? await committed() : (runs.sort().at(-1) ?? log);
   const text = await readSideFile(bucket, key, signal);
   if (text !== undefined) return text;
   throw new LifeboatError("missing", `no log of ${noun} "${name}" in ${bucket.location}`, {

@@ -17,6 +17,8 @@ export interface Config {
   location: string;
   clusters: Record<string, ClusterReference>;
   schedules: Record<string, Schedule>;
+  /** To whom backups are encrypted, and by what they are read. */
+  encryption: { recipients?: string[]; identity?: string };
   /** Whom to tell of jobs that ended. */
   notifications: Record<string, Notification>;
   signing: SigningKeys;
@@ -83,6 +85,14 @@ const configSchema = strictFields(
       key: keyReference.optional(),
       publicKeys: z.array(keyReference).min(1, "is empty: leave it out to trust every backup").optional(),
     }).default({}),
+    encryption: strictFields({
+      /** Public keys of age. */
+      recipients: z
+        .array(z.string().startsWith("age1", 'is not a public key of age: it begins with "age1"'))
+        .min(1, "is empty: leave it out to encrypt nothing")
+        .optional(),
+      identity: secretReference("identity.txt").optional(),
+    }).default({}),
   },
   ["retention"],
 );
@@ -134,6 +144,7 @@ export function parseConfig(
     schedules: dictionary(named as [string, Schedule][]),
     notifications: dictionary(Object.entries(parsed.data.notifications)),
     signing: parsed.data.signing,
+    encryption: parsed.data.encryption,
   };
   return { config, warnings: schedules.flatMap(([name, { template }]) => warningsOf(name, template)) };
 }

@@ -1,4 +1,4 @@
-import { backupKeys, checkName, listFolder, RETAINED_UNTIL, readBackup, runFolder } from "./catalog.ts";
+import { backupKeys, checkName, listFolder, RETAINED_UNTIL, readBackup, recordIn, runFolder } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { lockState, removeLock, takeLock } from "./lock.ts";
 import type { Bucket } from "./ports.ts";
@@ -46,7 +46,9 @@ export async function deleteBackup(
   await using _ = lock;
   await checkNotRetained(bucket, name, signal);
   const present = await lie();
-  const first = [keys.metadata, keys.tar].filter((key) => present.has(key));
+  const record = recordIn(present, name);
+  const archives = [...present.keys()].filter((key) => key.startsWith(keys.tar));
+  const first = [...(record ? [record] : []), ...archives];
   const rest = [...present.keys()].filter((key) => !first.includes(key));
   for (const key of [...first, ...rest]) await bucket.delete(key, { signal });
   await removeLock(scope, signal);

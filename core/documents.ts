@@ -1,7 +1,7 @@
 import type { Consistency } from "./backup/photograph.ts";
 import {
   type Backup,
-  backupKeys,
+  backupKeysOf,
   CALLER,
   CLUSTER,
   RETAINED_UNTIL,
@@ -165,7 +165,7 @@ export async function readBackupDocument(
   record: Backup,
   signal?: AbortSignal,
 ): Promise<BackupDocument> {
-  const report = await readReport(bucket, backupKeys(record.metadata.name).results, record.status ?? {}, signal);
+  const report = await readReport(bucket, backupKeysOf(record).results, record.status ?? {}, signal);
   return backupDocument(record, bucket.location, report);
 }
 

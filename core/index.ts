@@ -12,6 +12,7 @@ export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.
 export {
   type Backup,
   backupKeys,
+  backupKeysOf,
   type CatalogRow,
   checkNewName,
   listBackups,
@@ -41,6 +42,7 @@ export {
   readRestoreDocument,
   restoreDocument,
 } from "./documents.ts";
+export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { htmlPage } from "./html.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";

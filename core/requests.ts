@@ -9,6 +9,7 @@ import {
   type RunKind,
   readObject,
   readRestorable,
+  recordIn,
   restoreKeys,
   runFolder,
   runKeys,
@@ -92,10 +93,11 @@ export async function checkJob<Checked extends NamedJob>(
 
 async function checkFree(bucket: Bucket, job: NamedJob): Promise<void> {
   const { kind, name } = job;
-  const keys = { backup: backupKeys(name).metadata, restore: restoreKeys(name).record };
   const taken = (why: string, hint: string) =>
     new LifeboatError("conflict", `${kind} "${name}" ${why} in ${bucket.location}`, { hint });
-  if ((await listFolder(bucket, keys[kind])).has(keys[kind])) throw taken("already exists", "choose another name");
+  const own = await listFolder(bucket, `${kind}s/${name}/`);
+  if (kind === "backup" ? recordIn(own, name) : own.has(restoreKeys(name).record))
+    throw taken("already exists", "choose another name");
   if (job.kind === "restore" && job.dryRun && (await hasPlan(bucket, name)))
     throw taken("is the name of a plan", "choose another name");
   const run = await readRun(bucket, kind, name);
@@ -137,7 +139,7 @@ export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucke
 export async function submitOnce(job: NamedJob, deps: { bucket: Bucket; jobs: Jobs }): Promise<boolean> {
   const folder = await listFolder(deps.bucket, backupKeys(job.name).folder);
   const { requests } = await readRequests(deps.bucket, `${job.kind}s`, job.name);
-  if (requests.length > 0 || folder.has(backupKeys(job.name).metadata)) return false;
+  if (requests.length > 0 || recordIn(folder, job.name)) return false;
   await submitJob(job, deps);
   return true;
 }

@@ -146,7 +146,8 @@ async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
   };
   return locked({ kind: "backup", name, found, cluster }, context, async (run) => {
     const signer = configuredSigner(config.signing, secrets);
-    const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller, signer });
+    const { recipients } = config.encryption;
+    const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller, signer, recipients });
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed() });
   });
 }
@@ -186,10 +187,11 @@ async function runDryRunJob(job: RestoreJob, name: string, context: Named): Prom
   });
 }
 
-/** Whose signatures a restore trusts, and what signs what it keeps. */
+/** Whose signatures a restore trusts, what signs what it keeps, and to whom that is encrypted. */
 async function signing({ config, secrets, signal }: JobContext) {
   const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
-  return { trustedKeys, signer: configuredSigner(config.signing, secrets) };
+  const { recipients } = config.encryption;
+  return { trustedKeys, recipients, signer: configuredSigner(config.signing, secrets) };
 }
 
 /** The newest backup of a schedule as of the first run of this restore: one that is run again restores the same. */

@@ -1,6 +1,7 @@
 import manifest from "../package.json" with { type: "json" };
 import type { ApiDeps } from "./api.ts";
 import { type Config, parseConfig } from "./config.ts";
+import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 import { type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
@@ -89,7 +90,11 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   }
 
   /** One bucket for each location, so that its connections and credentials are kept. */
-  function bucketAt(location: string): Promise<Bucket> {
+  async function bucketAt({ location, encryption }: Config): Promise<Bucket> {
+    return unlockedBy(await storedAt(location), encryption.identity, secrets);
+  }
+
+  function storedAt(location: string): Promise<Bucket> {
     const opened = buckets.get(location) ?? openBucket(platform, location);
     buckets.set(location, opened);
     opened.catch(() => buckets.delete(location));
@@ -112,7 +117,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       try {
         const job = readJob(message);
         const config = await configuration();
-        const bucket = await bucketAt(config.location);
+        const bucket = await bucketAt(config);
         const { runJob } = await import("./run.ts");
         const { clusters } = platform;
         const context = { config, bucket, secrets, clusters, delivery, deadline, signal, listen: heard, timing };
@@ -128,7 +133,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
           import("./requests.ts"),
         ]);
         const config = await configuration();
-        const bucket = await bucketAt(config.location);
+        const bucket = await bucketAt(config);
         for (const { schedule, slot } of dueSlots(config, last, new Date())) {
           if (await isPaused(bucket, schedule)) continue;
           const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
@@ -149,7 +154,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       let deps: ApiDeps;
       try {
         const config = await configuration();
-        deps = { config, bucket: await bucketAt(config.location), jobs, version, token, log };
+        deps = { config, bucket: await bucketAt(config), jobs, version, token, log };
       } catch (error) {
         log(logLine("error", messageOf(error)));
         return problemResponse(unavailable());

@@ -76,6 +76,8 @@ const backupFields = {
     .optional(),
   /** Whether that can be lifted by who has the right to ("governance", as unset), or by nobody ("compliance"). */
   retainMode: z.enum(["governance", "compliance"]).optional(),
+  /** Ours: whether Secrets are stored as all else (as unset), left out, or alone encrypted (encryption.recipients). */
+  secrets: z.enum(["keep", "omit", "encrypt"]).optional(),
 };
 
 const mapping = z.record(z.string(), z.string());

@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { backupKeys, readBackup } from "../catalog.ts";
+import { backupKeysOf, readBackup } from "../catalog.ts";
 import { deleteBackup } from "../delete.ts";
 import { readBackupDocument, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
@@ -75,8 +75,7 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
 
 /** What a backup's resource list names, Velero's too. */
 async function readItems(bucket: Bucket, name: string, signal: AbortSignal) {
-  await readBackup(bucket, name, signal);
-  const key = backupKeys(name).resourceList;
+  const key = backupKeysOf(await readBackup(bucket, name, signal)).resourceList;
   const list = await readResourceList(bucket, key, signal);
   if (!list) throw new LifeboatError("missing", `backup "${name}" has no list of its items: there is no ${key}`);
   return Object.entries(list).flatMap(([type, names]) => {

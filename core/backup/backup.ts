@@ -1,5 +1,6 @@
 import { basename } from "node:path/posix";
-import { type Backup, backupKeys, checkNewName, listFolder } from "../catalog.ts";
+import { type Backup, backupKeys, checkNewName, listFolder, recordIn } from "../catalog.ts";
+import { ENCRYPTED, type EncryptingBucket, encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { sealRecord } from "../integrity/seal.ts";
 import type { Kube } from "../kube/client.ts";
@@ -10,6 +11,7 @@ import { traced } from "../telemetry.ts";
 import { adoptArchive } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Picked, Progress } from "./collect.ts";
+import { encryptionOf } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
@@ -28,6 +30,8 @@ export interface BackupRun {
   /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */
   cluster?: string;
   caller?: string;
+  /** Public keys of age: all of the backup is encrypted to them, or, where its spec says so, its Secrets. */
+  recipients?: string[];
   /** Gives what signs the record, where it is to be signed; asked before anything is written. */
   signer?: () => Promise<Signer>;
   log: RunLog;
@@ -57,9 +61,11 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
   checkNewName("backup", name);
   const keys = backupKeys(name);
   const present = await listFolder(bucket, keys.folder, signal);
-  if (present.has(keys.metadata)) throw alreadyExists(bucket, name);
-  const adopted = present.has(keys.tar);
-  if (!adopted && present.size > 0) {
+  if (recordIn(present, name)) throw alreadyExists(bucket, name);
+  const encryption = encryptionOf(run, present.keys());
+  const adopted = present.has(keys.tar) && encryption?.what !== "all";
+  const open = [...present.keys()].filter((key) => !key.endsWith(ENCRYPTED));
+  if (!adopted && open.length > 0) {
     throw new LifeboatError("conflict", `remains of a deleted backup "${name}" lie in ${bucket.location}`, {
       hint: "its deletion was interrupted: delete it again, or choose another name",
     });
@@ -68,30 +74,37 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
   const survey = adopted ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
   return leavingLog({ kind: "backup", ...run }, async () => {
     const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
-      survey ? captureCluster(run, survey) : adoptArchive(run, present),
+      survey ? captureCluster(run, survey, encryption) : adoptArchive(run, present),
     );
     return { ...(await traced("lifeboat commit", {}, () => commit(run, archived, signer))), adopted };
   });
 }
 
 async function commit(
-  { name, log, signal, ...run }: BackupRun,
-  { header, outcome, inventory, index }: Archived,
+  { name, log, signal, recipients = [], ...run }: BackupRun,
+  archived: Archived,
   signer: Signer | undefined,
 ): Promise<Omit<BackupResult, "adopted">> {
+  const { header, outcome, inventory, index, encrypted } = archived;
   const bucket = holding(run.bucket, retentionOf(header));
-  const keys = backupKeys(name);
-  const unsealed = backupRecord(name, header, outcome, new Date());
+  const files = encrypted ? encrypting(bucket, recipients) : bucket;
+  const keys = backupKeys(name, encrypted?.suffix);
+  const unsealed = backupRecord(name, archived, new Date());
   log.log("info", "Backup ends", { phase: unsealed.status?.phase ?? "" });
-  const files = await writeSideFiles(bucket, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
-  files[basename(keys.index)] = index.whole;
-  const { record, body } = await sealRecord(unsealed, { files, indexEnd: index.end }, signer);
+  const written = await writeSideFiles(files, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
+  const digests = { ...written, [basename(keys.index)]: index.whole, ...secretFiles(outcome) };
+  const stored = encrypted ? { ...encrypted.digests, ...(files as EncryptingBucket).digests } : digests;
+  const { record, body } = await sealRecord(unsealed, { files: stored, indexEnd: index.end }, signer);
   try {
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });
   } catch (error) {
     throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name, error) : error;
   }
   return { record, outcome };
+}
+
+function secretFiles({ secrets }: ArchiveOutcome): Record<string, string> {
+  return secrets && "files" in secrets ? secrets.files : {};
 }
 
 function alreadyExists(bucket: Bucket, name: string, cause?: unknown): LifeboatError {

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { digestingIndex } from "../archive/index.ts";
 import { together, writeArchive } from "../archive/writer.ts";
-import { backupKeys } from "../catalog.ts";
+import { backupKeys, OMITTED } from "../catalog.ts";
+import { encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Resource } from "../kube/resource.ts";
@@ -11,6 +12,7 @@ import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
 import { collect, fixRevision, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
+import { type Encryption, writeSecrets } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type HookRule, readHooks } from "./hooks.ts";
 import { photograph } from "./photograph.ts";
@@ -48,7 +50,11 @@ export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Pr
  * Streams the cluster into the archive and its index, which become visible in this order, each complete. Where Pods have
  * hooks, their pre-hooks run first, the revision is fixed anew, and their post-hooks run once all has been read.
  */
-export async function captureCluster(run: BackupRun, survey: Survey): Promise<Archived> {
+export async function captureCluster(
+  run: BackupRun,
+  survey: Survey,
+  encryption: Encryption | undefined,
+): Promise<Archived> {
   const { kube, name, spec, signal } = run;
   const { log } = run.log;
   const { startedAt, discovery, resources } = survey;
@@ -75,13 +81,17 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
     cluster: run.cluster,
     caller: run.caller,
   };
-  const bucket = holding(run.bucket, retentionOf(header));
+  const held = holding(run.bucket, retentionOf(header));
+  const whole = encryption?.what === "all" ? encrypting(held, encryption.recipients) : undefined;
+  const bucket = whole ?? held;
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
 
   const photo = photograph(kube, revision, { signal });
   const inventory = startInventory();
   const writer = writeArchive({ mtime: startedAt });
-  const keys = backupKeys(name);
+  const secrets =
+    encryption?.what === "secrets" ? writeSecrets(held, name, encryption, { mtime: startedAt, signal }) : undefined;
+  const keys = backupKeys(name, whole && encryption?.suffix);
   const tarPut = bucket.put(keys.tar, writer.tar, { ifAbsent: true, signal });
   const index = digestingIndex(endingAfter(writer.index, tarPut));
   const indexPut = bucket.put(keys.index, index.bytes, { ifAbsent: true, signal });
@@ -97,6 +107,7 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
       namespaces,
       photograph: photo,
       writer,
+      secrets,
       inventory,
       log,
       fail: (problem) => report("error", problem),
@@ -105,10 +116,13 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
       signal,
     });
     await hooks.post();
+    const { secretsLeftOut, ...counts } = collected;
+    const omitted = spec.secrets === "omit" ? ({ suffix: OMITTED, count: secretsLeftOut } as const) : undefined;
     const outcome: ArchiveOutcome = {
       schemaVersion: 1,
       consistency: photo.consistency(),
-      ...collected,
+      ...counts,
+      secrets: (await secrets?.finish()) ?? omitted,
       hooks: hooks.pods > 0 ? hooks.status : undefined,
       warnings: problems.warning,
       errors: problems.error,
@@ -121,10 +135,15 @@ export async function captureCluster(run: BackupRun, survey: Survey): Promise<Ar
   const filling = produce().then((produced) => {
     outcome = produced;
   });
-  await together(writer, [tarPut, indexPut, filling]).catch((error: unknown) => {
+  const abort = (error: unknown) => {
+    writer.abort(error);
+    secrets?.abort(error);
+  };
+  await together({ abort }, [tarPut, indexPut, filling, secrets?.stored ?? filling]).catch((error: unknown) => {
     throw isLifeboatError(error, "conflict") ? takenMeanwhile(bucket, name, error) : error;
   });
-  return { header, outcome: outcome!, inventory, index: index.digests() };
+  const encrypted = whole && { suffix: encryption!.suffix, digests: whole.digests };
+  return { header, outcome: outcome!, inventory, index: index.digests(), encrypted };
 }
 
 function takenMeanwhile(bucket: Bucket, name: string, cause: unknown): LifeboatError {

@@ -99,6 +99,8 @@ export interface Collection {
   namespaces: Namespaces;
   photograph: Photograph;
   writer: ArchiveWriter;
+  /** Takes the Secrets, where they have an archive of their own. */
+  secrets?: Pick<ArchiveWriter, "item">;
   inventory: Inventory;
   log: Log;
   fail: (problem: Problem) => void;
@@ -113,7 +115,9 @@ export interface Collection {
  * whatever their labels; then the Namespaces. With `only` it is those objects and no others. A list that fails is a problem of the report and its objects
  * are missing; a server that no longer answers at all ends the run.
  */
-export async function collect(collection: Collection): Promise<{ items: number; bytes: number }> {
+export async function collect(
+  collection: Collection,
+): Promise<{ items: number; bytes: number; secretsLeftOut: number }> {
   const { kube, resources, scope, spec, only, namespaces, photograph, writer, signal } = collection;
   const { names, listings, takesPart } = participants(scope, spec, namespaces);
   const unmatched = scope.unmatched(names);
@@ -122,6 +126,7 @@ export async function collect(collection: Collection): Promise<{ items: number; 
 
   let items = 0;
   let bytes = 0;
+  let secretsLeftOut = 0;
   const inhabited = new Set<string>();
   const needs = { [DEFINITIONS]: new Set<string>(), [VOLUMES]: new Set<string>() };
   const stored = new Set<string>();
@@ -138,9 +143,18 @@ export async function collect(collection: Collection): Promise<{ items: number; 
       if (stored.has(`${key} ${name}`)) return;
       stored.add(`${key} ${name}`);
     }
+    if (key === "secrets" && spec.secrets === "omit") {
+      secretsLeftOut++;
+      return;
+    }
     const facts = itemFacts(object);
     try {
-      await writer.item({ id, version: resource.version, body, facts });
+      await (key === "secrets" ? (collection.secrets ?? writer) : writer).item({
+        id,
+        version: resource.version,
+        body,
+        facts,
+      });
     } catch (error) {
       if (!isLifeboatError(error, "invalid")) throw error;
       collection.fail({ ...id, message: error.message });
@@ -180,7 +194,7 @@ export async function collect(collection: Collection): Promise<{ items: number; 
 
   if (only) {
     await storeAll(listingsOf(only, resources));
-    return { items, bytes };
+    return { items, bytes, secretsLeftOut };
   }
 
   const collected = resources.filter(scope.collects);
@@ -201,7 +215,7 @@ export async function collect(collection: Collection): Promise<{ items: number; 
   if (items === 0)
     collection.warn({ message: "the cluster holds nothing that the filters select: the backup is empty" });
   collection.log("info", `Backed up a total of ${items} items`);
-  return { items, bytes };
+  return { items, bytes, secretsLeftOut };
 }
 
 /** The LISTs of picked objects: of one namespace where all of a resource are of one. */

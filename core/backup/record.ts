@@ -1,10 +1,20 @@
 import type { IndexDigests } from "../archive/index.ts";
-import { type Backup, CALLER, CLUSTER, RETAINED_UNTIL } from "../catalog.ts";
+import {
+  type Backup,
+  CALLER,
+  CLUSTER,
+  ENCRYPTION,
+  type OMITTED,
+  RETAINED_UNTIL,
+  SECRETS,
+  SECRETS_INDEX_END,
+} from "../catalog.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import { addDuration } from "./duration.ts";
+import type { SecretsFacts } from "./encryption.ts";
 import { retentionOf } from "./hold.ts";
 import type { Consistency } from "./photograph.ts";
 import type { HookStatus } from "./podhooks.ts";
@@ -40,6 +50,8 @@ export interface ArchiveOutcome {
   bytes: number;
   /** Where Pods had hooks. */
   hooks?: HookStatus;
+  /** Secrets that are in no archive, or encrypted in one of their own; absent where they are with all else. */
+  secrets?: { suffix: typeof OMITTED; count: number } | SecretsFacts;
   warnings: Problem[];
   errors: Problem[];
 }
@@ -50,16 +62,23 @@ export interface Archived {
   outcome: ArchiveOutcome;
   inventory: Inventory;
   index: IndexDigests;
+  /** Where all of it is encrypted: how the names end, and the SHA-256 of each file as it is stored, which grow as more are. */
+  encrypted?: { suffix: string; digests: Record<string, string> };
 }
 
 /**
  * The Velero Backup that `velero-backup.json` holds (velero-format: 3). It is made from what the archive says of
  * itself, so that a run that adopts the archive commits the same backup.
  */
-export function backupRecord(name: string, header: ArchiveHeader, outcome: ArchiveOutcome, completedAt: Date): Backup {
+export function backupRecord(
+  name: string,
+  { header, outcome, encrypted }: Pick<Archived, "header" | "outcome" | "encrypted">,
+  completedAt: Date,
+): Backup {
   const { spec, source, startTimestamp } = header;
   const { consistency, items, warnings, errors } = outcome;
   const retain = retentionOf(header);
+  const { secrets } = outcome;
   return {
     apiVersion: "velero.io/v1",
     kind: "Backup",
@@ -77,6 +96,9 @@ export function backupRecord(name: string, header: ArchiveHeader, outcome: Archi
         "lifeboat/resource-version": consistency.resourceVersion,
         "lifeboat/exceptions": JSON.stringify(consistency.exceptions),
         "lifeboat/bytes": String(outcome.bytes),
+        ...(encrypted && { [ENCRYPTION]: encrypted.suffix }),
+        ...(secrets && { [SECRETS]: secrets.suffix, "lifeboat/secrets-count": String(secrets.count) }),
+        ...(secrets && "indexEnd" in secrets && { [SECRETS_INDEX_END]: secrets.indexEnd }),
         ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.caller && { [CALLER]: header.caller }),

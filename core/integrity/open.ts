@@ -1,9 +1,39 @@
+import { joinArchives } from "../archive/join.ts";
 import { type Archive, openArchive } from "../archive/reader.ts";
 import { HEADER_FILE } from "../backup/record.ts";
-import { type Backup, backupKeys } from "../catalog.ts";
-import { LifeboatError } from "../errors.ts";
+import { type Backup, backupKeysOf, OMITTED, SECRETS, SECRETS_INDEX_END, secretsKeys } from "../catalog.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
 import { checkTrusted, sealOf } from "./seal.ts";
+
+/** How a backup is opened. */
+export interface Opening {
+  trustedKeys?: string[];
+  /** Where they alone are encrypted: without an identity that reads them they are "needed" (`denied`), or left out. */
+  secrets?: "needed" | "if readable";
+  signal?: AbortSignal;
+}
+
+/** With the Secrets of a backup that has them, encrypted, in an archive of their own. */
+async function withSecrets(
+  archive: Archive,
+  bucket: Bucket,
+  { metadata: { name, annotations = {} } }: Backup,
+  { secrets, signal }: Opening,
+): Promise<Archive> {
+  const suffix = annotations[SECRETS];
+  if (suffix === undefined || suffix === OMITTED) return archive;
+  try {
+    const keys = secretsKeys(name, suffix);
+    return joinArchives([
+      archive,
+      await openArchive(bucket, keys, { signal, indexEnd: annotations[SECRETS_INDEX_END] }),
+    ]);
+  } catch (error) {
+    if (secrets === "if readable" && isLifeboatError(error, "denied")) return archive;
+    throw error;
+  }
+}
 
 /**
  * Opens the archive of a backup: the one place for whatever reads what is in one. It is held to what the record vouches
@@ -14,14 +44,15 @@ import { checkTrusted, sealOf } from "./seal.ts";
 export async function openBackup(
   bucket: Bucket,
   record: Backup,
-  { trustedKeys, signal }: { trustedKeys?: string[]; signal?: AbortSignal } = {},
+  { trustedKeys, secrets = "if readable", signal }: Opening = {},
 ): Promise<Archive> {
   checkTrusted(record, trustedKeys);
-  const keys = backupKeys(record.metadata.name);
+  const keys = backupKeysOf(record);
   const seal = sealOf(record);
   const archive = await openArchive(bucket, keys, { signal, indexEnd: seal?.indexEnd });
   try {
-    if (seal || !(await archive.file(HEADER_FILE))) return archive;
+    if (seal || !(await archive.file(HEADER_FILE)))
+      return await withSecrets(archive, bucket, record, { secrets, signal });
     throw new LifeboatError("corrupt", `${keys.metadata} was changed after it was written: it has lost its digests`, {
       hint: "use another backup, or another copy of this one",
     });

@@ -17,13 +17,14 @@ import {
 } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { gzipText } from "../gziptext.ts";
-import { openBackup } from "../integrity/open.ts";
+import { type Opening, openBackup } from "../integrity/open.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
+import { resourceFilter } from "../select.ts";
 import { timestamp } from "../timestamp.ts";
 import { basisOf, holdToPlan, type StoredPlan } from "./plan/plandocument.ts";
 import { type ItemOutcome, type Planned, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
@@ -48,6 +49,8 @@ export interface RestoreRun {
   trustedKeys?: string[];
   /** Gives what signs the backup of what is about to be touched. */
   signer?: () => Promise<Signer>;
+  /** To whom what the restore keeps for its undo is encrypted; to nobody where not given. */
+  recipients?: string[];
   log: RunLog;
   progress?: (done: number, total: number) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
@@ -81,7 +84,13 @@ export async function runRestore(run: RestoreRun): Promise<RestoreEnd> {
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  return recordRestore(run, { backup, open: () => openBackup(bucket, backup, run) });
+  return recordRestore(run, { backup, open: () => openBackup(bucket, backup, openingOf(run)) });
+}
+
+/** How the backup of a restore is opened: with its Secrets, unless the filters leave them out. */
+export function openingOf({ spec, trustedKeys, signal }: Pick<RestoreRun, "spec" | "trustedKeys" | "signal">): Opening {
+  const takesSecrets = resourceFilter(spec.includedResources, spec.excludedResources, [])("secrets");
+  return { trustedKeys, signal, secrets: takesSecrets ? "needed" : "if readable" };
 }
 
 /** A restore's record, and how it went. */

@@ -19,6 +19,13 @@ export function addBackup(program: Command, signal: AbortSignal): void {
       .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)"),
   )
     .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")
+    .addOption(
+      new Option("--secrets <how>", "store Secrets as all else, leave them out, or encrypt only them").choices([
+        "keep",
+        "omit",
+        "encrypt",
+      ]),
+    )
     .option("--retain-until <when>", "hold it in the bucket (object lock) until a day, a time, or for a duration")
     .addOption(
       new Option(
@@ -38,7 +45,17 @@ Examples:
   lifeboat backup create --config lifeboat.yaml --cluster prod
 `,
     );
-  addShared(create, ["kubeconfig", "context", "cluster", "location", "config", "signingKey", "output", "verbose"]);
+  addShared(create, [
+    "kubeconfig",
+    "context",
+    "cluster",
+    "location",
+    "config",
+    "signingKey",
+    "recipient",
+    "output",
+    "verbose",
+  ]);
   addAction(create, signal, async () => (await import("./backup/create.ts")).createBackup);
 
   const get = backup
@@ -63,7 +80,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat backup describe full\n  lifeboat backup describe full --details -o json\n",
     );
-  addShared(describe, ["location", "output"]);
+  addShared(describe, ["location", "identity", "output"]);
   addAction(describe, signal, async () => (await import("./backup/describe.ts")).describeBackup);
 
   const logs = backup
@@ -72,7 +89,7 @@ Examples:
     .description("Prints the log of the run that made a backup, or of the last run under that name that failed.")
     .argument("<name>", "the backup's name")
     .addHelpText("after", "\nExamples:\n  lifeboat backup logs full | grep level=error\n");
-  addShared(logs, ["location"]);
+  addShared(logs, ["location", "identity"]);
   addAction(logs, signal, async () => (await import("./logs.ts")).backupLogs);
 
   const download = backup
@@ -86,7 +103,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat backup download full -o /tmp/full.tar.gz && tar -tf /tmp/full.tar.gz\n",
     );
-  addShared(download, ["location"]);
+  addShared(download, ["location", "identity"]);
   addAction(download, signal, async () => (await import("./backup/download.ts")).downloadBackup);
 
   const verify = backup

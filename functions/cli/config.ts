@@ -72,7 +72,18 @@ function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): 
     key: key && secret(key, "LIFEBOAT_SIGNING_KEY"),
     publicKeys: publicKeys?.map((reference) => secret(reference, "LIFEBOAT_SIGNING_PUBLIC_KEYS")),
   };
-  return { ...config, location, clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)), signing };
+  const { identity } = config.encryption;
+  const encryption = {
+    ...config.encryption,
+    identity: identity && secret(identity, "LIFEBOAT_ENCRYPTION_IDENTITY"),
+  };
+  return {
+    ...config,
+    encryption,
+    location,
+    clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)),
+    signing,
+  };
 }
 
 const warned = new Set<string>();

@@ -9,6 +9,8 @@ export interface SharedOptions {
   config?: string;
   signingKey?: string;
   trustedKey?: string[];
+  identity?: string;
+  recipient?: string[];
   output?: OutputFormat;
   verbose?: boolean;
 }
@@ -37,6 +39,16 @@ const SHARED: Record<keyof SharedOptions, () => Option> = {
     new Option(
       "--trusted-key <ref>",
       "trust only what this public key, or another one so given, has signed (default: the configuration's)",
+    ).argParser(commaList),
+  identity: () =>
+    new Option(
+      "--identity <ref>",
+      "the age identity that reads what is encrypted, e.g. file:identity.txt (default: the configuration's)",
+    ),
+  recipient: () =>
+    new Option(
+      "--recipient <key>",
+      "encrypt to this public key of age, and others so given (default: the configuration's)",
     ).argParser(commaList),
   output: () =>
     new Option("-o, --output <format>", "how to print the result: table, json or yaml").choices(OUTPUT_FORMATS),

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { addAction, addFilterFlags, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
 
 const CLUSTER = ["kubeconfig", "context", "cluster", "location", "config"] as const;
-const RUNNING = [...CLUSTER, "trustedKey", "signingKey", "output", "verbose"] as const;
+const RUNNING = [...CLUSTER, "trustedKey", "signingKey", "identity", "recipient", "output", "verbose"] as const;
 
 /** `lifeboat restore …`: verbs and flags as Velero's. */
 export function addRestore(program: Command, signal: AbortSignal): void {

@@ -10,6 +10,7 @@ import {
   openBucket as openLocation,
   readKubeconfig,
   readTrustedKeys,
+  unlockedBy,
 } from "../../core/index.ts";
 import { loadConfig, readConfig } from "./config.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
@@ -19,10 +20,22 @@ import { secrets, terminal } from "./platform.ts";
 /** The bucket of `--location`, else of LIFEBOAT_LOCATION, else of the configuration. Throws `invalid` where none says. */
 export async function openBucket(options: SharedOptions): Promise<Bucket> {
   const location = options.location || process.env.LIFEBOAT_LOCATION || (await readConfig(options))?.location;
-  if (location) return openLocation(terminal, location);
+  if (location) return unlockedBy(await openLocation(terminal, location), await identityOf(options), secrets());
   throw new LifeboatError("invalid", "no location is given", {
     hint: "say where the backups lie: --location ./backups, or LIFEBOAT_LOCATION='s3://bucket/prefix?region=eu-west-1'",
   });
+}
+
+/** The reference of the identity that reads what is encrypted, where there is one. */
+async function identityOf(options: SharedOptions): Promise<string | undefined> {
+  return (
+    options.identity ?? process.env.LIFEBOAT_ENCRYPTION_IDENTITY ?? (await readConfig(options))?.encryption.identity
+  );
+}
+
+/** The public keys that backups are encrypted to; none where they aren't. */
+export async function recipientsOf(options: SharedOptions): Promise<string[] | undefined> {
+  return options.recipient ?? (await loadConfig(options)).encryption.recipients;
 }
 
 /**
@@ -83,7 +96,8 @@ export function locationFlags({ location, config }: SharedOptions): string {
 /** Makes the flags that name location, cluster and keys, where they were given, part of a suggested command. */
 export function targetFlags(options: SharedOptions): string {
   const { location, config, kubeconfig, context, cluster, trustedKey, signingKey } = options;
-  const keys = { "trusted-key": trustedKey?.join(), "signing-key": signingKey };
+  const { identity, recipient } = options;
+  const keys = { "trusted-key": trustedKey?.join(), "signing-key": signingKey, identity, recipient: recipient?.join() };
   return givenFlags({ location, config, kubeconfig, context, cluster, ...keys });
 }
 

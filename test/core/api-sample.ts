@@ -21,6 +21,7 @@ export async function startApi(change: Partial<ApiDeps> = {}) {
       schedules: { hourly: { name: "hourly", cluster: "a", ...schedule } },
       notifications: {},
       signing: {},
+      encryption: {},
     },
     bucket,
     jobs: { enqueue: async (job) => void jobs.push(job) },

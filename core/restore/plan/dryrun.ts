@@ -4,7 +4,7 @@ import { leavingLog } from "../../runs.ts";
 import { timestamp } from "../../timestamp.ts";
 import { withModifiers } from "../modifiers/modifiersource.ts";
 import { type Planned, planRestore } from "../restore.ts";
-import { alreadyExists, type RestoreRun, type Source } from "../run.ts";
+import { alreadyExists, openingOf, type RestoreRun, type Source } from "../run.ts";
 import { checkSpec } from "../spec.ts";
 import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
@@ -19,7 +19,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  const open = () => openBackup(bucket, backup, run);
+  const open = () => openBackup(bucket, backup, openingOf(run));
   const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };
   const { document, planned } = await rehearseRestore(self, { backup, open });
   const live = orderedSteps(planned).map((step) => liveDigest(step, planned));

@@ -2,7 +2,7 @@ import type { IndexEntry } from "../../archive/index.ts";
 import { type ItemId, itemFacts, type KubernetesObject } from "../../archive/item.ts";
 import type { Archive } from "../../archive/reader.ts";
 import { backupResources, backupScope, EXCLUDE_LABEL } from "../../backup/scope.ts";
-import { type Backup, BEFORE_RESTORE_LABEL } from "../../catalog.ts";
+import { type Backup, BEFORE_RESTORE_LABEL, OMITTED, SECRETS } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
 import type { Discovery } from "../../kube/discovery.ts";
 import { parseExact } from "../../kube/json.ts";
@@ -182,7 +182,9 @@ function scopeOf(backup: Backup | undefined, served: Resource[]): (entry: Select
   const spec: BackupSpec = filtersOf(backup?.spec ?? {}, name);
   const scope = backupScope(spec, served);
   const byKey = new Map(served.map((resource) => [resourceKey(resource), resource]));
+  const withoutSecrets = metadata?.annotations?.[SECRETS] === OMITTED;
   return ({ resource, namespace, labels }) => {
+    if (withoutSecrets && resource === "secrets") return false;
     const known = byKey.get(resource);
     if (!known || !scope.collects(known)) return false;
     if (namespace && !scope.includesNamespace(namespace)) return false;

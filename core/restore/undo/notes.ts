@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { backupBefore, backupKeys, listFolder, noteFolder, readSideFile } from "../../catalog.ts";
+import { backupBefore, backupKeys, listFolder, noteFolder, readSideFile, recordIn } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
 import { gzipText } from "../../gziptext.ts";
 import { putOnce } from "../../once.ts";
@@ -86,8 +86,9 @@ export async function backupsBefore(
     const name = backupBefore(restore, number);
     const keys = backupKeys(name);
     const present = await listFolder(bucket, keys.folder, signal);
-    if (!present.has(keys.metadata) && !present.has(keys.tar)) return found;
-    found.push({ name, committed: present.has(keys.metadata) });
+    const committed = recordIn(present, name) !== undefined;
+    if (!committed && !present.has(keys.tar)) return found;
+    found.push({ name, committed });
   }
 }
 

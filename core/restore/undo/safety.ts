@@ -27,6 +27,7 @@ interface Keeping {
   caller?: string;
   trustedKeys?: string[];
   signer?: () => Promise<Signer>;
+  recipients?: string[];
   log: RunLog;
   signal: AbortSignal;
 }
@@ -138,9 +139,10 @@ async function adopt(run: Keeping, name: string): Promise<void> {
   await backup({ ...backupRun(run, name), spec: header?.spec ?? {} });
 }
 
-function backupRun({ kube, bucket, name: restore, cluster, caller, signer, signal }: Keeping, name: string) {
+function backupRun(run: Keeping, name: string) {
+  const { kube, bucket, name: restore, cluster, caller, signer, recipients, signal } = run;
   return {
-    ...{ kube, bucket, name, cluster, caller, signer, signal },
+    ...{ kube, bucket, name, cluster, caller, signer, recipients, signal },
     labels: { [BEFORE_RESTORE_LABEL]: labelValue(restore) },
     log: startRunLog({ backup: `velero/${name}` }),
   };

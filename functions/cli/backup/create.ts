@@ -20,7 +20,7 @@ import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster, signerOf } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, openBucket, openCluster, recipientsOf, signerOf } from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
@@ -30,6 +30,7 @@ interface CreateOptions extends FilterOptions {
   ttl?: string;
   retainUntil?: string;
   retainMode?: "governance" | "compliance";
+  secrets?: "keep" | "omit" | "encrypt";
 }
 
 /** `lifeboat backup create [NAME]`: exit code 3 where it is PartiallyFailed. */
@@ -40,12 +41,14 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     ttl: durationFlag("--ttl", options.ttl),
     retainFor: retainFlag(options.retainUntil),
     retainMode: options.retainMode,
+    secrets: options.secrets,
   });
   const kube = await openCluster(options, signal);
   const progress = startProgress("backing up", `connecting to ${kube.server}`);
   try {
     const bucket = await openBucket(options);
     const signer = await signerOf(options);
+    const recipients = await recipientsOf(options);
     checkNewName("backup", name);
     await refuseUnderWay(bucket, "backup", name, signal);
     const logs = `${COMMAND} backup logs ${name}${locationFlags(options)}`;
@@ -58,6 +61,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
         name,
         spec,
         signer,
+        recipients,
         log,
         signal,
         progress: ({ items, resource, remaining }) =>

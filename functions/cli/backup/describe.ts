@@ -1,6 +1,6 @@
 import {
   type BackupDocument,
-  backupKeys,
+  backupKeysOf,
   readBackup,
   readBackupDocument,
   readResourceList,
@@ -23,7 +23,7 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
     await printResult(options.output, document, () => describe(document));
     return;
   }
-  const resources = await readResourceList(bucket, backupKeys(document.name).resourceList, signal);
+  const resources = await readResourceList(bucket, backupKeysOf(record).resourceList, signal);
   await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
 }
 

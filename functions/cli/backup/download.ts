@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { access, link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { backupKeys, LifeboatError, messageOf, readBackup } from "../../../core/index.ts";
+import { backupKeysOf, LifeboatError, messageOf, readBackup } from "../../../core/index.ts";
 import type { Invocation } from "../options.ts";
 import { bytesText, print } from "../output.ts";
 import { openBucket } from "../session.ts";
@@ -24,9 +24,9 @@ export async function downloadBackup({ args, options, signal }: Invocation<{ for
   const { output, force = false } = options as { output?: string; force?: boolean };
   const file = output ?? `${name}-data.tar.gz`;
   const bucket = await openBucket(options);
-  await readMade({ bucket, kind: "backup", name, signal }, () => readBackup(bucket, name, signal));
+  const record = await readMade({ bucket, kind: "backup", name, signal }, () => readBackup(bucket, name, signal));
   if (!force && (await exists(file))) throw alreadyThere(file);
-  const archive = await bucket.get(backupKeys(name).tar, { signal });
+  const archive = await bucket.get(backupKeysOf(record).tar, { signal });
   const size = await write(file, archive, force);
   print(`Saved ${bytesText(size)} as ${file}`);
 }

@@ -29,6 +29,7 @@ import {
   locationFlags,
   openBucket,
   openCluster,
+  recipientsOf,
   signerOf,
   targetFlags,
   trustedKeysOf,
@@ -105,6 +106,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     const run = {
       trustedKeys: await trustedKeysOf(options, signal),
       signer: await signerOf(options),
+      recipients: await recipientsOf(options),
       kube,
       bucket,
       name,

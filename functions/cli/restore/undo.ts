@@ -3,7 +3,16 @@ import { pointingToLog } from "../failure.ts";
 import type { Invocation } from "../options.ts";
 import { printResult, say } from "../output.ts";
 import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster, signerOf, trustedKeysOf } from "../session.ts";
+import {
+  COMMAND,
+  clusterText,
+  locationFlags,
+  openBucket,
+  openCluster,
+  recipientsOf,
+  signerOf,
+  trustedKeysOf,
+} from "../session.ts";
 import { refuseUnderWay } from "../underway.ts";
 import { askBeforeUndoing } from "./consent.ts";
 import { restoreSummary } from "./create.ts";
@@ -32,6 +41,7 @@ export async function undoRestore({ args, options, signal }: Invocation<UndoOpti
     const run = {
       trustedKeys: await trustedKeysOf(options, signal),
       signer: await signerOf(options),
+      recipients: await recipientsOf(options),
       kube,
       bucket,
       log,

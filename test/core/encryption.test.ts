@@ -1,0 +1,288 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { buffer } from "node:stream/consumers";
+import { after, before, describe, it } from "node:test";
+import { gunzipSync } from "node:zlib";
+import { Decrypter, generateX25519Identity, identityToRecipient } from "age-encryption";
+import fc from "fast-check";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { readTar } from "../../core/archive/reader.ts";
+import type { Source } from "../../core/archive/source.ts";
+import { listBackups, listFolder, readBackup, readLog } from "../../core/catalog.ts";
+import { deleteBackup } from "../../core/delete.ts";
+import { readBackupDocument } from "../../core/documents.ts";
+import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from "../../core/encryption/age.ts";
+import { storedIn, unlocked } from "../../core/encryption/buckets.ts";
+import { connect } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
+import { findUndo, runUndo } from "../../core/restore/undo/undo.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+import { backupOf, signal } from "./integrity-sample.ts";
+import { sample } from "./restore-sample.ts";
+
+const VALUE = "correct horse battery staple";
+const OTHER = "hunter2-hunter2-hunter2";
+const encoded = (value: string) => Buffer.from(value).toString("base64");
+const secret = (value: string) =>
+  sample("v1", "Secret", "shop/db", { type: "Opaque", data: { password: encoded(value) } });
+const objects = [
+  sample("v1", "Namespace", "shop"),
+  sample("v1", "ConfigMap", "shop/web", { data: { greeting: "hello" } }),
+  secret(VALUE),
+];
+
+let identity: string;
+let recipient: string;
+let stranger: string;
+let source: ApiServer;
+before(async () => {
+  identity = await generateX25519Identity();
+  recipient = await identityToRecipient(identity);
+  stranger = await generateX25519Identity();
+  source = await startApiServer({ objects });
+});
+after(() => source?.stop());
+
+const withIdentity = (bucket: Bucket, ...identities: string[]) => unlocked(bucket, async () => identities);
+const backupInto = (bucket: Bucket, secrets?: "keep" | "omit" | "encrypt", recipients?: string[]) =>
+  backupOf(source, { bucket, name: "b", spec: secrets ? { secrets } : {}, recipients });
+
+/** Restores into a new cluster, which `then` may look at. */
+async function restored<T>(
+  bucket: Bucket,
+  more: Partial<RestoreRun>,
+  then: (server: ApiServer, run: RestoreRun) => Promise<T>,
+  live = [] as typeof objects,
+) {
+  const server = await startApiServer({ objects: live });
+  const kube = connect(readKubeconfig(server.kubeconfig));
+  const run: RestoreRun = { kube, bucket, name: "r", spec: { backupName: "b" }, log: startRunLog({}), signal, ...more };
+  try {
+    await runRestore(run);
+    return await then(server, run);
+  } finally {
+    await kube.close();
+    await server.stop();
+  }
+}
+
+async function liveSecret(server: ApiServer): Promise<string | undefined> {
+  const kube = connect(readKubeconfig(server.kubeconfig));
+  try {
+    const { status, body } = await kube.request({ path: "/api/v1/namespaces/shop/secrets/db" });
+    return status === 404 ? undefined : Buffer.from(JSON.parse(body.toString()).data.password, "base64").toString();
+  } finally {
+    await kube.close();
+  }
+}
+
+/** All that the bucket stores, unpacked as far as anybody without an identity can. */
+async function readable(bucket: Bucket): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const { key } of bucket.list("")) {
+    const bytes = await buffer(await bucket.get(key!));
+    parts.push(Buffer.from(key!), bytes);
+    if (bytes.subarray(0, 2).equals(Buffer.from([0x1f, 0x8b]))) parts.push(gunzipSync(bytes));
+  }
+  return Buffer.concat(parts);
+}
+
+async function assertHidden(bucket: Bucket, ...values: string[]): Promise<void> {
+  const all = await readable(bucket);
+  for (const value of values)
+    for (const text of [value, encoded(value), encoded(encoded(value))]) assert.equal(all.includes(text), false, text);
+}
+
+describe("a backup that is encrypted", () => {
+  it("is restored with the identity, and hides all without it", async () => {
+    const bucket = memoryBucket();
+    await backupInto(bucket, undefined, [recipient]);
+    await assertHidden(bucket, VALUE, "hello", "battery");
+    const keys = [...(await listFolder(bucket, "backups/b/")).keys()];
+    assert.deepEqual(
+      keys.filter((key) => !key.endsWith(".age")),
+      ["backups/b/lifeboat-backup.json"],
+    );
+    const own = withIdentity(bucket, stranger, identity);
+    assert.equal(await restored(own, {}, liveSecret), VALUE);
+    assert.match(await readLog(own, "backups", "b"), /Backup ends/);
+    const document = await readBackupDocument(own, await readBackup(own, "b"));
+    assert.deepEqual([document.phase, document.errors], ["Completed", []]);
+    assert.deepEqual(
+      (await listBackups(bucket)).map(({ name }) => name),
+      ["b"],
+    );
+  });
+
+  for (const [what, identities] of [
+    ["without an identity", () => []],
+    ["with another identity", () => [stranger]],
+  ] as const) {
+    it(`is denied ${what}, and nothing is written`, async () => {
+      const bucket = memoryBucket();
+      await backupInto(bucket, undefined, [recipient]);
+      const before = [...(await listFolder(bucket, "")).keys()].filter((key) => !key.includes("/runs/"));
+      await assert.rejects(restored(withIdentity(bucket, ...identities()), {}, liveSecret), { kind: "denied" });
+      const after = [...(await listFolder(bucket, "")).keys()].filter((key) => !key.includes("/runs/"));
+      assert.deepEqual(after, before);
+    });
+  }
+
+  it("is written anew, beside it, where a run died that nobody can read", async () => {
+    const bucket = memoryBucket();
+    await bucket.put("backups/b/b.tar.gz.age", Buffer.from("left by a run that died"));
+    await backupInto(bucket, undefined, [recipient]);
+    assert.equal((await readBackup(bucket, "b")).metadata.annotations?.["lifeboat/encryption"], ".2.age");
+    assert.equal(await restored(withIdentity(bucket, identity), {}, liveSecret), VALUE);
+    await deleteBackup(bucket, "b");
+    assert.deepEqual([...(await listFolder(bucket, "backups/")).keys()], []);
+  });
+
+  it("keeps what a restore touches encrypted as well, and it is undone with the identity", async () => {
+    const bucket = memoryBucket();
+    await backupInto(bucket, undefined, [recipient]);
+    const own = withIdentity(bucket, identity);
+    const spec = { backupName: "b", existingResourcePolicy: "update" } as const;
+    const live = objects.map((object) => (object.kind === "Secret" ? secret(OTHER) : object));
+    const undone = await restored(
+      own,
+      { spec, recipients: [recipient] },
+      async (server, run) => {
+        assert.equal(await liveSecret(server), VALUE);
+        await assertHidden(bucket, VALUE, OTHER);
+        await runUndo(run, await findUndo(own, "r", signal));
+        return liveSecret(server);
+      },
+      live,
+    );
+    assert.equal(undone, OTHER);
+  });
+
+  it("is corrupt where a byte of it was changed", async () => {
+    const bucket = memoryBucket();
+    await backupInto(bucket, undefined, [recipient]);
+    for (const key of ["backups/b/b.tar.gz.age", "backups/b/b-index.json.gz.age"]) {
+      const bytes = await buffer(await bucket.get(key));
+      for (const place of [3, 150, bytes.length - 30]) {
+        const changed = Buffer.from(bytes);
+        changed[place]! ^= 1;
+        await bucket.put(key, changed);
+        await assert.rejects(
+          restored(withIdentity(bucket, identity), {}, liveSecret),
+          { kind: "corrupt" },
+          `${key} ${place}`,
+        );
+      }
+      await bucket.put(key, bytes);
+    }
+  });
+});
+
+describe("Secrets", () => {
+  it("that alone are encrypted are in an archive that age and tar read, and nowhere else", async () => {
+    const bucket = memoryBucket();
+    const { record } = await backupInto(bucket, "encrypt", [recipient]);
+    await assertHidden(bucket, VALUE);
+    assert.equal((await readable(bucket)).includes("hello"), true);
+    assert.equal(
+      record.status?.progress?.itemsBackedUp,
+      (await backupInto(memoryBucket())).record.status?.progress?.itemsBackedUp,
+    );
+    const decrypter = new Decrypter();
+    decrypter.addIdentity(identity);
+    const tar = await decrypter.decrypt(await buffer(await bucket.get("backups/b/b-secrets.tar.gz.age")));
+    const paths: string[] = [];
+    for await (const { path } of readTar(one(Buffer.from(tar)))) paths.push(path);
+    assert.ok(paths.includes("resources/secrets/namespaces/shop/db.json"));
+    assert.equal(await restored(withIdentity(bucket, identity), {}, liveSecret), VALUE);
+  });
+
+  it("that alone are encrypted are needed by a restore, unless it leaves them out", async () => {
+    const bucket = memoryBucket();
+    await backupInto(bucket, "encrypt", [recipient]);
+    await assert.rejects(restored(withIdentity(bucket), {}, liveSecret), { kind: "denied" });
+    const spec = { backupName: "b", excludedResources: ["secrets"] };
+    assert.equal(await restored(withIdentity(bucket), { spec }, liveSecret), undefined);
+  });
+
+  it("are left out, and not pruned for that", async () => {
+    const bucket = memoryBucket();
+    const { record } = await backupInto(bucket, "omit");
+    await assertHidden(bucket, VALUE);
+    assert.equal(record.metadata.annotations?.["lifeboat/secrets-count"], "1");
+    const spec = { backupName: "b", prune: true };
+    assert.equal(await restored(bucket, { spec }, liveSecret, [secret(OTHER)]), OTHER);
+  });
+
+  it("can't be encrypted to nobody, or to what is no key", async () => {
+    for (const [recipients, message] of [
+      [undefined, /needs the public keys/],
+      [["age1nonsense"], /"age1nonsense" is not a public key of age/],
+    ] as const) {
+      const bucket = memoryBucket();
+      await assert.rejects(backupInto(bucket, "encrypt", recipients && [...recipients]), { kind: "invalid", message });
+      assert.deepEqual([...(await listFolder(bucket, "backups/")).keys()], []);
+    }
+  });
+});
+
+describe("age files", () => {
+  const sourceOf = (bytes: Buffer): Source => ({
+    name: "f.age",
+    size: bytes.length,
+    read: async (start, end) => bytes.subarray(start, end),
+    close: async () => {},
+  });
+  const seal = async (bytes: Buffer) =>
+    Buffer.concat(await Array.fromAsync(encrypted(one(bytes), encrypterFor([recipient]))));
+
+  it("give back every range of what was encrypted", async () => {
+    const size = fc.oneof(fc.nat(300_000), fc.constantFrom(0, 1, 65_535, 65_536, 65_537, 131_072));
+    await fc.assert(
+      fc.asyncProperty(size, fc.nat(), fc.nat(), async (length, a, b) => {
+        const bytes = randomBytes(length);
+        const file = await decrypted(sourceOf(await seal(bytes)), [stranger, identity]);
+        const [start, end] = [a % (length + 1), b % (length + 1)].sort((x, y) => x - y) as [number, number];
+        assert.equal(file.size, length);
+        assert.ok((await file.read(start, end)).equals(bytes.subarray(start, end)));
+        assert.ok(Buffer.concat(await Array.fromAsync(contentOf(file))).equals(bytes));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("that were cut off anywhere are corrupt", async () => {
+    const sealed = await seal(randomBytes(150_000));
+    for (const length of [0, 10, 100, 199, 65_700, 131_272, sealed.length - 1]) {
+      const read = async () => {
+        const file = await decrypted(sourceOf(sealed.subarray(0, length)), [identity]);
+        for await (const _ of contentOf(file));
+      };
+      await assert.rejects(read(), { kind: "corrupt" }, String(length));
+    }
+  });
+
+  it("are read by identities as age-keygen writes them; no error quotes what is none", async () => {
+    assert.deepEqual(readIdentities(`# created: today\n# public key: ${recipient}\n${identity}\n`, "env:I"), [
+      identity,
+    ]);
+    for (const text of ["", "# nothing", `${identity}x`, "hunter2"])
+      assert.throws(
+        () => readIdentities(text, "env:I"),
+        (error: Error) => !error.message.includes(text || "\0"),
+      );
+  });
+});
+
+async function* one(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}
+
+it("the stored bucket of an unlocked one is the bucket itself", () => {
+  const bucket = memoryBucket();
+  assert.equal(storedIn(withIdentity(bucket)), bucket);
+  assert.equal(storedIn(bucket), bucket);
+});
