@@ -38,6 +38,8 @@ export function encryptionOf(
 export interface SecretsFacts {
   suffix: string;
   count: number;
+  /** Of their JSON. */
+  bytes: number;
   /** SHA-256 by file name, of what is stored. */
   files: Record<string, string>;
   /** As that of the archive beside it (docs/format.md), of the index before it was encrypted. */
@@ -74,9 +76,9 @@ export function writeSecrets(
     stored,
     abort: writer.abort,
     async finish() {
-      const { items } = await writer.finish();
+      const { items, bytes } = await writer.finish();
       await stored;
-      return { suffix, count: items, files: target.digests, indexEnd: index.digests().end };
+      return { suffix, count: items, bytes, files: target.digests, indexEnd: index.digests().end };
     },
   };
 }

@@ -4,8 +4,9 @@ import { type Archive, isSegmented, openArchive, readTar } from "../archive/read
 import { readFacts } from "../archive/rebuild.ts";
 import { bucketSource } from "../archive/source.ts";
 import { type ArchiveOutcome, OUTCOME_FILE } from "../backup/record.ts";
-import { type Backup, type backupKeys, RESTORABLE, readSideFile } from "../catalog.ts";
+import { type Backup, type backupKeys, ENCRYPTION, RESTORABLE, readSideFile, SECRETS } from "../catalog.ts";
 import { backupDocument, readBackupDocument, readResourceList } from "../documents.ts";
+import { ENCRYPTED, storedIn } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
 import type { Findings } from "./findings.ts";
@@ -34,9 +35,9 @@ const OLD_ENDINGS = ["volumesnapshots", "volumesnapshotcontents", "volumesnapsho
 );
 
 /** The files: that those are there which belong there, and that they are what the record says; of Velero's, that they can be read. */
-export async function checkFiles(checking: Checking, { signal }: Reading): Promise<void> {
+export async function checkFiles(checking: Checking, { signal, read = 0 }: Reading): Promise<void> {
   const { keys, record, seal, present, found } = checking;
-  if (seal) return checkSealed(checking, seal, signal);
+  if (seal) return checkSealed(checking, seal, { signal, read });
   if (!record) return;
   found.unchecked.push("whether anything was changed: it is not a backup of Lifeboat, and has no digests");
   const phase = record.status?.phase ?? "";
@@ -50,21 +51,29 @@ export async function checkFiles(checking: Checking, { signal }: Reading): Promi
   }
 }
 
-async function checkSealed({ bucket, keys, present, found }: Checking, seal: Seal, signal?: AbortSignal) {
+async function checkSealed(
+  { bucket, keys, record, present, found }: Checking,
+  seal: Seal,
+  { signal, read = 0 }: Reading,
+): Promise<void> {
+  const { [ENCRYPTION]: whole, [SECRETS]: secrets } = record?.metadata.annotations ?? {};
   const digests = new Map(Object.entries(seal.files).map(([name, digest]) => [keys.folder + name, digest]));
   for (const key of [keys.tar, ...digests.keys()]) if (!present.has(key)) found.damage(key, "it is missing");
   for (const key of present.keys()) {
-    if (key === keys.metadata || key === keys.tar) continue;
     const digest = digests.get(key);
-    if (digest === undefined) found.damage(key, "it does not belong there: the record doesn't know of it");
+    // The index vouches for an archive that isn't encrypted; one that is has a digest of its own.
+    if (key === keys.metadata || (key === keys.tar && (digest === undefined || read === 0))) continue;
+    if (digest === undefined && (whole ?? secrets) && key.endsWith(ENCRYPTED))
+      found.unchecked.push(`${key}: a run that died left it, and nobody needs it`);
+    else if (digest === undefined) found.damage(key, "it does not belong there: the record doesn't know of it");
     else if ((await digestOf(bucket, key, signal)) !== digest) found.damage(key, "it differs from its digest");
   }
 }
 
-/** The SHA-256 of an object's bytes. */
+/** The SHA-256 of an object's bytes, as they are stored. */
 export async function digestOf(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string> {
   const digest = createHash("sha256");
-  for await (const chunk of await bucket.get(key, { signal })) digest.update(chunk);
+  for await (const chunk of await storedIn(bucket).get(key, { signal })) digest.update(chunk);
   return digest.digest("hex");
 }
 
@@ -86,7 +95,7 @@ export interface ArchiveFacts {
 /** The archive: its size, that it tells of the same as the other files, and as much of its data as is asked for. */
 export async function checkArchive(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
   const { bucket, keys, record, seal, present, found } = checking;
-  const tar = await bucketSource(bucket, keys.tar, reading.signal);
+  const tar = await readable(checking, () => bucketSource(bucket, keys.tar, reading.signal));
   if (!tar) return undefined;
   const isOurs = present.has(keys.index) || (await isSegmented(tar));
   if (record && !seal && !isOurs) {
@@ -97,6 +106,17 @@ export async function checkArchive(checking: Checking, reading: Reading): Promis
   if (present.has(keys.index) && !found.isDamaged(keys.index)) return checkIndexed(checking, reading);
   found.unchecked.push("the archive, which can't be checked without its index");
   return undefined;
+}
+
+/** What an identity gives that reads what is encrypted; undefined, and told, where there is none. */
+async function readable<T>({ found }: Checking, read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isLifeboatError(error, "denied")) throw error;
+    found.unchecked.push(`what is in the archive: ${error.message}`);
+    return undefined;
+  }
 }
 
 async function checkIndexed(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
@@ -151,22 +171,24 @@ async function checkAgreement(checking: Checking, archive: Archive, signal?: Abo
     const type = `${apiVersion}/${kind}`;
     kinds[type] = (kinds[type] ?? 0) + 1;
   }
+  const outcome = await found.orDamage(keys.tar, async () => {
+    const file = await archive.file(OUTCOME_FILE);
+    if (!file) throw new LifeboatError("corrupt", `it has no ${OUTCOME_FILE}`);
+    return JSON.parse(file.toString()) as ArchiveOutcome;
+  });
+  const apart = outcome?.secrets && "bytes" in outcome.secrets ? outcome.secrets : { count: 0, bytes: 0 };
+  if (apart.count) kinds["v1/Secret"] = apart.count;
   const list = found.isDamaged(keys.resourceList)
     ? undefined
     : await found.orDamage(keys.resourceList, () => readResourceList(bucket, keys.resourceList, signal));
   for (const type of list ? new Set([...Object.keys(kinds), ...Object.keys(list)]) : [])
     compare(keys.resourceList, type, list?.[type]?.length ?? 0, "the index", kinds[type] ?? 0);
 
-  const outcome = await found.orDamage(keys.tar, async () => {
-    const file = await archive.file(OUTCOME_FILE);
-    if (!file) throw new LifeboatError("corrupt", `it has no ${OUTCOME_FILE}`);
-    return JSON.parse(file.toString()) as ArchiveOutcome;
-  });
   if (!record || found.isDamaged(keys.metadata)) return;
   const told = backupDocument(record, bucket.location, { warnings: [], errors: [] });
   const { warnings = 0, errors = 0 } = record.status ?? {};
-  compare(keys.metadata, "items", told.items, "the index", archive.totals.items);
-  compare(keys.metadata, "bytes", told.bytes, "the index", archive.totals.bytes);
+  compare(keys.metadata, "items", told.items, "the index", archive.totals.items + apart.count);
+  compare(keys.metadata, "bytes", told.bytes, "the index", archive.totals.bytes + apart.bytes);
   if (outcome) {
     compare(keys.metadata, "warnings", warnings, "the archive", outcome.warnings.length);
     compare(keys.metadata, "errors", errors, "the archive", outcome.errors.length);

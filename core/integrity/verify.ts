@@ -1,5 +1,5 @@
 import { basename } from "node:path/posix";
-import { type Backup, backupKeys, checkName, listFolder, readBackup } from "../catalog.ts";
+import { type Backup, backupKeys, backupKeysOf, checkName, listFolder, readBackup, recordIn } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
@@ -58,8 +58,9 @@ export interface VerifyOptions {
  */
 export async function verifyBackup(bucket: Bucket, name: string, options: VerifyOptions = {}): Promise<VerifyDocument> {
   checkName("backup", name);
-  const { folder, metadata } = backupKeys(name);
+  const { folder, metadata: usual } = backupKeys(name);
   const present = await listFolder(bucket, folder, options.signal);
+  const metadata = recordIn(present, name) ?? usual;
   if (present.size > 0 && !present.has(metadata)) throw orphaned(bucket, name, present.size);
   const found = startFindings();
   const record = await found.orDamage(metadata, () => readBackup(bucket, name, options.signal));
@@ -100,7 +101,7 @@ export async function verifyFiles(
   { bucket, name, record, present, found = startFindings() }: Verified,
   options: VerifyOptions = {},
 ): Promise<VerifyDocument> {
-  const keys = backupKeys(name);
+  const keys = record ? backupKeysOf(record) : { ...backupKeys(name), metadata: recordIn(present, name) ?? "" };
   const seal = record && (await found.orDamage(keys.metadata, () => sealOf(record)));
   if (record) await found.orDamage(keys.metadata, () => checkTrusted(record, options.trustedKeys));
   const checking = { bucket, keys, record, seal, present, found };

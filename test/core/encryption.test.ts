@@ -13,6 +13,7 @@ import { deleteBackup } from "../../core/delete.ts";
 import { readBackupDocument } from "../../core/documents.ts";
 import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from "../../core/encryption/age.ts";
 import { storedIn, unlocked } from "../../core/encryption/buckets.ts";
+import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
@@ -179,6 +180,33 @@ describe("a backup that is encrypted", () => {
       await bucket.put(key, bytes);
     }
   });
+});
+
+describe("the verification of what is encrypted", () => {
+  for (const secrets of [undefined, "encrypt"] as const) {
+    it(`finds nothing, and each changed file, with ${secrets ?? "all of it"} encrypted, with an identity and without`, async () => {
+      const bucket = memoryBucket();
+      await backupInto(bucket, secrets, [recipient]);
+      await bucket.put("backups/b/b.tar.gz.9.age", Buffer.from("left by a run that died"));
+      for (const identities of [[], [identity]]) {
+        const own = withIdentity(bucket, ...identities);
+        for (const read of [0, 1]) assert.deepEqual((await verifyBackup(own, "b", { read })).damaged, [], `${read}`);
+        for (const key of (await listFolder(bucket, "backups/b/")).keys()) {
+          if (key.endsWith(".9.age")) continue;
+          const bytes = await buffer(await bucket.get(key));
+          const changed = Buffer.from(bytes);
+          changed[Math.floor(bytes.length / 2)]! ^= 1;
+          await bucket.put(key, changed);
+          const { damaged } = await verifyBackup(withIdentity(bucket, ...identities), "b", { read: 1 });
+          assert.ok(
+            damaged.some((one) => one.key === key),
+            key,
+          );
+          await bucket.put(key, bytes);
+        }
+      }
+    });
+  }
 });
 
 describe("Secrets", () => {
