@@ -280,13 +280,14 @@ describe("the API", () => {
 describe("lists", () => {
   let api: SampleApi;
   const names = Array.from({ length: 45 }, (_, at) => `b${String(at).padStart(2, "0")}`);
-  const read: string[] = [];
+  const read = new Set<string>();
   before(async () => {
     const made = await startApi();
     const bucket = {
       ...made.bucket,
       get: (...args: Parameters<typeof made.bucket.get>) => {
-        read.push(args[0]);
+        // An uncommitted one is looked for under both names that a record may have.
+        read.add(args[0].split("/").slice(0, 2).join("/"));
         return made.bucket.get(...args);
       },
     };
@@ -303,11 +304,11 @@ describe("lists", () => {
     it(`with limit ${limit} bring each backup once, in the order of names, and read no record of another page`, async () => {
       const found: string[] = [];
       for (let token: string | undefined = ""; token !== undefined; ) {
-        read.length = 0;
+        read.clear();
         const query: string = token ? `limit=${limit}&continue=${token}` : `limit=${limit}`;
         const { status, body } = await api.send("GET", `/v1/backups?${query}`);
         assert.equal(status, 200);
-        assert(body.backups.length <= limit && read.length <= limit, `${body.backups.length}, ${read.length} read`);
+        assert(body.backups.length <= limit && read.size <= limit, `${body.backups.length}, ${read.size} read`);
         found.push(...body.backups.map(({ name }: { name: string }) => name));
         token = body.continue;
       }
