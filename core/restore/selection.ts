@@ -37,6 +37,7 @@ export interface Selection {
 
 export const NAMESPACES = "namespaces";
 export const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
+export const SERVICES = "services";
 export const API_SERVICES = "apiservices.apiregistration.k8s.io";
 export const CLAIMS = "persistentvolumeclaims";
 export const VOLUMES = "persistentvolumes";

@@ -5,7 +5,7 @@ import type { Resource } from "../kube/resource.ts";
 import { inServedVersions } from "./apiversions.ts";
 import { at, entriesOf, fieldsAt } from "./fields.ts";
 import { targetNamespace } from "./fixes.ts";
-import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, type Selection, VOLUMES } from "./selection.ts";
+import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, SERVICES, type Selection, VOLUMES } from "./selection.ts";
 import { checkMapping } from "./spec.ts";
 import { compactUid } from "./uid.ts";
 import { adopts } from "./write/adoptions.ts";
@@ -116,7 +116,7 @@ async function choose(archive: Archive, selection: Selection, within?: string[])
     if (resource === NAMESPACES) namespaces.add(name);
     if (selection.takes(entry)) taken.push(small);
     else if (selection.mayNeed(entry)) spare.push(small);
-    if (resource === "services") services.push(small);
+    if (resource === SERVICES) services.push(small);
     if (resource === "endpoints" && !labels["endpoints.kubernetes.io/managed-by"])
       unlabelled.add(`${namespace}/${name}`);
   }

@@ -42,17 +42,58 @@ describe("what exists", () => {
     assert.deepEqual(object.metadata.labels, { "velero.io/backup-name": "b", "velero.io/restore-name": "r2" });
   });
 
-  it("is patched anew when it changes in between, and never blindly", async () => {
+  const meanwhile: [what: string, patch: object, becomes: RegExp, x: string][] = [
+    ["by what controllers write", { metadata: { finalizers: ["example.com/x"] } }, /^updated /, "1"],
+    ["by another restore's label", { metadata: { labels: { "velero.io/restore-name": "other" } } }, /^updated /, "1"],
+    ["in what matters", { data: { x: "others'" } }, /^blocked .*changed since it was listed/, "others'"],
+    ["to what the backup says", { ...items[1], metadata: { labels: { own: null } } }, /^(skipped|updated) /, "1"],
+  ];
+  for (const [what, patch, becomes, x] of meanwhile)
+    for (const [when, method] of [
+      ["before it is read", undefined],
+      ["between reading and writing it", "PATCH"],
+    ] as const)
+      it(`and is changed by others ${what}, ${when}, is overwritten only where nothing is lost`, async () => {
+        const archive = await drifted();
+        let once = true;
+        intercept(async (request, next) => {
+          if (request.path !== path || request.method !== method || !once) return next();
+          once = false;
+          await change("PATCH", path, {
+            ...patch,
+            ...("data" in patch && { data: { y: "2", z: null, ...patch.data! } }),
+          });
+          return next();
+        });
+        const { lines, result } = await restored(kube, archive, { existingResourcePolicy: "update" });
+        const line = lines.find((one) => one.includes("shop/a")) ?? "";
+        assert.match(line, becomes);
+        assert.equal(result.phase, line.startsWith("blocked") ? "PartiallyFailed" : "Completed");
+        assert.equal(((await live(path)).data as { x: string }).x, x);
+      });
+
+  it("and was changed by others after a patch whose answer got lost is ours, and what they did stays", async () => {
     const archive = await drifted();
-    let once = true;
-    intercept((request, next) => {
-      if (request.method !== "PATCH" || !once) return undefined;
-      once = false;
-      return next({ ...request, body: '{"data":{"other":"writer"}}' }).then(() => next());
+    intercept(async (request, next) => {
+      if (request.method !== "PATCH") return next();
+      await next();
+      await change("PATCH", path, { data: { x: "others'" } });
+      return answer(409, { kind: "Status", reason: "Conflict" }, { attempts: 2 });
+    });
+    const { lines } = await restored(kube, archive, { existingResourcePolicy: "update" }, { name: "r2" });
+    assert.match(lines.join("\n"), /updated configmaps shop\/a/);
+    assert.equal(((await live(path)).data as { x: string }).x, "others'");
+  });
+
+  it("and only reads otherwise, since its definition was changed, is updated", async () => {
+    const archive = await drifted();
+    intercept(async (request, next) => {
+      const response = await next();
+      if (request.path !== path || request.method) return response;
+      return { ...response, body: Buffer.from(response.body.toString().replace('"x"', '"default":"","x"')) };
     });
     const { result } = await restored(kube, archive, { existingResourcePolicy: "update" });
     assert.equal(result.counts.updated, 1);
-    assert.deepEqual((await live(path)).data, { x: "1", y: "2" });
   });
 
   it("and was patched by an attempt whose answer got lost is updated", async () => {

@@ -292,6 +292,26 @@ describe("undo", () => {
     assert.ok("copy" in after);
   });
 
+  it("overwrites nothing that others make where it is about to give something back", async () => {
+    await change();
+    await run("r");
+    const meddling: RestoreRun["kube"] = {
+      ...kube,
+      async request(request) {
+        if (request.method === "POST" && request.path === MAPS) await put("extra", { value: "theirs" });
+        return kube.request(request);
+      },
+    };
+    const { result } = await undo("r", { kube: meddling });
+    assert.match(said(result.problems.warnings), /shop\/extra: it appeared meanwhile and differs/);
+    assert.deepEqual((await state()).extra, {
+      data: { value: "theirs" },
+      labels: undefined,
+      annotations: undefined,
+      finalizers: undefined,
+    });
+  });
+
   it("deletes a Namespace that the restore made, and says what that takes along", async () => {
     await ask("DELETE", "/api/v1/namespaces/shop");
     await run("r");

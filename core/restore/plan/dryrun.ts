@@ -6,7 +6,7 @@ import { withModifiers } from "../modifiers/modifiersource.ts";
 import { type Planned, planRestore } from "../restore.ts";
 import { alreadyExists, openingOf, type RestoreRun, type Source } from "../run.ts";
 import { checkSpec } from "../spec.ts";
-import { basisOf, liveDigest, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
+import { basisOf, liveState, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
 import type { PlannedStep } from "./steps.ts";
 
@@ -22,7 +22,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
   const open = () => openBackup(bucket, backup, openingOf(run));
   const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };
   const { document, planned } = await rehearseRestore(self, { backup, open });
-  const live = orderedSteps(planned).map((step) => liveDigest(step, planned));
+  const live = orderedSteps(planned).map((step) => liveState(step, planned));
   await storePlan(bucket, { document, basis: basisOf(planned, backup), live }, signal);
   return document;
 }

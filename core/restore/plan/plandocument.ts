@@ -11,6 +11,7 @@ import type { Planned } from "../restore.ts";
 import { isChange } from "../write/sending.ts";
 import type { PlanAction, Rehearsed } from "./rehearsal.ts";
 import type { PlannedStep } from "./steps.ts";
+import { plannedOn } from "./unchanged.ts";
 
 const actions = ["create", "update", "recreate", "prune", "skip", "blocked"] as const satisfies PlanAction[];
 
@@ -72,7 +73,7 @@ export interface PlanBasis {
 const storedSchema = z.object({
   document: planSchema,
   basis: z.object({ clusterUid: z.string(), backupStart: z.string() }),
-  /** Of the steps, in their order: the digest of the live object that is changed or deleted, in base64; "" without one. */
+  /** Of the steps, in their order: the state (unchanged.ts) of the live object that is changed or deleted, in base64; "" without one. */
   live: z.array(z.string()),
 });
 
@@ -112,10 +113,9 @@ function unrehearsed({ action, reason, warning }: PlannedStep): Rehearsed {
   return { action: isChange(action) ? "update" : action === "status" ? "skip" : action, reason, warning };
 }
 
-/** The digest of a step's live object, as plans keep it. */
-export function liveDigest({ place, digest: pruned }: PlannedStep, { target }: Planned): string {
-  const digest = place === undefined ? pruned : target.digests.get(place);
-  return digest === undefined ? "" : Buffer.from(digest, "latin1").toString("base64");
+/** The state of a step's live object, as plans keep it. */
+export function liveState(step: PlannedStep, { target }: Planned): string {
+  return Buffer.from(plannedOn(step, target)?.state ?? "", "latin1").toString("base64");
 }
 
 /** What a plan of a backup is made against. */
@@ -185,7 +185,7 @@ export function holdToPlan(stored: StoredPlan, planned: Planned, basis: PlanBasi
     const key = keyOf({ resource: entry.resource, namespace, name });
     const known = before.get(key);
     before.delete(key);
-    const change = changeOf(known, step, liveDigest(step, planned));
+    const change = changeOf(known, step, liveState(step, planned));
     if (change) changes.push(`${key} ${change}`);
     else if (known && !writes(known.step)) Object.assign(step, pickOutcome(known.step));
   }

@@ -30,6 +30,7 @@ import { type FieldChange, fieldChanges } from "./diff.ts";
 import { gitOwner } from "./gitops.ts";
 import { EQUAL } from "./plan.ts";
 import type { PlannedStep } from "./steps.ts";
+import { plannedOn } from "./unchanged.ts";
 
 /** What a step of a plan does, for people: a change of any kind is an update. */
 export type PlanAction = "create" | "update" | "recreate" | "prune" | "skip" | "blocked";
@@ -95,11 +96,11 @@ async function rehearseStep(step: PlannedStep, body: Buffer, applying: Applying)
   const there = item.namespace === "" || applying.target.namespaces.has(item.namespace);
   try {
     if (action === "status") return { action: "skip", reason };
-    if (isChange(action) && resource) return await rehearseChange({ item, resource, body, applying }, action);
-    if (step.action === "prune" && resource) return await rehearsePrune(step, { item, resource, body, applying });
+    const one = resource && { item, resource, body, applying, plannedOn: plannedOn(step, applying.target) };
+    if (one && isChange(action)) return await rehearseChange(one, action);
+    if (one && action === "prune") return await rehearsePrune(step, one);
     const rehearsed = describeCreate(body, { item, applying }, reason);
-    if (!resource || !there) return rehearsed;
-    return await rehearseCreate({ item, resource, body, applying }, rehearsed);
+    return one && there ? await rehearseCreate(one, rehearsed) : rehearsed;
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);
     return { action: "blocked", reason: messageOf(error) };

@@ -9,6 +9,7 @@ import { isForeign } from "../finalizers.ts";
 import { type FixContext, fix, fixesNothing, refersElsewhere } from "../fixes.ts";
 import { mayModify } from "../modifiers/modifiers.ts";
 import { nodePorts } from "../nodeports.ts";
+import { SERVICES } from "../selection.ts";
 import { type SkipFacts, skipReason } from "../skips.ts";
 import type { Survey } from "../survey.ts";
 import type { Statuses } from "../write/statuses.ts";
@@ -131,7 +132,7 @@ function compare(
   const { resource } = survey.items[place]!.entry;
   const object = parseExact(body) as KubernetesObject;
   fix(object, resource, fixing);
-  const asked = resource === "services" ? [...nodePorts(object)] : [];
+  const asked = resource === SERVICES ? [...nodePorts(object)] : [];
   const has = target.nodePorts.get(place);
   const equal =
     digest(comparable(object, resource, target)) === target.digests.get(place) &&

@@ -18,8 +18,8 @@ export interface PlannedStep extends Step {
   notice?: string;
   /** Its API isn't served as long as this isn't up (backends.ts). */
   awaits?: string;
-  /** Of a live object that is pruned, as it was listed: the digest of its comparable form. Its entry says its UID. */
-  digest?: string;
+  /** Of a live object that is pruned, as it was listed: its state (unchanged.ts). Its entry says its UID. */
+  state?: string;
   /** Its end is waited for before anything else is deleted: its controller, which may be deleted too, has work to do first. */
   awaited?: boolean;
   /** What could not be done to the object, which is restored nevertheless: errors. */

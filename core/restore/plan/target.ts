@@ -10,7 +10,7 @@ import { type Resource, resourceKey } from "../../kube/resource.ts";
 import { release } from "../../release.ts";
 import { fieldsAt } from "../fields.ts";
 import { nodePorts } from "../nodeports.ts";
-import { CLAIMS, NAMESPACES, VOLUMES } from "../selection.ts";
+import { CLAIMS, NAMESPACES, SERVICES, VOLUMES } from "../selection.ts";
 import type { Served } from "../served.ts";
 import { neverRestored } from "../skips.ts";
 import type { Item, Survey } from "../survey.ts";
@@ -27,6 +27,8 @@ export interface Target extends CompareFacts {
   digests: Map<number, string>;
   /** The node ports of existing Services that have some, by the item's place: the digest is without them. */
   nodePorts: Map<number, Map<string, unknown>>;
+  /** The resourceVersions of existing objects that have a digest, by the item's place. */
+  revisions: Map<number, string>;
   /** UIDs of existing objects that own others, by the item's place: of those that stay, for what a leaving one owns is deleted with it. */
   uids: Map<number, string>;
   /** Where two items of the backup become the same object: the first one's name, by the place of the other. */
@@ -54,7 +56,6 @@ export const DELETING = "deleting";
 export const ALIKE = "alike";
 
 const LISTS_AT_ONCE = 4;
-const SERVICES = "services";
 const SCALERS = "horizontalpodautoscalers.autoscaling";
 
 /** A live object that was listed. */
@@ -103,6 +104,7 @@ export async function readTarget(reading: Reading): Promise<Target> {
   const target: Target = {
     digests: new Map(),
     nodePorts: new Map(),
+    revisions: new Map(),
     uids: new Map(),
     clashes: new Map(),
     blocked: new Map(),
@@ -240,6 +242,7 @@ async function readList(
     if (ports?.size) target.nodePorts.set(place, ports);
     return digest(comparable(object, key, target));
   };
+  const mayBeFreed = (name: string) => key === VOLUMES && target.volumes.get(name)?.released;
   try {
     const noticing = noticingBackends(kube);
     const pages = (listing: Listing) =>
@@ -252,14 +255,17 @@ async function readList(
       for (const body of page.items) {
         if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
         const metadata = metadataOf(body) as KubernetesObject["metadata"];
-        const { namespace = "", name, uid, deletionTimestamp } = metadata;
+        const { namespace = "", name, uid, resourceVersion = "", deletionTimestamp } = metadata;
         const place = places.get(`${namespace}/${name}`);
         extras?.saw({ resource: key, metadata, body }, place, target);
         if (place === undefined) continue;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         if (deletionTimestamp) target.digests.set(place, DELETING);
-        else if (alike(survey.items[place]!, body)) target.digests.set(place, ALIKE);
-        else target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
+        else if (!mayBeFreed(name) && alike(survey.items[place]!, body)) target.digests.set(place, ALIKE);
+        else {
+          target.digests.set(place, digestOf(parseExact(body) as KubernetesObject, place));
+          target.revisions.set(place, resourceVersion);
+        }
       }
       if (page.items[0]) release(page.items[0]);
     }

@@ -11,9 +11,9 @@ import { someOf } from "../../report.ts";
 import { isGlob, matchesSelector, resourceFilter } from "../../select.ts";
 import { type BackupSpec, filtersOf } from "../../specs.ts";
 import { targetNamespace } from "../fixes.ts";
-import { comparable, digest } from "../plan/comparable.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import type { Extras, Target } from "../plan/target.ts";
+import { stateOf } from "../plan/unchanged.ts";
 import { DEFINITIONS, NAMESPACES, type Selectable, type Selection } from "../selection.ts";
 import type { RestoreSpec } from "../spec.ts";
 import type { Survey } from "../survey.ts";
@@ -149,7 +149,7 @@ export function pruneStep(entry: IndexEntry, live: KubernetesObject, target: Tar
     place: undefined,
     rank: awaited ? PRUNED / 2 : PRUNED - waveOf(resource),
     awaited,
-    digest: digest(comparable(live, resource, target)),
+    state: stateOf(live, resource, target),
   };
 }
 

@@ -1,8 +1,5 @@
-import type { KubernetesObject } from "../../archive/item.ts";
-import { parseExact } from "../../kube/json.ts";
-import { goJson } from "../fields.ts";
-import { comparable, digest } from "../plan/comparable.ts";
 import type { PlannedStep } from "../plan/steps.ts";
+import { CHANGED, isUnchanged } from "../plan/unchanged.ts";
 import type { Applied } from "../write/apply.ts";
 import { pathOf, readLive, refusal, type Sending, send } from "../write/sending.ts";
 import { objectGone } from "../write/waits.ts";
@@ -17,7 +14,7 @@ const FINALIZERS_MS = 60_000;
  * that matters, it stays and is blocked; a new status doesn't matter. What is gone already, or going, is fine.
  */
 export async function pruneLive(one: Sending, step: PlannedStep): Promise<Applied> {
-  const { item, reason, warning, digest: planned } = step;
+  const { item, reason, warning } = step;
   const pruned: Applied = { action: "pruned", reason, warning };
   const { uid } = item.entry;
   let { resourceVersion } = item.entry;
@@ -40,15 +37,9 @@ export async function pruneLive(one: Sending, step: PlannedStep): Promise<Applie
     if (response.status !== 409) return { action: "failed", reason: refusal(response, item) };
     const live = await readLive(one);
     if (!live || (live.metadata.deletionTimestamp && live.metadata.uid === uid)) return pruned;
-    const { resource } = item.entry;
     const same =
-      live.metadata.uid === uid &&
-      digest(comparable(parseExact(goJson(live)) as KubernetesObject, resource, one.applying.target)) === planned;
-    if (!same || attempt >= ATTEMPTS)
-      return {
-        action: "blocked",
-        reason: "it was changed since it was listed, and is left; restore again to prune it",
-      };
+      live.metadata.uid === uid && isUnchanged(live, item.entry.resource, one.plannedOn!, one.applying.target);
+    if (!same || attempt >= ATTEMPTS) return { action: "blocked", reason: CHANGED };
     resourceVersion = live.metadata.resourceVersion ?? "";
   }
 }

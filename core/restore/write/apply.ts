@@ -9,6 +9,7 @@ import { at, canonical, goJson } from "../fields.ts";
 import { refersElsewhere, restoreLabels } from "../fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "../plan/plan.ts";
 import type { PlannedStep } from "../plan/steps.ts";
+import { CHANGED, isUnchanged, plannedOn } from "../plan/unchanged.ts";
 import { pruneLive } from "../prune/pruning.ts";
 import type { ItemOutcome } from "../report.ts";
 import { NAMESPACES } from "../selection.ts";
@@ -55,7 +56,7 @@ export async function applyStep(step: PlannedStep, body: Buffer, applying: Apply
   const { item, action, reason, awaits } = step;
   const resource = applying.served.find(item);
   if (!resource) return { action: "blocked", reason: applying.served.absence(item), awaits };
-  const one = { item, resource, body, applying };
+  const one = { item, resource, body, applying, plannedOn: plannedOn(step, applying.target) };
   try {
     if (action === "prune") return await pruneLive(one, step);
     if (action === "status") return await finishStatus(one);
@@ -104,8 +105,10 @@ async function finishStatus(one: Sending): Promise<Applied> {
   return { action: "skipped", reason: left?.reason ?? EQUAL, warning: left !== undefined, uid };
 }
 
+/** Whether this restore made or changed the object. Of what an undo writes nothing tells: it leaves no label. */
 function isOurs({ metadata: { labels } }: KubernetesObject, { applying }: Sending): boolean {
-  return labels?.[RESTORE_NAME] === restoreLabels(applying.fixing)[RESTORE_NAME];
+  const ours = restoreLabels(applying.fixing)[RESTORE_NAME];
+  return ours !== undefined && labels?.[RESTORE_NAME] === ours;
 }
 
 const RESTORE_NAME = "velero.io/restore-name";
@@ -163,30 +166,35 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   // What others made since the plan is nowhere kept for an undo: it only gets what it lacks.
   if (isChange(action) && action !== "merge" && !isOurs(live, one))
     return { action: "skipped", reason: "it appeared meanwhile and differs: restore it again", warning: true, uid };
-  if (isChange(action)) return await change({ ...one, settled: true }, action);
+  if (isChange(action)) return await change({ ...one, plannedOn: undefined }, action);
   return { action: action === "blocked" ? "blocked" : "skipped", uid: deletionTimestamp ? undefined : uid, ...step };
 }
 
-/** Makes an existing object what the backup says, gives a ServiceAccount what it lacks, frees a volume. */
+/**
+ * Makes an existing object what the backup says, gives a ServiceAccount what it lacks, frees a volume: as it was when that
+ * was planned, whatever its status or controllers have become. What others have made of it since is kept nowhere, so it stays.
+ */
 async function change(one: Sending, how: Change): Promise<Applied> {
-  const { applying } = one;
-  let maybeDone = false;
+  const { applying, item, plannedOn: planned } = one;
+  let unanswered: KubernetesObject | undefined;
   for (let attempt = 1; ; attempt++) {
     const live = await readLive(one);
-    if (!live && one.settled)
-      return { action: "failed", reason: "it is being made and deleted by others all the time" };
+    if (!live && !planned) return { action: "failed", reason: "it is being made and deleted by others all the time" };
     if (!live) return await create(one, "it was deleted meanwhile");
     const { uid, deletionTimestamp } = live.metadata;
     if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
     const changing = CHANGES[how](one, live);
-    if (!changing && maybeDone) return await updated(one, how, live);
+    const gotThrough = unanswered && (!changing || (isOurs(live, one) && !isOurs(unanswered, one)));
+    if (gotThrough) return await updated(one, how, live);
     if (!changing) return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : EQUAL, uid };
+    if (planned && !isUnchanged(live, item.entry.resource, planned, applying.target))
+      return { action: "blocked", reason: CHANGED, uid };
     const contentType = "application/merge-patch+json";
     const body = patchBody(changing, live, applying.fixing);
     const response = await send(one, { method: "PATCH", path: pathOf(one), contentType, body });
     if (response.status < 400) return await updated(one, how, parseExact(response.body) as KubernetesObject);
     if (response.status === 409 && attempt < UPDATE_ATTEMPTS) {
-      maybeDone ||= response.attempts > 1;
+      if (response.attempts > 1) unanswered ??= live;
       continue;
     }
     if (response.status !== 422) return { action: "failed", reason: unchangeable(response, one), uid };
@@ -217,7 +225,7 @@ export async function refusedUpdate(
   const skip = (why: string) => ({ action: "skip", reason: `${reason}; ${why}`, warning: true }) as const;
   if (one.applying.policy !== "recreate")
     return skip("use --existing-resource-policy recreate to delete it and create it anew");
-  if (one.settled) return skip("it is not deleted: somebody has just made it anew");
+  if (!one.plannedOn) return skip("it is not deleted: somebody has just made it anew");
   const kept = neverDeleted(one.item.entry.resource, live);
   if (kept) return skip(`it is not deleted: ${kept}`);
   const refused = await refusedCreate(one);

@@ -11,6 +11,8 @@ import { nodePorts } from "../nodeports.ts";
 import { comparable, digest } from "../plan/comparable.ts";
 import type { Policy } from "../plan/plan.ts";
 import type { Target } from "../plan/target.ts";
+import type { PlannedOn } from "../plan/unchanged.ts";
+import { SERVICES } from "../selection.ts";
 import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
 import { freeing } from "../volumes.ts";
@@ -36,8 +38,8 @@ export interface Sending {
   resource: Resource;
   body: Buffer;
   applying: Applying;
-  /** It was found to exist when it was created: what is planned for it then isn't planned again. */
-  settled?: boolean;
+  /** What its step was planned on; undefined where the object was missing then. */
+  plannedOn?: PlannedOn;
 }
 
 /** What is sent of an item, and what to tell of it. */
@@ -116,7 +118,7 @@ export function compare(one: Sending, live: KubernetesObject) {
   const { resource } = item.entry;
   const copy = parseExact(goJson(live)) as KubernetesObject;
   const { object } = prepare(one);
-  const facts = { ...applying.target, askedPorts: resource === "services" ? nodePorts(object) : undefined };
+  const facts = { ...applying.target, askedPorts: resource === SERVICES ? nodePorts(object) : undefined };
   const [from, wanted] = [comparable(copy, resource, facts), comparable(object, resource, facts)];
   const equal = digest(from) === digest(wanted);
   return { equal, from, wanted, patch: equal ? undefined : mergePatchBetween(from, wanted, prepare(one).object) };
