@@ -35,6 +35,8 @@ export function backupKeys(name: string, encrypted = "") {
     volumeSnapshots: key("-volumesnapshots.json.gz"),
     podVolumeBackups: key("-podvolumebackups.json.gz"),
     itemOperations: key("-itemoperations.json.gz"),
+    /** Ours: what a restore would miss, a list (backup/lint.ts Finding). */
+    findings: key("-findings.json.gz"),
   };
 }
 
@@ -94,6 +96,9 @@ export const SECRETS_INDEX_END = "lifeboat/secrets-index-end";
 
 /** The annotation of a backup whose objects the bucket holds: until when, as RFC 3339. */
 export const RETAINED_UNTIL = "lifeboat/retained-until";
+
+/** The annotation of a backup that says how many findings it has; those of Velero, and of single objects, have none. */
+export const FINDINGS = "lifeboat/findings";
 
 /** The label of a backup that names its schedule, as Velero's. */
 export const SCHEDULE_LABEL = "velero.io/schedule-name";

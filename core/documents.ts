@@ -1,9 +1,11 @@
+import type { Finding } from "./backup/lint.ts";
 import type { Consistency } from "./backup/photograph.ts";
 import {
   type Backup,
   backupKeysOf,
   CALLER,
   CLUSTER,
+  FINDINGS,
   RETAINED_UNTIL,
   type Restore,
   readSideFile,
@@ -29,6 +31,8 @@ export interface BackupDocument {
   items: number;
   /** Of the objects' JSON; absent for a backup of Velero. */
   bytes?: number;
+  /** What a restore into an empty cluster would miss (`readFindings`); absent where nobody has looked. */
+  findingCount?: number;
   /** How many hooks were run, or should have been; absent where there were none. */
   hooks?: { attempted: number; failed: number };
   durationMs?: number;
@@ -114,6 +118,7 @@ export function backupDocument(
     consistency: consistencyOf(annotations),
     items: status.progress?.itemsBackedUp ?? 0,
     bytes: Number.isFinite(bytes) ? bytes : undefined,
+    findingCount: annotations[FINDINGS] === undefined ? undefined : Number(annotations[FINDINGS]),
     hooks: hookCounts(status.hookStatus),
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,
@@ -187,6 +192,19 @@ export async function readResourceList(
 ): Promise<Record<string, string[]> | undefined> {
   const text = await readSideFile(bucket, key, signal);
   return text === undefined ? undefined : (parseSideFile(text, key) as Record<string, string[]>);
+}
+
+/** What a restore of the backup would miss; undefined where nobody has looked, as in a backup of Velero. */
+export async function readFindings(
+  bucket: Bucket,
+  record: Backup,
+  signal?: AbortSignal,
+): Promise<Finding[] | undefined> {
+  if (record.metadata.annotations?.[FINDINGS] === undefined) return undefined;
+  const key = backupKeysOf(record).findings;
+  const findings = parseOr<unknown>(await readSideFile(bucket, key, signal), undefined);
+  if (Array.isArray(findings)) return findings as Finding[];
+  throw new LifeboatError("corrupt", `${key} is missing, or does not hold what its name says`);
 }
 
 async function readReport(

@@ -6,6 +6,7 @@ export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
 export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
 export { parseDuration } from "./backup/duration.ts";
+export type { Finding } from "./backup/lint.ts";
 export type { Consistency } from "./backup/photograph.ts";
 export { type BackupSpec, EXCLUDE_LABEL } from "./backup/scope.ts";
 export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.ts";
@@ -38,6 +39,7 @@ export {
   type RestoreCounts,
   type RestoreDocument,
   readBackupDocument,
+  readFindings,
   readResourceList,
   readRestoreDocument,
   restoreDocument,

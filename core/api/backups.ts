@@ -1,7 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { backupKeysOf, readBackup } from "../catalog.ts";
 import { deleteBackup } from "../delete.ts";
-import { readBackupDocument, readResourceList } from "../documents.ts";
+import { readBackupDocument, readFindings, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
 import { readRun, requestName } from "../requests.ts";
@@ -70,6 +70,16 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     const { entries, next } = entryPage(items, { limit, start: offsetOf(token) });
     const frame = { schemaVersion: 1, kind: "itemList", backup: name } as const;
     return context.json({ ...frame, items: entries, continue: tokenOf(next) }, 200);
+  });
+
+  app.openapi(routes.backupFindings, async (context) => {
+    const { name } = context.req.valid("param");
+    const { limit, continue: token } = context.req.valid("query");
+    const { signal } = context.req.raw;
+    const findings = (await readFindings(bucket, await readBackup(bucket, name, signal), signal)) ?? [];
+    const { entries, next } = entryPage(findings, { limit, start: offsetOf(token) });
+    const frame = { schemaVersion: 1, kind: "findingList", backup: name } as const;
+    return context.json({ ...frame, findings: entries, continue: tokenOf(next) }, 200);
   });
 }
 

@@ -5,6 +5,7 @@ import {
   backupListSchema,
   backupRequestSchema,
   backupSchema,
+  findingListSchema,
   itemListSchema,
   nameParameter,
   noQuery,
@@ -89,6 +90,13 @@ export const routes = {
     summary: "What is in a backup",
     request: { params: nameParameter, query: pageQuery },
     responses: { 200: answer("A page of it", itemListSchema), ...problem },
+  }),
+  backupFindings: createRoute({
+    method: "get",
+    path: "/v1/backups/{name}/findings",
+    summary: "What a restore of a backup into an empty cluster would miss",
+    request: { params: nameParameter, query: pageQuery },
+    responses: { 200: answer("A page of it", findingListSchema), ...problem },
   }),
   listRestores: createRoute({
     method: "get",

@@ -75,6 +75,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
       .optional(),
     items: z.number(),
     bytes: z.number().optional(),
+    findingCount: z.number().optional().describe("what a restore into an empty cluster would miss"),
     hooks: z.object({ attempted: z.number(), failed: z.number() }).optional(),
     expiration: z.string().optional(),
     retainedUntil: z.string().optional(),
@@ -171,6 +172,23 @@ export const objectListSchema = z
   })
   .meta({ id: "ObjectList" });
 
+/** What a restore of a backup would miss. */
+export const findingListSchema = z
+  .object({
+    schemaVersion: z.literal(1),
+    kind: z.literal("findingList"),
+    backup: z.string(),
+    findings: z.array(
+      z.object({
+        ...{ resource: z.string(), namespace: z.string(), name: z.string() },
+        ...{ rule: z.string(), message: z.string() },
+      }),
+    ),
+    continue: z.string().optional(),
+  })
+  .meta({ id: "FindingList" });
+
+/** What is in a backup. */
 export const itemListSchema = z
   .object({
     schemaVersion: z.literal(1),

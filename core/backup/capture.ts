@@ -15,6 +15,7 @@ import { collect, fixRevision, listingsOf, listNamespaces, type Namespaces } fro
 import { type Encryption, writeSecrets } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type HookRule, readHooks } from "./hooks.ts";
+import { startLint } from "./lint.ts";
 import { photograph } from "./photograph.ts";
 import { findHooks, podHooks } from "./podhooks.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
@@ -88,6 +89,7 @@ export async function captureCluster(
 
   const photo = photograph(kube, revision, { signal });
   const inventory = startInventory();
+  const lint = run.only ? undefined : startLint();
   const writer = writeArchive({ mtime: startedAt });
   const secrets =
     encryption?.what === "secrets" ? writeSecrets(held, name, encryption, { mtime: startedAt, signal }) : undefined;
@@ -109,6 +111,7 @@ export async function captureCluster(
       writer,
       secrets,
       inventory,
+      lint,
       log,
       fail: (problem) => report("error", problem),
       warn: (problem) => report("warning", problem),
@@ -124,6 +127,7 @@ export async function captureCluster(
       ...counts,
       secrets: (await secrets?.finish()) ?? omitted,
       hooks: hooks.pods > 0 ? hooks.status : undefined,
+      findings: lint?.findings(),
       warnings: problems.warning,
       errors: problems.error,
     };

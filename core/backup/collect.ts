@@ -10,6 +10,7 @@ import type { Log } from "../log.ts";
 import type { Problem } from "../report.ts";
 import { matchesSelector, selectorText } from "../select.ts";
 import { PODS } from "./hooks.ts";
+import { type Lint, looksInto } from "./lint.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
 import { type BackupScope, type BackupSpec, CLAIMS, DEFINITIONS, EXCLUDE_LABEL, VOLUMES } from "./scope.ts";
@@ -102,6 +103,8 @@ export interface Collection {
   /** Takes the Secrets, where they have an archive of their own. */
   secrets?: Pick<ArchiveWriter, "item">;
   inventory: Inventory;
+  /** Of a backup that is to stand for itself. */
+  lint?: Lint;
   log: Log;
   fail: (problem: Problem) => void;
   warn: (problem: Problem) => void;
@@ -161,6 +164,7 @@ export async function collect(
       return;
     }
     collection.inventory.add({ ...id, ...facts });
+    collection.lint?.add(id, object);
     if (key === VOLUMES) collection.inventory.addVolume(body);
     items++;
     bytes += body.length;
@@ -259,9 +263,9 @@ function isExcluded(object: Pick<KubernetesObject, "metadata">): boolean {
 
 const IMAGE = Buffer.from('"image":"');
 
-/** As much of an object as a backup looks at: its metadata, and the rest only where it names images or a volume. */
+/** As much of an object as a backup looks at: its metadata, and the rest only where it names images or other objects. */
 function readItem(resource: Resource, body: Buffer): KubernetesObject {
-  if (resource.name === "persistentvolumeclaims" || body.includes(IMAGE)) return parse(body);
+  if (looksInto(resourceKey(resource), body) || body.includes(IMAGE)) return parse(body);
   const metadata = metadataOf(body) as KubernetesObject["metadata"];
   return { apiVersion: resourceApiVersion(resource), kind: resource.kind, metadata };
 }

@@ -4,6 +4,7 @@ import {
   CALLER,
   CLUSTER,
   ENCRYPTION,
+  FINDINGS,
   type OMITTED,
   RETAINED_UNTIL,
   SECRETS,
@@ -16,6 +17,7 @@ import { timestamp } from "../timestamp.ts";
 import { addDuration } from "./duration.ts";
 import type { SecretsFacts } from "./encryption.ts";
 import { retentionOf } from "./hold.ts";
+import type { Finding } from "./lint.ts";
 import type { Consistency } from "./photograph.ts";
 import type { HookStatus } from "./podhooks.ts";
 import type { BackupSpec } from "./scope.ts";
@@ -52,6 +54,8 @@ export interface ArchiveOutcome {
   hooks?: HookStatus;
   /** Secrets that are in no archive, or encrypted in one of their own; absent where they are with all else. */
   secrets?: { suffix: typeof OMITTED; count: number } | SecretsFacts;
+  /** Absent in a backup of single objects, which a restore keeps. */
+  findings?: Finding[];
   warnings: Problem[];
   errors: Problem[];
 }
@@ -100,6 +104,7 @@ export function backupRecord(
         ...(secrets && { [SECRETS]: secrets.suffix, "lifeboat/secrets-count": String(secrets.count) }),
         ...(secrets && "indexEnd" in secrets && { [SECRETS_INDEX_END]: secrets.indexEnd }),
         ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
+        ...(outcome.findings && { [FINDINGS]: String(outcome.findings.length) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.caller && { [CALLER]: header.caller }),
       },

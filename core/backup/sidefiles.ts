@@ -6,6 +6,7 @@ import { gzipText } from "../gziptext.ts";
 import { parseExact } from "../kube/json.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, toVeleroResult } from "../report.ts";
+import type { Finding } from "./lint.ts";
 import { VOLUMES } from "./scope.ts";
 
 /** Why a volume of a backup has no data in it (Velero's `skippedReason`). */
@@ -77,7 +78,7 @@ export async function writeSideFiles(
   bucket: Bucket,
   keys: ReturnType<typeof backupKeys>,
   inventory: Inventory,
-  report: { log: Buffer; warnings: Problem[]; errors: Problem[] },
+  report: { log: Buffer; warnings: Problem[]; errors: Problem[]; findings?: Finding[] },
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
   const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
@@ -92,6 +93,7 @@ export async function writeSideFiles(
     write(keys.itemOperations, "[]\n"),
     write(keys.podVolumeBackups, "[]\n"),
     write(keys.volumeSnapshots, "[]\n"),
+    ...(report.findings ? [write(keys.findings, `${JSON.stringify(report.findings)}\n`)] : []),
   ]);
   await write(keys.log, report.log);
   return digests;

@@ -26,6 +26,7 @@ describe("the OpenAPI document", () => {
       "/healthz get",
       "/v1/backups get,post",
       "/v1/backups/{name} delete,get",
+      "/v1/backups/{name}/findings get",
       "/v1/backups/{name}/items get",
       "/v1/backups/{name}/logs get",
       "/v1/plans/{name} get",

@@ -59,13 +59,13 @@ export type SampleApi = Awaited<ReturnType<typeof startApi>>;
 export async function putBackup(
   { bucket }: SampleApi,
   name: string,
-  { phase = "Completed", labels = {}, log = "" } = {},
+  { phase = "Completed", labels = {}, annotations = {}, log = "" } = {},
 ) {
   const keys = backupKeys(name);
   const record = {
     apiVersion: "velero.io/v1",
     kind: "Backup",
-    metadata: { name, namespace: "velero", labels },
+    metadata: { name, namespace: "velero", labels, annotations },
     spec: { includedNamespaces: ["*"] },
     status: { phase, startTimestamp: "2026-11-23T02:00:00Z", progress: { itemsBackedUp: 2 } },
   };

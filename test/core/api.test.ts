@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { backupKeys, lockFolder, runKeys, writeSideFile } from "../../core/catalog.ts";
+import { backupKeys, FINDINGS, lockFolder, runKeys, writeSideFile } from "../../core/catalog.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { lockState } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -258,6 +258,22 @@ describe("the API", () => {
     assert.deepEqual([rest.items, rest.continue], [[{ apiVersion: "v1", kind: "Namespace", name: "shop" }], undefined]);
     assert.equal((await api.send("GET", "/v1/backups/broken/items")).status, 404);
     assert.equal((await api.send("GET", "/v1/backups/none/items")).status, 404);
+  });
+
+  it("the findings of a backup come in pages; of one that has none, none", async () => {
+    const findings = ["a", "b", "c"].map((name) => ({
+      ...{ resource: "secrets", namespace: "shop", name },
+      ...{ rule: "absent-secret", message: "it is not there" },
+    }));
+    await putBackup(api, "linted", { annotations: { [FINDINGS]: "3" } });
+    await writeSideFile(api.bucket, backupKeys("linted").findings, JSON.stringify(findings));
+    assert.equal((await api.send("GET", "/v1/backups/linted")).body.findingCount, 3);
+    const first = (await api.send("GET", "/v1/backups/linted/findings?limit=2")).body;
+    assert.deepEqual(first.findings, findings.slice(0, 2));
+    const rest = (await api.send("GET", `/v1/backups/linted/findings?continue=${first.continue}`)).body;
+    assert.deepEqual([rest.findings, rest.continue], [findings.slice(2), undefined]);
+    assert.deepEqual((await api.send("GET", "/v1/backups/full/findings")).body.findings, []);
+    assert.equal((await api.send("GET", "/v1/backups/none/findings")).status, 404);
   });
 
   it("a log longer than 4 MiB comes in parts that end with a line", async () => {

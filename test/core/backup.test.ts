@@ -20,11 +20,13 @@ import {
   readSideFile,
 } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
+import { backupDocument, readFindings } from "../../core/documents.ts";
 import { sealOf } from "../../core/integrity/seal.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { problemLine } from "../../core/report.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
 let server: ApiServer;
@@ -191,6 +193,29 @@ describe("a backup in its bucket", () => {
       ],
     );
     assert.match(await readLog(bucket, "backups", "full"), /Backed up a total of \d+ items/);
+  });
+
+  it("tells what a restore would miss, in a file of its own; so does one that is adopted", async () => {
+    const [whole, killed, only] = [memoryBucket(), memoryBucket(), memoryBucket()];
+    const { record, outcome } = await run(whole, "full");
+    const findings = await readFindings(whole, record);
+    assert.deepEqual(
+      findings?.map(({ rule, ...problem }) => `${rule} ${problemLine(problem)}`.slice(0, 60)),
+      ["claim-without-data persistentvolumeclaims shop/shop-data: th"],
+    );
+    assert.deepEqual(findings, outcome.findings);
+    assert.equal(backupDocument(record, "", outcome).findingCount, 1);
+    await assert.rejects(run(failingAt(killed, 2), "full"));
+    const adopted = await run(killed, "full");
+    assert.ok(adopted.adopted);
+    assert.deepEqual(await readFindings(killed, adopted.record), findings);
+
+    const names = new Map([["persistentvolumeclaims", new Set(["shop/shop-data"])]]);
+    const log = startRunLog({ backup: "full" });
+    const { signal } = new AbortController();
+    const single = await backup({ kube, bucket: only, name: "full", spec: {}, only: { names }, log, signal });
+    assert.equal(single.outcome.items, 1);
+    assert.equal(await readFindings(only, single.record), undefined, "single objects don't stand for themselves");
   });
 
   it("is never made twice", async () => {
@@ -384,6 +409,7 @@ function cluster(): KubernetesObject[] {
     object("v1", "PersistentVolume", "volume-2", undefined, volume()),
     object("v1", "PersistentVolumeClaim", "shop-data", "shop", {
       spec: { volumeName: "volume-1" },
+      status: { phase: "Bound" },
       metadata: { labels: { app: "shop", disk: "yes" } },
     }),
     object("storage.k8s.io/v1", "StorageClass", "gold", undefined, { provisioner: "example.com/gold" }),

@@ -86,6 +86,20 @@ describe("a whole cluster, into another one", { skip: requireOrSkip("rig", WITH_
     assert.equal(backup.items, archived.size);
   });
 
+  it("finds nothing that a restore would miss but the data of its three claims", async () => {
+    const describing = (...flags: string[]) => ["backup", "describe", "full", "--location", location, ...flags];
+    assert.match((await lifeboat(describing())).stdout, /^Findings: {2}3, which --details tells$/m);
+    const { findings } = await document<{ findings: { rule: string; name: string }[] }>(describing("--details"));
+    assert.deepEqual(
+      findings.map(({ rule, name }) => `${rule} ${name}`),
+      ["media", "data-db-0", "data-db-1"].map((name) => `claim-without-data ${name}`),
+    );
+    assert.match(
+      (await lifeboat(describing("--details"))).stdout,
+      /^Findings:\n( {2}persistentvolumeclaims shop\S+: the data of its volume .*\n){3}/m,
+    );
+  });
+
   it("restores every object, or says from a table why not", async () => {
     const restored = await restore("first");
     assert.deepEqual(

@@ -57,6 +57,7 @@ describe("the command line", { concurrency: 3 }, () => {
       kind: "backup",
       phase: "Completed",
       location: `file://${scratch.path("bucket")}`,
+      findingCount: 0,
       kubernetesVersion: "v1.36.3+lifeboat",
       formatVersion: "1.1.0",
       warnings: [],
@@ -115,6 +116,7 @@ describe("the command line", { concurrency: 3 }, () => {
       "TTL:  +720h",
       "Expiration: ",
       "Errors:    <none>",
+      "Findings:  <none>",
       "    - shop/settings-0",
     ]) {
       assert.match(text, new RegExp(`^${line}`, "m"));

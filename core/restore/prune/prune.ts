@@ -152,7 +152,8 @@ export function isOwn(resource: string): boolean {
   return OWN_GROUPS.has(groupOf(resource));
 }
 
-function groupOf(resource: string): string {
+/** The API group of a group-resource string. */
+export function groupOf(resource: string): string {
   const dot = resource.indexOf(".");
   return dot < 0 ? "" : resource.slice(dot + 1);
 }

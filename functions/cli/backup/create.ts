@@ -83,6 +83,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
 /** How the run went, for people. */
 export function backupSummary(document: BackupDocument, cluster: string, adopted = false): string {
   const { name, phase, location, consistency, items, bytes = 0, durationMs = 0, warnings, errors } = document;
+  const { findingCount = 0 } = document;
   const objects = items === 1 ? "1 object" : `${countText(items)} objects`;
   return [
     `Backup ${name}: ${phaseText(phase)}\n\n`,
@@ -102,6 +103,14 @@ export function backupSummary(document: BackupDocument, cluster: string, adopted
             ? `${plural(errors.length, "error")}, ${plural(warnings.length, "warning")}`
             : "none",
         ],
+        ...(findingCount > 0
+          ? [
+              ["Findings", `${countText(findingCount)} that a restore would miss: backup describe --details`] as [
+                string,
+                string,
+              ],
+            ]
+          : []),
         ...(adopted
           ? [
               ["Note", `finished an interrupted run: it shows the cluster as of ${document.startTimestamp}`] as [

@@ -1,8 +1,10 @@
 import {
   type BackupDocument,
   backupKeysOf,
+  type Finding,
   readBackup,
   readBackupDocument,
+  readFindings,
   readResourceList,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText } from "../describe.ts";
@@ -24,10 +26,15 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
     return;
   }
   const resources = await readResourceList(bucket, backupKeysOf(record).resourceList, signal);
-  await printResult(options.output, { ...document, resources }, () => describe(document) + detailsBlock(resources));
+  const findings = await readFindings(bucket, record, signal);
+  await printResult(
+    options.output,
+    { ...document, resources, findings },
+    () => describe(document, findings) + detailsBlock(resources),
+  );
 }
 
-function describe(document: BackupDocument): string {
+function describe(document: BackupDocument, findings?: Finding[]): string {
   const { name, phase, location, consistency, spec, items, bytes, hooks, warnings, errors } = document;
   const { expiration, retainedUntil } = document;
   return [
@@ -56,5 +63,12 @@ function describe(document: BackupDocument): string {
     exceptionsBlock(consistency),
     problemBlock("Errors", errors) || "\nErrors:    <none>\n",
     problemBlock("Warnings", warnings) || "Warnings:  <none>\n",
+    problemBlock("Findings", findings ?? []) || findingsText(document),
   ].join("");
+}
+
+/** What a restore would miss, in a line; "" where nobody has looked. */
+function findingsText({ findingCount }: BackupDocument): string {
+  if (findingCount === undefined) return "";
+  return `Findings:  ${findingCount ? `${countText(findingCount)}, which --details tells` : "<none>"}\n`;
 }
