@@ -151,7 +151,7 @@ describe("verify", () => {
     const bucket = await changed({ key: keys.metadata, body: undefined });
     await assert.rejects(verifyBackup(bucket, "b"), {
       kind: "missing",
-      message: /backups\/b\/ holds 9 files, but no /,
+      message: /backups\/b\/ holds \d+ files, but no /,
     });
     await assert.rejects(verifyBackup(memoryBucket(), "b"), { kind: "missing", message: /there is no backup "b"/ });
   });
