@@ -24,6 +24,7 @@ export {
   type Restore,
   readBackup,
   readLog,
+  readRestorable,
   readRestore,
   restoreKeys,
   restoreKeysOf,
@@ -47,6 +48,7 @@ export {
 export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { htmlPage } from "./html.ts";
+export { type Drill, drillBackup } from "./integrity/drill.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 export {
   type VerifyDocument,

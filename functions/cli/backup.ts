@@ -116,6 +116,7 @@ Examples:
     .option("--all", "every backup of the location, and what lies there that is none")
     .option("--read-data", "read the whole archive too, and check every object")
     .option("--sample <share>", "read that much of it, chosen at random: 5%")
+    .option("--drill", "rehearse its restore: against the cluster that is named, or, of structure alone, in memory")
     .addHelpText(
       "after",
       `
@@ -123,9 +124,20 @@ Examples:
   lifeboat backup verify full --read-data
   lifeboat backup verify --all --sample 5% -o json
   lifeboat backup verify full --trusted-key file:trusted.pem
+  lifeboat backup verify full --drill --cluster staging
 `,
     );
-  addShared(verify, ["location", "config", "trustedKey", "output"]);
+  addShared(verify, [
+    "kubeconfig",
+    "context",
+    "cluster",
+    "location",
+    "config",
+    "trustedKey",
+    "identity",
+    "output",
+    "verbose",
+  ]);
   addAction(verify, signal, async () => (await import("./backup/verify.ts")).verifyBackups);
 
   const remove = backup

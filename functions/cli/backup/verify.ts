@@ -1,7 +1,11 @@
 import {
   type Bucket,
+  type Drill,
+  drillBackup,
   EXIT_CODES,
   LifeboatError,
+  readRestorable,
+  startRunLog,
   type VerifyDocument,
   type VerifyListDocument,
   type VerifyOptions,
@@ -12,26 +16,30 @@ import type { Invocation } from "../options.ts";
 import { columns, countText, fields, phaseText, plural, printable, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { openBucket, trustedKeysOf } from "../session.ts";
+import { openBucket, openCluster, trustedKeysOf } from "../session.ts";
 import { readMade } from "../underway.ts";
 
 interface Flags {
   all?: boolean;
   readData?: boolean;
   sample?: string;
+  drill?: boolean;
 }
 
 const DAMAGES_SHOWN = 20;
 
 /**
  * `lifeboat backup verify NAME | --all`: exit code 6 where something is damaged, 5 where there is no such backup or, of all,
- * a folder has no record.
+ * a folder has no record, 3 where a drill finds what would be refused.
  */
-export async function verifyBackups({ args, options, signal }: Invocation<Flags>): Promise<number> {
+export async function verifyBackups(invocation: Invocation<Flags>): Promise<number> {
+  const { args, options, signal } = invocation;
   const name = args[0] as string | undefined;
   if ((name === undefined) === !options.all) {
     throw new LifeboatError("invalid", "either one backup is verified, or all are", { hint: "give a NAME, or --all" });
   }
+  if (options.drill && name === undefined)
+    throw new LifeboatError("invalid", "a drill is of one backup", { hint: "give its NAME in place of --all" });
   const read = shareOf(options);
   const bucket = await openBucket(options);
   const trustedKeys = await trustedKeysOf(options, signal);
@@ -43,13 +51,57 @@ export async function verifyBackups({ args, options, signal }: Invocation<Flags>
   try {
     if (name === undefined) return await verifyAll(bucket, verifying, options);
     const verify = () => verifyBackup(bucket, name, verifying);
-    const document = await readMade({ bucket, kind: "backup", name, signal }, verify);
+    const verified = await readMade({ bucket, kind: "backup", name, signal }, verify);
+    const drill =
+      options.drill && verified.ok ? await rehearse(bucket, name, { trustedKeys, progress }, invocation) : undefined;
+    const document = { ...verified, ...(drill && { drill }) };
     progress.end();
-    await printResult(options.output, document, () => summary(document));
-    return document.ok ? EXIT_CODES.ok : EXIT_CODES.corrupt;
+    await printResult(options.output, document, () => summary(verified) + (drill ? drillText(drill) : ""));
+    if (!document.ok) return EXIT_CODES.corrupt;
+    return drill?.refused.length ? EXIT_CODES.partial : EXIT_CODES.ok;
   } finally {
     progress.end();
   }
+}
+
+/** The drill of a backup that is intact, against the cluster that is named, if one is. */
+async function rehearse(
+  bucket: Bucket,
+  name: string,
+  { trustedKeys, progress }: { trustedKeys: string[]; progress: ReturnType<typeof startProgress> },
+  { options, signal }: Invocation<Flags>,
+): Promise<Drill> {
+  const named = options.kubeconfig ?? options.context ?? options.cluster;
+  const kube = named === undefined ? undefined : await openCluster(options, signal);
+  const { log } = startRunLog({ drill: name }, options.verbose ? progress.line : undefined);
+  try {
+    const record = await readRestorable(bucket, name, signal);
+    return await drillBackup(bucket, record, {
+      ...{ kube, trustedKeys, log, signal },
+      progress: (done, total) => progress.update({ done, total }),
+    });
+  } finally {
+    await kube?.close();
+  }
+}
+
+function drillText({ target, restorable, skipped, refused, warnings }: Drill): string {
+  const against = target
+    ? `against ${target}, as a dry run`
+    : "in memory: structure alone, without validation and admission";
+  return [
+    `\nDrill: ${phaseText(refused.length ? "PartiallyFailed" : "Completed")}, ${against}\n\n`,
+    `${fields(
+      [
+        ["Would be restored", plural(restorable, "object")],
+        ["Left as they are", plural(skipped, "object")],
+        ["Refused", plural(refused.length, "object")],
+      ],
+      "  ",
+    )}\n`,
+    problemBlock("Refused", refused, DAMAGES_SHOWN),
+    problemBlock("Warnings", warnings, DAMAGES_SHOWN),
+  ].join("");
 }
 
 async function verifyAll(bucket: Bucket, verifying: VerifyOptions, { output }: Invocation["options"]): Promise<number> {
