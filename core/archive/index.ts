@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { LifeboatError, messageOf } from "../errors.ts";
+import { release } from "../release.ts";
 import { ahead } from "./flow.ts";
 import { frameMember, type Member, openMember, sha256, writeMembers } from "./gzip.ts";
 import { type ItemFacts, type ItemId, itemPath } from "./item.ts";
@@ -216,49 +217,90 @@ function parseFooter(index: Source, text: string): IndexFooter {
   return parsed.data;
 }
 
-/**
- * All entries in archive order, each member checked against its digest: `corrupt`. Few members are open at a time. With
- * `within`, members in which no path begins with one of these texts are not read.
- */
-export async function* readEntries(index: Source, footer: IndexFooter, within?: string[]): AsyncGenerator<IndexEntry> {
+/** What of an index need not be looked at. What is given may be more than what is asked for. */
+export interface Narrowing {
+  /** Only members are read in which a path may begin with one of these texts. */
+  within?: string[];
+  /** Only lines are parsed that hold all of these texts, in upper or lower case. */
+  holding?: string[];
+}
+
+/** All entries in archive order, each member checked against its digest: `corrupt`. Few members are open at a time. */
+export async function* readEntries(
+  index: Source,
+  footer: IndexFooter,
+  { within, holding }: Narrowing = {},
+): AsyncGenerator<IndexEntry> {
   const members = within ? footer.members.filter((member) => mayHold(member, within)) : footer.members;
   const stranger = footer.likeness !== LIKENESS_RULES;
-  for await (const entries of ahead(memberReads(index, members), 2)) {
-    if (stranger) for (const entry of entries) entry.likeness = undefined;
-    yield* entries;
+  const texts = holding
+    ?.filter(Boolean)
+    .map(foldedText)
+    .sort((a, b) => b.length - a.length);
+  for await (const { member, raw } of ahead(memberReads(index, members), 2)) {
+    const lines = texts?.length ? linesHolding(index, raw, texts) : allLines(index, member, raw);
+    for (const line of lines) {
+      const entry = parse(index, line);
+      if (!isEntry(entry)) throw damaged(index, "a line of it is no item's");
+      if (stranger) entry.likeness = undefined;
+      yield entry;
+    }
+    release(raw);
   }
 }
 
-function mayHold({ smallest, largest }: IndexFooter["members"][number], beginnings: string[]): boolean {
+function allLines(index: Source, { items }: IndexMember, raw: Buffer): string[] {
+  const lines = raw.toString().split("\n");
+  if (lines.pop() === "" && lines.length === items) return lines;
+  throw damaged(index, "a part of it has lines too many or too few");
+}
+
+/** A text as lines hold it: its bytes, one a character, in lower case. */
+function foldedText(text: string): string {
+  return Buffer.from(JSON.stringify(text).slice(1, -1)).toString("latin1").toLowerCase();
+}
+
+/** Searched for the first text, the longest. It takes a fifth of the time of parsing all lines. */
+function* linesHolding(index: Source, raw: Buffer, [longest = "", ...others]: string[]): Generator<string> {
+  const folded = raw.toString("latin1").toLowerCase();
+  let end = 0;
+  for (let at = folded.indexOf(longest); at >= 0; at = folded.indexOf(longest, end)) {
+    const start = folded.lastIndexOf("\n", at) + 1;
+    end = folded.indexOf("\n", at);
+    if (end < 0) throw damaged(index, "a part of it ends within a line");
+    const line = folded.slice(start, end);
+    if (others.every((text) => line.includes(text))) yield raw.toString("utf8", start, end);
+  }
+}
+
+function mayHold({ smallest, largest }: IndexMember, beginnings: string[]): boolean {
   return beginnings.some((text) => largest >= text && (smallest <= text || smallest.startsWith(text)));
 }
 
 /** The entry of one item, out of the members whose range of paths holds it. */
 export async function findEntry(index: Source, footer: IndexFooter, id: ItemId): Promise<IndexEntry | undefined> {
   const path = itemPath(id);
-  for (const member of footer.members) {
-    if (path < member.smallest || path > member.largest) continue;
-    const bytes = await index.read(member.offset, member.offset + member.length);
-    const found = (await memberEntries(index, member, bytes)).find((entry) => !entry.other && itemPath(entry) === path);
-    if (found) return found;
-  }
+  for await (const entry of readEntries(index, footer, { within: [path], holding: [id.name] }))
+    if (!entry.other && itemPath(entry) === path) return entry;
   return undefined;
 }
 
+type IndexMember = IndexFooter["members"][number];
+
 async function* memberReads(
   index: Source,
-  members: IndexFooter["members"],
-): AsyncGenerator<() => Promise<IndexEntry[]>> {
+  members: IndexMember[],
+): AsyncGenerator<() => Promise<{ member: IndexMember; raw: Buffer }>> {
   for await (const { run, start, bytes } of ahead(runReads(index, members), 2)) {
     for (const member of run) {
       const from = member.offset - start;
-      yield () => memberEntries(index, member, bytes.subarray(from, from + member.length));
+      yield () => openChecked(index, member, bytes.subarray(from, from + member.length));
     }
   }
 }
 
 /** Members that lie together, some at a time. */
-function* runReads(index: Source, members: IndexFooter["members"]) {
+function* runReads(index: Source, members: IndexMember[]) {
   for (let i = 0; i < members.length; ) {
     const first = i;
     const start = (members[first] as Member).offset;
@@ -272,24 +314,13 @@ function* runReads(index: Source, members: IndexFooter["members"]) {
   }
 }
 
-function follows({ offset, length }: IndexFooter["members"][number], start: number, end: number): boolean {
+function follows({ offset, length }: IndexMember, start: number, end: number): boolean {
   return offset === end && offset + length - start <= READ_SIZE;
 }
 
-async function memberEntries(
-  index: Source,
-  member: IndexFooter["members"][number],
-  bytes: Buffer,
-): Promise<IndexEntry[]> {
+async function openChecked(index: Source, member: IndexMember, bytes: Buffer) {
   if (sha256(bytes) !== member.sha256) throw damaged(index, "a part of it differs from its digest");
-  const lines = (await openMember(bytes)).toString().split("\n");
-  if (lines.pop() !== "" || lines.length !== member.items)
-    throw damaged(index, "a part of it has lines too many or too few");
-  return lines.map((text) => {
-    const entry = parse(index, text);
-    if (!isEntry(entry)) throw damaged(index, "a line of it is no item's");
-    return entry;
-  });
+  return { member, raw: await openMember(bytes) };
 }
 
 function isEntry(value: unknown): value is IndexEntry {

@@ -3,7 +3,15 @@ import type { Bucket } from "../ports.ts";
 import { release } from "../release.ts";
 import { ahead } from "./flow.ts";
 import { gunzip, memberSize, openMember, sha256 } from "./gzip.ts";
-import { type ArchiveTotals, findEntry, type IndexEntry, type IndexFooter, readEntries, readFooter } from "./index.ts";
+import {
+  type ArchiveTotals,
+  findEntry,
+  type IndexEntry,
+  type IndexFooter,
+  type Narrowing,
+  readEntries,
+  readFooter,
+} from "./index.ts";
 import { type ItemId, itemPath, PREFERRED, parseItemPath } from "./item.ts";
 import { readFacts, rebuildIndex } from "./rebuild.ts";
 import { bucketSource, type Source, spool } from "./source.ts";
@@ -36,11 +44,8 @@ export interface VerifyingOptions {
 /** A backup's archive, open for reading. */
 export interface Archive {
   readonly totals: ArchiveTotals;
-  /**
-   * In archive order; only those for which `match` holds. With `within`, of the index only what may hold items whose path
-   * begins with one of these texts is read, which may give others too.
-   */
-  entries(match?: (id: ItemId) => boolean, within?: string[]): AsyncIterable<IndexEntry>;
+  /** In archive order; only those for which `match` holds. */
+  entries(match?: (id: ItemId) => boolean, narrow?: Narrowing): AsyncIterable<IndexEntry>;
   /** The entries of items in other versions than the one Velero restores; not there where there are none. */
   otherVersions?(): AsyncIterable<IndexEntry>;
   /** One item's entry: costs one read of a part of the index. */
@@ -69,20 +74,22 @@ export interface Archive {
 /**
  * Opens a backup's archive; with its index by ranged reads, without one by reading it once: a Lifeboat archive gets its
  * index made again, a foreign one (Velero's) is spooled, as segments with an index, into temporary files that `close`
- * frees. With `indexEnd` only the index whose end has that digest will do, made again or not. Throws `missing` without a
- * tar, `corrupt` for damage and for an index that belongs to another archive, `invalid` for an index of a newer Lifeboat.
+ * frees; `whole` hears of it before, and may throw. With `indexEnd` only the index whose end has that digest will do, made
+ * again or not. Throws `missing` without a tar, `corrupt` for damage and for an index that belongs to another archive,
+ * `invalid` for an index of a newer Lifeboat.
  */
 export async function openArchive(
   bucket: Bucket,
   keys: { tar: string; index: string },
-  options: { signal?: AbortSignal; limits?: ReadLimits; indexEnd?: string } = {},
+  options: { signal?: AbortSignal; limits?: ReadLimits; indexEnd?: string; whole?: (bytes: number) => void } = {},
 ): Promise<Archive> {
-  const { signal, limits = {}, indexEnd } = options;
+  const { signal, limits = {}, indexEnd, whole } = options;
   const tar = await bucketSource(bucket, keys.tar, signal);
   if (!tar) throw new LifeboatError("missing", `${keys.tar} is not in ${bucket.location}`);
   const index = await bucketSource(bucket, keys.index, signal);
   if (index) return await archiveOf(tar, index, indexEnd);
   if (tar.size === 0) throw damaged(tar, "it is empty");
+  whole?.(tar.size);
   const ours = await isSegmented(tar);
   const bytes = await bucket.get(keys.tar, { signal });
   if (!ours && indexEnd === undefined) return await spoolForeign(keys.tar, bytes, limits);
@@ -169,8 +176,8 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     return body;
   }
 
-  async function* entries(match?: (id: ItemId) => boolean, within?: string[]): AsyncGenerator<IndexEntry> {
-    for await (const entry of readEntries(index, footer, within))
+  async function* entries(match?: (id: ItemId) => boolean, narrow?: Narrowing): AsyncGenerator<IndexEntry> {
+    for await (const entry of readEntries(index, footer, narrow))
       if (!entry.other && (!match || match(entry))) yield entry;
   }
 

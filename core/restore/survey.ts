@@ -108,7 +108,7 @@ async function choose(archive: Archive, selection: Selection, within?: string[])
   const unlabelled = new Set<string>();
   const namespaces = new Set<string>();
   const kinds = new Map<string, string>();
-  for await (const entry of archive.entries(undefined, within)) {
+  for await (const entry of archive.entries(undefined, { within })) {
     const { resource, namespace, name, labels } = entry;
     const small = trimmed(entry, intern);
     kinds.set(small.resource, small.kind);

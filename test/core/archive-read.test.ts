@@ -74,6 +74,29 @@ describe("an archive with its index", () => {
     await archive.close();
   });
 
+  it("gives of the index at least what is asked for, and parses no more lines than may be that", async () => {
+    const odd = { ...sampleItem("ns", 'quo"ted'), id: { resource: "configmaps", namespace: "ns", name: 'Äquo"ted' } };
+    const archive = await openArchive(await put(memoryBucket(), await write([...ITEMS, odd])), KEYS);
+    const given = async (holding: string[]) =>
+      (await Array.fromAsync(archive.entries(undefined, { holding }))).map(({ name }) => name);
+    const cases: [holding: string[], names: string[]][] = [
+      [["item-88"], ["item-88"]],
+      [["ITEM-88"], ["item-88"]],
+      [
+        ["ns-1", "item-7"],
+        ["item-7", "item-70", "item-73", "item-76", "item-79"],
+      ],
+      [["ns-1", "item-88", "uid-item-3"], []],
+      [['äQUO"T'], []],
+      [['ÄQUO"T'], ['Äquo"ted']],
+      [["\n"], []],
+    ];
+    for (const [holding, names] of cases) assert.deepEqual(await given(holding), names, holding.join());
+    assert.equal((await given([])).length, ITEMS.length + 1);
+    assert.equal((await given([""])).length, ITEMS.length + 1);
+    await archive.close();
+  });
+
   it("reads only the segments of what is asked for, each once, whatever the order", async () => {
     const { bucket, reads } = watched(await put(memoryBucket(), written));
     const archive = await openArchive(bucket, KEYS);
