@@ -336,19 +336,21 @@ async function readBackupRecord(bucket: Bucket, name: string, signal?: AbortSign
 export const RESTORABLE: readonly string[] = ["Completed", "PartiallyFailed"];
 
 /** Throws `invalid` for a backup in a format of another major version than Velero's 1; Velero's oldest name none. */
-function checkFormat(name: string, { status }: Backup): void {
+export function checkFormat({ metadata, status }: Backup): void {
   const version = status?.formatVersion ?? "1";
   if (version.split(".")[0] === "1") return;
-  throw new LifeboatError("invalid", `backup "${name}" is in format ${version}, and only format 1 is known here`, {
-    hint: "restore it with the newer Lifeboat or Velero that made it",
-  });
+  throw new LifeboatError(
+    "invalid",
+    `backup "${metadata.name}" is in format ${version}, and only format 1 is known here`,
+    { hint: "use the newer Lifeboat or Velero that made it" },
+  );
 }
 
 /** The record of a backup that may be restored. Throws `invalid` for another one, and as `readBackup`. */
 export async function readRestorable(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup> {
   const record = await readBackup(bucket, name, signal);
   const phase = record.status?.phase ?? "";
-  checkFormat(name, record);
+  checkFormat(record);
   if (RESTORABLE.includes(phase)) return record;
   throw new LifeboatError(
     "invalid",

@@ -1,5 +1,6 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { resourceKey } from "../kube/resource.ts";
+import { isRecord } from "./patch.ts";
 
 /** One resource in one version, as the server serves it. */
 export interface Served {
@@ -163,9 +164,19 @@ export interface DefinitionSpec {
   versions: { name: string; served: boolean; storage: boolean; subresources?: { status?: object } }[];
 }
 
+/** A definition's `spec`; undefined where it lacks what the API server lets no definition go without. */
+export function definitionSpec({ spec }: KubernetesObject): DefinitionSpec | undefined {
+  if (!isRecord(spec)) return undefined;
+  const { group, names, versions } = spec as Partial<DefinitionSpec>;
+  const isSound = names?.plural && names.kind && group && Array.isArray(versions) && versions.every(isRecord);
+  return isSound ? (spec as unknown as DefinitionSpec) : undefined;
+}
+
 /** The resources that a CustomResourceDefinition defines: one for each served version, the preferred one first. */
 export function definedResources(definition: KubernetesObject): Served[] {
-  const { group, scope, names, versions } = definition.spec as DefinitionSpec;
+  const spec = definitionSpec(definition);
+  if (!spec) return [];
+  const { group, scope, names, versions } = spec;
   const served = versions.filter((version) => version.served).sort((a, b) => compareVersions(a.name, b.name));
   return served.map((version) => ({
     ...{ group, version: version.name, name: names.plural, kind: names.kind, custom: true },

@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import type { KubernetesObject } from "../archive/item.ts";
 import { timestamp } from "../timestamp.ts";
 import { isRecord } from "./patch.ts";
-import { builtIn, type DefinitionSpec, type Served } from "./resources.ts";
+import { builtIn, type DefinitionSpec, definitionSpec, type Served } from "./resources.ts";
 import { invalid, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 
@@ -70,11 +70,10 @@ function freeAddress(store: Store): string {
 }
 
 function withConditions(resource: Served, object: KubernetesObject): KubernetesObject {
-  const { group, names, versions } = record(object.spec) as Partial<DefinitionSpec>;
   const { name } = object.metadata;
-  if (!names?.plural || !names.kind || !group || !Array.isArray(versions) || !versions.every(isRecord)) {
-    throw invalid(resource, name, "spec", "Required value: group, names.plural, names.kind and versions");
-  }
+  const spec = definitionSpec(object);
+  if (!spec) throw invalid(resource, name, "spec", "Required value: group, names.plural, names.kind and versions");
+  const { group, names, versions } = spec;
   if (name !== `${names.plural}.${group}`) {
     const why = `Invalid value: "${name}": must be spec.names.plural+"."+spec.group`;
     throw invalid(resource, name, "metadata.name", why);

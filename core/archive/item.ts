@@ -49,6 +49,12 @@ export function itemPath(id: ItemId, version?: string): string {
   return `resources/${id.resource}/${version === undefined ? "" : `${version}/`}${scope}/${id.name}.json`;
 }
 
+/** How the paths of a resource's items begin: of all, of those in one namespace, or, for "", of those in none. */
+export function itemsPath(resource: string, namespace?: string): string {
+  if (namespace === undefined) return `resources/${resource}/`;
+  return itemPath({ resource, namespace, name: "" }).replace(/\.json$/, "");
+}
+
 /** The inverse of `itemPath`; undefined for paths that are no item's. */
 export function parseItemPath(path: string): (ItemId & { version?: string }) | undefined {
   const [root, resource, ...rest] = path.split("/");

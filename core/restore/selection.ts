@@ -1,5 +1,5 @@
 import type { IndexEntry } from "../archive/index.ts";
-import { type ItemId, itemPath } from "../archive/item.ts";
+import { type ItemId, itemPath, itemsPath } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { nearest } from "../nearest.ts";
@@ -117,8 +117,7 @@ function namedItems(texts: string[], resources: Resource[]) {
     take({ resource, kind, namespace, name }: Selectable): boolean {
       let taken = false;
       for (const item of wanted) {
-        const meant =
-          item.served === resource || resolveResource(item.resource, [unserved(resource, kind)]) === resource;
+        const meant = item.served === resource || means(item.resource, { resource, kind });
         const [inPlace, alike] = [item.namespace === namespace, item.name === name];
         if (!meant || !(inPlace || alike)) continue;
         names.add(`${namespace ? `${namespace}/` : ""}${item.resource}/${name}`);
@@ -142,13 +141,12 @@ function limits(spec: RestoreSpec): boolean {
 /** How the paths begin of an item and of what it can't be without (survey.ts). */
 function neededPaths({ resource, namespace, name }: ItemId): string[] {
   const one = (resource: string, namespace: string, name: string) => itemPath({ resource, namespace, name });
-  const all = (resource: string, namespace = "") => one(resource, namespace, "").replace(/\.json$/, "");
-  const bound = [all(CLAIMS, namespace), all(VOLUMES)];
+  const bound = [itemsPath(CLAIMS, namespace), itemsPath(VOLUMES, "")];
   return [
     one(resource, namespace, name),
     one(DEFINITIONS, "", resource),
     ...(namespace ? [one(NAMESPACES, "", namespace)] : []),
-    ...(resource === "pods" ? [...bound, all(PRIORITY_CLASSES)] : []),
+    ...(resource === "pods" ? [...bound, itemsPath(PRIORITY_CLASSES, "")] : []),
     ...(resource === CLAIMS ? bound : []),
     ...(resource === "endpoints" ? [one("services", namespace, name)] : []),
   ];
@@ -173,6 +171,11 @@ function perResource(
     }
     return answer;
   };
+}
+
+/** Whether a user's name of a resource may mean an item's, as far as that tells: by its resource or its kind. */
+export function means(name: string, { resource, kind }: Pick<IndexEntry, "resource" | "kind">): boolean {
+  return resolveResource(name, [unserved(resource, kind)]) === resource;
 }
 
 type FilterResources = Parameters<typeof resourceFilter>[2];

@@ -83,6 +83,29 @@ Examples:
   addShared(describe, ["location", "identity", "output"]);
   addAction(describe, signal, async () => (await import("./backup/describe.ts")).describeBackup);
 
+  const show = backup
+    .command("show")
+    .summary("print an object of a backup")
+    .description(
+      "Prints an object as a backup holds it. An object is named like shop/deployments.apps/web, by the plural, kind or short name of its resource; without a namespace where only one has that name.",
+    )
+    .argument("<name>", "the backup's name")
+    .argument("<object>", "the object: namespace/kind/name or kind/name")
+    .addOption(new Option("-o, --output <format>", "how to print it: yaml or json").choices(["yaml", "json"]))
+    .option("--show-secrets", "show a Secret's values")
+    .option("--show-managed-fields", "with metadata.managedFields")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat backup show full shop/deploy/web
+  lifeboat backup show full clusterroles/admin -o json
+  lifeboat backup show full shop/secrets/db --show-secrets | kubectl apply -f -
+`,
+    );
+  addShared(show, ["location"]);
+  addAction(show, signal, async () => (await import("./backup/show.ts")).showObject);
+
   const logs = backup
     .command("logs")
     .summary("print a backup's log")

@@ -35,8 +35,16 @@ export async function printResult(
   table: () => string,
 ): Promise<void> {
   if (format === "json") print(JSON.stringify(document, undefined, 2));
-  else if (format === "yaml") print((await import("yaml")).stringify(document));
+  else if (format === "yaml") print((await import("yaml")).stringify(document, plainNumber, YAML));
   else print(table());
+}
+
+/** As kubectl writes and reads it: YAML 1.1, in which `yes` is a boolean; no line is folded, nothing said by reference. */
+const YAML = { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false } as const;
+
+/** Integers that `parseExact` kept are written as numbers. */
+function plainNumber(_key: unknown, value: unknown): unknown {
+  return JSON.isRawJSON(value) ? BigInt((value as { rawJSON: string }).rawJSON) : value;
 }
 
 /** Columns as kubectl prints them: as wide as their longest cell, three spaces apart. */

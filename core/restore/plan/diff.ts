@@ -9,7 +9,7 @@ export interface FieldChange {
 }
 
 /** Of a Secret only these fields' values are shown: annotations may hold the data again (kubectl's last-applied). */
-const OPEN_OF_SECRETS = /^(type|immutable)$|^metadata\.labels\b/;
+const OPEN_OF_SECRETS = /^(apiVersion|kind|type|immutable)$|^metadata\.(?!annotations\b)/;
 
 /** Stands in place of values that nobody should see. */
 export const HIDDEN = "(hidden)";
@@ -23,6 +23,17 @@ export function fieldChanges(from: Fields, to: Fields, resource: string): FieldC
   const changes = differences("", from, to);
   if (resource !== "secrets") return changes;
   return changes.map((change) => (OPEN_OF_SECRETS.test(change.path) ? change : masked(change)));
+}
+
+/** A Secret with the values hidden that nobody should see; what there is of them is told by their keys. */
+export function withoutValues(secret: Fields): Fields {
+  return hidden("", secret) as Fields;
+}
+
+function hidden(path: string, value: unknown): unknown {
+  if (OPEN_OF_SECRETS.test(path)) return value;
+  if (!isFields(value)) return HIDDEN;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, hidden(below(path, key), inner)]));
 }
 
 function masked(change: FieldChange): FieldChange {
@@ -40,11 +51,12 @@ function differences(path: string, from: unknown, to: unknown): FieldChange[] {
 
 function fieldDifferences(path: string, from: Fields, to: Fields): FieldChange[] {
   const keys = [...new Set([...Object.keys(from), ...Object.keys(to)])].sort();
-  return keys.flatMap((key) => differences(path ? path + step(key) : step(key).replace(/^\./, ""), from[key], to[key]));
+  return keys.flatMap((key) => differences(below(path, key), from[key], to[key]));
 }
 
-function step(key: string): string {
-  return /^[A-Za-z_$][\w-]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+function below(path: string, key: string): string {
+  if (!/^[A-Za-z_$][\w-]*$/.test(key)) return `${path}[${JSON.stringify(key)}]`;
+  return path ? `${path}.${key}` : key;
 }
 
 /** What entries of Kubernetes' lists are known by, in this order. */

@@ -1,0 +1,74 @@
+import { builtIn, definedResources } from "../../core/apiserver/resources.ts";
+import { type ItemId, itemFacts, type KubernetesObject } from "../../core/archive/item.ts";
+import { together, writeArchive } from "../../core/archive/writer.ts";
+import { type ArchiveHeader, type ArchiveOutcome, backupRecord, HEADER_FILE } from "../../core/backup/record.ts";
+import { backupKeys } from "../../core/catalog.ts";
+import { resourceApiVersion, resourceKey } from "../../core/kube/resource.ts";
+import type { Bucket } from "../../core/ports.ts";
+
+/** What a backup says beside its objects. */
+export interface SampleBackup {
+  at?: string;
+  spec?: ArchiveHeader["spec"];
+  labels?: Record<string, string>;
+  cluster?: string;
+  errors?: ArchiveOutcome["errors"];
+}
+
+/** Commits a backup of the objects as a run would, without side files. Their kinds are built in, or defined by one of them. */
+export async function putBackup(
+  bucket: Bucket,
+  name: string,
+  objects: KubernetesObject[],
+  { at = "2026-11-01T00:00:00Z", spec = {}, labels, cluster, errors = [] }: SampleBackup = {},
+): Promise<void> {
+  const served = [...builtIn, ...objects.flatMap(definedResources)];
+  const idOf = ({ apiVersion, kind, metadata }: KubernetesObject): ItemId => {
+    const resource = served.find((one) => one.kind === kind && resourceApiVersion(one) === apiVersion)!;
+    return { resource: resourceKey(resource), namespace: metadata.namespace ?? "", name: metadata.name };
+  };
+  const header: ArchiveHeader = {
+    schemaVersion: 1,
+    run: name,
+    startTimestamp: at,
+    resourceVersion: "1000",
+    source: { gitVersion: "v1.36.3", major: "1", minor: "36" },
+    spec,
+    labels,
+    cluster,
+  };
+  const place = ({ resource, namespace, name }: ItemId) => `${resource} ${namespace}/${name}`;
+  const items = objects.map((object) => ({ id: idOf(object), object }));
+  items.sort((a, b) => (place(a.id) < place(b.id) ? -1 : 1));
+  const writer = writeArchive({ mtime: new Date(at) });
+  const fill = async () => {
+    await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
+    for (const { id, object } of items) {
+      const body = Buffer.from(JSON.stringify(object));
+      await writer.item({ id, version: object.apiVersion.split("/").at(-1)!, body, facts: itemFacts(object) });
+    }
+    await writer.finish();
+  };
+  const keys = backupKeys(name);
+  await together(writer, [bucket.put(keys.tar, writer.tar), bucket.put(keys.index, writer.index), fill()]);
+  const consistency = { grade: "exact", resourceVersion: header.resourceVersion, exceptions: [] } as const;
+  const outcome: ArchiveOutcome = {
+    ...{ schemaVersion: 1, consistency: { ...consistency, exceptions: [] }, items: items.length, bytes: 0 },
+    ...{ warnings: [], errors },
+  };
+  const record = backupRecord(name, header, outcome, new Date(Date.parse(at) + 2000));
+  await bucket.put(keys.metadata, Buffer.from(JSON.stringify(record)));
+}
+
+/** A CustomResourceDefinition with the short name "wd". */
+export const WIDGETS: KubernetesObject = {
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: "widgets.example.com", uid: "uid-widgets" },
+  spec: {
+    group: "example.com",
+    scope: "Namespaced",
+    names: { plural: "widgets", singular: "widget", kind: "Widget", listKind: "WidgetList", shortNames: ["wd"] },
+    versions: [{ name: "v1", served: true, storage: true }],
+  },
+};
