@@ -85,6 +85,7 @@ export type {
   Secrets,
   Signer,
 } from "./ports.ts";
+export type { Reading } from "./reading/open.ts";
 export { type Shown, showItem } from "./reading/show.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";

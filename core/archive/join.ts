@@ -1,5 +1,5 @@
 import { LifeboatError } from "../errors.ts";
-import type { IndexEntry } from "./index.ts";
+import type { IndexEntry, Narrowing } from "./index.ts";
 import { type ItemId, itemPath } from "./item.ts";
 import type { Archive } from "./reader.ts";
 
@@ -18,10 +18,10 @@ export function joinArchives(archives: Archive[]): Archive {
   const placeOf = (entry: IndexEntry) => firsts.findLastIndex((first) => first <= entry.segment);
   const counted = (entry: IndexEntry, place: number) => ({ ...entry, segment: entry.segment + firsts[place]! });
 
-  async function* entries(match?: (id: ItemId) => boolean): AsyncGenerator<IndexEntry> {
+  async function* entries(match?: (id: ItemId) => boolean, narrow?: Narrowing): AsyncGenerator<IndexEntry> {
     const given = new Set<string>();
     for (const [place, archive] of archives.entries()) {
-      for await (const entry of archive.entries(match)) {
+      for await (const entry of archive.entries(match, narrow)) {
         const path = itemPath(entry);
         if (!given.has(path)) yield counted(entry, place);
         given.add(path);

@@ -11,6 +11,8 @@ export interface Opening {
   trustedKeys?: string[];
   /** Where they alone are encrypted: without an identity that reads them they are "needed" (`denied`), or left out. */
   secrets?: "needed" | "if readable";
+  /** As of `openArchive`. */
+  whole?: (bytes: number) => void;
   signal?: AbortSignal;
 }
 
@@ -44,12 +46,12 @@ async function withSecrets(
 export async function openBackup(
   bucket: Bucket,
   record: Backup,
-  { trustedKeys, secrets = "if readable", signal }: Opening = {},
+  { trustedKeys, secrets = "if readable", whole, signal }: Opening = {},
 ): Promise<Archive> {
   checkTrusted(record, trustedKeys);
   const keys = backupKeysOf(record);
   const seal = sealOf(record);
-  const archive = await openArchive(bucket, keys, { signal, indexEnd: seal?.indexEnd });
+  const archive = await openArchive(bucket, keys, { signal, indexEnd: seal?.indexEnd, whole });
   try {
     if (seal || !(await archive.file(HEADER_FILE)))
       return await withSecrets(archive, bucket, record, { secrets, signal });

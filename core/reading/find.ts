@@ -27,8 +27,9 @@ export async function resourcesOf(archive: Archive): Promise<Served[]> {
  * full ones ("certificates.cert-manager.io") cost one read of a part of the index. Throws `missing`, with names that are
  * near, and `invalid` where there are several.
  */
-export async function findItem({ record, archive }: OpenBackup, text: string): Promise<IndexEntry> {
+export async function findItem({ record, archive, withoutSecrets }: OpenBackup, text: string): Promise<IndexEntry> {
   const wanted = parseItem(text);
+  if (withoutSecrets && resolveResource(wanted.resource, builtIn) === "secrets") throw withoutSecrets;
   const find = (resources: Served[]) => findAs(archive, resolveResource(wanted.resource, resources), wanted);
   const found = (await find(builtIn)) ?? (await find(await resourcesOf(archive)));
   return found ?? (await findAnywhere(archive, wanted, { text, backup: `backup "${record.metadata.name}"` }));

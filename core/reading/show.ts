@@ -4,7 +4,7 @@ import type { Bucket } from "../ports.ts";
 import { drop } from "../restore/fields.ts";
 import { withoutValues } from "../restore/plan/diff.ts";
 import { findItem, readItem } from "./find.ts";
-import { openBackup, type Reading } from "./open.ts";
+import { openNamed, type Reading } from "./open.ts";
 
 /** An object as a backup holds it. */
 export interface Shown {
@@ -22,7 +22,7 @@ export async function showItem(
   { backup, item }: { backup: string; item: string },
   { secrets = false, managedFields = false, ...reading }: Reading & { secrets?: boolean; managedFields?: boolean } = {},
 ): Promise<Shown> {
-  const opened = await openBackup(bucket, backup, reading);
+  const opened = await openNamed(bucket, backup, reading);
   try {
     const entry = await findItem(opened, item);
     const object = parseExact(await readItem(opened.archive, entry)) as KubernetesObject;

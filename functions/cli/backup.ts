@@ -103,7 +103,7 @@ Examples:
   lifeboat backup show full shop/secrets/db --show-secrets | kubectl apply -f -
 `,
     );
-  addShared(show, ["location"]);
+  addShared(show, ["location", "identity", "trustedKey"]);
   addAction(show, signal, async () => (await import("./backup/show.ts")).showObject);
 
   const logs = backup

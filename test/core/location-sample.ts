@@ -1,10 +1,14 @@
+import { gzipSync } from "node:zlib";
 import { builtIn, definedResources } from "../../core/apiserver/resources.ts";
-import { type ItemId, itemFacts, type KubernetesObject } from "../../core/archive/item.ts";
+import { digestingIndex } from "../../core/archive/index.ts";
+import { type ItemId, itemFacts, itemPath, type KubernetesObject } from "../../core/archive/item.ts";
 import { together, writeArchive } from "../../core/archive/writer.ts";
 import { type ArchiveHeader, type ArchiveOutcome, backupRecord, HEADER_FILE } from "../../core/backup/record.ts";
 import { backupKeys } from "../../core/catalog.ts";
+import { sealRecord } from "../../core/integrity/seal.ts";
 import { resourceApiVersion, resourceKey } from "../../core/kube/resource.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { tarOf } from "./archive-sample.ts";
 
 /** What a backup says beside its objects. */
 export interface SampleBackup {
@@ -22,11 +26,6 @@ export async function putBackup(
   objects: KubernetesObject[],
   { at = "2026-11-01T00:00:00Z", spec = {}, labels, cluster, errors = [] }: SampleBackup = {},
 ): Promise<void> {
-  const served = [...builtIn, ...objects.flatMap(definedResources)];
-  const idOf = ({ apiVersion, kind, metadata }: KubernetesObject): ItemId => {
-    const resource = served.find((one) => one.kind === kind && resourceApiVersion(one) === apiVersion)!;
-    return { resource: resourceKey(resource), namespace: metadata.namespace ?? "", name: metadata.name };
-  };
   const header: ArchiveHeader = {
     schemaVersion: 1,
     run: name,
@@ -37,9 +36,7 @@ export async function putBackup(
     labels,
     cluster,
   };
-  const place = ({ resource, namespace, name }: ItemId) => `${resource} ${namespace}/${name}`;
-  const items = objects.map((object) => ({ id: idOf(object), object }));
-  items.sort((a, b) => (place(a.id) < place(b.id) ? -1 : 1));
+  const items = itemsOf(objects);
   const writer = writeArchive({ mtime: new Date(at) });
   const fill = async () => {
     await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
@@ -50,14 +47,46 @@ export async function putBackup(
     await writer.finish();
   };
   const keys = backupKeys(name);
-  await together(writer, [bucket.put(keys.tar, writer.tar), bucket.put(keys.index, writer.index), fill()]);
+  const index = digestingIndex(writer.index);
+  await together(writer, [bucket.put(keys.tar, writer.tar), bucket.put(keys.index, index.bytes), fill()]);
   const consistency = { grade: "exact", resourceVersion: header.resourceVersion, exceptions: [] } as const;
   const outcome: ArchiveOutcome = {
     ...{ schemaVersion: 1, consistency: { ...consistency, exceptions: [] }, items: items.length, bytes: 0 },
     ...{ warnings: [], errors },
   };
-  const record = backupRecord(name, header, outcome, new Date(Date.parse(at) + 2000));
-  await bucket.put(keys.metadata, Buffer.from(JSON.stringify(record)));
+  const record = backupRecord(name, { header, outcome }, new Date(Date.parse(at) + 2000));
+  const { body } = await sealRecord(record, { files: {}, indexEnd: index.digests().end });
+  await bucket.put(keys.metadata, body);
+}
+
+/** Commits a backup as Velero would have made it, without side files. */
+export async function putVelero(
+  bucket: Bucket,
+  name: string,
+  objects: KubernetesObject[],
+  { at = "2026-11-01T00:00:00Z", phase = "Completed" } = {},
+): Promise<void> {
+  const files = itemsOf(objects).map(({ id, object }) => [itemPath(id), JSON.stringify(object)] as const);
+  const tar = await tarOf(Object.fromEntries([["metadata/version", "1.1.0\n"], ...files]));
+  const status = { phase, formatVersion: "1.1.0", startTimestamp: at };
+  const record = { apiVersion: "velero.io/v1", kind: "Backup", metadata: { name }, spec: {}, status };
+  await bucket.put(backupKeys(name).tar, gzipSync(tar));
+  await bucket.put(backupKeys(name).metadata, Buffer.from(JSON.stringify(record)));
+}
+
+/** The objects with what they are called in an archive, in its order. */
+function itemsOf(objects: KubernetesObject[]): { id: ItemId; object: KubernetesObject }[] {
+  const served = [...builtIn, ...objects.flatMap(definedResources)];
+  const items = objects.map((object) => {
+    const { apiVersion, kind, metadata } = object;
+    const resource = served.find((one) => one.kind === kind && resourceApiVersion(one) === apiVersion)!;
+    return {
+      id: { resource: resourceKey(resource), namespace: metadata.namespace ?? "", name: metadata.name },
+      object,
+    };
+  });
+  const place = ({ resource, namespace, name }: ItemId) => `${resource} ${namespace}/${name}`;
+  return items.sort((a, b) => (place(a.id) < place(b.id) ? -1 : 1));
 }
 
 /** A CustomResourceDefinition with the short name "wd". */

@@ -1,17 +1,20 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import { gzipSync } from "node:zlib";
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { type IndexEntry, readFooter, writeIndex } from "../../core/archive/index.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive } from "../../core/archive/reader.ts";
 import { bucketSource } from "../../core/archive/source.ts";
-import { backupKeys } from "../../core/catalog.ts";
+import { backupKeys, readBackup } from "../../core/catalog.ts";
+import { unlocked } from "../../core/encryption/buckets.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { findItem, readItem } from "../../core/reading/find.ts";
 import { showItem } from "../../core/reading/show.ts";
 import { memoryBucket } from "../memory-bucket.ts";
-import { collect, tarOf } from "./archive-sample.ts";
-import { putBackup, WIDGETS } from "./location-sample.ts";
+import { collect } from "./archive-sample.ts";
+import { backedUp } from "./integrity-sample.ts";
+import { putBackup, putVelero, WIDGETS } from "./location-sample.ts";
 import { sample } from "./restore-sample.ts";
 
 const SECRET = sample("v1", "Secret", "shop/db", {
@@ -116,11 +119,7 @@ describe("an object of a backup", () => {
 
   it("is read out of Velero's archives too, which are read whole, and one is told so", async () => {
     const velero = memoryBucket();
-    await putBackup(velero, "full", OBJECTS);
-    const { tar, index } = backupKeys("full");
-    await velero.delete(index);
-    const path = "resources/deployments.apps/namespaces/shop/web.json";
-    await velero.put(tar, gzipSync(await tarOf({ "metadata/version": "1.1.0\n", [path]: JSON.stringify(OBJECTS[2]) })));
+    await putVelero(velero, "full", OBJECTS);
     const told: string[] = [];
     const { object } = await showItem(
       velero,
@@ -129,6 +128,27 @@ describe("an object of a backup", () => {
     );
     assert.deepEqual(object, OBJECTS[2]);
     assert.deepEqual(told, ["full true"]);
+  });
+
+  it("is no Secret where they were left out of the backup, or are encrypted to others", async () => {
+    const identity = await generateX25519Identity();
+    const recipients = [await identityToRecipient(identity)];
+    const at = { backup: "full", item: "shop/secrets/db" };
+    const web = { backup: "full", item: "shop/deploy/web" };
+    const readable = (bucket: Bucket, ...identities: string[]) => unlocked(bucket, async () => identities);
+    const omitted = await backedUp(OBJECTS, "full", undefined, { spec: { secrets: "omit" } });
+    assert.equal(await refusal(showItem(omitted, at)), 'missing | Secrets were left out of backup "full"');
+    const sealed = await backedUp(OBJECTS, "full", undefined, { spec: { secrets: "encrypt" }, recipients });
+    assert.match(
+      await refusal(showItem(readable(sealed), at)),
+      /^denied \| backups.full.full-secrets-index.json.gz.age is encrypted/,
+    );
+    assert.equal((await showItem(readable(sealed), web)).object.metadata.name, "web");
+    const opened = readable(sealed, identity);
+    assert.equal((await showItem(opened, at, { secrets: true })).object.type, "Opaque");
+    const whole = await backedUp(OBJECTS, "full", undefined, { recipients });
+    assert.match(await refusal(showItem(readable(whole), web)), /^denied/);
+    assert.equal((await showItem(readable(whole, identity), web)).object.metadata.name, "web");
   });
 
   it("of a backup that isn't there, or in another format, is not", async () => {
@@ -186,8 +206,9 @@ it("one object of an archive of 200 MB costs less than 3 MB", async () => {
   };
   for (const item of ["ns-7/cm/settings-7", "configmaps/settings-19999"]) {
     read = 0;
-    const { object } = await showItem(bucket, { backup: "big", item });
-    assert.match(object.metadata.name, /^settings-/);
+    const big = { record: await readBackup(small, "big"), archive: await openArchive(bucket, keys) };
+    const body = await readItem(big.archive, await findItem(big, item));
+    assert.match(JSON.parse(String(body)).metadata.name, /^settings-/);
     assert.ok(read < 3e6, `${item} cost ${read} bytes`);
   }
 });

@@ -1,7 +1,7 @@
 import { showItem } from "../../../core/index.ts";
 import type { Invocation } from "../options.ts";
 import { printResult, say } from "../output.ts";
-import { tellWhole } from "../reading.ts";
+import { readingOf } from "../reading.ts";
 import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";
 
@@ -15,8 +15,9 @@ export async function showObject({ args, options, signal }: Invocation<ShowOptio
   const [backup, item] = args as [string, string];
   const { showSecrets: secrets, showManagedFields: managedFields } = options;
   const bucket = await openBucket(options);
+  const reading = await readingOf(options, signal);
   const { object, hidden } = await readMade({ bucket, kind: "backup", name: backup, signal }, () =>
-    showItem(bucket, { backup, item }, { secrets, managedFields, signal, whole: tellWhole }),
+    showItem(bucket, { backup, item }, { ...reading, secrets, managedFields }),
   );
   await printResult(options.output ?? "yaml", object, () => "");
   if (hidden) say("The values of this Secret are hidden: --show-secrets shows them.");
