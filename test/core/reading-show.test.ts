@@ -141,7 +141,7 @@ describe("an object of a backup", () => {
     const sealed = await backedUp(OBJECTS, "full", undefined, { spec: { secrets: "encrypt" }, recipients });
     assert.match(
       await refusal(showItem(readable(sealed), at)),
-      /^denied \| backups.full.full-secrets-index.json.gz.age is encrypted/,
+      /^denied \| backups.full.full-secrets.tar.gz.age is encrypted/,
     );
     assert.equal((await showItem(readable(sealed), web)).object.metadata.name, "web");
     const opened = readable(sealed, identity);
