@@ -122,8 +122,9 @@ export function planKey(id: string): string {
   return `metadata/lifeboat/plans/${id}.json.gz`;
 }
 
-/** What a run makes: one backup or one restore of a name. */
-export type RunKind = "backups" | "restores";
+/** What a run makes: one backup or one restore of a name, or the verification of a backup; by the kind of the job. */
+export const RUN_KINDS = { backup: "backups", restore: "restores", verify: "verifications" } as const;
+export type RunKind = (typeof RUN_KINDS)[keyof typeof RUN_KINDS];
 
 /** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
 export function lockFolder(kind: RunKind, name: string): string {
@@ -455,7 +456,12 @@ export async function writeSideFile(
  * The log of a backup or restore; of one that was never committed, that of its last failed run. `missing` where there
  * is none.
  */
-export async function readLog(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal): Promise<string> {
+export async function readLog(
+  bucket: Bucket,
+  kind: Exclude<RunKind, "verifications">,
+  name: string,
+  signal?: AbortSignal,
+): Promise<string> {
   const noun = kind === "backups" ? "backup" : "restore";
   checkName(noun, name);
   const { log, record } = kind === "backups" ? { ...backupKeys(name), record: undefined } : restoreKeys(name);

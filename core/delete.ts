@@ -32,6 +32,7 @@ export async function deleteBackup(
     new Map([
       ...(await listFolder(bucket, keys.folder, signal)),
       ...(await listFolder(bucket, runFolder("backups", name), signal)),
+      ...(await listFolder(bucket, runFolder("verifications", name), signal)),
     ]);
   const scope = { bucket, kind: "backups", name } as const;
   if ((await lie()).size === 0 && (await lockState(scope, { signal })).state !== "held") {

@@ -49,6 +49,7 @@ export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { htmlPage } from "./html.ts";
 export { type Drill, drillBackup } from "./integrity/drill.ts";
+export { damageLine } from "./integrity/findings.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 export {
   type VerifyDocument,
@@ -57,7 +58,7 @@ export {
   verifyBackup,
   verifyLocation,
 } from "./integrity/verify.ts";
-export type { Job } from "./job.ts";
+export { type Job, readShare } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
 export { discover } from "./kube/discovery.ts";

@@ -31,6 +31,24 @@ export function checkWish(
   if (dryRun && plan !== undefined) refuse("dryRun", "goes with a spec: a plan is one's result");
 }
 
+/** How much of an archive's data a verification reads. */
+export const verifyWish = {
+  readData: z.boolean().optional().describe("read all of the archive's data, too"),
+  sample: z
+    .string()
+    .refine((text) => readShare(text) !== undefined, "is no share: write it like 5%")
+    .optional()
+    .describe('in its place: read so much of it, chosen at random, e.g. "5%"'),
+};
+
+/** The share of an archive's data, 0 to 1, that "5%" means; undefined for what means none. */
+export function readShare(text: string): number | undefined {
+  const percent = Number(/^(\d+(?:\.\d+)?)%$/.exec(text)?.[1]);
+  return percent > 0 && percent <= 100 ? percent / 100 : undefined;
+}
+
+const { cluster: _, ...anywhere } = shared;
+
 /** What every trigger becomes (design: contract 6.5). */
 export const jobSchema = z.discriminatedUnion("kind", [
   z
@@ -50,6 +68,20 @@ export const jobSchema = z.discriminatedUnion("kind", [
       if (schedule !== undefined && spec !== undefined) refuse("spec", "is the schedule's template: leave it out");
     }),
   z.strictObject({ kind: z.literal("restore"), ...shared, ...restoreWish }).superRefine(checkWish),
+  z
+    .strictObject({
+      kind: z.literal("verify"),
+      /** `name`: the backup's. */
+      ...anywhere,
+      /** In its place: the newest backup that can be restored of this schedule. */
+      schedule: z.string().min(1).optional(),
+      ...verifyWish,
+    })
+    .superRefine(({ name, schedule, readData, sample }, context) => {
+      const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+      if ((name === undefined) === (schedule === undefined)) refuse("name", "or schedule, one of them, is needed");
+      if (readData !== undefined && sample !== undefined) refuse("sample", "goes in place of readData");
+    }),
 ]);
 
 export type Job = z.infer<typeof jobSchema>;
@@ -60,6 +92,6 @@ export function readJob(message: unknown): Job {
   if (parsed.success) return parsed.data;
   const problems = fieldProblems(parsed.error).map(problemText).join("; ");
   throw new LifeboatError("invalid", `the message is no job: ${problems}`, {
-    hint: 'a job is {"kind": "backup", "schedule": …} or {"kind": "restore", "spec": {"backupName": …}}',
+    hint: 'a job is {"kind": "backup", "schedule": …} or {"kind": "restore", "spec": {"backupName": …}} or {"kind": "verify", "name": …}',
   });
 }

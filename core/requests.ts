@@ -6,7 +6,9 @@ import {
   listFolder,
   newestBackup,
   planKey,
+  RUN_KINDS,
   type RunKind,
+  readBackup,
   readObject,
   readRestorable,
   recordIn,
@@ -16,7 +18,8 @@ import {
 } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { clusterName, scheduleOf } from "./configured.ts";
-import { LifeboatError } from "./errors.ts";
+import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { type VerifyDocument, verifySchema } from "./integrity/verify.ts";
 import { type Job, jobSchema, readJob } from "./job.ts";
 import { lockState, reopen } from "./lock.ts";
 import type { Bucket, Jobs } from "./ports.ts";
@@ -49,7 +52,11 @@ export interface RunDocument {
 }
 
 const requestSchema = z.object({ schemaVersion: z.literal(1), job: jobSchema, at: z.string() });
-const resultSchema = z.object({ errors: z.array(z.looseObject({ message: z.string() })) });
+const resultSchema = z.object({
+  phase: z.string(),
+  errors: z.array(z.looseObject({ message: z.string() })),
+  document: verifySchema.optional(),
+});
 
 /** A name for what was given none: `subject-YYYYMMDDhhmmss-xxxxxxxx`, which two requests in one second don't share. */
 export function requestName(subject: string, now = new Date()): string {
@@ -67,6 +74,13 @@ export async function checkJob<Checked extends NamedJob>(
   { config, bucket }: { config: Config; bucket: Bucket },
 ): Promise<Checked> {
   readJob(job);
+  if (job.kind === "verify") {
+    await readBackup(bucket, job.name).catch((error) => {
+      if (!isLifeboatError(error, "corrupt")) throw error;
+    });
+    await checkFree(bucket, job);
+    return job;
+  }
   checkNewName(job.kind, job.name);
   if (job.kind === "backup") {
     const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
@@ -95,13 +109,17 @@ async function checkFree(bucket: Bucket, job: NamedJob): Promise<void> {
   const { kind, name } = job;
   const taken = (why: string, hint: string) =>
     new LifeboatError("conflict", `${kind} "${name}" ${why} in ${bucket.location}`, { hint });
-  const own = await listFolder(bucket, `${kind}s/${name}/`);
-  if (kind === "backup" ? recordIn(own, name) : own.has(restoreKeys(name).record))
+  if (kind !== "verify" && (await isCommitted(bucket, kind, name)))
     throw taken("already exists", "choose another name");
   if (job.kind === "restore" && job.dryRun && (await hasPlan(bucket, name)))
     throw taken("is the name of a plan", "choose another name");
   const run = await readRun(bucket, kind, name);
   if (run && run.phase !== "Failed") throw taken(`is ${run.phase}`, "wait for its end, or choose another name");
+}
+
+async function isCommitted(bucket: Bucket, kind: "backup" | "restore", name: string): Promise<boolean> {
+  const present = await listFolder(bucket, `${RUN_KINDS[kind]}/${name}/`);
+  return kind === "backup" ? recordIn(present, name) !== undefined : present.has(restoreKeys(name).record);
 }
 
 async function hasPlan(bucket: Bucket, name: string): Promise<boolean> {
@@ -113,7 +131,7 @@ async function hasPlan(bucket: Bucket, name: string): Promise<boolean> {
  * or, with a credential that can't delete, a failed run. Of two that ask for one name at once, one gets `conflict`.
  */
 export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucket; jobs: Jobs }): Promise<RunDocument> {
-  const scope = { bucket, kind: `${job.kind}s`, name: job.name } as const;
+  const scope = { bucket, kind: RUN_KINDS[job.kind], name: job.name };
   if ((await lockState(scope)).state === "died") await abandonJob(bucket, job, "the run ended without a word");
   const at = new Date().toISOString();
   const keys = runKeys(scope.kind, job.name, `${at}-${randomUUID()}`);
@@ -138,7 +156,7 @@ export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucke
 /** Submits the backup of a slot, unless it has been made or asked for before; whether it did. */
 export async function submitOnce(job: NamedJob, deps: { bucket: Bucket; jobs: Jobs }): Promise<boolean> {
   const folder = await listFolder(deps.bucket, backupKeys(job.name).folder);
-  const { requests } = await readRequests(deps.bucket, `${job.kind}s`, job.name);
+  const { requests } = await readRequests(deps.bucket, RUN_KINDS[job.kind], job.name);
   if (requests.length > 0 || recordIn(folder, job.name)) return false;
   await submitJob(job, deps);
   return true;
@@ -158,7 +176,7 @@ async function withdraw(
 
 /** Tells, for `readRun`, that a job which was handed over will not be begun. */
 export function abandonJob(bucket: Bucket, job: Pick<NamedJob, "kind" | "name">, reason: string): Promise<void> {
-  const keys = runKeys(`${job.kind}s`, job.name, `${new Date().toISOString()}-${randomUUID()}`);
+  const keys = runKeys(RUN_KINDS[job.kind], job.name, `${new Date().toISOString()}-${randomUUID()}`);
   return putFailure(bucket, { ...job, key: keys.result, error: reason });
 }
 
@@ -172,7 +190,8 @@ async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?
 
 /**
  * What is known of a backup or restore that is not committed: InProgress while a run holds its lock, else what the newest
- * request or result says. Undefined where nothing is, and where all there was is a dry run that has left its plan. Ask again for the committed record afterwards: the run may have
+ * request or result says. Undefined where nothing is, and where all there was has ended well: a dry run that has left its
+ * plan, a verification. Ask again for the committed record afterwards: the run may have
  * ended meanwhile.
  */
 export async function readRun(
@@ -181,7 +200,7 @@ export async function readRun(
   name: string,
   signal?: AbortSignal,
 ): Promise<RunDocument | undefined> {
-  const runs: RunKind = `${kind}s`;
+  const runs = RUN_KINDS[kind];
   const { state, since } = await lockState({ bucket, kind: runs, name }, { signal });
   const { requests, result, open } = await readRequests(bucket, runs, name, signal);
   const newest = requests.at(-1);
@@ -195,8 +214,18 @@ export async function readRun(
     return { ...document("Failed"), errors: [{ message }] };
   }
   if (open.length > 0 || !result) return document("New");
-  const { errors } = await readJson(bucket, result, resultSchema, signal);
-  return { ...document("Failed"), errors };
+  const { phase, errors } = await readJson(bucket, result, resultSchema, signal);
+  return phase === "Completed" ? undefined : { ...document("Failed"), errors };
+}
+
+/** What the newest verification of a backup found; undefined where none has ended. */
+export async function readVerification(
+  bucket: Bucket,
+  name: string,
+  signal?: AbortSignal,
+): Promise<VerifyDocument | undefined> {
+  const { result } = await readRequests(bucket, RUN_KINDS.verify, name, signal);
+  return result ? (await readJson(bucket, result, resultSchema, signal)).document : undefined;
 }
 
 function runDocument(
@@ -206,17 +235,18 @@ function runDocument(
   request: Pick<z.infer<typeof requestSchema>, "job" | "at"> | undefined,
 ): RunDocument {
   const { job, at } = request ?? {};
+  const { cluster, spec = {} } = job === undefined || job.kind === "verify" ? {} : job;
   return {
     schemaVersion: 1,
     kind,
     name,
     phase,
     location: bucket.location,
-    cluster: job?.cluster,
-    schedule: job?.kind === "backup" ? job.schedule : undefined,
+    cluster,
+    schedule: job?.kind === "restore" ? undefined : job?.schedule,
     caller: job?.caller,
     requestTimestamp: at,
-    spec: job?.spec ?? {},
+    spec,
     warnings: [],
     errors: [],
   };

@@ -5,6 +5,8 @@ import type { BackupSpec } from "./backup/scope.ts";
 import {
   CLUSTER,
   newestBackup,
+  RESTORABLE,
+  RUN_KINDS,
   readBackup,
   readObject,
   readRestore,
@@ -23,8 +25,10 @@ import {
   restoreDocument,
 } from "./documents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { damageLine } from "./integrity/findings.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
-import type { Job } from "./job.ts";
+import { type VerifyDocument, verifyBackup } from "./integrity/verify.ts";
+import { type Job, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
@@ -45,10 +49,13 @@ import { failureDocument, tell } from "./tell.ts";
 
 type BackupJob = Extract<Job, { kind: "backup" }>;
 type RestoreJob = Extract<Job, { kind: "restore" }>;
+type VerifyJob = Extract<Job, { kind: "verify" }>;
+
+type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument;
 
 /** How a job ended that did not fail. */
 export type Outcome =
-  | { document: BackupDocument | RestoreDocument | PlanDocument; duplicate: boolean; skipped?: undefined }
+  | { document: Result; duplicate: boolean; skipped?: undefined }
   /** Nothing was done, and why: another run is at it, the schedule is paused, somebody called it off. */
   | { document?: undefined; duplicate: boolean; skipped: string };
 
@@ -86,8 +93,9 @@ const RESERVE_MS = 60_000;
  * whose log then lies in the bucket. A backup or restore that is PartiallyFailed does not throw.
  */
 export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
-  const schedule = job.kind === "backup" ? job.schedule : undefined;
-  const cluster = job.cluster ?? context.config.schedules[schedule ?? ""]?.cluster;
+  const schedule = job.kind === "restore" ? undefined : job.schedule;
+  const given = job.kind === "verify" ? undefined : job.cluster;
+  const cluster = given ?? context.config.schedules[schedule ?? ""]?.cluster;
   let name = job.name ?? schedule ?? "";
   const attributes = { "lifeboat.job": job.kind, "lifeboat.cluster": cluster, "lifeboat.schedule": schedule };
   const began = performance.now();
@@ -103,7 +111,8 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
       const outcome = await doJob(job, { ...context, named });
       const { document, duplicate } = outcome;
       span.setAttributes({ "lifeboat.name": name, "lifeboat.duplicate": duplicate });
-      if (document && document.kind !== "plan" && !duplicate) await end(document);
+      if (document && document.kind !== "plan" && !duplicate)
+        await end(document.kind === "verify" ? endOf(document) : document);
       return outcome;
     } catch (error) {
       if (!context.signal.aborted)
@@ -121,7 +130,28 @@ async function doJob(job: Job, context: Named): Promise<Outcome> {
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
   if (wait > 0) await pause(wait, limited.signal);
+  if (job.kind === "verify") return await runVerifyJob(job, limited);
   return await (job.kind === "backup" ? runBackupJob(job, limited) : runRestoreJob(job, limited));
+}
+
+async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
+  const { bucket, config, secrets, signal } = context;
+  const newest = () => newestBackup(bucket, job.schedule ?? "", { phases: RESTORABLE, signal });
+  const name = job.name ?? (await newest()).metadata.name;
+  const read = job.readData ? 1 : readShare(job.sample ?? "");
+  return locked({ kind: "verify", name, found: async () => undefined }, context, async ({ log, signal }) => {
+    const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
+    const document = await verifyBackup(bucket, name, { read, trustedKeys, signal });
+    for (const damage of document.damaged) log.log("error", damageLine(damage));
+    await settleRequest(bucket, { kind: "verify", name, document });
+    return document;
+  });
+}
+
+/** A verification as it is told of: what is damaged has failed. */
+function endOf({ ok, damaged, ...document }: VerifyDocument): Ended {
+  const errors = damaged.map((damage) => ({ message: damageLine(damage) }));
+  return { ...document, phase: ok ? "Completed" : "Failed", warnings: [], errors };
 }
 
 async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
@@ -144,12 +174,13 @@ async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
     checkSame("backup", name, "cluster", record.metadata.annotations?.[CLUSTER], cluster);
     return readBackupDocument(bucket, record, signal);
   };
-  return locked({ kind: "backup", name, found, cluster }, context, async (run) => {
+  const work = onCluster(cluster, context, async (run) => {
     const signer = configuredSigner(config.signing, secrets);
     const { recipients } = config.encryption;
     const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller, signer, recipients });
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed() });
   });
+  return locked({ kind: "backup", name, found }, context, work);
 }
 
 async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> {
@@ -164,7 +195,7 @@ async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> 
     checkSame("restore", name, "cluster", record.metadata.annotations?.[CLUSTER], job.cluster);
     return readRestoreDocument(bucket, record, signal);
   };
-  return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
+  const work = onCluster(job.cluster, context, async (run) => {
     const plan = job.plan === undefined ? undefined : await readPlan(bucket, job.plan, signal);
     const source = async () => backupName ?? (await pinned(run, name, scheduleName));
     const spec: RestoreSpec = plan ? specOf(plan) : { ...filters, backupName: await source() };
@@ -172,19 +203,21 @@ async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> 
     const { record, result } = await runRestore({ ...run, ...(await signing(context)), name, spec, plan, caller });
     return restoreDocument(record, bucket.location, { ...result.problems, durationMs: run.elapsed() });
   });
+  return locked({ kind: "restore", name, found }, context, work);
 }
 
 async function runDryRunJob(job: RestoreJob, name: string, context: Named): Promise<Outcome> {
   const { bucket, signal } = context;
   const { scheduleName = "", backupName, ...filters } = job.spec ?? {};
   const found = () => committed(async () => (await readPlan(bucket, name, signal)).document);
-  return locked({ kind: "restore", name, found, cluster: job.cluster }, context, async (run) => {
+  const work = onCluster(job.cluster, context, async (run) => {
     const source = backupName ?? (await pinned(run, name, scheduleName));
     const spec = { ...filters, backupName: source };
     const plan = await runDryRun({ ...run, ...(await signing(context)), name, spec });
     await settleRequest(bucket, { kind: "restore", name });
     return plan;
   });
+  return locked({ kind: "restore", name, found }, context, work);
 }
 
 /** Whose signatures a restore trusts, what signs what it keeps, and to whom that is encrypted. */
@@ -222,36 +255,55 @@ function nameOf(job: Job, subject: string, { delivery = randomUUID() }: JobConte
 interface Locked<Document> {
   kind: Job["kind"];
   name: string;
-  cluster: string | undefined;
   /** What has been committed under that name already. */
   found: () => Promise<Document | undefined>;
 }
 
 interface Run {
-  kube: Kube;
   bucket: Bucket;
-  /** Its name in the configuration. */
-  cluster: string;
   log: RunLog;
   signal: AbortSignal;
   /** Milliseconds since it began. */
   elapsed: () => number;
 }
 
+interface ClusterRun extends Run {
+  kube: Kube;
+  /** Its name in the configuration. */
+  cluster: string;
+}
+
+/** `work` with a client of the cluster, which is closed after it. */
+function onCluster<Document>(
+  cluster: string | undefined,
+  { config, secrets, clusters }: JobContext,
+  work: (run: ClusterRun) => Promise<Document>,
+): (run: Run) => Promise<Document> {
+  return async (run) => {
+    const named = clusterName(config, cluster);
+    const kube = await openCluster(config.clusters[named]!, { secrets, clusters }, { signal: run.signal });
+    try {
+      return await work({ ...run, kube, cluster: named });
+    } finally {
+      await kube.close();
+    }
+  };
+}
+
 /** Does `work` under the lock of its name, or tells that it need not be done. */
-async function locked<Document extends BackupDocument | RestoreDocument | PlanDocument>(
-  { kind, name, cluster, found }: Locked<Document>,
+async function locked<Document extends Result>(
+  { kind, name, found }: Locked<Document>,
   context: Named,
   work: (run: Run) => Promise<Document>,
 ): Promise<Outcome> {
-  const { bucket, config, secrets, clusters, signal, listen, timing = LOCK_TIMING } = context;
+  const { bucket, signal, listen, timing = LOCK_TIMING } = context;
   context.named(name);
   let document: Document | undefined;
   const settled = async () => {
     document = await found();
     return document !== undefined;
   };
-  const lock = await takeLock({ bucket, kind: `${kind}s`, name }, { settled, signal, timing });
+  const lock = await takeLock({ bucket, kind: RUN_KINDS[kind], name }, { settled, signal, timing });
   if (lock === "settled") return { document: document!, duplicate: true };
   if (lock === "cancelled") return { duplicate: true, skipped: `${kind} "${name}" has been called off` };
   if (lock === "running") return { duplicate: true, skipped: `another run is making ${kind} "${name}"` };
@@ -261,14 +313,8 @@ async function locked<Document extends BackupDocument | RestoreDocument | PlanDo
   try {
     document = await leavingLog({ kind, bucket, name, log }, async () => {
       const running = AbortSignal.any([signal, held.signal]);
-      const named = clusterName(config, cluster);
-      const kube = await openCluster(config.clusters[named]!, { secrets, clusters }, { signal: running });
-      try {
-        const elapsed = () => Math.round(performance.now() - began);
-        return await work({ bucket, kube, cluster: named, log, signal: running, elapsed });
-      } finally {
-        await kube.close();
-      }
+      const elapsed = () => Math.round(performance.now() - began);
+      return await work({ bucket, log, signal: running, elapsed });
     });
     return { document, duplicate: false };
   } catch (error) {

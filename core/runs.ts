@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { runKeys, writeSideFile } from "./catalog.ts";
+import { RUN_KINDS, runKeys, writeSideFile } from "./catalog.ts";
 import { messageOf } from "./errors.ts";
 import type { RunLog } from "./log.ts";
 import type { Bucket } from "./ports.ts";
 
-const KINDS = { backup: "backups", restore: "restores" } as const;
+type Kind = keyof typeof RUN_KINDS;
 
 /**
  * Runs `work`; where it fails, leaves the run's log and its result document in the bucket, if the bucket takes them,
@@ -12,7 +12,7 @@ const KINDS = { backup: "backups", restore: "restores" } as const;
  * run. Within another `leavingLog` of the same run only the inner one leaves them.
  */
 export async function leavingLog<T>(
-  run: { kind: "backup" | "restore"; bucket: Bucket; name: string; log: RunLog },
+  run: { kind: Kind; bucket: Bucket; name: string; log: RunLog },
   work: () => Promise<T>,
 ): Promise<T> {
   const { kind, bucket, name, log } = run;
@@ -21,7 +21,7 @@ export async function leavingLog<T>(
   } catch (error) {
     if (log.left) throw error;
     log.log("error", messageOf(error));
-    const keys = runKeys(KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
+    const keys = runKeys(RUN_KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
     const signal = AbortSignal.timeout(10_000);
     const [stored] = await Promise.allSettled([
       writeSideFile(bucket, keys.log, log.gzipped(), signal),
@@ -32,20 +32,23 @@ export async function leavingLog<T>(
   }
 }
 
-/** Notes that what was asked for under a name is done, though no record of that name tells so: the name is free again. */
+/**
+ * Notes that what was asked for under a name is done, though no record of that name tells so: the name is free again. With
+ * the result's document where that lies nowhere else.
+ */
 export function settleRequest(
   bucket: Bucket,
-  { kind, name }: { kind: "backup" | "restore"; name: string },
+  { kind, name, document }: { kind: Kind; name: string; document?: object },
 ): Promise<void> {
-  const { result } = runKeys(KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
-  const content = { schemaVersion: 1, kind, name, phase: "Completed", errors: [] };
+  const { result } = runKeys(RUN_KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
+  const content = { schemaVersion: 1, kind, name, phase: "Completed", errors: [], document };
   return bucket.put(result, Buffer.from(`${JSON.stringify(content)}\n`), { ifAbsent: true });
 }
 
 /** Leaves the result of a run that failed, or of one that will not be. */
 export function putFailure(
   bucket: Bucket,
-  { kind, name, key, error }: { kind: "backup" | "restore"; name: string; key: string; error: unknown },
+  { kind, name, key, error }: { kind: Kind; name: string; key: string; error: unknown },
   signal?: AbortSignal,
 ): Promise<void> {
   const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };

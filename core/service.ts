@@ -3,6 +3,7 @@ import type { ApiDeps } from "./api.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import { damageLine } from "./integrity/findings.ts";
 import { type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
@@ -219,6 +220,13 @@ export async function openBucket({ buckets }: Pick<Platform, "buckets">, locatio
 function judged({ document, duplicate, skipped }: Outcome): Ended {
   if (!document) return { duplicate, skipped };
   if (document.kind === "plan") return { kind: "plan", name: document.id, phase: "Completed", duplicate };
+  if (document.kind === "verify") {
+    const { kind, name, ok, damaged } = document;
+    if (ok) return { kind, name, phase: "Completed", duplicate };
+    const places = damaged.length === 1 ? "1 place" : `${damaged.length} places`;
+    const message = `backup ${name} is damaged in ${places}, the first: ${damageLine(damaged[0]!)}`;
+    throw new JobFailed(message, { retry: false, status: ERROR_KINDS.corrupt.http });
+  }
   const { kind, name, phase, errors } = document;
   if (phase === "Completed") return { kind, name, phase, duplicate };
   const message = `${kind} ${name} is ${phase}: ${errors.length} errors, the first: ${errors[0]?.message}`;

@@ -42,6 +42,8 @@ export async function tell(document: Ended, { config, bucket, secrets, listen }:
 
 async function eventOf(document: Ended, bucket: Bucket): Promise<Event | undefined> {
   const { kind, name, phase, schedule } = document;
+  // What is damaged stays so: it is told of every time.
+  if (kind === "verify") return phase === "Completed" ? "success" : "failure";
   const failures = await failedRuns(bucket, kind, name);
   // A failed run has left its own result already; one that is PartiallyFailed leaves none.
   if (phase !== "Completed") return failures > (phase === "Failed" ? 1 : 0) ? undefined : "failure";

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { type RunKind, readLog } from "../catalog.ts";
+import { RUN_KINDS, readLog } from "../catalog.ts";
 import type { Config } from "../config.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket, Jobs } from "../ports.ts";
@@ -32,12 +32,22 @@ export function callerOf(context: Context<Env>): string | undefined {
 export async function submit(context: Context<Env>, deps: ApiDeps, job: NamedJob, warnings: string[] = []) {
   const document = await submitJob(await checkJob(job, deps), deps);
   const body = { ...document, warnings: warnings.map((message) => ({ message })) };
-  const result = job.kind === "restore" && job.dryRun ? "plans" : `${job.kind}s`;
-  return context.json(body, 202, { location: `/v1/${result}/${job.name}` });
+  return context.json(body, 202, { location: resultOf(job) });
+}
+
+function resultOf(job: NamedJob): string {
+  if (job.kind === "verify") return `/v1/backups/${job.name}/verify`;
+  return `/v1/${job.kind === "restore" && job.dryRun ? "plans" : RUN_KINDS[job.kind]}/${job.name}`;
 }
 
 /** A page of a run's log: 200, with a Link to the next one. */
-export async function sendLog(context: Context<Env>, bucket: Bucket, kind: RunKind, name: string, token?: string) {
+export async function sendLog(
+  context: Context<Env>,
+  bucket: Bucket,
+  kind: "backups" | "restores",
+  name: string,
+  token?: string,
+) {
   const page = textPage(await readLog(bucket, kind, name, context.req.raw.signal), offsetOf(token));
   const next = tokenOf(page.next);
   const link = next && { link: `</v1/${kind}/${name}/logs?continue=${next}>; rel="next"` };

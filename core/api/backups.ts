@@ -1,10 +1,10 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { backupKeysOf, readBackup } from "../catalog.ts";
+import { backupKeysOf, checkName, readBackup } from "../catalog.ts";
 import { deleteBackup } from "../delete.ts";
 import { readBackupDocument, readFindings, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
-import { readRun, requestName } from "../requests.ts";
+import { readRun, readVerification, requestName } from "../requests.ts";
 import { readBackupManifest } from "../schedule/manifest.ts";
 import { scheduledName } from "../schedule/slots.ts";
 import {
@@ -57,6 +57,23 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     const { name } = context.req.valid("param");
     await deleteBackup(bucket, name, context.req.raw.signal);
     return context.body(null, 204);
+  });
+
+  app.openapi(routes.verifyBackup, async (context) => {
+    const { name } = context.req.valid("param");
+    return submit(context, deps, { ...context.req.valid("json"), kind: "verify", name, caller: callerOf(context) });
+  });
+
+  app.openapi(routes.getVerification, async (context) => {
+    const { name } = context.req.valid("param");
+    checkName("backup", name);
+    const { signal } = context.req.raw;
+    const run = await readRun(bucket, "verify", name, signal);
+    const found = run ? fitted(run) : await readVerification(bucket, name, signal);
+    if (found) return context.json(found, 200);
+    throw new LifeboatError("missing", `backup "${name}" has not been verified by a job`, {
+      hint: "a POST to the same path asks for that",
+    });
   });
 
   app.openapi(routes.backupLogs, (context) =>

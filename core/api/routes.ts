@@ -17,6 +17,8 @@ import {
   restoreSchema,
   runSchema,
   textQuery,
+  verifyAnswerSchema,
+  verifyRequestSchema,
 } from "./schemas.ts";
 
 const json = <Schema extends z.ZodType>(schema: Schema) => ({ "application/json": { schema } });
@@ -76,6 +78,20 @@ export const routes = {
     summary: "Delete a backup, or what an interrupted run left of it",
     request: named,
     responses: { 204: { description: "It is gone" }, ...problem },
+  }),
+  verifyBackup: createRoute({
+    method: "post",
+    path: "/v1/backups/{name}/verify",
+    summary: "Look for damage in a backup",
+    request: { ...named, body: body(verifyRequestSchema, false) },
+    responses: { 202: accepted(runSchema), ...problem },
+  }),
+  getVerification: createRoute({
+    method: "get",
+    path: "/v1/backups/{name}/verify",
+    summary: "What the newest verification of a backup found, or how its run stands",
+    request: named,
+    responses: { 200: answer("What it found", z.union([verifyAnswerSchema, runSchema])), ...problem },
   }),
   backupLogs: createRoute({
     method: "get",

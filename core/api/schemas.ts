@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { BackupDocument, RestoreDocument } from "../documents.ts";
-import { checkWish, restoreWish } from "../job.ts";
+import { verifySchema } from "../integrity/verify.ts";
+import { checkWish, restoreWish, verifyWish } from "../job.ts";
 import type { RunDocument } from "../requests.ts";
 import { planSchema } from "../restore/plan/plandocument.ts";
 import { backupSpecSchema } from "../specs.ts";
@@ -30,6 +31,12 @@ export const restoreRequestSchema = z
     ...restoreWish,
   })
   .superRefine(checkWish);
+
+/** What POST /v1/backups/{name}/verify takes. */
+export const verifyRequestSchema = z.strictObject({ kind: z.literal("verify").optional(), ...verifyWish });
+
+/** What a verification found. */
+export const verifyAnswerSchema = verifySchema.meta({ id: "Verification" });
 
 export const nameParameter = z.object({ name: z.string() });
 
@@ -107,7 +114,7 @@ export const restoreSchema: z.ZodType<RestoreDocument> = z
 export const runSchema: z.ZodType<RunDocument> = z
   .object({
     ...shared,
-    kind: z.enum(["backup", "restore"]),
+    kind: z.enum(["backup", "restore", "verify"]),
     phase: z.enum(["New", "InProgress", "Failed"]),
     cluster: z.string().optional(),
     schedule: z.string().optional(),

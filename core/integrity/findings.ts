@@ -1,11 +1,13 @@
+import { z } from "zod";
 import { isLifeboatError } from "../errors.ts";
 
-/** What is wrong with one file, or with one item in it. */
-export interface Damage {
-  key: string;
-  /** The item's, in the archive. */
-  path?: string;
-  reason: string;
+/** What is wrong with one file, or with one item in it, whose path in the archive is told. */
+export const damageSchema = z.object({ key: z.string(), path: z.string().optional(), reason: z.string() });
+export type Damage = z.infer<typeof damageSchema>;
+
+/** A damage in a line. */
+export function damageLine({ key, path, reason }: Damage): string {
+  return `${key}: ${path ? `${path}: ` : ""}${reason}`;
 }
 
 /** What a verification has found so far. */

@@ -1,32 +1,31 @@
 import { basename } from "node:path/posix";
+import { z } from "zod";
 import { type Backup, backupKeys, backupKeysOf, checkName, listFolder, readBackup, recordIn } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
 import { checkArchive, checkFiles } from "./checks.ts";
-import { type Damage, type Findings, startFindings } from "./findings.ts";
+import { damageSchema, type Findings, startFindings } from "./findings.ts";
 import { checkTrusted, sealOf, signedBy } from "./seal.ts";
 
 /** What a verification found: the same for the command line, HTTP and functions. */
-export interface VerifyDocument {
-  schemaVersion: 1;
-  kind: "verify";
-  name: string;
-  location: string;
-  /** Nothing is damaged, of what was looked at. */
-  ok: boolean;
-  damaged: Damage[];
-  /** What was not looked at, and why. */
-  unchecked: string[];
-  /** How many lie in the backup's folder. */
-  files: number;
-  /** By its index; by its record where it has none. */
-  items: number;
-  /** Of the archive: how many there are, and of how many the data was read; absent where there is no index. */
-  segments?: { total: number; read: number };
-  /** The public key that has signed it, where one has. */
-  signedBy?: string;
-}
+export const verifySchema = z.object({
+  schemaVersion: z.literal(1),
+  kind: z.literal("verify"),
+  name: z.string(),
+  location: z.string(),
+  ok: z.boolean().describe("nothing is damaged, of what was looked at"),
+  damaged: z.array(damageSchema),
+  unchecked: z.array(z.string()).describe("what was not looked at, and why"),
+  files: z.number().describe("how many lie in the backup's folder"),
+  items: z.number().describe("by its index; by its record where it has none"),
+  segments: z
+    .object({ total: z.number(), read: z.number() })
+    .optional()
+    .describe("of the archive: how many there are, and of how many the data was read"),
+  signedBy: z.string().optional().describe("the public key that has signed it"),
+});
+export type VerifyDocument = z.infer<typeof verifySchema>;
 
 /** What the verification of a whole location found. */
 export interface VerifyListDocument {

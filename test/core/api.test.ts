@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { backupKeys, FINDINGS, lockFolder, runKeys, writeSideFile } from "../../core/catalog.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { verifyBackup } from "../../core/integrity/verify.ts";
 import { lockState } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { settleRequest } from "../../core/runs.ts";
 import { putBackup, putRestore, type SampleApi, startApi } from "./api-sample.ts";
 
 describe("the API", () => {
@@ -118,7 +120,35 @@ describe("the API", () => {
       assert.equal((await api.send("POST", "/v1/restores", { json })).status, 404);
       await putBackup(api, "hourly-20261123020000", { labels: { "velero.io/schedule-name": "hourly" } });
       assert.equal((await api.send("POST", "/v1/restores", { json })).status, 202);
-      assert.deepEqual(api.jobs.at(-1)?.spec, { backupName: "hourly-20261123020000" });
+      const asked = api.jobs.at(-1) as { spec?: object };
+      assert.deepEqual(asked.spec, { backupName: "hourly-20261123020000" });
+    });
+  });
+
+  describe("POST /v1/backups/{name}/verify", () => {
+    const path = "/v1/backups/verified/verify";
+
+    it("answers 202 and hands over the job; what that found is what a GET then gives", async () => {
+      await putBackup(api, "verified");
+      assert.equal((await api.send("GET", path)).status, 404);
+      const { status, headers, body } = await api.send("POST", path, { json: { sample: "5%" } });
+      assert.deepEqual([status, headers.get("location"), body.phase], [202, path, "New"]);
+      assert.deepEqual(api.jobs.at(-1), { kind: "verify", name: "verified", sample: "5%", caller: "someone" });
+      assert.deepEqual((await api.send("GET", path)).body, body);
+      assert.equal((await api.send("POST", path)).status, 409);
+      const document = await verifyBackup(api.bucket, "verified");
+      await settleRequest(api.bucket, { kind: "verify", name: "verified", document });
+      assert.deepEqual((await api.send("GET", path)).body, JSON.parse(JSON.stringify(document)));
+      assert.equal((await api.send("POST", path)).status, 202);
+      assert.equal((await api.send("GET", path)).body.phase, "New");
+    });
+
+    it("takes a backup whose record is damaged, and none that isn't there", async () => {
+      await api.bucket.put(backupKeys("torn").metadata, Buffer.from("{"));
+      assert.equal((await api.send("POST", "/v1/backups/torn/verify")).status, 202);
+      assert.equal((await api.send("POST", "/v1/backups/none/verify")).status, 404);
+      assert.equal((await api.send("POST", path, { json: { sample: "5" } })).status, 400);
+      assert.equal((await api.send("POST", path, { json: { sample: "5%", readData: true } })).status, 400);
     });
   });
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { backupKeys } from "../../core/catalog.ts";
 import type { BackupDocument } from "../../core/documents.ts";
 import type { Platform } from "../../core/ports.ts";
 import { createService } from "../../core/service.ts";
@@ -13,7 +14,7 @@ import { directoryBucket } from "../../functions/cli/bucket.ts";
 
 interface Told {
   event: string;
-  body: Partial<BackupDocument> & { text?: string };
+  body: Partial<Omit<BackupDocument, "kind">> & { kind?: string; text?: string };
 }
 
 let dir: string;
@@ -88,7 +89,11 @@ function service(notification: Record<string, string>) {
     at(kubeconfig)
       .run({ kind: "backup", schedule: "hourly", slot: `2026-11-23T0${hour}:00:00Z` })
       .catch(() => {});
-  return { run, lines };
+  const verify = () =>
+    at("bad")
+      .run({ kind: "verify", schedule: "hourly" })
+      .catch(() => {});
+  return { run, verify, bucket, lines };
 }
 
 const events = () => told.map(({ event }) => event);
@@ -128,6 +133,19 @@ describe("notifications", () => {
       ["backup", "hourly-20261123020000", "Failed", "a"],
     );
     assert.match(bad?.errors?.[0]?.message ?? "", /kubeconfig/);
+  });
+
+  it("tell of a verification that found damage, every time", async () => {
+    const { run, verify, bucket } = service({ on: "failure" });
+    await run("good", 1);
+    await verify();
+    const { log } = backupKeys("hourly-20261123010000");
+    await bucket.put(log, Buffer.from("torn"));
+    await verify();
+    await verify();
+    assert.deepEqual(events(), ["failure", "failure"]);
+    const { kind, phase, errors } = told[0]!.body;
+    assert.deepEqual([kind, phase, errors], ["verify", "Failed", [{ message: `${log}: it differs from its digest` }]]);
   });
 
   it("send Slack a line of text", async () => {

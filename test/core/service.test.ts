@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { listBackups, listFolder, readBackup, readLog, readRestore } from "../../core/catalog.ts";
+import { backupKeys, listBackups, listFolder, readBackup, readLog, readRestore } from "../../core/catalog.ts";
+import { deleteBackup } from "../../core/delete.ts";
 import type { LifeboatError } from "../../core/errors.ts";
+import { signedBy } from "../../core/integrity/seal.ts";
 import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Platform } from "../../core/ports.ts";
+import { readVerification } from "../../core/requests.ts";
 import { dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { createService, deliver, type JobFailed } from "../../core/service.ts";
@@ -254,6 +258,75 @@ describe("a job that fails", () => {
     assert.doesNotMatch(error.message, /SECRET/);
     assert.match(lines.join(), /TypeError/);
     assert(made);
+  });
+});
+
+describe("a verification", () => {
+  test("of a schedule's newest backup ends well, without a cluster, and leaves what it found", async () => {
+    const { run, bucket } = service();
+    await run({ ...SCHEDULED, slot: "2026-11-22T02:00:00Z" });
+    const { name = "" } = await run(SCHEDULED);
+    const job = { kind: "verify", schedule: "hourly", readData: true };
+    assert.deepEqual(await run(job), { kind: "verify", name, phase: "Completed", duplicate: false });
+    const found = await readVerification(bucket, name);
+    assert.deepEqual([found?.ok, found?.segments], [true, { total: 1, read: 1 }]);
+    await deleteBackup(bucket, name);
+    assert.equal(await readVerification(bucket, name), undefined);
+  });
+
+  test("of a damaged backup fails for good, and names what is damaged", async () => {
+    const { run, bucket, lines } = service();
+    await run({ kind: "backup", cluster: "a", name: "x" });
+    const keys = backupKeys("x");
+    await bucket.put(keys.log, Buffer.from("torn"));
+    const error = await failure(run({ kind: "verify", name: "x" }));
+    assert.deepEqual([error.name, error.status], ["JobFailedForGood", 422]);
+    const line = `${keys.log}: it differs from its digest`;
+    assert.equal(error.message, `backup x is damaged in 1 place, the first: ${line}`);
+    assert.ok(lines.some((text) => text.includes("level=error") && text.includes(line)));
+    assert.equal((await readVerification(bucket, "x"))?.ok, false);
+  });
+
+  test("of what isn't signed fails where keys are trusted", async () => {
+    const { publicKey } = generateKeyPairSync("ed25519");
+    await writeFile(join(dir, "trusted.pub"), publicKey.export({ format: "pem", type: "spki" }));
+    const { run } = service({ LIFEBOAT_SIGNING_PUBLIC_KEYS: `file:${join(dir, "trusted.pub")}` });
+    await run({ kind: "backup", cluster: "a", name: "x" });
+    assert.match((await failure(run({ kind: "verify", name: "x" }))).message, /is not signed/);
+    const error = await failure(run({ kind: "restore", cluster: "b", spec: { backupName: "x" } }));
+    assert.deepEqual([kindOf(error), error.name], ["corrupt", "JobFailedForGood"]);
+  });
+
+  for (const [what, job] of [
+    ["names neither backup nor schedule", { kind: "verify" }],
+    ["names both", { kind: "verify", name: "x", schedule: "hourly" }],
+    ["names a cluster", { kind: "verify", name: "x", cluster: "a" }],
+    ["names a share that is none", { kind: "verify", name: "x", sample: "5" }],
+  ] as const) {
+    test(`whose job ${what} is invalid`, async () => {
+      assert.equal(kindOf(await failure(service().run(job))), "invalid");
+    });
+  }
+
+  test("of a backup that isn't there is missing", async () => {
+    assert.equal(kindOf(await failure(service().run({ kind: "verify", name: "none" }))), "missing");
+  });
+});
+
+describe("a scheduled backup where backups are signed", () => {
+  test("is signed, and restored by who trusts its key", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+    await writeFile(join(dir, "signing.pem"), privateKey.export({ format: "pem", type: "pkcs8" }));
+    await writeFile(join(dir, "signing.pub"), publicKey.export({ format: "pem", type: "spki" }));
+    const { run, bucket } = service({
+      LIFEBOAT_SIGNING_KEY: `file:${join(dir, "signing.pem")}`,
+      LIFEBOAT_SIGNING_PUBLIC_KEYS: `file:${join(dir, "signing.pub")}`,
+    });
+    const { name = "" } = await run(SCHEDULED);
+    const key = publicKey.export({ format: "jwk" }).x;
+    assert.equal(signedBy(await readBackup(bucket, name)), key);
+    const spec = { backupName: name, existingResourcePolicy: "update" };
+    assert.equal((await run({ kind: "restore", cluster: "b", name: "r", spec })).phase, "Completed");
   });
 });
 

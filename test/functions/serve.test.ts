@@ -104,6 +104,9 @@ describe("lifeboat serve", () => {
       const backup = await server.outcome(asked.location!);
       assert.deepEqual([backup.phase, backup.errors, backup.caller], ["Completed", [], "127.0.0.1"]);
       assert.match((await server.send("GET", `${asked.location}/logs`)).text, /Backup ends/);
+      const verifying = await server.send("POST", `${asked.location}/verify`, { readData: true });
+      const { kind, ok, segments } = await server.outcome(verifying.location!);
+      assert.deepEqual([kind, ok, segments], ["verify", true, { total: 1, read: 1 }]);
       const { items } = (await server.send("GET", `${asked.location}/items`)).document;
       assert(items.some(({ kind, namespace }: Record<string, string>) => kind === "Secret" && namespace === "shop"));
 

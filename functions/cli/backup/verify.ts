@@ -1,10 +1,12 @@
 import {
   type Bucket,
   type Drill,
+  damageLine,
   drillBackup,
   EXIT_CODES,
   LifeboatError,
   readRestorable,
+  readShare,
   startRunLog,
   type VerifyDocument,
   type VerifyListDocument,
@@ -115,8 +117,8 @@ async function verifyAll(bucket: Bucket, verifying: VerifyOptions, { output }: I
 function shareOf({ readData, sample }: Flags): number {
   if (readData && sample !== undefined) throw new LifeboatError("invalid", "give one of --read-data and --sample");
   if (sample === undefined) return readData ? 1 : 0;
-  const percent = Number(/^(\d+(?:\.\d+)?)%$/.exec(sample)?.[1]);
-  if (percent > 0 && percent <= 100) return percent / 100;
+  const share = readShare(sample);
+  if (share !== undefined) return share;
   throw new LifeboatError("invalid", `--sample: "${sample}" is not a share`, { hint: "write it like --sample 5%" });
 }
 
@@ -156,7 +158,6 @@ function table({ backups, orphans }: VerifyListDocument): string {
 }
 
 function damageBlock(documents: VerifyDocument[]): string {
-  const damages = documents.flatMap(({ damaged }) => damaged);
-  const lines = damages.map(({ key, path, reason }) => ({ message: `${key}: ${path ? `${path}: ` : ""}${reason}` }));
+  const lines = documents.flatMap(({ damaged }) => damaged.map((damage) => ({ message: damageLine(damage) })));
   return problemBlock("Damaged", lines, DAMAGES_SHOWN);
 }
