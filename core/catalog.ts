@@ -221,7 +221,8 @@ export type Backup = z.infer<typeof backupSchema>;
 const restoreSchema = z.looseObject({
   kind: z.literal("Restore"),
   metadata: z.looseObject({ name: z.string(), annotations: z.record(z.string(), z.string()).optional() }),
-  spec: z.looseObject({ backupName: z.string() }),
+  /** An undo of a restore that only created is of no backup. */
+  spec: z.looseObject({ backupName: z.string().optional() }),
   status: z.looseObject({
     phase,
     startTimestamp: z.string(),

@@ -62,7 +62,8 @@ export interface RestoreDocument {
   schemaVersion: 1;
   kind: "restore";
   name: string;
-  backup: string;
+  /** None for the undo of a restore that only created. */
+  backup?: string;
   phase: string;
   location: string;
   counts: RestoreCounts;

@@ -100,7 +100,7 @@ export const restoreSchema: z.ZodType<RestoreDocument> = z
   .object({
     ...shared,
     kind: z.literal("restore"),
-    backup: z.string(),
+    backup: z.string().optional(),
     counts: z.object({
       ...{ created: count, updated: count, recreated: count, pruned: count },
       ...{ skipped: count, blocked: count, failed: count },

@@ -362,8 +362,11 @@ export function restoreLabels({
   exact,
 }: Pick<FixContext, "backupName" | "restoreName" | "exact">): Record<string, string> {
   if (exact) return {};
-  return { "velero.io/backup-name": labelValue(backupName), "velero.io/restore-name": labelValue(restoreName) };
+  return { "velero.io/backup-name": labelValue(backupName), [RESTORE_NAME]: labelValue(restoreName) };
 }
+
+/** The label that tells which restore made or changed an object last. */
+export const RESTORE_NAME = "velero.io/restore-name";
 
 /** A name as a label's value: at most 63 characters, else its first 57 and 6 of its SHA-256 (Velero label.GetValidName). */
 export function labelValue(name: string): string {

@@ -74,7 +74,7 @@ export function reportPage(document: RestoreDocument, outcomes: ItemOutcome[] = 
   const told = Object.entries(counts).filter(([, count]) => count > 0);
   const facts: Page["facts"] = [
     ["Phase", phase],
-    ["Backup", backup],
+    ["Backup", backup ?? "none"],
     ...(cluster ? [["Cluster", cluster] as [string, string]] : []),
     ...(caller ? [["Asked for by", caller] as [string, string]] : []),
     ["Location", location],

@@ -9,7 +9,7 @@ import { traced } from "../telemetry.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone/clone.ts";
 import { finalizerWarnings } from "./finalizers.ts";
-import { type FixContext, restoreLabels } from "./fixes.ts";
+import { type FixContext, RESTORE_NAME, restoreLabels } from "./fixes.ts";
 import { modifiersOf } from "./modifiers/modifiersource.ts";
 import type { Policy } from "./plan/plan.ts";
 import { isAlike, skimArchive } from "./plan/skim.ts";
@@ -26,7 +26,7 @@ import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
 import { readHooks } from "./write/hooks.ts";
 import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./write/posthooks.ts";
 import { isChange } from "./write/sending.ts";
-import { type Statuses, statusesOf } from "./write/statuses.ts";
+import { type Statuses, statusesIn, statusesOf } from "./write/statuses.ts";
 import { WAIT_MS } from "./write/waits.ts";
 import { writeSteps } from "./write/writes.ts";
 
@@ -88,11 +88,11 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   // What was there comes back as it was.
   const clone = undoing ? {} : await readClone(spec, { kube, served, survey, signal, log });
   const extras = undoing
-    ? findRemains(undoing, survey)
+    ? await findRemains(undoing, survey, archive)
     : await extrasOf(input, { discovery, survey, selection: selected });
   log("info", "Listing what the cluster has", { items: survey.items.length });
   const exact = undoing !== undefined;
-  const statuses = statusesOf(spec, discovery.resources);
+  const statuses = undoing ? statusesIn(undoing.statuses) : statusesOf(spec, discovery.resources);
   const untied: FixContext = {
     ...clone,
     conversions,
@@ -124,8 +124,13 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
   if (steps.some(isWrite)) await archive.check(unread(survey, target));
   const finalizers = exact ? [] : finalizerWarnings(heldBy(skim.finalizers, steps), discovery, groupsOf(survey));
-  const partial = input.backup?.status?.phase === "PartiallyFailed" ? [partialBackup(input.backupName)] : [];
-  const warnings = [...partial, ...survey.warnings, ...target.warnings, ...(found?.warnings ?? []), ...finalizers];
+  const warnings = [
+    ...(exact ? [] : backupWarnings(input, survey)),
+    ...survey.warnings,
+    ...target.warnings,
+    ...(found?.warnings ?? []),
+    ...finalizers,
+  ];
   return { survey, target, discovery, served, fixing, statuses, policy, steps, errors: survey.errors, warnings };
 }
 
@@ -134,8 +139,16 @@ function* unread({ items }: Survey, { digests }: Target): Generator<IndexEntry> 
   for (const [place, { entry }] of items.entries()) if (digests.get(place) === ALIKE) yield entry;
 }
 
-function partialBackup(name: string): string {
-  return `backup "${name}" is PartiallyFailed: what it lacks can't be restored; "backup describe ${name}" tells what`;
+/** What the backup lacks, or all of it. */
+function backupWarnings({ backup, backupName }: PlanInput, { items }: Survey): string[] {
+  return [
+    ...(backup?.status?.phase === "PartiallyFailed"
+      ? [
+          `backup "${backupName}" is PartiallyFailed: what it lacks can't be restored; "backup describe ${backupName}" tells what`,
+        ]
+      : []),
+    ...(items.length === 0 ? ["the backup holds nothing that the filters select: nothing is restored"] : []),
+  ];
 }
 
 /** The objects that are created, by their finalizers. */
@@ -233,7 +246,7 @@ function hooksOf(
   return postHooks({
     ...running,
     rules: fixing.hooks ?? [],
-    restoreLabel: restoreLabels(fixing)["velero.io/restore-name"]!,
+    restoreLabel: restoreLabels(fixing)[RESTORE_NAME]!,
     existing: new Map(stay.map(({ item }) => [`${item.namespace}/${item.name}`, item])),
   });
 }

@@ -217,7 +217,7 @@ function restoreRecord(
         ...(attempt > 1 && { [ATTEMPT]: String(attempt) }),
       },
     },
-    spec: { ...spec },
+    spec: { ...spec, backupName: spec.backupName || undefined },
     status: {
       phase: result.phase,
       startTimestamp: timestamp(startedAt),

@@ -41,7 +41,7 @@ export interface Survey {
   selectingServices: Set<string>;
   /** What the filters include and the backup doesn't hold: a typing error must not pass for a restore. */
   errors: string[];
-  /** What they exclude and the backup doesn't hold, or that they select nothing. */
+  /** What they exclude and the backup doesn't hold. */
   warnings: string[];
 }
 
@@ -70,7 +70,6 @@ export async function surveyArchive(
   }
   checkMapping(namespaceMapping, namespaces);
   const { included: errors, excluded: warnings } = selection.unmatched(namespaces, kinds);
-  if (taken.length === 0) warnings.push("the backup holds nothing that the filters select: nothing is restored");
   const chosen = taken.map((entry) => ({ entry, needed: false }));
   for (const entry of await neededOf(archive, taken, spare)) chosen.push({ entry, needed: true });
   chosen.sort((a, b) => a.entry.segment - b.entry.segment || a.entry.offset - b.entry.offset);

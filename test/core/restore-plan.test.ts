@@ -44,6 +44,25 @@ describe("plan: what is known of an item, and what is done under `none` and unde
       "skip exists, maybe for the namespaces of the original, and is left warning",
     ],
     ["shared with the original, absent", { shared: true }, "create", "create"],
+    [
+      "others' now",
+      { others: "a later restore's", live: "different" },
+      "skip a later restore's warning",
+      "skip a later restore's warning",
+    ],
+    [
+      "others' now, and equal",
+      { others: "a later restore's", live: "equal" },
+      "skip exists, equal",
+      "skip exists, equal",
+    ],
+    ["equal, its status perhaps not", { live: "equal", status: true }, "status exists, equal", "status exists, equal"],
+    [
+      "equal, its status perhaps not, in an undo",
+      { live: "equal", status: true, exact: true },
+      "skip exists, equal",
+      "skip exists, equal",
+    ],
     ["two become one", { clash: "a/c" }, "skip left out warning", "skip left out warning"],
   ];
   for (const [name, facts, none, update] of cases) {

@@ -257,7 +257,9 @@ describe("undo", () => {
     const { result } = await undo("r");
     assert.deepEqual(said([...result.problems.errors, ...result.problems.warnings]), "");
     assert.deepEqual(await state(), before);
-    assert.equal((await readRestore(bucket, "r-undo")).metadata.annotations?.["lifeboat/undoes"], "r");
+    const record = await readRestore(bucket, "r-undo");
+    assert.equal(record.metadata.annotations?.["lifeboat/undoes"], "r");
+    assert.equal(record.spec.backupName, "r-before");
     await assert.rejects(undo("r"), { kind: "conflict", message: /undone already, by "r-undo"/ });
     await assert.rejects(undo("r-undo"), { kind: "invalid" });
   });
@@ -272,6 +274,8 @@ describe("undo", () => {
     );
     const { result } = await undo("r");
     assert.equal(result.counts.pruned, 1);
+    assert.equal(said(result.problems.warnings), "");
+    assert.ok(!("backupName" in (await readRestore(bucket, "r-undo")).spec));
     assert.deepEqual(await state(), before);
   });
 
@@ -290,6 +294,94 @@ describe("undo", () => {
       finalizers: undefined,
     });
     assert.ok("copy" in after);
+  });
+
+  it("leaves what the restore left, since others changed it meanwhile", async () => {
+    await change();
+    const meddling: RestoreRun["kube"] = {
+      ...kube,
+      async request(request) {
+        if (request.method === "PATCH") await ask("PATCH", request.path, { data: { value: "theirs" } });
+        return kube.request(request);
+      },
+    };
+    assert.equal((await run("r", { kube: meddling })).result.phase, "PartiallyFailed");
+    const { result } = await undo("r");
+    assert.match(said(result.problems.warnings), /shop\/changed: it is not as restore r left it/);
+    assert.deepEqual((await ask("GET", `${MAPS}/changed`)).data, { value: "theirs" });
+  });
+
+  it("leaves what a later restore has changed since, and names it; once that is undone, too, all is as it was", async () => {
+    await change();
+    const before = await state();
+    await run("r");
+    for (const name of ["changed", "gone"]) await ask("PATCH", `${MAPS}/${name}`, { data: { value: "drifted" } });
+    await run("later", { spec: { backupName: "b", existingResourcePolicy: "update" } });
+    const restored = await state();
+    const { result } = await undo("r");
+    const { changed, gone } = await state();
+    assert.deepEqual({ changed, gone }, { changed: restored.changed, gone: restored.gone });
+    const told = said(result.problems.warnings).split("\n");
+    assert.equal(
+      told.filter((line) => /shop\/(changed|gone): .*restore later .*undo later first/.test(line)).length,
+      2,
+    );
+    await undo("later");
+    await undo("r");
+    assert.deepEqual(await state(), before);
+  });
+
+  it("gives statuses back where the restore had restored them", async () => {
+    const path = "/apis/apps/v1/namespaces/shop/deployments/web";
+    const template = { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "web", image: "nginx" }] } };
+    const say = async (replicas: number) => {
+      await ask("PATCH", path, { spec: { replicas } });
+      await ask("PATCH", `${path}/status`, { status: { replicas } });
+    };
+    await ask("POST", "/apis/apps/v1/namespaces/shop/deployments", {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "web" },
+      spec: { selector: { matchLabels: { app: "web" } }, template },
+    });
+    await say(1);
+    await backup({ kube, bucket, name: "one", spec: {}, log: startRunLog({}), signal });
+    for (const [name, includedResources, restored, back] of [
+      ["asked", ["deployments"], 1, 2],
+      ["unasked", ["pods"], 2, 3],
+    ] as [string, string[], number, number][]) {
+      await say(2);
+      const spec = {
+        backupName: "one",
+        existingResourcePolicy: "update",
+        restoreStatus: { includedResources },
+      } as const;
+      await run(name, { spec });
+      assert.equal((await ask("GET", path)).status.replicas, restored);
+      await ask("PATCH", `${path}/status`, { status: { replicas: 3 } });
+      await undo(name);
+      const live = await ask("GET", path);
+      assert.deepEqual([live.spec.replicas, live.status.replicas], [2, back]);
+    }
+  });
+
+  it("gives finalizers back as they were", async () => {
+    await ask("PATCH", `${MAPS}/changed`, { metadata: { finalizers: ["example.com/a"] } });
+    await backup({ kube, bucket, name: "held", spec: {}, log: startRunLog({}), signal });
+    await ask("PATCH", `${MAPS}/changed`, { data: { value: "new" }, metadata: { finalizers: null } });
+    const before = await state();
+    const unpatchable: RestoreRun["kube"] = {
+      ...kube,
+      async request(request) {
+        const response = await kube.request(request.method === "PATCH" ? { path: "/nowhere" } : request);
+        return request.method === "PATCH" ? { ...response, status: 422 } : response;
+      },
+    };
+    const spec = { backupName: "held", existingResourcePolicy: "recreate" } as const;
+    assert.equal((await run("r", { kube: unpatchable, spec })).result.counts.recreated, 1);
+    assert.notDeepEqual(await state(), before);
+    await undo("r");
+    assert.deepEqual(await state(), before);
   });
 
   it("overwrites nothing that others make where it is about to give something back", async () => {
@@ -361,6 +453,19 @@ describe("undo", () => {
     assert.deepEqual(await held("r-before-2"), ["configmaps shop/same"]);
     await undo("r");
     assert.deepEqual(await state(), { ...before, same: { ...before.same, data: { value: "meanwhile" } } });
+  });
+
+  it("gives back what others made of an object between two attempts, neither of which had touched it before", async () => {
+    await change();
+    await assert.rejects(run("r", { kube: dyingAfter(0) }), /killed/);
+    await ask("PATCH", `${MAPS}/changed`, { data: { value: "theirs" } });
+    const before = await state();
+    await assert.rejects(run("r", { kube: dyingAfter(2) }), /killed/);
+    assert.deepEqual(await held("r-before-2"), ["configmaps shop/changed"]);
+    await run("r");
+    assert.notDeepEqual(await state(), before);
+    await undo("r");
+    assert.deepEqual(await state(), before);
   });
 
   it("needs its backup", async () => {

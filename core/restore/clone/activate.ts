@@ -11,7 +11,7 @@ import { type Resource, resourceKey, resourcePath } from "../../kube/resource.ts
 import type { Bucket } from "../../ports.ts";
 import type { Problem } from "../../report.ts";
 import { goJson } from "../fields.ts";
-import { restoreLabels } from "../fixes.ts";
+import { labelValue, RESTORE_NAME } from "../fixes.ts";
 import { PARKINGS, type Parking, unparking } from "./parking.ts";
 
 /** What activating a restore did: the same for the command line and whoever calls it. */
@@ -55,18 +55,17 @@ export async function activateRestore(run: {
       },
     );
   }
-  const backup = String(spec.backupName);
   const document: ActivationDocument = {
     schemaVersion: 1,
     kind: "activation",
     restore: name,
-    backup,
+    backup: spec.backupName ?? "",
     counts: { activated: 0, failed: 0 },
     activated: [],
     errors: [],
   };
   const { resources } = await discover(kube, { signal });
-  const selector = `velero.io/restore-name=${restoreLabels({ backupName: backup, restoreName: name })["velero.io/restore-name"]}`;
+  const selector = `${RESTORE_NAME}=${labelValue(name)}`;
   for (const parking of PARKINGS) {
     for (const key of parking.resources) {
       const resource = resources.find((one) => resourceKey(one) === key && one.preferred);

@@ -11,7 +11,7 @@ import { rowsByResource } from "./rows.ts";
 export interface CompareFacts {
   /** "Kind namespace/name" of what the target's HorizontalPodAutoscalers scale; undefined where they can't be listed. */
   scaled: Set<string> | undefined;
-  /** A restore is undone: its labels must go. */
+  /** A restore is undone: its labels must go, and finalizers become what they were. */
   exact?: boolean;
   /** The node ports (as nodeports.ts names them) that are asked for, of the Service compared; none where not given. */
   askedPorts?: { has(port: string): boolean };
@@ -36,8 +36,10 @@ const DISREGARDS: Disregard[] = [
     },
   },
   {
-    why: "controllers set and remove finalizers as they work",
-    apply: (object) => drop(object.metadata, [], CONTROLLERS_METADATA),
+    why: "controllers set and remove finalizers as they work; an undo gives them back",
+    apply: (object, { exact }) => {
+      if (!exact) drop(object.metadata, [], CONTROLLERS_METADATA);
+    },
   },
   {
     why: "leaders renew it every few seconds",

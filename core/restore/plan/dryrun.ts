@@ -49,11 +49,11 @@ export async function rehearseRestore(
       });
       const document = planDocument(planned, became, {
         id: name,
-        backup: spec.backupName,
+        ...(spec.backupName && { backup: spec.backupName }),
         location: bucket.location,
         ...(run.cluster && { cluster: run.cluster }),
         timestamp: lookedAt,
-        spec: { ...spec },
+        spec: { ...spec, backupName: spec.backupName || undefined },
       });
       return { document, planned };
     } finally {

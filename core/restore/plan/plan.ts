@@ -39,6 +39,8 @@ export interface Known {
   leave?: string;
   /** It is to become what the backup says in every respect, for a restore is undone. */
   exact?: boolean;
+  /** Why an object that differs is others' now, and is left, with a warning. */
+  others?: string;
   /** It exists for others too, by `namespaceMapping`: it is left as it is, with a warning. */
   shared?: boolean;
 }
@@ -50,7 +52,7 @@ export const BEING_DELETED = "it is being deleted; restore it again when it is g
 
 /** Decides what is done with one item under an existingResourcePolicy ("none" is Velero's default). Pure. */
 export function plan(known: Known, policy: Policy): Step {
-  const { skip, clash, keeper, blocked, unlisted, live, status, leave, shared, exact } = known;
+  const { skip, clash, keeper, blocked, unlisted, live, status, leave, others, shared, exact } = known;
   if (skip) return { action: "skip", reason: skip };
   if (clash)
     return { action: "skip", reason: `left out: the backup's ${clash} becomes the same object`, warning: true };
@@ -58,8 +60,9 @@ export function plan(known: Known, policy: Policy): Step {
   if (blocked) return { action: "blocked", reason: blocked };
   if (live === "absent") return { action: "create", ...(unlisted && { reason: unlisted }) };
   if (live === "deleting") return { action: "blocked", reason: BEING_DELETED };
-  if (live === "equal") return { action: status ? "status" : "skip", reason: EQUAL };
+  if (live === "equal") return { action: status && !exact ? "status" : "skip", reason: EQUAL };
   if (leave) return { action: "skip", reason: `exists; ${leave}` };
+  if (others) return { action: "skip", reason: others, warning: true };
   if (shared) {
     const reason =
       "exists, maybe for the namespaces of the original, and is left; add by hand what the mapped ones need";

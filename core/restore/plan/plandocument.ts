@@ -38,7 +38,8 @@ export const planSchema = z.object({
   schemaVersion: z.literal(1),
   kind: z.literal("plan"),
   id: z.string(),
-  backup: z.string(),
+  /** None for the undo of a restore that only created. */
+  backup: z.string().optional(),
   location: z.string(),
   /** The cluster's name in the configuration, where it has one. */
   cluster: z.string().optional(),
@@ -155,7 +156,7 @@ export async function readPlan(bucket: Bucket, id: string, signal?: AbortSignal)
 
 /** The spec that a plan is of. */
 export function specOf({ document }: StoredPlan): RestoreSpec {
-  return { ...restoreSpecSchema.parse(document.spec), backupName: document.backup };
+  return { ...restoreSpecSchema.parse(document.spec), backupName: document.backup ?? "" };
 }
 
 const MOST_TOLD = 5;

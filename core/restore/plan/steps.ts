@@ -16,6 +16,8 @@ export interface PlannedStep extends Step {
   rank: number;
   /** What needs a person, beside the reason. */
   notice?: string;
+  /** It gets the status that the backup holds. */
+  status?: boolean;
   /** Its API isn't served as long as this isn't up (backends.ts). */
   awaits?: string;
   /** Of a live object that is pruned, as it was listed: its state (unchanged.ts). Its entry says its UID. */
@@ -51,7 +53,8 @@ export function planSteps(input: Planning): PlannedStep[] {
     const notice = becomes ? skim.notices.get(place) : undefined;
     const problems = becomes ? skim.problems.get(place) : undefined;
     const more = { ...(notice && { notice }), ...(problems && { problems }), ...(awaits && { awaits }) };
-    return { ...step, item, place, rank: survey.ranks[place]!, ...more };
+    const status = skim.statuses.has(place);
+    return { ...step, item, place, rank: survey.ranks[place]!, ...(status && { status }), ...more };
   });
   return withNamespaces(steps, target);
 }
@@ -94,6 +97,7 @@ function knownOf(place: number, item: Item, planning: Planning, awaits: string |
   known.blocked = blockedBy(item, planning, awaits);
   known.unlisted = target.unlisted.get(resource) ?? (awaits && served.absence(item));
   known.exact = planning.fixing.exact;
+  known.others = target.others.get(place);
   if (item.needed) known.leave = "only what is missing is restored of what others need";
   if (resource === NAMESPACES && item.name !== item.entry.name)
     known.leave = "objects are restored into it, itself it is left as it is";

@@ -31,6 +31,8 @@ export interface Target extends CompareFacts {
   revisions: Map<number, string>;
   /** UIDs of existing objects that own others, by the item's place: of those that stay, for what a leaving one owns is deleted with it. */
   uids: Map<number, string>;
+  /** Existing objects that are left where they differ, since they are others' now: why, by the item's place. */
+  others: Map<number, string>;
   /** Where two items of the backup become the same object: the first one's name, by the place of the other. */
   clashes: Map<number, string>;
   /** Resources that can't be listed, and Namespaces that don't end: why. */
@@ -106,6 +108,7 @@ export async function readTarget(reading: Reading): Promise<Target> {
     nodePorts: new Map(),
     revisions: new Map(),
     uids: new Map(),
+    others: new Map(),
     clashes: new Map(),
     blocked: new Map(),
     unlisted: new Map(),

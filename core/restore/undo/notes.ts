@@ -21,6 +21,8 @@ export interface Note {
   creates: Names;
   /** What existed and was planned to be changed or deleted. */
   touches: Names;
+  /** Of `touches`: what was planned to get the status that the backup holds. */
+  statuses: Names;
   /** What its backup holds although it isn't touched itself: it goes, or comes, with what is deleted. */
   kin: Names;
 }
@@ -33,6 +35,7 @@ const noteSchema = z.object({
   backups: z.array(z.string()),
   creates: names,
   touches: names,
+  statuses: names,
   kin: names,
 });
 
@@ -42,8 +45,9 @@ export async function readNotes(bucket: Bucket, restore: string, signal?: AbortS
   for (const key of [...(await listFolder(bucket, noteFolder(restore), signal)).keys()].sort()) {
     const parsed = noteSchema.safeParse(parse(await readSideFile(bucket, key, signal)));
     if (!parsed.success) throw new LifeboatError("corrupt", `${key} is not a note of a restore`);
-    const { creates, touches, kin, ...note } = parsed.data;
-    notes.push({ ...note, creates: namesOf(creates), touches: namesOf(touches), kin: namesOf(kin) });
+    const { creates, touches, statuses, kin, ...note } = parsed.data;
+    const lists = { creates: namesOf(creates), touches: namesOf(touches), statuses: namesOf(statuses) };
+    notes.push({ ...note, ...lists, kin: namesOf(kin) });
   }
   return notes;
 }
@@ -51,9 +55,9 @@ export async function readNotes(bucket: Bucket, restore: string, signal?: AbortS
 /** Stores the note of the next attempt, under the first number that is free. */
 export async function storeNote(bucket: Bucket, restore: string, note: Note, signal?: AbortSignal): Promise<void> {
   const text = gzipText();
-  const { creates, touches, kin, ...rest } = note;
-  const lists = { creates: listsOf(creates), touches: listsOf(touches), kin: listsOf(kin) };
-  text.add(`${JSON.stringify({ schemaVersion: 1, ...rest, ...lists })}\n`);
+  const { creates, touches, statuses, kin, ...rest } = note;
+  const lists = { creates: listsOf(creates), touches: listsOf(touches), statuses: listsOf(statuses) };
+  text.add(`${JSON.stringify({ schemaVersion: 1, ...rest, ...lists, kin: listsOf(kin) })}\n`);
   const body = text.gzipped();
   for (let number = 1; !(await putOnce(bucket, noteKey(restore, number), body, signal)); ) number++;
 }

@@ -1,10 +1,11 @@
-import type { KubernetesObject } from "../../archive/item.ts";
+import { itemPath, type KubernetesObject } from "../../archive/item.ts";
+import type { Archive } from "../../archive/reader.ts";
 import { LifeboatError } from "../../errors.ts";
-import { parseExact } from "../../kube/json.ts";
+import { metadataOf, parseExact } from "../../kube/json.ts";
 import { listPages } from "../../kube/list.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { at, entriesOf } from "../fields.ts";
-import { labelValue } from "../fixes.ts";
+import { labelValue, RESTORE_NAME } from "../fixes.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import type { Extras } from "../plan/target.ts";
 import { liveEntry, pruneStep } from "../prune/extras.ts";
@@ -23,6 +24,8 @@ export interface Undoing {
   since: Date;
   /** What was missing before it, and it was going to create. */
   creates: Names;
+  /** What it was going to give a status. */
+  statuses: Names;
   /** What its backups hold though it didn't touch it: it is given back only where it is missing. */
   kin: Names;
 }
@@ -41,12 +44,16 @@ const CLUSTERS_MANAGERS =
 
 /**
  * What is left of a restore that is undone: what it created, found by its label and only where its notes say that it was
- * missing before. And what others have changed since: what is given back there takes their changes away, too. Makes
- * of the survey's items those that are only given back where they are missing.
+ * missing before. What it changed carries its label, too: what doesn't is left where it differs, with a warning. It was left or
+ * not come to, and is as others made it, or it is a later restore's now. Of what others have changed beside the label is told
+ * that it is undone with the rest. Makes of the survey's items those that are only given back where they are missing.
  */
-export function findRemains({ restore, clusterUid, since, creates, kin }: Undoing, survey: Survey): Extras {
+export async function findRemains(undoing: Undoing, survey: Survey, archive: Archive): Promise<Extras> {
+  const { restore, clusterUid, since, creates, kin } = undoing;
+  const ours = labelValue(restore);
   for (const item of survey.items) if (hasName(kin, { ...item, resource: item.entry.resource })) item.needed = true;
-  const held = new Set(survey.items.map(({ entry }) => `${entry.resource} ${entry.namespace}/${entry.name}`));
+  const held = new Map<string, string | undefined>();
+  for await (const entry of archive.entries()) held.set(itemPath(entry), entry.labels[RESTORE_NAME]);
   const warnings: string[] = [];
   const tellChange = (resource: string, object: KubernetesObject) => {
     const by = changedBy(object, since);
@@ -60,14 +67,18 @@ export function findRemains({ restore, clusterUid, since, creates, kin }: Undoin
   const owners = new Map<number, string[]>();
   return {
     resources: [],
-    saw({ resource, metadata, body }, place) {
+    saw({ resource, metadata, body }, place, target) {
       if (place === undefined) return;
       uids.set(place, metadata.uid ?? "");
       owners.set(
         place,
         (metadata.ownerReferences ?? []).map(({ uid }) => uid),
       );
-      if (!survey.items[place]!.needed) tellChange(resource, parseExact(body) as KubernetesObject);
+      const { needed, entry } = survey.items[place]!;
+      const label = metadata.labels?.[RESTORE_NAME];
+      const isLater = label !== undefined && label !== held.get(itemPath(entry));
+      if (label !== ours) target.others.set(place, isLater ? changedLater(label) : notLeftBy(restore));
+      else if (!needed) tellChange(resource, parseExact(body) as KubernetesObject);
     },
     async settle({ served, target, ...waiting }) {
       const limited = { ...waiting, waitMs: Math.min(waiting.waitMs, COLLECTED_MS) };
@@ -88,25 +99,35 @@ export function findRemains({ restore, clusterUid, since, creates, kin }: Undoin
         });
       }
       const steps: PlannedStep[] = [];
-      const labelSelector = `velero.io/restore-name=${labelValue(restore)}`;
       for (const key of creates.keys()) {
         const resource = served.preferred(key);
         if (!resource) continue;
-        for await (const page of listPages(kube, resource, { labelSelector, signal })) {
+        for await (const page of listPages(kube, resource, { labelSelector: RESTORE_NAME, signal })) {
           for (const body of page.items) {
+            const { labels, ...metadata } = metadataOf(body) as KubernetesObject["metadata"];
+            const { namespace = "", name, deletionTimestamp } = metadata;
+            const id = { resource: key, namespace, name };
+            if (!hasName(creates, id) || held.has(itemPath(id)) || deletionTimestamp) continue;
             const object = parseExact(body) as KubernetesObject;
-            const entry = liveEntry(key, object);
-            const isOurs = hasName(creates, entry) && !held.has(`${key} ${entry.namespace}/${entry.name}`);
-            if (!isOurs || object.metadata.deletionTimestamp) continue;
-            tellChange(key, object);
+            const label = labels?.[RESTORE_NAME] ?? "";
+            if (label === ours) tellChange(key, object);
             const reason = [`made by restore ${restore}`, TAKES[key]].filter(Boolean).join("; ");
-            steps.push({ ...pruneStep(entry, object, target, reason), warning: TAKES[key] !== undefined });
+            const step = { ...pruneStep(liveEntry(key, object), object, target, reason), warning: key in TAKES };
+            steps.push(label === ours ? step : { ...step, action: "skip", reason: changedLater(label), warning: true });
           }
         }
       }
       return { steps: steps.sort((a, b) => a.rank - b.rank), warnings };
     },
   };
+}
+
+function notLeftBy(restore: string): string {
+  return `it is not as restore ${restore} left it, and stays: others have made it anew, or changed it before that restore came to it`;
+}
+
+function changedLater(restore: string): string {
+  return `restore ${restore} has changed it since, and it stays: undo ${restore} first, then this again`;
 }
 
 /** How long garbage collection is waited for; it looks for new kinds every 30 seconds. */

@@ -1,4 +1,5 @@
-import type { ItemId, KubernetesObject } from "../../archive/item.ts";
+import type { IndexEntry } from "../../archive/index.ts";
+import { type ItemId, itemPath, type KubernetesObject } from "../../archive/item.ts";
 import { readHeader } from "../../backup/adopt.ts";
 import { backup } from "../../backup/backup.ts";
 import { backupResources } from "../../backup/scope.ts";
@@ -6,16 +7,18 @@ import { type Backup, BEFORE_RESTORE_LABEL, backupBefore, backupKeys, readBackup
 import { LifeboatError } from "../../errors.ts";
 import { openBackup } from "../../integrity/open.ts";
 import type { Kube } from "../../kube/client.ts";
+import { parseExact } from "../../kube/json.ts";
 import type { RunLog } from "../../log.ts";
 import { startRunLog } from "../../log.ts";
 import type { Bucket, Signer } from "../../ports.ts";
 import { problemLine } from "../../report.ts";
 import { timestamp } from "../../timestamp.ts";
-import { labelValue } from "../fixes.ts";
+import { labelValue, RESTORE_NAME } from "../fixes.ts";
 import type { PlannedStep } from "../plan/steps.ts";
+import { plannedOn, stateOf } from "../plan/unchanged.ts";
 import type { Planned } from "../restore.ts";
 import { isChange } from "../write/sending.ts";
-import { addName, hasName, kinOf, listRelatives, type Names } from "./kin.ts";
+import { addName, hasName, kinOf, listRelatives, type Names, nameOf } from "./kin.ts";
 import { backupsBefore, joinNames, readNotes, storeNote } from "./notes.ts";
 
 /** The restore that is about to write. */
@@ -37,8 +40,8 @@ interface Keeping {
  * so that it can be undone wherever it ends. A restore that only creates makes no backup, one that writes nothing no note.
  *
  * A restore that was interrupted is run again under its name. What counts is the state before its first attempt: each
- * attempt stores only what no earlier one did, and nothing that an earlier one made (it noted that it would, and the
- * object carries the restore's label). What an attempt had stored, but not committed, when it died is committed first;
+ * attempt stores only what no earlier one did, or what others have changed since one did, and nothing that an earlier one made
+ * or changed (it noted that it would, and the object carries the restore's label). What an attempt had stored, but not committed, when it died is committed first;
  * it had not touched anything yet.
  *
  * Throws where not all of it could be stored: then nothing has been written to the cluster.
@@ -63,14 +66,20 @@ export async function keepBefore(run: Keeping, planned: Planned): Promise<void> 
     await readBefore(bucket, before, name, signal);
   }
   const kin = touched.size ? await kinOfDeleted(run, planned) : new Map();
-  const names = await notHeld(run, joinNames([touched, kin]), earlier);
+  const names = await notHeld(run, planned, joinNames([touched, kin]), earlier);
   const backups = earlier.map(({ name: before }) => before);
   if (names.size) {
     const before = backupBefore(name, backups.length + 1);
-    await store(run, before, names, joinNames(notes.map((note) => note.creates)));
+    await store(run, before, names, joinNames(notes.flatMap((note) => [note.creates, note.touches])));
     backups.push(before);
   }
-  await storeNote(bucket, name, { clusterUid, startTimestamp, backups, creates, touches: touched, kin }, signal);
+  const statuses = namesOf(planned.steps.filter((step) => touches(step) && step.status));
+  await storeNote(
+    bucket,
+    name,
+    { clusterUid, startTimestamp, backups, creates, touches: touched, statuses, kin },
+    signal,
+  );
 }
 
 /** The record of a backup that was made before a restore's first write. Throws `conflict` where another one has its name. */
@@ -100,13 +109,27 @@ async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, dis
   return kinOf(await listRelatives({ kube, log: log.log, signal }, backupResources(discovery), names), names);
 }
 
-async function notHeld({ bucket, signal }: Keeping, names: Names, earlier: { name: string }[]): Promise<Names> {
-  const left: Names = new Map([...names].map(([resource, some]) => [resource, new Set(some)]));
+/** Those of `names` that no earlier backup holds as they were when this attempt planned on them. */
+async function notHeld(
+  { bucket, signal }: Keeping,
+  { steps, target }: Planned,
+  names: Names,
+  earlier: { name: string }[],
+): Promise<Names> {
+  const left = joinNames([names]);
+  if (earlier.length === 0) return left;
+  const stepOf = new Map(steps.filter(touches).map((step) => [itemPath(idOf(step)), step]));
+  const isHeld = (entry: IndexEntry, body: Buffer) => {
+    const step = stepOf.get(itemPath(entry));
+    const kept = parseExact(body) as KubernetesObject;
+    return !step || stateOf(kept, entry.resource, target) === plannedOn(step, target)?.state;
+  };
   for (const { name } of earlier) {
     const archive = await openBackup(bucket, await readBackup(bucket, name, signal), { signal });
     try {
-      for await (const { resource, namespace, name } of archive.entries())
-        left.get(resource)?.delete(namespace ? `${namespace}/${name}` : name);
+      const entries = archive.entries((id) => hasName(names, id));
+      for await (const { entry, body } of archive.read(entries))
+        if (isHeld(entry, body)) left.get(entry.resource)?.delete(nameOf(entry));
     } finally {
       await archive.close();
     }
@@ -117,7 +140,7 @@ async function notHeld({ bucket, signal }: Keeping, names: Names, earlier: { nam
 async function store(run: Keeping, name: string, names: Names, made: Names): Promise<void> {
   const ours = labelValue(run.name);
   const unless = (id: ItemId, { metadata }: KubernetesObject) =>
-    hasName(made, id) && metadata.labels?.["velero.io/restore-name"] === ours;
+    hasName(made, id) && metadata.labels?.[RESTORE_NAME] === ours;
   const spec = { includedResources: [...names.keys()].sort() };
   const { outcome } = await backup({ ...backupRun(run, name), spec, only: { names, unless } });
   const [problem] = outcome.errors;
@@ -150,7 +173,10 @@ function backupRun(run: Keeping, name: string) {
 
 function namesOf(steps: PlannedStep[]): Names {
   const names: Names = new Map();
-  for (const { item } of steps)
-    addName(names, { resource: item.entry.resource, namespace: item.namespace, name: item.name });
+  for (const step of steps) addName(names, idOf(step));
   return names;
+}
+
+function idOf({ item: { entry, namespace, name } }: PlannedStep): ItemId {
+  return { resource: entry.resource, namespace, name };
 }

@@ -43,12 +43,14 @@ export async function findUndo(bucket: Bucket, restore: string, signal: AbortSig
   return {
     name,
     backups,
+    // None where the restore only created.
     spec: { backupName: backups[0] ?? "", existingResourcePolicy: "recreate", preserveNodePorts: true },
     undoing: {
       restore,
       clusterUid: notes[0]!.clusterUid,
       since: new Date(record?.status.completionTimestamp ?? notes.at(-1)!.startTimestamp),
       creates,
+      statuses: all((note) => note.statuses),
       kin: withoutNames(
         all((note) => note.kin),
         [creates, all((note) => note.touches)],
@@ -77,7 +79,8 @@ type UndoRun = Omit<RestoreRun, "name" | "spec" | "plan">;
 function sourceOf({ bucket, signal, trustedKeys }: UndoRun, { backups, undoing }: Undo): Source {
   const open = async (before: string) =>
     openBackup(bucket, await readBefore(bucket, before, undoing.restore, signal), { trustedKeys, signal });
-  return { undoing, open: async () => joinArchives(await Promise.all(backups.map(open))) };
+  // What a later attempt kept once more, others had changed before any attempt touched it.
+  return { undoing, open: async () => joinArchives(await Promise.all(backups.toReversed().map(open))) };
 }
 
 function checkUndoable({ metadata: { name, annotations = {} } }: Restore, notes: Note[]): void {
@@ -93,7 +96,7 @@ function checkUndoable({ metadata: { name, annotations = {} } }: Restore, notes:
   });
 }
 
-/** The name of the undo: the first that no record has. After one that was PartiallyFailed there may be another. */
+/** The name of the undo: the first that no record has. After one that was PartiallyFailed, or warned of what it left, there may be another. */
 async function freeName(bucket: Bucket, restore: string, signal: AbortSignal): Promise<string> {
   for (let number = 1; ; number++) {
     const name = undoName(restore, number);
@@ -101,7 +104,8 @@ async function freeName(bucket: Bucket, restore: string, signal: AbortSignal): P
       if (!isLifeboatError(error, "missing")) throw error;
     });
     if (!record) return name;
-    if (record.metadata.annotations?.[UNDOES] === restore && record.status.phase === "Completed")
+    const { phase, warnings } = record.status;
+    if (record.metadata.annotations?.[UNDOES] === restore && phase === "Completed" && warnings === 0)
       throw new LifeboatError("conflict", `restore "${restore}" has been undone already, by "${name}"`);
   }
 }

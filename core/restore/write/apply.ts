@@ -6,7 +6,7 @@ import { metadataOf, parseExact } from "../../kube/json.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
 import { at, canonical, goJson } from "../fields.ts";
-import { refersElsewhere, restoreLabels } from "../fixes.ts";
+import { RESTORE_NAME, refersElsewhere, restoreLabels } from "../fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "../plan/plan.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import { CHANGED, isUnchanged, plannedOn } from "../plan/unchanged.ts";
@@ -111,23 +111,25 @@ function isOurs({ metadata: { labels } }: KubernetesObject, { applying }: Sendin
   return ours !== undefined && labels?.[RESTORE_NAME] === ours;
 }
 
-const RESTORE_NAME = "velero.io/restore-name";
+/** What became of a status, and what to tell of it. */
+interface StatusWritten {
+  written: boolean;
+  reason: string;
+}
 
 /**
  * Writes the status that the backup holds, where it is to be restored and isn't there yet; undefined where there was
  * nothing to do, as for resources that have no status of their own. What the server refuses is a reason, not a failure
  * (Velero restoreItem, 5.5).
  */
-async function restoreStatus(
-  one: Sending,
-  live: KubernetesObject,
-): Promise<{ written: boolean; reason: string } | undefined> {
+async function restoreStatus(one: Sending, live: KubernetesObject): Promise<StatusWritten | undefined> {
   const { item, applying, body } = one;
   const { status, metadata } = parseExact(body) as KubernetesObject;
-  if (status === undefined || !applying.statuses.of(metadata, item.entry.resource)) return undefined;
+  if (status === undefined && !applying.fixing.exact) return undefined;
+  if (!applying.statuses.of(metadata, item.entry.resource)) return undefined;
   let now: KubernetesObject | undefined = live;
   for (let attempt = 1; now; attempt++) {
-    if (canonical(now.status) === canonical(status)) return undefined;
+    if (canonical(now.status ?? null) === canonical(status ?? null)) return undefined;
     const path = `${pathOf(one)}/status`;
     const response = await send(one, { method: "PUT", path, body: goJson({ ...now, status }) });
     if (response.status < 400) return { written: true, reason: "with its status" };
@@ -177,6 +179,7 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
 async function change(one: Sending, how: Change): Promise<Applied> {
   const { applying, item, plannedOn: planned } = one;
   let unanswered: KubernetesObject | undefined;
+  let status: StatusWritten | undefined;
   for (let attempt = 1; ; attempt++) {
     const live = await readLive(one);
     if (!live && !planned) return { action: "failed", reason: "it is being made and deleted by others all the time" };
@@ -185,14 +188,19 @@ async function change(one: Sending, how: Change): Promise<Applied> {
     if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
     const changing = CHANGES[how](one, live);
     const gotThrough = unanswered && (!changing || (isOurs(live, one) && !isOurs(unanswered, one)));
-    if (gotThrough) return await updated(one, how, live);
+    if (gotThrough) return await updated(one, how, live, status);
     if (!changing) return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : EQUAL, uid };
     if (planned && !isUnchanged(live, item.entry.resource, planned, applying.target))
       return { action: "blocked", reason: CHANGED, uid };
+    // An undo that dies is finished by the next, which knows what is left by the restore's label: so that goes last.
+    if (applying.fixing.exact && how === "update" && !status) {
+      status = await restoreStatus(one, live);
+      if (status?.written) continue;
+    }
     const contentType = "application/merge-patch+json";
     const body = patchBody(changing, live, applying.fixing);
     const response = await send(one, { method: "PATCH", path: pathOf(one), contentType, body });
-    if (response.status < 400) return await updated(one, how, parseExact(response.body) as KubernetesObject);
+    if (response.status < 400) return await updated(one, how, parseExact(response.body) as KubernetesObject, status);
     if (response.status === 409 && attempt < UPDATE_ATTEMPTS) {
       if (response.attempts > 1) unanswered ??= live;
       continue;
@@ -207,9 +215,14 @@ async function change(one: Sending, how: Change): Promise<Applied> {
   }
 }
 
-async function updated(one: Sending, how: Change, live: KubernetesObject): Promise<Applied> {
-  const left = how === "update" ? await restoreStatus(one, live) : undefined;
-  return { action: "updated", reason: left?.reason, warning: left?.written === false, uid: live.metadata.uid };
+async function updated(
+  one: Sending,
+  how: Change,
+  live: KubernetesObject,
+  before: StatusWritten | undefined,
+): Promise<Applied> {
+  const status = before ?? (how === "update" ? await restoreStatus(one, live) : undefined);
+  return { action: "updated", reason: status?.reason, warning: status?.written === false, uid: live.metadata.uid };
 }
 
 /**

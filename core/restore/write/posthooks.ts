@@ -8,6 +8,7 @@ import { throwIfGone } from "../../kube/gone.ts";
 import { listPages } from "../../kube/list.ts";
 import type { Log } from "../../log.ts";
 import { at, entriesOf } from "../fields.ts";
+import { RESTORE_NAME } from "../fixes.ts";
 import type { Report } from "../report.ts";
 import type { Item } from "../survey.ts";
 import { type ExecHook, execHooks, type HookRule, readiness } from "./hooks.ts";
@@ -71,7 +72,7 @@ interface Awaited {
  */
 export function postHooks(input: PostHooksInput): PostHooks {
   const { kube, rules, existing, waitMs, log, report } = input;
-  const labelSelector = `velero.io/restore-name=${input.restoreLabel}`;
+  const labelSelector = `${RESTORE_NAME}=${input.restoreLabel}`;
   const awaited = new Set<Awaited>();
   const limit = pLimit(PODS_AT_ONCE);
   let open = true;

@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import type { Resource } from "../../kube/resource.ts";
 import { resourceFilter } from "../../select.ts";
 import type { RestoreSpec } from "../../specs.ts";
+import { hasName, type Names } from "../undo/kin.ts";
 
 /** Whose statuses are restored. */
 export interface Statuses {
@@ -12,6 +13,14 @@ export interface Statuses {
 
 /** An object says so itself, whatever the spec says (Velero restoreItem, 5.5). */
 const ANNOTATION = "velero.io/restore-status";
+
+/** The statuses of these objects, whose namespaces are the same in the backup and in the target. */
+export function statusesIn(names: Names): Statuses {
+  return {
+    of: ({ namespace = "", name }, resource) => hasName(names, { resource, namespace, name }),
+    mayBeOf: (_body, resource) => names.has(resource),
+  };
+}
 
 /**
  * Whose statuses a spec restores: nobody's without `restoreStatus`, everybody's where that is empty, and an object's own

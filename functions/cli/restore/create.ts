@@ -187,7 +187,7 @@ async function sourceOf(options: CreateOptions, bucket: Bucket, signal: AbortSig
 
 /** How the run went, for people. */
 export function restoreSummary(
-  { name, backup, phase, counts, durationMs = 0, warnings, errors }: RestoreDocument,
+  { name, backup = "<none>", phase, counts, durationMs = 0, warnings, errors }: RestoreDocument,
   cluster: string,
 ): string {
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);

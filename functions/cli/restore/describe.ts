@@ -76,7 +76,7 @@ function describe(document: RestoreDocument): string {
     fields([
       ["Name", printable(name)],
       ["Phase", phaseText(phase)],
-      ["Backup", printable(backup) || "<none>"],
+      ["Backup", printable(backup ?? "<none>")],
       ...(document.undoes ? [["Undoes", printable(document.undoes)] as [string, string]] : []),
       ["Storage Location", location],
     ]),

@@ -14,7 +14,7 @@ export function getRestores(invocation: Invocation): Promise<undefined> {
     columns: {
       NAME: ({ name }) => printable(name),
       STATUS: ({ phase }) => phaseText(phase),
-      BACKUP: ({ backup }) => printable(backup),
+      BACKUP: ({ backup }) => printable(backup ?? "<none>"),
       STARTED: ({ startTimestamp }) => timeText(startTimestamp),
       ERRORS: ({ errors }) => countText(errors.length),
       WARNINGS: ({ warnings }) => countText(warnings.length),

@@ -17,7 +17,7 @@ const NAMES_SHOWN = 5;
 
 /** A plan for people: what would change field by field, then what would be created; in colour on a terminal. */
 export function planText(plan: PlanDocument, cluster: string, details = false): string {
-  const { id, backup, counts, steps, warnings, errors } = plan;
+  const { id, backup = "<none>", counts, steps, warnings, errors } = plan;
   const changes = steps.filter(({ action }) => !["create", "skip"].includes(action));
   return [
     `Plan ${id}: ${countsText(counts)}\n\n`,
