@@ -14,6 +14,15 @@ const gzipBuffer = promisify(gzip);
 /** Side files larger than this are refused, as Velero's own readers do. */
 const MAX_SIDE_FILE_BYTES = 1 << 30;
 
+/** Where all lies that belongs to no backup or restore itself: a place that Velero allows (design: 6.2). */
+const OURS = "metadata/lifeboat/";
+export const LOCKS = `${OURS}locks/`;
+export const RUNS = `${OURS}runs/`;
+export const PLANS = `${OURS}plans/`;
+export const NOTES = `${OURS}notes/`;
+export const PINS = `${OURS}pins/`;
+const PAUSES = `${OURS}schedules/`;
+
 /**
  * The objects of one backup, by Velero's names (velero-format: 1.2) plus ours. Where all of it is encrypted, each name but
  * the record's ends in `encrypted` (".age", ".2.age"), and the record has a name of its own, so that Velero doesn't list what it
@@ -119,16 +128,29 @@ export function restoreKeysOf({ metadata }: Restore) {
 
 /** Where a plan lies that a dry run made. */
 export function planKey(id: string): string {
-  return `metadata/lifeboat/plans/${id}.json.gz`;
+  return `${PLANS}${id}.json.gz`;
+}
+
+/** Where it is said whether a backup is pinned; a row of states (state.ts). */
+export function pinFolder(backup: string): string {
+  return `${PINS}${backup}/`;
+}
+
+/** Where it is said whether a schedule is paused; likewise. */
+export function pauseFolder(schedule: string): string {
+  return `${PAUSES}${schedule}/`;
 }
 
 /** What a run makes: one backup or one restore of a name, or the verification of a backup; by the kind of the job. */
 export const RUN_KINDS = { backup: "backups", restore: "restores", verify: "verifications" } as const;
 export type RunKind = (typeof RUN_KINDS)[keyof typeof RUN_KINDS];
 
+/** What is locked: the making of a backup or restore of a name, or the retention of the whole location. */
+export type LockKind = RunKind | "retention";
+
 /** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
-export function lockFolder(kind: RunKind, name: string): string {
-  return `metadata/lifeboat/locks/${kind}/${name}/`;
+export function lockFolder(kind: LockKind, name: string): string {
+  return `${LOCKS}${kind}/${name}/`;
 }
 
 /**
@@ -145,6 +167,11 @@ export function backupBefore(restore: string, number: number): string {
   return `${restore}-before${number > 1 ? `-${number}` : ""}`;
 }
 
+/** The restore that a backup of such a name was made before; undefined for any other name. */
+export function restoreAfter(backup: string): string | undefined {
+  return /^(.+)-before(-\d+)?$/.exec(backup)?.[1];
+}
+
 /** The first undo of a restore, and those after one that was PartiallyFailed. */
 export function undoName(restore: string, number: number): string {
   return `${restore}-undo${number > 1 ? `-${number}` : ""}`;
@@ -152,7 +179,7 @@ export function undoName(restore: string, number: number): string {
 
 /** Where the attempts of a restore note, before their first write, what they are about to do (restore/notes.ts). */
 export function noteFolder(restore: string): string {
-  return `metadata/lifeboat/notes/${restore}/`;
+  return `${NOTES}${restore}/`;
 }
 
 /** Where a restore from a schedule notes the backup that it found, for those that go on with it. */
@@ -162,7 +189,7 @@ export function restoreSourceKey(name: string): string {
 
 /** All that runs of that name left, and the requests for them. */
 export function runFolder(kind: RunKind, name: string): string {
-  return `metadata/lifeboat/runs/${kind}/${name}/`;
+  return `${RUNS}${kind}/${name}/`;
 }
 
 /** Throws `invalid` unless `name` can name a Backup or Restore object in Kubernetes (a DNS-1123 subdomain). */

@@ -1,5 +1,6 @@
 import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
+import { parseDuration } from "./backup/duration.ts";
 import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
 import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
@@ -7,6 +8,7 @@ import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import type { SigningKeys } from "./integrity/keys.ts";
 import { parseLocation } from "./location.ts";
 import { type Notification, notificationSchema } from "./notify.ts";
+import { type Retention, retentionSchema } from "./retention/rules.ts";
 import { readClock } from "./schedule/cron.ts";
 import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
 import { secretReference } from "./secrets.ts";
@@ -22,6 +24,10 @@ export interface Config {
   /** Whom to tell of jobs that ended. */
   notifications: Record<string, Notification>;
   signing: SigningKeys;
+  /** When retention is run, as `readClock` takes it, where the platform's clock follows the configuration. */
+  retentionSchedule?: string;
+  /** A Go duration: how long restores can be looked at and undone; for good where it is not there. */
+  restoreTTL?: string;
 }
 
 /** One schedule, with the meaning of Velero's. */
@@ -36,7 +42,9 @@ export interface Schedule {
   paused: boolean;
   /** Slots that were missed are not made up for. */
   skipImmediately: boolean;
+  /** With `retention` it has no ttl: no expiration stands in the records, by which Velero would delete (design: 6.2). */
   template: BackupSpec;
+  retention?: Retention;
   /** Of its backups. */
   labels?: Record<string, string>;
 }
@@ -54,48 +62,50 @@ const labelValue = z
   .string()
   .regex(/^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$/, "is not a value that Kubernetes takes for a label");
 
-const scheduleSchema = strictFields(
-  {
-    schedule: z.string(),
-    timeZone: z.string().optional(),
-    cluster: z.string().optional(),
-    paused: z.boolean().default(false),
-    skipImmediately: z.boolean().default(false),
-    template: backupSpecSchema.optional(),
-    labels: z.record(labelKey, labelValue).optional(),
-  },
-  ["retention"],
-).superRefine((schedule, context) => {
+const scheduleSchema = strictFields({
+  schedule: z.string(),
+  timeZone: z.string().optional(),
+  cluster: z.string().optional(),
+  paused: z.boolean().default(false),
+  skipImmediately: z.boolean().default(false),
+  template: backupSpecSchema.optional(),
+  retention: retentionSchema.optional(),
+  labels: z.record(labelKey, labelValue).optional(),
+}).superRefine((schedule, context) => {
   const reason = refusal(() => readClock(schedule));
   if (reason) context.addIssue({ code: "custom", path: ["schedule"], message: reason });
 });
 
 const keyReference = secretReference("key.pem");
 
-const configSchema = strictFields(
-  {
-    location: z.string().superRefine((text, context) => {
-      const reason = refusal(() => checkLocation(text));
-      if (reason) context.addIssue({ code: "custom", message: reason });
-    }),
-    clusters: z.record(name, clusterReferenceSchema).default({}),
-    schedules: z.record(name, scheduleSchema).default({}),
-    notifications: z.record(name, notificationSchema).default({}),
-    signing: strictFields({
-      key: keyReference.optional(),
-      publicKeys: z.array(keyReference).min(1, "is empty: leave it out to trust every backup").optional(),
-    }).default({}),
-    encryption: strictFields({
-      /** Public keys of age. */
-      recipients: z
-        .array(z.string().startsWith("age1", 'is not a public key of age: it begins with "age1"'))
-        .min(1, "is empty: leave it out to encrypt nothing")
-        .optional(),
-      identity: secretReference("identity.txt").optional(),
-    }).default({}),
-  },
-  ["retention"],
-);
+const configSchema = strictFields({
+  location: checkedBy(checkLocation),
+  clusters: z.record(name, clusterReferenceSchema).default({}),
+  schedules: z.record(name, scheduleSchema).default({}),
+  notifications: z.record(name, notificationSchema).default({}),
+  signing: strictFields({
+    key: keyReference.optional(),
+    publicKeys: z.array(keyReference).min(1, "is empty: leave it out to trust every backup").optional(),
+  }).default({}),
+  encryption: strictFields({
+    /** Public keys of age. */
+    recipients: z
+      .array(z.string().startsWith("age1", 'is not a public key of age: it begins with "age1"'))
+      .min(1, "is empty: leave it out to encrypt nothing")
+      .optional(),
+    identity: secretReference("identity.txt").optional(),
+  }).default({}),
+  retentionSchedule: checkedBy((schedule) => readClock({ schedule })).optional(),
+  restoreTTL: checkedBy(checkTTL).optional(),
+});
+
+/** A text that `check` does not throw `invalid` for. */
+function checkedBy(check: (text: string) => void) {
+  return z.string().superRefine((text, context) => {
+    const reason = refusal(() => check(text));
+    if (reason) context.addIssue({ code: "custom", message: reason });
+  });
+}
 
 /** A configuration as it was written, before it is checked. */
 interface Raw {
@@ -134,19 +144,19 @@ export function parseConfig(
   }
   if (!parsed.success || problems.length > 0) throw refused(problems);
 
-  const named = Object.entries(parsed.data.schedules).map(([name, { template = {}, cluster = "", ...schedule }]) => [
-    name,
-    { name, ...schedule, cluster, template } satisfies Schedule,
-  ]);
+  const named = Object.entries(parsed.data.schedules).map(
+    ([name, { template = {}, cluster = "", ...schedule }]): [string, Schedule] => {
+      const { ttl: _, ...endless } = template;
+      return [name, { name, ...schedule, cluster, template: schedule.retention ? endless : template }];
+    },
+  );
   const config = {
-    location: parsed.data.location,
+    ...parsed.data,
     clusters: dictionary(Object.entries(parsed.data.clusters)),
-    schedules: dictionary(named as [string, Schedule][]),
+    schedules: dictionary(named),
     notifications: dictionary(Object.entries(parsed.data.notifications)),
-    signing: parsed.data.signing,
-    encryption: parsed.data.encryption,
   };
-  return { config, warnings: schedules.flatMap(([name, { template }]) => warningsOf(name, template)) };
+  return { config, warnings: schedules.flatMap(([name, schedule]) => warningsOf(name, schedule)) };
 }
 
 /** The documents of the text as one configuration. */
@@ -254,9 +264,11 @@ function entriesOf(mapping: unknown): [string, Record<string, unknown>][] {
   ][];
 }
 
-function warningsOf(name: string, template: unknown): string[] {
+function warningsOf(name: string, { template, retention }: Record<string, unknown>): string[] {
   const dropped = leftOut("backup", mappingOf(template));
-  return dropped.length ? [`schedules.${name}.template: without effect here: ${dropped.join(", ")}`] : [];
+  const told = dropped.length ? [`schedules.${name}.template: without effect here: ${dropped.join(", ")}`] : [];
+  if (retention === undefined || mappingOf(template).ttl === undefined) return told;
+  return [...told, `schedules.${name}.template.ttl: without effect: retention says what is kept`];
 }
 
 /** Names are looked up in it that came from outside: "constructor" is then none. */
@@ -267,6 +279,11 @@ function dictionary<T>(entries: [string, T][]): Record<string, T> {
 function checkLocation(text: string): void {
   const { username, password } = parseLocation(text);
   if (username || password) throw new LifeboatError("invalid", "the location holds a credential");
+}
+
+function checkTTL(text: string): void {
+  if (parseDuration(text) > 0) return;
+  throw new LifeboatError("invalid", `"${text}" would delete every restore: leave it out, and none is`);
 }
 
 function refusal(read: () => void): string | undefined {

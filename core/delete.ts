@@ -1,10 +1,62 @@
-import { backupKeys, checkName, listFolder, RETAINED_UNTIL, readBackup, recordIn, runFolder } from "./catalog.ts";
+import {
+  backupKeys,
+  checkName,
+  listFolder,
+  noteFolder,
+  pinFolder,
+  RETAINED_UNTIL,
+  type RunKind,
+  readBackup,
+  recordIn,
+  restoreKeys,
+  runFolder,
+} from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
-import { lockState, removeLock, takeLock } from "./lock.ts";
+import { type LockScope, lockState, removeLock, takeLock } from "./lock.ts";
+import { checkUnpinned } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 
+/**
+ * Deletes a backup, or what an interrupted run left under its name: the record first, so that it is at no moment
+ * listed and incomplete, then the archive, so that a new run does not adopt it, then the rest; the index, by which what an
+ * interrupted deletion left is known as ours, last. It holds the lock meanwhile, so that no job commits what is being
+ * deleted. Gives the number of objects that were deleted.
+ * Throws `missing` where nothing lies under that name, `busy` where a job works on it, `denied` where it is retained,
+ * `conflict` where it is pinned or, with `unfinished`, a record is there.
+ */
+export async function deleteBackup(
+  bucket: Bucket,
+  name: string,
+  signal?: AbortSignal,
+  { unfinished = false }: { unfinished?: boolean } = {},
+): Promise<number> {
+  checkName("backup", name);
+  const keys = backupKeys(name);
+  const folders = [keys.folder, runFolder("backups", name), runFolder("verifications", name), pinFolder(name)];
+  const lie = () => keysIn(bucket, folders, signal);
+  const scope = { bucket, kind: "backups", name } as const;
+  if ((await lie()).length === 0 && (await lockState(scope, { signal })).state !== "held") {
+    throw new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}`, {
+      hint: '"lifeboat backup get" lists what there is',
+    });
+  }
+  return deleteLocked(scope, signal, async () => {
+    const present = await lie();
+    const record = recordIn(new Set(present), name);
+    if (unfinished && record) {
+      throw new LifeboatError("conflict", `backup "${name}" has been finished meanwhile`);
+    }
+    await checkNotRetained(bucket, name, signal);
+    await checkUnpinned(bucket, name, signal);
+    // An encrypted archive, and its index, have longer names.
+    return inOrder(present, [(key) => key === record, (key) => key.startsWith(keys.tar)], (key) =>
+      key.startsWith(keys.index),
+    );
+  });
+}
+
 /** Throws `denied` for a backup that its bucket holds: some buckets would only hide it (S3 with object lock). */
-async function checkNotRetained(bucket: Bucket, name: string, signal: AbortSignal): Promise<void> {
+async function checkNotRetained(bucket: Bucket, name: string, signal?: AbortSignal): Promise<void> {
   const record = await readBackup(bucket, name, signal).catch((error) => {
     if (!isLifeboatError(error, "missing") && !isLifeboatError(error, "corrupt")) throw error;
   });
@@ -16,42 +68,57 @@ async function checkNotRetained(bucket: Bucket, name: string, signal: AbortSigna
 }
 
 /**
- * Deletes a backup, or what an interrupted run left under its name: the record first, so that it is at no moment
- * listed and incomplete, then the archive, so that a new run does not adopt it, then the rest. It holds the lock
- * meanwhile, so that no job commits what is being deleted. Gives the number of objects that were deleted.
- * Throws `missing` where nothing lies under that name, `busy` where a job works on it, `denied` where it is retained.
+ * Deletes the record and the report of a restore, the record first, and what its undo needs in notes; the backups of what
+ * was there before it are backups. Where there is no record, what lies beside it may be Velero's, and stays. Gives the
+ * number of objects. Throws `busy` where a job works on it.
  */
-export async function deleteBackup(
-  bucket: Bucket,
-  name: string,
-  signal: AbortSignal = new AbortController().signal,
+export function deleteRestore(bucket: Bucket, name: string, signal?: AbortSignal): Promise<number> {
+  const { folder, record } = restoreKeys(name);
+  return deleteLocked({ bucket, kind: "restores", name }, signal, async () => {
+    const report = await keysIn(bucket, [folder], signal);
+    const rest = await keysIn(bucket, [noteFolder(name), runFolder("restores", name)], signal);
+    return inOrder([...(report.includes(record) ? report : []), ...rest], [(key) => key === record]);
+  });
+}
+
+/** Deletes the requests, logs and lock that runs of a name left. Gives the number of objects. Throws `busy` where a job works on it. */
+export function deleteTraces(scope: LockScope & { kind: RunKind }, signal?: AbortSignal): Promise<number> {
+  const { bucket, kind, name } = scope;
+  return deleteLocked(scope, signal, () => keysIn(bucket, [runFolder(kind, name)], signal));
+}
+
+/** Deletes, in their order, the objects that `find` names while nobody else works on what is locked; then the lock. */
+async function deleteLocked(
+  scope: LockScope,
+  signal = new AbortController().signal,
+  find: () => Promise<string[]>,
 ): Promise<number> {
-  checkName("backup", name);
-  const keys = backupKeys(name);
-  const lie = async () =>
-    new Map([
-      ...(await listFolder(bucket, keys.folder, signal)),
-      ...(await listFolder(bucket, runFolder("backups", name), signal)),
-      ...(await listFolder(bucket, runFolder("verifications", name), signal)),
-    ]);
-  const scope = { bucket, kind: "backups", name } as const;
-  if ((await lie()).size === 0 && (await lockState(scope, { signal })).state !== "held") {
-    throw new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}`, {
-      hint: '"lifeboat backup get" lists what there is',
+  const { bucket, kind, name } = scope;
+  const lock = await takeLock(scope, { settled: async () => false, signal, wait: false });
+  if (lock === "running") {
+    throw new LifeboatError("busy", `a run works on ${kind.slice(0, -1)} "${name}"`, {
+      hint: "try again when it has ended",
     });
   }
-  const lock = await takeLock(scope, { settled: async () => false, signal, wait: false });
-  if (typeof lock === "string") {
-    throw new LifeboatError("busy", `a run works on backup "${name}"`, { hint: "try again when it has ended" });
-  }
-  await using _ = lock;
-  await checkNotRetained(bucket, name, signal);
-  const present = await lie();
-  const record = recordIn(present, name);
-  const archives = [...present.keys()].filter((key) => key.startsWith(keys.tar));
-  const first = [...(record ? [record] : []), ...archives];
-  const rest = [...present.keys()].filter((key) => !first.includes(key));
-  for (const key of [...first, ...rest]) await bucket.delete(key, { signal });
+  // What was called off is begun by nobody.
+  await using _ = typeof lock === "string" ? undefined : lock;
+  const keys = await find();
+  for (const key of keys) await bucket.delete(key, { signal });
   await removeLock(scope, signal);
-  return present.size;
+  return keys.length;
+}
+
+async function keysIn(bucket: Bucket, folders: string[], signal?: AbortSignal): Promise<string[]> {
+  const listed = await Promise.all(folders.map((folder) => listFolder(bucket, folder, signal)));
+  return listed.flatMap((keys) => [...keys.keys()]);
+}
+
+type Which = (key: string) => boolean;
+
+function inOrder(keys: string[], first: Which[], last: Which = () => false): string[] {
+  const place = (key: string) => {
+    const at = first.findIndex((which) => which(key));
+    return at >= 0 ? at : first.length + Number(last(key));
+  };
+  return keys.toSorted((a, b) => place(a) - place(b));
 }

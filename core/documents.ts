@@ -14,6 +14,7 @@ import {
   UNDOES,
 } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
+import { type Pin, readPin } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
 import type { RestoreResult } from "./restore/report.ts";
@@ -38,10 +39,12 @@ export interface BackupDocument {
   durationMs?: number;
   startTimestamp?: string;
   completionTimestamp?: string;
-  /** When it expires; absent where it never does. */
+  /** When it expires; absent where it never does by itself. */
   expiration?: string;
   /** Until when its bucket holds it against deletion; absent where it was not asked to. */
   retainedUntil?: string;
+  /** That it must not be deleted, and, where it was said, since when, by whom and why. */
+  pinned?: Pin;
   /** The schedule that made it. */
   schedule?: string;
   /** The cluster's name in the configuration of who made it. */
@@ -105,7 +108,7 @@ export interface Report {
 export function backupDocument(
   record: Backup,
   location: string,
-  report: Report & { durationMs?: number },
+  report: Report & { durationMs?: number; pin?: Pin },
 ): BackupDocument {
   const { metadata, spec = {}, status = {} } = record;
   const annotations = metadata.annotations ?? {};
@@ -126,6 +129,7 @@ export function backupDocument(
     completionTimestamp: status.completionTimestamp,
     expiration: status.expiration,
     retainedUntil: annotations[RETAINED_UNTIL],
+    pinned: report.pin,
     schedule: metadata.labels?.[SCHEDULE_LABEL],
     cluster: annotations[CLUSTER],
     caller: annotations[CALLER],
@@ -165,14 +169,20 @@ export function restoreDocument(
   };
 }
 
-/** The document of a backup in the bucket, its problems from `-results.gz`, which is read only where there are some. */
+/**
+ * The document of a backup in the bucket, its problems from `-results.gz`, which is read only where there are some.
+ * `pins`: those of the location, where they have been read already.
+ */
 export async function readBackupDocument(
   bucket: Bucket,
   record: Backup,
   signal?: AbortSignal,
+  pins?: ReadonlyMap<string, Pin>,
 ): Promise<BackupDocument> {
+  const { name } = record.metadata;
   const report = await readReport(bucket, backupKeysOf(record).results, record.status ?? {}, signal);
-  return backupDocument(record, bucket.location, report);
+  const pin = pins ? pins.get(name) : await readPin(bucket, name, signal);
+  return backupDocument(record, bucket.location, { ...report, pin });
 }
 
 /** The document of a restore in the bucket; as `readBackupDocument`. */

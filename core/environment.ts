@@ -108,5 +108,5 @@ function pairsOf(text: string): unknown {
 }
 
 function upperSnake(field: string): string {
-  return field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+  return field.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }

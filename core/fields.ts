@@ -3,14 +3,10 @@ import { meant } from "./nearest.ts";
 
 const SEPARATOR = "; ";
 
-/**
- * The schema of a mapping with these fields and no others; an unknown one is told with the known one it comes near to.
- * `notYet`: fields to come, which are refused as such.
- */
-export function strictFields<Shape extends z.core.$ZodLooseShape>(shape: Shape, notYet: readonly string[] = []) {
+/** The schema of a mapping with these fields and no others; an unknown one is told with the known one it comes near to. */
+export function strictFields<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   const known = Object.keys(shape);
   const tell = (field: string) => {
-    if (notYet.includes(field)) return `${field} is not supported yet`;
     const near = meant(field, known);
     return `unknown field "${field}"${near ? `: did you mean ${near}?` : `, known are ${known.join(", ")}`}`;
   };

@@ -73,6 +73,7 @@ export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from ".
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
+export { MOST_REASON, pinBackup, pinText, readPins, unpinBackup } from "./pins.ts";
 export type {
   AksReference,
   Bucket,
@@ -99,6 +100,8 @@ export type { Planned } from "./restore/restore.ts";
 export { type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
 export { findUndo, rehearseUndo, runUndo } from "./restore/undo/undo.ts";
+export type { RetentionDocument, RetentionRow } from "./retention/document.ts";
+export { previewRetention } from "./retention/retention.ts";
 export { type Outcome, runJob } from "./run.ts";
 export { readClock } from "./schedule/cron.ts";
 export { readBackupManifest } from "./schedule/manifest.ts";

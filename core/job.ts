@@ -4,14 +4,13 @@ import { fieldProblems, problemText } from "./fields.ts";
 import { backupSpecSchema, restoreSpecSchema } from "./specs.ts";
 
 const time = z.iso.datetime({ offset: true });
-const shared = {
-  cluster: z.string().min(1).optional(),
-  name: z.string().min(1).optional(),
+const asked = {
   /** Who asked for it, where somebody did: for the record. */
   caller: z.string().max(500).optional(),
   /** Not to be begun before: for platforms that can't delay a delivery. */
   notBefore: time.optional(),
 };
+const shared = { cluster: z.string().min(1).optional(), name: z.string().min(1).optional(), ...asked };
 
 /** What a restore is to do. */
 export const restoreWish = {
@@ -49,8 +48,8 @@ export function readShare(text: string): number | undefined {
 
 const { cluster: _, ...anywhere } = shared;
 
-/** What every trigger becomes (design: contract 6.5). */
-export const jobSchema = z.discriminatedUnion("kind", [
+/** A job that is recorded under a name, where somebody asks for it. */
+export const recordedJobSchema = z.discriminatedUnion("kind", [
   z
     .strictObject({
       kind: z.literal("backup"),
@@ -84,6 +83,19 @@ export const jobSchema = z.discriminatedUnion("kind", [
     }),
 ]);
 
+export type RecordedJob = z.infer<typeof recordedJobSchema>;
+
+/** What every trigger becomes (design: contract 6.5). */
+const jobSchema = z.discriminatedUnion("kind", [
+  recordedJobSchema,
+  z.strictObject({
+    kind: z.literal("retention"),
+    ...asked,
+    /** Of the configuration: only its backups. */
+    schedule: z.string().min(1).optional(),
+  }),
+]);
+
 export type Job = z.infer<typeof jobSchema>;
 
 /** The job that a trigger's message is. Throws `invalid`, with the place of what is wrong. */
@@ -92,6 +104,6 @@ export function readJob(message: unknown): Job {
   if (parsed.success) return parsed.data;
   const problems = fieldProblems(parsed.error).map(problemText).join("; ");
   throw new LifeboatError("invalid", `the message is no job: ${problems}`, {
-    hint: 'a job is {"kind": "backup", "schedule": …} or {"kind": "restore", "spec": {"backupName": …}} or {"kind": "verify", "name": …}',
+    hint: 'a job is {"kind": "backup", "schedule": …}, {"kind": "restore", "spec": {"backupName": …}}, {"kind": "verify", "name": …} or {"kind": "retention"}',
   });
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { orAborted, pause } from "./abort.ts";
-import { lockFolder, type RunKind, readObject } from "./catalog.ts";
+import { type LockKind, lockFolder, readObject } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { listObjects, newestOf, numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
@@ -25,7 +25,7 @@ export interface Lock extends AsyncDisposable {
 /** What is locked: the one backup or restore of that name. */
 export interface LockScope {
   bucket: Bucket;
-  kind: RunKind;
+  kind: LockKind;
   name: string;
 }
 
@@ -211,7 +211,7 @@ function climb(scope: LockScope, number: number, rung: Rung, signal?: AbortSigna
 }
 
 /** The bucket's time now, in milliseconds since the epoch: that at which it stored an object of ours, and what passed since. */
-async function bucketClock(scope: LockScope, signal: AbortSignal): Promise<() => number> {
+export async function bucketClock(scope: LockScope, signal: AbortSignal): Promise<() => number> {
   const key = `${folderOf(scope)}clock-${randomUUID()}`;
   const asked = performance.now();
   await putJsonOnce(scope.bucket, key, {}, signal);

@@ -20,7 +20,7 @@ import type { Config } from "./config.ts";
 import { clusterName, scheduleOf } from "./configured.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { type VerifyDocument, verifySchema } from "./integrity/verify.ts";
-import { type Job, jobSchema, readJob } from "./job.ts";
+import { type RecordedJob, readJob, recordedJobSchema } from "./job.ts";
 import { lockState, reopen } from "./lock.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
@@ -31,12 +31,12 @@ import { putFailure } from "./runs.ts";
 import { nameStem, nameTime } from "./schedule/slots.ts";
 
 /** A job that somebody asked for, named. */
-export type NamedJob = Job & { name: string };
+export type NamedJob = RecordedJob & { name: string };
 
 /** What is known of a backup or restore before it is committed. */
 export interface RunDocument {
   schemaVersion: 1;
-  kind: Job["kind"];
+  kind: RecordedJob["kind"];
   name: string;
   /** New: asked for. InProgress: a run works on it. Failed: the last run ended without it. */
   phase: "New" | "InProgress" | "Failed";
@@ -51,7 +51,7 @@ export interface RunDocument {
   errors: Problem[];
 }
 
-const requestSchema = z.object({ schemaVersion: z.literal(1), job: jobSchema, at: z.string() });
+const requestSchema = z.object({ schemaVersion: z.literal(1), job: recordedJobSchema, at: z.string() });
 const resultSchema = z.object({
   phase: z.string(),
   errors: z.array(z.looseObject({ message: z.string() })),
@@ -196,7 +196,7 @@ async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?
  */
 export async function readRun(
   bucket: Bucket,
-  kind: Job["kind"],
+  kind: RecordedJob["kind"],
   name: string,
   signal?: AbortSignal,
 ): Promise<RunDocument | undefined> {

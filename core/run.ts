@@ -28,7 +28,7 @@ import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { damageLine } from "./integrity/findings.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { type VerifyDocument, verifyBackup } from "./integrity/verify.ts";
-import { type Job, readShare } from "./job.ts";
+import { type Job, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
@@ -39,6 +39,8 @@ import { runDryRun } from "./restore/plan/dryrun.ts";
 import { type PlanDocument, readPlan, specOf } from "./restore/plan/plandocument.ts";
 import { runRestore } from "./restore/run.ts";
 import type { RestoreSpec } from "./restore/spec.ts";
+import { type RetentionDocument, retentionName } from "./retention/document.ts";
+import { runRetentionJob } from "./retention/job.ts";
 import { leavingLog, settleRequest } from "./runs.ts";
 import { readClock } from "./schedule/cron.ts";
 import { isPaused } from "./schedule/pause.ts";
@@ -51,7 +53,7 @@ type BackupJob = Extract<Job, { kind: "backup" }>;
 type RestoreJob = Extract<Job, { kind: "restore" }>;
 type VerifyJob = Extract<Job, { kind: "verify" }>;
 
-type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument;
+type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument | RetentionDocument;
 
 /** How a job ended that did not fail. */
 export type Outcome =
@@ -93,10 +95,8 @@ const RESERVE_MS = 60_000;
  * whose log then lies in the bucket. A backup or restore that is PartiallyFailed does not throw.
  */
 export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
-  const schedule = job.kind === "restore" ? undefined : job.schedule;
-  const given = job.kind === "verify" ? undefined : job.cluster;
-  const cluster = given ?? context.config.schedules[schedule ?? ""]?.cluster;
-  let name = job.name ?? schedule ?? "";
+  const { schedule, cluster, ...subject } = subjectOf(job, context.config);
+  let { name } = subject;
   const attributes = { "lifeboat.job": job.kind, "lifeboat.cluster": cluster, "lifeboat.schedule": schedule };
   const began = performance.now();
   const end = async (document: Ended) => {
@@ -124,14 +124,29 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
   });
 }
 
+/** What a job is about, as far as it tells itself. */
+function subjectOf(job: Job, { schedules }: Config): { name: string; cluster?: string; schedule?: string } {
+  const { schedule, cluster, name } = { schedule: undefined, cluster: undefined, name: undefined, ...job };
+  if (job.kind === "retention") return { name: retentionName(schedule), schedule };
+  return { name: name ?? schedule ?? "", cluster: cluster ?? schedules[schedule ?? ""]?.cluster, schedule };
+}
+
 async function doJob(job: Job, context: Named): Promise<Outcome> {
   using deadline = beforeDeadline(context.deadline);
   const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
   if (wait > 0) await pause(wait, limited.signal);
-  if (job.kind === "verify") return await runVerifyJob(job, limited);
-  return await (job.kind === "backup" ? runBackupJob(job, limited) : runRestoreJob(job, limited));
+  switch (job.kind) {
+    case "backup":
+      return await runBackupJob(job, limited);
+    case "restore":
+      return await runRestoreJob(job, limited);
+    case "verify":
+      return await runVerifyJob(job, limited);
+    case "retention":
+      return await runRetentionJob(job, limited);
+  }
 }
 
 async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
@@ -236,7 +251,7 @@ async function pinned({ bucket, signal }: Run, name: string, schedule: string): 
 }
 
 /** A job that meets another's backup or restore under its name has not been done. What isn't known of either says nothing. */
-function checkSame(kind: Job["kind"], name: string, what: string, there?: string, wanted?: string): void {
+function checkSame(kind: RecordedJob["kind"], name: string, what: string, there?: string, wanted?: string): void {
   if (there === undefined || wanted === undefined || there === wanted) return;
   throw new LifeboatError(
     "conflict",
@@ -248,12 +263,12 @@ function checkSame(kind: Job["kind"], name: string, what: string, there?: string
 }
 
 /** The job's name; of one without, the same for every delivery of one trigger, where the platform tells them apart. */
-function nameOf(job: Job, subject: string, { delivery = randomUUID() }: JobContext): string {
+function nameOf(job: RecordedJob, subject: string, { delivery = randomUUID() }: JobContext): string {
   return job.name ?? `${nameStem(subject)}-${hash("sha256", delivery, "hex").slice(0, 12)}`;
 }
 
 interface Locked<Document> {
-  kind: Job["kind"];
+  kind: RecordedJob["kind"];
   name: string;
   /** What has been committed under that name already. */
   found: () => Promise<Document | undefined>;

@@ -41,7 +41,8 @@ export interface Service {
    */
   run(message: unknown, trigger?: Trigger): Promise<Ended>;
   /**
-   * Hands over, as jobs, the backups that have come due, each slot once: for a platform with one clock for all schedules.
+   * Hands over, as jobs, the backups that have come due, each slot once, and retention: for a platform with one clock for
+   * all schedules.
    * `last`: when it was called before, where that is known.
    */
   tick(last: Date | undefined): Promise<void>;
@@ -129,13 +130,15 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     },
     async tick(last) {
       try {
-        const [{ dueSlots }, { submitOnce }] = await Promise.all([
+        const [{ dueSlots, isRetentionDue }, { submitOnce }] = await Promise.all([
           import("./schedule/due.ts"),
           import("./requests.ts"),
         ]);
         const config = await configuration();
         const bucket = await bucketAt(config);
-        for (const { schedule, slot } of dueSlots(config, last, new Date())) {
+        const now = new Date();
+        if (isRetentionDue(config, last, now)) await jobs.enqueue({ kind: "retention" });
+        for (const { schedule, slot } of dueSlots(config, last, now)) {
           if (await isPaused(bucket, schedule)) continue;
           const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
           await submitOnce({ ...job, name: scheduledName(schedule.name, slot) }, { bucket, jobs });

@@ -44,7 +44,7 @@ async function eventOf(document: Ended, bucket: Bucket): Promise<Event | undefin
   const { kind, name, phase, schedule } = document;
   // What is damaged stays so: it is told of every time.
   if (kind === "verify") return phase === "Completed" ? "success" : "failure";
-  const failures = await failedRuns(bucket, kind, name);
+  const failures = kind === "retention" ? 0 : await failedRuns(bucket, kind, name);
   // A failed run has left its own result already; one that is PartiallyFailed leaves none.
   if (phase !== "Completed") return failures > (phase === "Failed" ? 1 : 0) ? undefined : "failure";
   if (failures > 0) return "recovery";

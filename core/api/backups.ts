@@ -3,6 +3,7 @@ import { backupKeysOf, checkName, readBackup } from "../catalog.ts";
 import { deleteBackup } from "../delete.ts";
 import { readBackupDocument, readFindings, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
+import { pinBackup, unpinBackup } from "../pins.ts";
 import type { Bucket } from "../ports.ts";
 import { readRun, readVerification, requestName } from "../requests.ts";
 import { readBackupManifest } from "../schedule/manifest.ts";
@@ -24,6 +25,8 @@ import { routes } from "./routes.ts";
 /** Adds what the API can do with backups. */
 export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
   const { bucket } = deps;
+  const readDocument = async (name: string, signal: AbortSignal) =>
+    readBackupDocument(bucket, await readBackup(bucket, name, signal), signal);
 
   app.openapi(routes.listBackups, async (context) => {
     const { limit, continue: token } = context.req.valid("query");
@@ -47,7 +50,7 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     const { name } = context.req.valid("param");
     const { signal } = context.req.raw;
     const document = await committedOr(
-      async () => readBackupDocument(bucket, await readBackup(bucket, name, signal), signal),
+      () => readDocument(name, signal),
       () => readRun(bucket, "backup", name, signal),
     );
     return context.json(fitted(document), 200);
@@ -74,6 +77,21 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     throw new LifeboatError("missing", `backup "${name}" has not been verified by a job`, {
       hint: "a POST to the same path asks for that",
     });
+  });
+
+  app.openapi(routes.pinBackup, async (context) => {
+    const { name } = context.req.valid("param");
+    const { reason } = context.req.valid("json");
+    const { signal } = context.req.raw;
+    await pinBackup(bucket, name, { by: callerOf(context), reason, signal });
+    return context.json(fitted(await readDocument(name, signal)), 200);
+  });
+
+  app.openapi(routes.unpinBackup, async (context) => {
+    const { name } = context.req.valid("param");
+    const { signal } = context.req.raw;
+    await unpinBackup(bucket, name, { by: callerOf(context), signal });
+    return context.json(fitted(await readDocument(name, signal)), 200);
   });
 
   app.openapi(routes.backupLogs, (context) =>

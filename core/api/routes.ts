@@ -11,6 +11,7 @@ import {
   noQuery,
   objectListSchema,
   pageQuery,
+  pinRequestSchema,
   planPageSchema,
   restoreListSchema,
   restoreRequestSchema,
@@ -92,6 +93,20 @@ export const routes = {
     summary: "What the newest verification of a backup found, or how its run stands",
     request: named,
     responses: { 200: answer("What it found", z.union([verifyAnswerSchema, runSchema])), ...problem },
+  }),
+  pinBackup: createRoute({
+    method: "put",
+    path: "/v1/backups/{name}/pin",
+    summary: "Pin a backup: it is not deleted until it is unpinned",
+    request: { ...named, body: body(pinRequestSchema, false) },
+    responses: { 200: answer("The backup, pinned", backupSchema), ...problem },
+  }),
+  unpinBackup: createRoute({
+    method: "delete",
+    path: "/v1/backups/{name}/pin",
+    summary: "Unpin a backup",
+    request: named,
+    responses: { 200: answer("The backup, unpinned", backupSchema), ...problem },
   }),
   backupLogs: createRoute({
     method: "get",

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { BackupDocument, RestoreDocument } from "../documents.ts";
 import { verifySchema } from "../integrity/verify.ts";
 import { checkWish, restoreWish, verifyWish } from "../job.ts";
+import { MOST_REASON, pinSchema } from "../pins.ts";
 import type { RunDocument } from "../requests.ts";
 import { planSchema } from "../restore/plan/plandocument.ts";
 import { backupSpecSchema } from "../specs.ts";
@@ -37,6 +38,11 @@ export const verifyRequestSchema = z.strictObject({ kind: z.literal("verify").op
 
 /** What a verification found. */
 export const verifyAnswerSchema = verifySchema.meta({ id: "Verification" });
+
+/** What PUT /v1/backups/{name}/pin takes. */
+export const pinRequestSchema = z.strictObject({
+  reason: z.string().min(1).max(MOST_REASON).optional().describe("why it must not be deleted"),
+});
 
 export const nameParameter = z.object({ name: z.string() });
 
@@ -86,6 +92,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     hooks: z.object({ attempted: z.number(), failed: z.number() }).optional(),
     expiration: z.string().optional(),
     retainedUntil: z.string().optional(),
+    pinned: pinSchema.optional().describe("that it must not be deleted"),
     schedule: z.string().optional(),
     kubernetesVersion: z.string().optional(),
     formatVersion: z.string().optional(),

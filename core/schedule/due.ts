@@ -20,11 +20,25 @@ export function dueSlots(
   last: Date | undefined,
   now: Date,
 ): { schedule: Schedule; slot: Date }[] {
-  const told = now.getTime() - (last?.getTime() ?? 0);
-  const since = told >= 0 && told < LONGEST_MS ? told + SLACK_MS : USUAL_MS;
+  const since = sinceTold(last, now);
   return Object.values(schedules).flatMap((schedule) => {
     const slot = readClock(schedule).last(now);
     const back = schedule.skipImmediately ? since : Math.max(since, LOOK_BACK_MS);
     return slot && now.getTime() - slot.getTime() <= back ? [{ schedule, slot }] : [];
   });
+}
+
+/** Whether retention has come due since the clock was told `last`. To be told twice does no harm: nothing is left to delete. */
+export function isRetentionDue(
+  { retentionSchedule }: Pick<Config, "retentionSchedule">,
+  last: Date | undefined,
+  now: Date,
+): boolean {
+  const slot = retentionSchedule === undefined ? undefined : readClock({ schedule: retentionSchedule }).last(now);
+  return slot !== undefined && now.getTime() - slot.getTime() <= sinceTold(last, now);
+}
+
+function sinceTold(last: Date | undefined, now: Date): number {
+  const told = now.getTime() - (last?.getTime() ?? 0);
+  return told >= 0 && told < LONGEST_MS ? told + SLACK_MS : USUAL_MS;
 }

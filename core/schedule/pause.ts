@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { readObject } from "../catalog.ts";
+import { pauseFolder } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
-import { newestOf, numberedKey, putJsonOnce } from "../once.ts";
+import { numberedKey, putJsonOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
+import { newestState } from "../state.ts";
 
 /** Whether a schedule is paused, and, where that was said since it was configured, when and by whom. */
 export interface PauseState {
@@ -11,14 +12,11 @@ export interface PauseState {
   by?: string;
 }
 
-const stateSchema = z.looseObject({
+const stateSchema: z.ZodType<PauseState> = z.object({
   paused: z.boolean(),
   at: z.iso.datetime().transform((text) => new Date(text)),
   by: z.string().optional(),
 });
-
-/** A row of states: see `newestOf`. */
-const folderOf = (schedule: string) => `metadata/lifeboat/schedules/${schedule}/`;
 
 interface Pausable {
   name: string;
@@ -28,7 +26,7 @@ interface Pausable {
 
 /** How a schedule stands. Throws `corrupt` where its newest state can't be read, and what the bucket throws. */
 export async function readPause(bucket: Bucket, schedule: Pausable, signal?: AbortSignal): Promise<PauseState> {
-  return (await newestState(bucket, schedule, signal)).state;
+  return (await stateOf(bucket, schedule, signal)).state;
 }
 
 /** Whether a schedule is paused; errors as `readPause`. */
@@ -47,28 +45,19 @@ export async function setPaused(
   { by, signal }: { by?: string; signal?: AbortSignal } = {},
 ): Promise<boolean> {
   for (;;) {
-    const { state, number } = await newestState(bucket, schedule, signal);
+    const { state, number } = await stateOf(bucket, schedule, signal);
     if (state.paused === paused) return false;
     const next = { paused, at: new Date().toISOString(), by };
-    if (await putJsonOnce(bucket, numberedKey(folderOf(schedule.name), number + 1), next, signal)) return true;
+    if (await putJsonOnce(bucket, numberedKey(pauseFolder(schedule.name), number + 1), next, signal)) return true;
   }
 }
 
-async function newestState(bucket: Bucket, { name, paused }: Pausable, signal?: AbortSignal) {
-  const newest = await newestOf(bucket, folderOf(name), signal);
-  if (!newest) return { number: 0, state: { paused } };
-  const { number, key } = newest;
-  const parsed = stateSchema.safeParse(jsonOf(await readObject(bucket, key, signal)));
-  if (parsed.success) return { number, state: parsed.data as PauseState };
+async function stateOf(bucket: Bucket, { name, paused }: Pausable, signal?: AbortSignal) {
+  const placed = await newestState(bucket, pauseFolder(name), stateSchema, signal);
+  if (!placed) return { number: 0, state: { paused } };
+  const { number, key, state } = placed;
+  if (state) return { number, state };
   throw new LifeboatError("corrupt", `${key} in ${bucket.location} does not say whether the schedule is paused`, {
     hint: "delete it: the state before it then holds",
   });
-}
-
-function jsonOf(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    return undefined;
-  }
 }

@@ -6,8 +6,8 @@ export function addBackup(program: Command, signal: AbortSignal): void {
   const backup = addHiddenShared(
     program
       .command("backup")
-      .description("Makes, lists, reads, verifies and deletes backups.")
-      .summary("make, list, read, verify and delete backups")
+      .description("Makes, lists, reads, verifies, pins and deletes backups.")
+      .summary("make, list, read, verify, pin and delete backups")
       .helpCommand(false),
   );
 
@@ -163,10 +163,29 @@ Examples:
   ]);
   addAction(verify, signal, async () => (await import("./backup/verify.ts")).verifyBackups);
 
+  const pin = backup
+    .command("pin")
+    .summary("protect backups from deletion")
+    .description("Pins backups: neither retention nor `backup delete` deletes them until they are unpinned.")
+    .argument("<names...>", "the backups' names")
+    .option("--reason <text>", "why, for those who come across it")
+    .addHelpText("after", '\nExamples:\n  lifeboat backup pin full --reason "before the upgrade to 1.37"\n');
+  addShared(pin, ["location"]);
+  addAction(pin, signal, async () => (await import("./backup/pin.ts")).pinBackups);
+
+  const unpin = backup
+    .command("unpin")
+    .summary("let pinned backups be deleted again")
+    .description("Takes the pin off backups.")
+    .argument("<names...>", "the backups' names")
+    .addHelpText("after", "\nExamples:\n  lifeboat backup unpin full\n");
+  addShared(unpin, ["location"]);
+  addAction(unpin, signal, async () => (await import("./backup/pin.ts")).unpinBackups);
+
   const remove = backup
     .command("delete")
     .summary("delete backups")
-    .description("Deletes backups with all that belongs to them. This can't be undone.")
+    .description("Deletes backups with all that belongs to them. This can't be undone. Pinned ones are refused.")
     .argument("<names...>", "the backups' names")
     .option("--confirm", "do not ask")
     .addHelpText(

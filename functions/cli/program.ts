@@ -6,6 +6,7 @@ import { addCompletion } from "./completion.ts";
 import { addDemo } from "./demo.ts";
 import { addHiddenShared } from "./options.ts";
 import { addRestore } from "./restore.ts";
+import { addRetention } from "./retention.ts";
 import { addSchedule } from "./schedule.ts";
 import { addServe } from "./serve.ts";
 
@@ -73,6 +74,7 @@ export function createProgram(signal: AbortSignal): Command {
   addBackup(program, signal);
   addRestore(program, signal);
   addSchedule(program, signal);
+  addRetention(program, signal);
   addServe(program, signal);
   addDemo(program, signal);
   addCompletion(program, signal);

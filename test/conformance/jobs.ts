@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Job } from "../../core/job.ts";
+import type { RecordedJob } from "../../core/job.ts";
 import type { Jobs } from "../../core/ports.ts";
 import { rejects } from "./bucket.ts";
 import { type InTrouble, troubleTests, type WithoutTrouble } from "./troubles.ts";
@@ -47,7 +47,7 @@ export function jobsConformance(
     after(() => queue?.stop?.());
 
     test("jobs arrive as they were", async () => {
-      const jobs: Job[] = [
+      const jobs: RecordedJob[] = [
         { kind: "backup", name: newName() },
         { kind: "backup", name: newName(), schedule: "hourly", slot: "2026-11-23T02:00:00Z", cluster: "prod" },
         {
@@ -63,17 +63,17 @@ export function jobsConformance(
     });
 
     test("of 20 at once each arrives", async () => {
-      const jobs = Array.from({ length: 20 }, (): Job => ({ kind: "backup", name: newName() }));
+      const jobs = Array.from({ length: 20 }, (): RecordedJob => ({ kind: "backup", name: newName() }));
       await Promise.all(jobs.map((job) => queue.jobs.enqueue(job)));
       for (const job of jobs) assert.deepEqual((await arrival(job)).job, job);
     });
 
     test(`after ${AFTER_S} s: it arrives no earlier, or says when it may begin`, async () => {
-      const job: Job = { kind: "backup", name: newName() };
+      const job: RecordedJob = { kind: "backup", name: newName() };
       const earliest = Date.now() + AFTER_S * 1000;
       await queue.jobs.enqueue(job, { after: AFTER_S });
       const { job: arrived, at } = await arrival(job);
-      const { notBefore, ...rest } = arrived as Job;
+      const { notBefore, ...rest } = arrived as RecordedJob;
       assert.deepEqual(rest, job);
       const begins = Math.max(at.getTime(), notBefore ? Date.parse(notBefore) : 0);
       // Some services keep whole seconds.
@@ -83,7 +83,7 @@ export function jobsConformance(
 
     test("a notBefore of the job itself is kept, where it is the later one", async () => {
       const notBefore = new Date(Date.now() + 2000).toISOString();
-      const job: Job = { kind: "backup", name: newName(), notBefore };
+      const job: RecordedJob = { kind: "backup", name: newName(), notBefore };
       await queue.jobs.enqueue(job, { after: 1 });
       assert.deepEqual((await arrival(job)).job, job);
     });
@@ -119,10 +119,10 @@ export function jobsConformance(
       );
     });
 
-    const find = async ({ name }: Job) =>
+    const find = async ({ name }: RecordedJob) =>
       (await queue.received()).find(({ job }) => typeof job === "object" && job && "name" in job && job.name === name);
 
-    async function arrival(job: Job): Promise<{ job: unknown; at: Date }> {
+    async function arrival(job: RecordedJob): Promise<{ job: unknown; at: Date }> {
       const deadline = Date.now() + PATIENCE_MS;
       for (;;) {
         const found = await find(job);
@@ -137,8 +137,8 @@ export function jobsConformance(
 const newName = () => `job-${randomUUID()}`;
 
 /** A job of exactly `bytes` bytes of JSON, by its labels; of ASCII only. */
-function jobOf(bytes: number): Job {
-  const job = (filler: string): Job => ({ kind: "backup", name, spec: { includedNamespaces: [filler] } });
+function jobOf(bytes: number): RecordedJob {
+  const job = (filler: string): RecordedJob => ({ kind: "backup", name, spec: { includedNamespaces: [filler] } });
   const name = newName();
   return job("n".repeat(bytes - JSON.stringify(job("")).length));
 }

@@ -29,6 +29,7 @@ describe("the OpenAPI document", () => {
       "/v1/backups/{name}/findings get",
       "/v1/backups/{name}/items get",
       "/v1/backups/{name}/logs get",
+      "/v1/backups/{name}/pin delete,put",
       "/v1/backups/{name}/verify get,post",
       "/v1/plans/{name} get",
       "/v1/restores get,post",

@@ -25,6 +25,40 @@ describe("the API", () => {
     assert.equal(headers.get("access-control-allow-origin"), null);
   });
 
+  describe("a pin", () => {
+    it("keeps a backup from being deleted until it is taken off", async () => {
+      await putBackup(api, "pinned");
+      const pin = await api.send("PUT", "/v1/backups/pinned/pin", { json: { reason: "the audit" } });
+      assert.equal(pin.status, 200);
+      const { at, ...pinned } = pin.body.pinned;
+      assert.deepEqual(pinned, { by: "someone", reason: "the audit" });
+      assert.deepEqual((await api.send("GET", "/v1/backups/pinned")).body, pin.body);
+      const { backups } = (await api.send("GET", "/v1/backups")).body;
+      assert.deepEqual(
+        backups.flatMap((backup: { name: string; pinned?: object }) => (backup.pinned ? [backup.name] : [])),
+        ["pinned"],
+      );
+      const { status, body } = await api.send("DELETE", "/v1/backups/pinned");
+      assert.deepEqual(
+        [status, body.kind, body.detail],
+        [409, "conflict", `backup "pinned" is pinned by someone at ${at}: the audit`],
+      );
+      const { pinned: _, ...unpinned } = pin.body;
+      assert.deepEqual((await api.send("DELETE", "/v1/backups/pinned/pin")).body, unpinned);
+      assert.equal((await api.send("DELETE", "/v1/backups/pinned")).status, 204);
+      assert.equal((await api.send("PUT", "/v1/backups/pinned/pin")).status, 404);
+      assert.equal((await api.send("DELETE", "/v1/backups/pinned/pin")).status, 404);
+    });
+
+    it("needs no reason, and takes no other field", async () => {
+      assert.equal((await api.send("PUT", "/v1/backups/broken/pin", { json: { why: "x" } })).status, 400);
+      assert.equal((await api.send("PUT", "/v1/backups/broken/pin")).status, 200);
+      assert.equal((await api.send("PUT", "/v1/backups/broken/pin")).status, 200);
+      assert.equal((await api.send("DELETE", "/v1/backups/broken/pin")).status, 200);
+      assert.equal((await api.send("DELETE", "/v1/backups/broken/pin")).status, 200);
+    });
+  });
+
   describe("POST /v1/backups", () => {
     it("answers 202, hands over the job and records who asked for it", async () => {
       const spec = { includedNamespaces: ["shop"], ttl: "720h" };

@@ -38,6 +38,7 @@ describe("the configuration", () => {
     const { config, warnings } = parseConfig(text, {});
     assert.deepEqual(warnings, []);
     assert.equal(config.location, "s3://acme-backups/velero?region=eu-west-1");
+    assert.deepEqual([config.retentionSchedule, config.restoreTTL], ["CRON_TZ=Europe/Berlin 45 4 * * *", "2160h"]);
     assert.deepEqual(
       { ...config.clusters },
       {
@@ -54,7 +55,8 @@ describe("the configuration", () => {
           cluster: "prod",
           paused: false,
           skipImmediately: false,
-          template: { includedNamespaces: ["*"], ttl: "720h0m0s" },
+          template: { includedNamespaces: ["*"] },
+          retention: { keepLast: 24, daily: 7, weekly: 4, monthly: 12 },
         },
         nightly: {
           name: "nightly",
@@ -65,6 +67,7 @@ describe("the configuration", () => {
           skipImmediately: true,
           labels: { team: "platform" },
           template: {
+            ttl: "720h0m0s",
             excludedNamespaces: ["kube-system", "scratch-*"],
             excludedResources: ["events", "events.events.k8s.io"],
             labelSelector: {
@@ -88,6 +91,13 @@ describe("the configuration", () => {
     const { config } = parseConfig(BASE, {});
     assert.equal(config.clusters.constructor, undefined);
     assert.equal(config.schedules.constructor, undefined);
+  });
+
+  it("with retention has no ttl, so that no record tells Velero to delete, and says so", () => {
+    const text = `${BASE}schedules: { a: { schedule: "@daily", retention: { daily: 7 }, template: { ttl: 24h } } }`;
+    const { config, warnings } = parseConfig(text, {});
+    assert.deepEqual(config.schedules.a?.template, {});
+    assert.deepEqual(warnings, ["schedules.a.template.ttl: without effect: retention says what is kept"]);
   });
 
   it("gives a schedule the only cluster, and no other", () => {
@@ -117,7 +127,37 @@ describe("the configuration", () => {
     ["a location that is none", "location: backups", ["location: the location is neither a URL nor a path"]],
     ["a location with a password", "location: s3://me:hunter2@b", ["location: the location holds a credential"]],
     ["an unknown field", `${BASE}cluster: {}`, ['unknown field "cluster": did you mean clusters?']],
-    ["a field to come", `${BASE}retention: {}`, ["retention is not supported yet"]],
+    [
+      "retention that keeps nothing",
+      `${BASE}schedules: { a: { schedule: "@daily", retention: {} }, b: { schedule: "@daily", retention: { daily: 0 } } }`,
+      ["a", "b"].map((name) => `schedules.${name}.retention: keeps nothing: give a rule a number above 0`),
+    ],
+    [
+      "numbers that keep nothing",
+      `${BASE}schedules: { a: { schedule: "@daily", retention: { keepLast: -1, daily: 1.5, weekly: many, yearly: 1e9 } } }`,
+      [
+        "schedules.a.retention.keepLast: should not be negative",
+        "schedules.a.retention.daily: should be a whole number",
+        "schedules.a.retention.weekly: should be a number, not a text",
+        "schedules.a.retention.yearly: should be at most 100000",
+      ],
+    ],
+    [
+      "a rule that there is not",
+      `${BASE}schedules: { a: { schedule: "@daily", retention: { dayly: 7, last: 3 } } }`,
+      [
+        'schedules.a.retention: unknown field "dayly": did you mean daily?',
+        'schedules.a.retention: unknown field "last", known are keepLast, hourly, daily, weekly, monthly, yearly',
+      ],
+    ],
+    [
+      "retention without a clock that can be read, and restores without a life",
+      `${BASE}retentionSchedule: 61 * * * *\nrestoreTTL: 0s`,
+      [
+        'retentionSchedule: "61 * * * *" is not a schedule: the minute 61 is not within 0-59',
+        'restoreTTL: "0s" would delete every restore: leave it out, and none is',
+      ],
+    ],
     [
       "a cluster of which nothing is said",
       "location: /x\nclusters:\n  prod:",
@@ -136,8 +176,8 @@ describe("the configuration", () => {
         "schedules.a.schedule: is missing",
         "schedules.a.template.ttl: should be a text, not a number",
         'schedules.a.template: unknown field "includeNamespaces": did you mean includedNamespaces?',
+        "schedules.a.retention: keeps nothing: give a rule a number above 0",
         'schedules.a: unknown field "schedul": did you mean schedule?',
-        "schedules.a: retention is not supported yet",
         "schedules.b.paused: should be true or false, not a text",
         'schedules.c.schedule: "@hurly" is not a schedule: @hurly is unknown',
       ],
@@ -237,6 +277,17 @@ describe("the configuration from the environment", () => {
     assert.deepEqual(parseConfig(BASE, env).config.signing, signing);
     assert.deepEqual(parseConfig(`${BASE}signing: ${JSON.stringify(signing)}`, {}).config.signing, signing);
     assert.deepEqual(parseConfig(BASE, {}).config.signing, {});
+  });
+
+  it("gives retention, too", () => {
+    const { config } = parseConfig(`${BASE}schedules: { a: { schedule: "@daily" } }`, {
+      LIFEBOAT_SCHEDULES_A_RETENTION_KEEP_LAST: "3",
+      LIFEBOAT_SCHEDULES_A_RETENTION_DAILY: "7",
+      LIFEBOAT_RETENTION_SCHEDULE: "@daily",
+      LIFEBOAT_RESTORE_TTL: "720h",
+    });
+    assert.deepEqual(config.schedules.a?.retention, { keepLast: 3, daily: 7 });
+    assert.deepEqual([config.retentionSchedule, config.restoreTTL], ["@daily", "720h"]);
   });
 
   it("wins over the file; what is empty, or not of the configuration, says nothing", () => {

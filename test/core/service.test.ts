@@ -8,15 +8,16 @@ import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { backupKeys, listBackups, listFolder, readBackup, readLog, readRestore } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
-import type { LifeboatError } from "../../core/errors.ts";
+import { LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Platform } from "../../core/ports.ts";
 import { readVerification } from "../../core/requests.ts";
-import { dueSlots } from "../../core/schedule/due.ts";
+import { dueSlots, isRetentionDue } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { createService, deliver, type JobFailed } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
+import { DAY_MS, putBackup } from "./retention-sample.ts";
 
 const TIMING = { renew: 300, valid: 1_500, poll: 50 };
 const SLOT = "2026-11-23T02:00:00Z";
@@ -127,6 +128,47 @@ describe("a scheduled backup", () => {
     assert.equal((await run(SCHEDULED)).duplicate, false);
     assert(performance.now() - began > TIMING.valid - 200);
   });
+});
+
+describe("retention", () => {
+  const RULES = { LIFEBOAT_SCHEDULES_HOURLY_RETENTION_KEEP_LAST: "1" };
+  const ago = (days: number) => new Date(Date.now() - days * DAY_MS);
+
+  test("keeps what the rules of the schedule say, and ends in a few bytes", async () => {
+    const { run, bucket, lines } = service(RULES);
+    for (const days of [3, 2])
+      await putBackup(bucket, { name: `hourly-${days}`, start: ago(days), schedule: "hourly" });
+    const { name } = await run(SCHEDULED);
+    assert.equal((await readBackup(bucket, name!)).status?.expiration, undefined);
+    const ended = { kind: "retention", name: "all", phase: "Completed", duplicate: false };
+    assert.deepEqual(await run({ kind: "retention" }), ended);
+    assert.deepEqual(
+      (await listBackups(bucket)).map((row) => row.name),
+      [name],
+    );
+    assert.equal(lines.filter((line) => line.includes("Deleted backup hourly-")).length, 2);
+    assert.deepEqual(await run({ kind: "retention", schedule: "hourly" }), { ...ended, name: "hourly" });
+  });
+
+  test("that could not delete everything is a failure for the platform, which no repetition helps", async () => {
+    const { run, bucket } = service(RULES);
+    for (const days of [3, 2])
+      await putBackup(bucket, { name: `hourly-${days}`, start: ago(days), schedule: "hourly" });
+    bucket.delete = (key) => Promise.reject(new LifeboatError("denied", `can't delete ${key}: AccessDenied`));
+    const { name, message } = await failure(run({ kind: "retention" }));
+    assert.equal(name, "JobFailedForGood");
+    assert.match(message, /^retention all is PartiallyFailed: 1 errors, the first: backup hourly-3: .*AccessDenied$/);
+    assert.equal((await listBackups(bucket)).length, 2);
+  });
+
+  for (const [what, job] of [
+    ["another schedule", { kind: "retention", schedule: "hurly" }],
+    ["a field that it has not", { kind: "retention", cluster: "a" }],
+  ] as const) {
+    test(`is refused for ${what}`, async () => {
+      assert.equal(kindOf(await failure(service().run(job))), "invalid");
+    });
+  }
 });
 
 describe("a restore", () => {
@@ -384,6 +426,19 @@ describe("a platform with one clock for all schedules", () => {
     await setPaused(bucket, { name: "hourly", paused: true }, false);
     await tick(minutesAgo(60));
     assert.equal(jobs.length, 1);
+  });
+
+  test("hands over retention, when its own schedule has come due", async () => {
+    const { tick, jobs } = service({
+      LIFEBOAT_SCHEDULES_HOURLY_PAUSED: "true",
+      LIFEBOAT_RETENTION_SCHEDULE: "@hourly",
+    });
+    await tick(minutesAgo(60));
+    assert.deepEqual(jobs, [{ kind: "retention" }]);
+    const at = (time: string) => new Date(`2026-11-23T${time}:00Z`);
+    const due = (last: string, now: string) => isRetentionDue({ retentionSchedule: "30 3 * * *" }, at(last), at(now));
+    assert.deepEqual([due("03:25", "03:30"), due("03:32", "03:37"), due("03:25", "03:29")], [true, false, false]);
+    assert.equal(isRetentionDue({}, at("03:25"), at("03:30")), false);
   });
 
   test("looks back for what was missed, and not where the schedule says that it skips", () => {

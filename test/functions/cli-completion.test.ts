@@ -9,9 +9,9 @@ const run = promisify(execFile);
 
 /** What the line so far is completed with, in bash. Its last word is the one to complete. */
 const COMPLETIONS: [string, string][] = [
-  ["lifeboat ", "backup restore schedule serve demo completion"],
+  ["lifeboat ", "backup restore schedule retention serve demo completion"],
   ["lifeboat b", "backup"],
-  ["lifeboat backup ", "create get describe show logs download delete"],
+  ["lifeboat backup ", "create get describe show logs download verify pin unpin delete"],
   ["lifeboat --location ./x restore ", "create activate undo get describe logs"],
   ["lifeboat backup create full --incl", "--include-namespaces --include-resources --include-cluster-resources"],
   ["lifeboat backup get -o ", "table json yaml"],
@@ -78,6 +78,10 @@ describe("help", { concurrency: true }, () => {
     "schedule next",
     "schedule run",
     "schedule pause",
+    "retention",
+    "retention preview",
+    "retention run",
+    "backup pin",
     "demo",
     "completion",
   ]) {
@@ -89,7 +93,7 @@ describe("help", { concurrency: true }, () => {
         stdout.split("\n").filter((line) => line.length > 80),
         [],
       );
-      if (!["backup", "restore", "schedule"].includes(command)) assert.match(stdout, /\nExamples:\n {2}/);
+      if (!["backup", "restore", "schedule", "retention"].includes(command)) assert.match(stdout, /\nExamples:\n {2}/);
     });
   }
 

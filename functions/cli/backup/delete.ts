@@ -1,5 +1,5 @@
-import { createInterface } from "node:readline/promises";
-import { deleteBackup, ERROR_KINDS, isLifeboatError, LifeboatError } from "../../../core/index.ts";
+import { deleteBackup, ERROR_KINDS, isLifeboatError } from "../../../core/index.ts";
+import { consents } from "../consent.ts";
 import { printFailure } from "../failure.ts";
 import type { Invocation } from "../options.ts";
 import { plural, print, say } from "../output.ts";
@@ -9,7 +9,12 @@ import { openBucket } from "../session.ts";
 export async function deleteBackups({ args, options, signal }: Invocation<{ confirm?: boolean }>): Promise<number> {
   const names = [...new Set(args[0] as string[])];
   const bucket = await openBucket(options);
-  if (!options.confirm && !(await isConfirmed(names, bucket.location, signal))) {
+  const asked = {
+    question: `Delete ${names.join(", ")} from ${bucket.location} for good?`,
+    wanted: `deleting ${plural(names.length, "backup")}`,
+    flag: "--confirm",
+  };
+  if (!options.confirm && !(await consents(asked, signal))) {
     say("Nothing was deleted.");
     return 0;
   }
@@ -25,27 +30,4 @@ export async function deleteBackups({ args, options, signal }: Invocation<{ conf
     }
   }
   return code;
-}
-
-async function isConfirmed(names: string[], location: string, signal: AbortSignal): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    throw new LifeboatError(
-      "invalid",
-      `deleting ${plural(names.length, "backup")} needs your consent, and there is no terminal to ask on`,
-      {
-        hint: "add --confirm",
-      },
-    );
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  terminal.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
-  try {
-    const answer = await terminal.question(`Delete ${names.join(", ")} from ${location} for good? [y/N] `, { signal });
-    return /^y(es)?$/i.test(answer.trim());
-  } catch (error) {
-    say("");
-    throw error;
-  } finally {
-    terminal.close();
-  }
 }

@@ -2,6 +2,7 @@ import {
   type BackupDocument,
   backupKeysOf,
   type Finding,
+  pinText,
   readBackup,
   readBackupDocument,
   readFindings,
@@ -36,7 +37,7 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
 
 function describe(document: BackupDocument, findings?: Finding[]): string {
   const { name, phase, location, consistency, spec, items, bytes, hooks, warnings, errors } = document;
-  const { expiration, retainedUntil } = document;
+  const { expiration, retainedUntil, pinned } = document;
   return [
     fields([
       ["Name", printable(name)],
@@ -51,8 +52,9 @@ function describe(document: BackupDocument, findings?: Finding[]): string {
     `\n\n${fields([
       ["Started", timeText(document.startTimestamp)],
       ["Completed", timeText(document.completionTimestamp)],
-      ["Expiration", expiration ? timeText(expiration) : "never"],
+      ["Expiration", expiration ? timeText(expiration) : document.schedule ? "none of its own" : "never"],
       ...(retainedUntil ? [["Retained", `until ${timeText(retainedUntil)}`] as [string, string]] : []),
+      ...(pinned ? [["Pinned", printable(pinText(pinned))] satisfies [string, string]] : []),
     ])}`,
     `\n\n${fields([
       ["Items backed up", `${countText(items)}${bytes === undefined ? "" : ` (${bytesText(bytes)} of JSON)`}`],

@@ -1,22 +1,27 @@
-import { listBackups, readBackup, readBackupDocument } from "../../../core/index.ts";
+import { listBackups, readBackup, readBackupDocument, readPins } from "../../../core/index.ts";
 import { getDocuments } from "../listing.ts";
 import type { Invocation } from "../options.ts";
 import { countText, phaseText, printable, timeText, untilText } from "../output.ts";
 
-/** `lifeboat backup get [NAME]`: Velero's columns and two of ours. */
+/** `lifeboat backup get [NAME]`: Velero's columns and three of ours. */
 export function getBackups(invocation: Invocation): Promise<undefined> {
+  let pins: ReturnType<typeof readPins> | undefined;
   return getDocuments(invocation, {
     kind: "backup",
     read: readBackup,
     list: listBackups,
-    document: readBackupDocument,
+    document: async (bucket, record, signal) => {
+      pins ??= readPins(bucket, signal);
+      return readBackupDocument(bucket, record, signal, await pins);
+    },
     columns: {
       NAME: ({ name }) => printable(name),
       STATUS: ({ phase }) => phaseText(phase),
       ERRORS: ({ errors }) => countText(errors.length),
       WARNINGS: ({ warnings }) => countText(warnings.length),
       CREATED: ({ startTimestamp }) => timeText(startTimestamp),
-      EXPIRES: ({ expiration }) => untilText(expiration),
+      EXPIRES: ({ expiration, schedule }) => (schedule && !expiration ? "-" : untilText(expiration)),
+      PINNED: ({ pinned }) => (pinned ? "yes" : "-"),
       ITEMS: ({ items }) => countText(items),
       CONSISTENCY: ({ consistency }) => consistency?.grade ?? "-",
     },

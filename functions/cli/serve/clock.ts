@@ -13,15 +13,19 @@ import {
 const LONGEST_SLEEP_MS = 60_000;
 
 /** What the clock works with. */
-export interface Due {
+export interface Due<Timed> {
   /** The schedules as they are now. */
-  schedules(): Promise<Schedule[]>;
+  schedules(): Promise<Timed[]>;
   /** Takes a slot that is due; false where it is to be offered again, or a later one in its place. */
-  take(schedule: Schedule, slot: Date): boolean;
+  take(schedule: Timed, slot: Date): boolean;
 }
 
 /** Offers each schedule's slots as they come due, after `since`, until `signal` aborts. Of several only the newest one. */
-export async function runClock({ schedules, take }: Due, signal: AbortSignal, since: Date): Promise<void> {
+export async function runClock<Timed extends Pick<Schedule, "name" | "schedule" | "timeZone">>(
+  { schedules, take }: Due<Timed>,
+  signal: AbortSignal,
+  since: Date,
+): Promise<void> {
   const done = new Map<string, Date>();
   for (let time = since; !signal.aborted; time = new Date()) {
     let wake = time.getTime() + LONGEST_SLEEP_MS;

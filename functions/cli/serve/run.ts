@@ -4,6 +4,7 @@ import {
   type Config,
   createService,
   EXIT_CODES,
+  type Jobs,
   LifeboatError,
   type LogLevel,
   logLine,
@@ -46,7 +47,8 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   const token = await readToken(options.tokenFile);
   const address = readAddress(options.listen, token);
   const config = () => loadConfig(options);
-  const { location, schedules } = await config();
+  const current = { config: await config() };
+  const { location, schedules } = current.config;
   const bucket = await openBucket({ ...options, location });
 
   const jobs = memoryJobs((job) => runner.run(job));
@@ -58,14 +60,17 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   }
   const { url, server } = await listen(address, answerWith(service, token));
   tell("info", "listens", { url, location: bucket.location, schedules: Object.keys(schedules).length });
-  const clock = runClock({ schedules: currentSchedules(config, schedules), take: runner.take }, signal, started);
+  const clocks = [
+    runClock({ schedules: () => schedulesNow(config, current), take: runner.take }, signal, started),
+    runClock({ schedules: async () => retentionOf(current), take: () => retain(jobs) }, signal, started),
+  ];
 
   if (!signal.aborted) await once(signal, "abort");
   tell("info", "stops; what runs is finished, unless a second signal comes");
   const closed = once(server, "close");
   server.close();
   const patience = setTimeout(() => server.closeAllConnections(), LONGEST_REQUEST_MS);
-  await Promise.all([closed, clock]);
+  await Promise.all([closed, ...clocks]);
   clearTimeout(patience);
   await jobs.idle();
   tell("info", "has stopped");
@@ -93,17 +98,24 @@ function answerWith({ fetch }: Service, token: string | undefined) {
   };
 }
 
-/** The schedules of the configuration as it is now; of a configuration that has become unusable, as they were. */
-function currentSchedules(config: () => Promise<Config>, schedules: Config["schedules"]) {
-  let current = Object.values(schedules);
-  return async (): Promise<Schedule[]> => {
-    try {
-      current = Object.values((await config()).schedules);
-    } catch (error) {
-      tell("error", messageOf(error));
-    }
-    return current;
-  };
+/** The schedules of the configuration as it is now, which becomes the current one unless it can't be used. */
+async function schedulesNow(read: () => Promise<Config>, current: { config: Config }): Promise<Schedule[]> {
+  try {
+    current.config = await read();
+  } catch (error) {
+    tell("error", messageOf(error));
+  }
+  return Object.values(current.config.schedules);
+}
+
+function retentionOf({ config: { retentionSchedule } }: { config: Config }) {
+  return retentionSchedule === undefined ? [] : [{ name: "retention", schedule: retentionSchedule }];
+}
+
+/** Runs at once are no harm: they are made one by one, and what comes late finds nothing left to delete. */
+function retain(jobs: Jobs): boolean {
+  void jobs.enqueue({ kind: "retention" });
+  return true;
 }
 
 /** What requests must bear: the content of `file`, else LIFEBOAT_TOKEN. Throws `invalid` for none where a file is named. */

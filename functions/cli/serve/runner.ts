@@ -22,10 +22,11 @@ export function createRunner(
   const busy = new Set<string>();
 
   async function runNow(job: Job): Promise<void> {
-    const about = { kind: job.kind, ...(job.name ? { name: job.name } : slotOf(job)) };
+    const { kind, name } = { name: undefined, ...job };
+    const about = { kind, ...(name ? { name } : slotOf(job)) };
     if (stopping.aborted) {
       tell("warning", "is not begun any more", about);
-      if (job.name) await abandonJob(bucket, { ...job, name: job.name }, "the server stopped before it was begun");
+      if (name) await abandonJob(bucket, { kind, name }, "the server stopped before it was begun");
       return;
     }
     tell("info", "begins", about);

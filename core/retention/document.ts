@@ -1,0 +1,89 @@
+import type { Config } from "../config.ts";
+import type { Bucket } from "../ports.ts";
+import type { Problem } from "../report.ts";
+import { timestamp } from "../timestamp.ts";
+
+/** One thing that retention has judged. */
+export interface RetentionRow {
+  /**
+   * `unfinished`: what an interrupted run or deletion left of a backup; `run`: the requests, logs and locks of runs of a
+   * name; `pin`: what was said of a backup that is gone.
+   */
+  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin";
+  name: string;
+  action: "keep" | "delete";
+  reason: string;
+  /** Of a backup, as its record tells. */
+  schedule?: string;
+  phase?: string;
+  startTimestamp?: string;
+  /** What lies under its name in the bucket. */
+  objects: number;
+  bytes: number;
+}
+
+/** A row, and how it is carried out. */
+export interface Judged {
+  row: RetentionRow;
+  remove: (signal: AbortSignal) => Promise<unknown>;
+}
+
+/** What retention would do, or has done: the same for the command line and functions. */
+export interface RetentionDocument {
+  schemaVersion: 1;
+  kind: "retention";
+  /** `retentionName` */
+  name: string;
+  /** Nothing was deleted. */
+  dryRun: boolean;
+  /** PartiallyFailed: what should have gone is still there, and for no good reason; `errors` tell. */
+  phase: "Completed" | "PartiallyFailed";
+  location: string;
+  /** The schedule whose backups alone were looked at. */
+  schedule?: string;
+  /** The time by which ages were judged. */
+  timestamp: string;
+  counts: { keep: number; delete: number };
+  /** What goes takes so much of the bucket. */
+  freedBytes: number;
+  rows: RetentionRow[];
+  warnings: Problem[];
+  errors: Problem[];
+}
+
+export interface RetentionScope {
+  bucket: Bucket;
+  config: Pick<Config, "schedules" | "restoreTTL">;
+  /** Only the backups of this schedule, and nothing else. */
+  schedule?: string;
+  now: Date;
+  signal: AbortSignal;
+}
+
+/** How a run of retention is called: by the schedule whose backups alone it looks at, if there is one. */
+export function retentionName(schedule: string | undefined): string {
+  return schedule ?? "all";
+}
+
+/** The document of what was judged, and perhaps done. */
+export function retentionDocument(
+  { bucket, schedule, now }: RetentionScope,
+  { dryRun, rows, warnings = [], errors = [] }: Pick<RetentionDocument, "dryRun" | "rows"> & Partial<RetentionDocument>,
+): RetentionDocument {
+  const going = rows.filter(({ action }) => action === "delete");
+  return {
+    ...{
+      schemaVersion: 1,
+      kind: "retention",
+      name: retentionName(schedule),
+      dryRun,
+      phase: errors.length ? "PartiallyFailed" : "Completed",
+    },
+    ...{ location: bucket.location, schedule, timestamp: timestamp(now) },
+    counts: { keep: rows.length - going.length, delete: going.length },
+    freedBytes: going.reduce((sum, { bytes }) => sum + bytes, 0),
+    rows,
+    warnings,
+    errors,
+  };
+}

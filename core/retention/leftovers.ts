@@ -1,0 +1,150 @@
+import { basename } from "node:path/posix";
+import pLimit from "p-limit";
+import { readHeader } from "../backup/adopt.ts";
+import {
+  type Backup,
+  backupKeys,
+  backupKeysOf,
+  type CatalogRow,
+  LOCKS,
+  PINS,
+  PLANS,
+  RUN_KINDS,
+  RUNS,
+  type RunKind,
+  recordIn,
+} from "../catalog.ts";
+import { deleteBackup, deleteTraces } from "../delete.ts";
+import { ENCRYPTED } from "../encryption/buckets.ts";
+import { isLifeboatError } from "../errors.ts";
+import { type Seal, sealOf } from "../integrity/seal.ts";
+import { lockState } from "../lock.ts";
+import type { Bucket } from "../ports.ts";
+import type { Judged, RetentionRow, RetentionScope } from "./document.ts";
+import { type Folder, foldersIn, joinFolders, newestIn, sizeOf } from "./folders.ts";
+
+const DAY_MS = 24 * 3_600_000;
+
+/**
+ * For how many days after its newest object was stored a leftover stays. Within a day an interrupted run may be repeated,
+ * and then finishes what it left; a plan of last week is out of date; queues deliver a job again for weeks.
+ */
+const DAYS = { unfinished: 1, plan: 7, run: 30, pin: 30 } as const;
+
+const READS_AT_ONCE = 8;
+
+/** A leftover that may be old enough to go. */
+interface Leftover {
+  kind: keyof typeof DAYS;
+  name: string;
+  folder: Folder;
+  remove: Judged["remove"];
+}
+
+/** What lies below the names of backups, and what has been judged of it. */
+interface Backups {
+  folders: Map<string, Folder>;
+  records: CatalogRow<Backup>[];
+  /** With restores. */
+  known: RetentionRow[];
+}
+
+/** What interrupted runs and deletions, plans, and backups that are gone have left, where it is old enough to go. */
+export async function findLeftovers(scope: RetentionScope, backups: Backups): Promise<Judged[]> {
+  const { bucket, signal, now } = scope;
+  const isOld = ({ kind, folder }: Leftover) => now.getTime() - newestIn(folder).getTime() >= DAYS[kind] * DAY_MS;
+  const unfinished = unfinishedIn(bucket, backups).filter(isOld);
+  // What belongs to a backup or restore that goes, goes with it.
+  const going = [...backups.known.filter(({ action }) => action === "delete"), ...unfinished];
+  const covered = new Set(going.map(({ kind, name }) => `${kind === "restore" ? "restores" : "backups"}/${name}`));
+  const runs = await Promise.all(Object.values(RUN_KINDS).map((kind) => runsIn(bucket, kind, signal)));
+  const others = [
+    ...straysIn(bucket, backups).filter(({ name }) => !covered.has(`backups/${name}`)),
+    ...runs.flat().filter(({ name }) => !covered.has(name)),
+    ...(await plansIn(bucket, signal)),
+    ...(await pinsIn(bucket, signal)).filter(({ name }) => !backups.folders.has(name)),
+  ].filter(isOld);
+
+  const limit = pLimit(READS_AT_ONCE);
+  const abandoned = await Promise.all(unfinished.map((one) => limit(isAbandoned, bucket, one, signal)));
+  return [...unfinished.filter((_, at) => abandoned[at]), ...others].map(({ kind, name, folder, remove }) => {
+    const reason = `nothing was added to it for ${DAYS[kind] === 1 ? "a day" : `${DAYS[kind]} days`}`;
+    return { row: { kind, name, action: "delete", reason, ...sizeOf(folder) }, remove };
+  });
+}
+
+function unfinishedIn(bucket: Bucket, { folders, records }: Backups): Leftover[] {
+  const committed = new Set(records.map(({ name }) => name));
+  return [...folders].flatMap(([name, folder]): Leftover[] => {
+    if (committed.has(name) || recordIn(folder, name)) return [];
+    const remove = (signal: AbortSignal) => deleteBackup(bucket, name, signal, { unfinished: true });
+    return [{ kind: "unfinished", name, folder, remove }];
+  });
+}
+
+/** What runs that died left, encrypted, beside a backup that another one finished: its record does not know of it. */
+function straysIn(bucket: Bucket, { folders, records }: Backups): Leftover[] {
+  return records.flatMap(({ name, record }): Leftover[] => {
+    const seal = record && readableSeal(record);
+    if (!seal) return [];
+    const { tar } = backupKeysOf(record);
+    const known = (key: string) => key === tar || Object.hasOwn(seal.files, basename(key));
+    const strays = [...(folders.get(name) ?? [])].filter(([key]) => key.endsWith(ENCRYPTED) && !known(key));
+    const folder = new Map(strays);
+    return strays.length ? [{ kind: "unfinished", name, folder, remove: removing(bucket, folder) }] : [];
+  });
+}
+
+function readableSeal(record: Backup): Seal | undefined {
+  try {
+    return sealOf(record);
+  } catch (error) {
+    if (isLifeboatError(error, "corrupt")) return undefined;
+    throw error;
+  }
+}
+
+/** Whether no run works on what lies there without a record, and a run of ours wrote it: what is Velero's stays. */
+async function isAbandoned(bucket: Bucket, { name, folder }: Leftover, signal: AbortSignal): Promise<boolean> {
+  const { tar, index } = backupKeys(name);
+  const isEncrypted = [...folder.keys()].some((key) => key.endsWith(ENCRYPTED));
+  if ((await lockState({ bucket, kind: "backups", name }, { signal })).state === "held") return false;
+  if (folder.has(index) || isEncrypted) return true;
+  if (!folder.has(tar)) return false;
+  try {
+    return (await readHeader(await bucket.get(tar, { signal }))) !== undefined;
+  } catch (error) {
+    if (isLifeboatError(error, "corrupt") || isLifeboatError(error, "missing")) return false;
+    throw error;
+  }
+}
+
+/** The requests, logs and locks of runs, by the name of what they were to make. */
+async function runsIn(bucket: Bucket, kind: RunKind, signal: AbortSignal): Promise<Leftover[]> {
+  const [runs, locks] = await Promise.all([
+    foldersIn(bucket, `${RUNS}${kind}/`, signal),
+    foldersIn(bucket, `${LOCKS}${kind}/`, signal),
+  ]);
+  return [...joinFolders(runs, locks)].map(([name, folder]) => {
+    const remove = (signal: AbortSignal) => deleteTraces({ bucket, kind, name }, signal);
+    return { kind: "run", name: `${kind}/${name}`, folder, remove };
+  });
+}
+
+async function plansIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]> {
+  return [...(await foldersIn(bucket, PLANS, signal))].map(([file, folder]) => {
+    return { kind: "plan", name: file.replace(/\.json\.gz$/, ""), folder, remove: removing(bucket, folder) };
+  });
+}
+
+async function pinsIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]> {
+  return [...(await foldersIn(bucket, PINS, signal))].map(([name, folder]) => {
+    return { kind: "pin", name, folder, remove: removing(bucket, folder) };
+  });
+}
+
+function removing(bucket: Bucket, folder: Folder): Judged["remove"] {
+  return async (signal) => {
+    for (const key of folder.keys()) await bucket.delete(key, { signal });
+  };
+}
