@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { kinOf, type Names, type Relative } from "../../core/restore/undo/kin.ts";
+import { type Names, ownersOf, type Relative, takenAlong } from "../../core/restore/undo/kin.ts";
 
 /** "deployments.apps shop/web", its UID the same text; owners by theirs. */
 const one = (id: string, ...owners: string[]): Relative => {
   const [resource = "", place = ""] = id.split(" ");
   const [namespace, name] = place.includes("/") ? (place.split("/") as [string, string]) : ["", place];
-  return { resource, namespace, name, uid: id, owners };
+  return { resource, namespace, name, uid: id, owners: owners.map((uid) => ({ uid, resource: uid.split(" ")[0] })) };
 };
 const names = (...ids: string[]): Names => {
   const found: Names = new Map();
@@ -35,8 +35,10 @@ const ALL = [
   one("customresourcedefinitions.apiextensions.k8s.io widgets.example.com"),
 ];
 
-describe("kin: what goes with objects that are deleted, and who owns them", () => {
-  const cases: [what: string, deleted: string[], kin: string[]][] = [
+const CIRCLE = [one("a shop/x", "a shop/y"), one("a shop/y", "a shop/x")];
+
+describe("what goes with objects that are deleted", () => {
+  const cases: [what: string, deleted: string[], along: string[]][] = [
     [
       "what an object owns, and what that owns",
       ["deployments.apps shop/web"],
@@ -48,12 +50,6 @@ describe("kin: what goes with objects that are deleted, and who owns them", () =
       ["widgets.example.com shop/w", "deployments.apps shop/other"],
       ["replicasets.apps shop/other-1", "secrets shop/shared", "widgets.example.com shop/v"],
     ],
-    [
-      "the owners of what is deleted",
-      ["pods shop/web-1-a"],
-      ["deployments.apps shop/web", "replicasets.apps shop/web-1"],
-    ],
-    ["owners that are gone are no kin", ["secrets shop/orphan"], []],
     ["what lies in a Namespace", ["namespaces pay"], ["configmaps pay/settings"]],
     [
       "what a definition defines",
@@ -62,11 +58,23 @@ describe("kin: what goes with objects that are deleted, and who owns them", () =
     ],
     ["nothing of what isn't there", ["configmaps shop/gone"], []],
   ];
-  for (const [what, deleted, kin] of cases)
-    it(what, () => assert.deepEqual(listed(kinOf(ALL, names(...deleted))), kin));
+  for (const [what, deleted, along] of cases)
+    it(what, () => assert.deepEqual(listed(takenAlong(ALL, names(...deleted))), along));
 
-  it("ends where owners own each other", () => {
-    const circle = [one("a shop/x", "a shop/y"), one("a shop/y", "a shop/x")];
-    assert.deepEqual(listed(kinOf(circle, names("a shop/x"))), ["a shop/y"]);
-  });
+  it("ends where owners own each other", () =>
+    assert.deepEqual(listed(takenAlong(CIRCLE, names("a shop/x"))), ["a shop/y"]));
+});
+
+describe("who owns objects", () => {
+  const cases: [what: string, owned: string[], owners: string[]][] = [
+    ["all above them", ["pods shop/web-1-a"], ["deployments.apps shop/web", "replicasets.apps shop/web-1"]],
+    ["each of several", ["secrets shop/shared"], ["deployments.apps shop/other", "widgets.example.com shop/w"]],
+    ["nobody who is among them", ["pods shop/web-1-a", "replicasets.apps shop/web-1"], ["deployments.apps shop/web"]],
+    ["nobody who is gone", ["secrets shop/orphan"], []],
+  ];
+  for (const [what, owned, owners] of cases)
+    it(what, () => assert.deepEqual(listed(ownersOf(ALL, names(...owned))), owners));
+
+  it("ends where owners own each other", () =>
+    assert.deepEqual(listed(ownersOf(CIRCLE, names("a shop/x"))), ["a shop/y"]));
 });

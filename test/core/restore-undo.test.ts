@@ -7,6 +7,7 @@ import { backup } from "../../core/backup/backup.ts";
 import { backupKeys, listBackups, readBackup, readRestore } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { sealOf, sealRecord } from "../../core/integrity/seal.ts";
+import { METADATA_ONLY } from "../../core/kube/list.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
@@ -92,6 +93,19 @@ function dyingAfter(writes: number): RestoreRun["kube"] {
       const isWrite = (request.method ?? "GET") !== "GET";
       if (isWrite && sent++ >= writes) throw new Error("killed");
       return kube.request(request);
+    },
+  };
+}
+
+/** Finds every patch invalid, as of a field that can't be changed; counts the lists of metadata by what is listed. */
+function unpatchable(lists: Record<string, number> = {}): RestoreRun["kube"] {
+  return {
+    ...kube,
+    async request(request) {
+      const listed = request.path.split("/").at(-1)!;
+      if (request.accept === METADATA_ONLY) lists[listed] = (lists[listed] ?? 0) + 1;
+      if (request.method !== "PATCH") return kube.request(request);
+      return { ...(await kube.request({ path: "/nowhere" })), status: 422 };
     },
   };
 }
@@ -370,18 +384,43 @@ describe("undo", () => {
     await backup({ kube, bucket, name: "held", spec: {}, log: startRunLog({}), signal });
     await ask("PATCH", `${MAPS}/changed`, { data: { value: "new" }, metadata: { finalizers: null } });
     const before = await state();
-    const unpatchable: RestoreRun["kube"] = {
-      ...kube,
-      async request(request) {
-        const response = await kube.request(request.method === "PATCH" ? { path: "/nowhere" } : request);
-        return request.method === "PATCH" ? { ...response, status: 422 } : response;
-      },
-    };
     const spec = { backupName: "held", existingResourcePolicy: "recreate" } as const;
-    assert.equal((await run("r", { kube: unpatchable, spec })).result.counts.recreated, 1);
+    assert.equal((await run("r", { kube: unpatchable(), spec })).result.counts.recreated, 1);
     assert.notDeepEqual(await state(), before);
     await undo("r");
     assert.deepEqual(await state(), before);
+  });
+
+  it("gives what was deleted and created anew its owner back, for which only owners are looked for", async () => {
+    const own = async (kind: string, path: string, name: string) => {
+      const { apiVersion, metadata } = await ask("GET", path);
+      const reference = { apiVersion, kind, name: metadata.name, uid: metadata.uid };
+      await ask("PATCH", `${MAPS}/${name}`, { metadata: { ownerReferences: [reference] } });
+      return [reference];
+    };
+    const spec = {
+      selector: { matchLabels: { app: "web" } },
+      template: { metadata: { labels: { app: "web" } }, spec: {} },
+    };
+    const web = { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "web" }, spec };
+    await ask("POST", "/apis/apps/v1/namespaces/shop/deployments", web);
+    await own("Deployment", "/apis/apps/v1/namespaces/shop/deployments/web", "same");
+    const owners = await own("ConfigMap", `${MAPS}/same`, "changed");
+    await own("ConfigMap", `${MAPS}/changed`, "gone");
+    await backup({ kube, bucket, name: "owned", spec: {}, log: startRunLog({}), signal });
+    await ask("PATCH", `${MAPS}/changed`, { data: { value: "new" } });
+    const lists = {};
+    const recreate = { backupName: "owned", existingResourcePolicy: "recreate" } as const;
+    await run("r", { kube: unpatchable(lists), spec: recreate });
+    assert.deepEqual(lists, { configmaps: 1, deployments: 1 });
+    assert.deepEqual(await held("r-before"), [
+      "configmaps shop/changed",
+      "configmaps shop/same",
+      "deployments.apps shop/web",
+    ]);
+    await undo("r", { kube: unpatchable() });
+    const { data, metadata } = await ask("GET", `${MAPS}/changed`);
+    assert.deepEqual([data, metadata.ownerReferences], [{ value: "new" }, owners]);
   });
 
   it("overwrites nothing that others make where it is about to give something back", async () => {

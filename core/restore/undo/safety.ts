@@ -17,8 +17,9 @@ import { labelValue, RESTORE_NAME } from "../fixes.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import { plannedOn, stateOf } from "../plan/unchanged.ts";
 import type { Planned } from "../restore.ts";
+import { neverDeleted } from "../write/deletions.ts";
 import { isChange } from "../write/sending.ts";
-import { addName, hasName, kinOf, listRelatives, type Names, nameOf } from "./kin.ts";
+import { addName, hasName, listOwners, listRelatives, type Names, nameOf, ownersOf, takenAlong } from "./kin.ts";
 import { backupsBefore, joinNames, readNotes, storeNote } from "./notes.ts";
 
 /** The restore that is about to write. */
@@ -65,7 +66,7 @@ export async function keepBefore(run: Keeping, planned: Planned): Promise<void> 
     if (!committed) await adopt(run, before);
     await readBefore(bucket, before, name, signal);
   }
-  const kin = touched.size ? await kinOfDeleted(run, planned) : new Map();
+  const kin = await kinOfDeleted(run, planned);
   const names = await notHeld(run, planned, joinNames([touched, kin]), earlier);
   const backups = earlier.map(({ name: before }) => before);
   if (names.size) {
@@ -101,12 +102,18 @@ export function touches({ action }: PlannedStep): boolean {
   return isChange(action) || action === "prune";
 }
 
-/** What goes with the objects that are deleted, or, under the policy "recreate", may have to be. */
+/**
+ * What goes with the objects that are pruned, and who owns those that are deleted: which of the updates become a delete and
+ * a create, under the policy "recreate", only shows then, and what such an object owns stays.
+ */
 async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, discovery }: Planned): Promise<Names> {
-  const deleted = steps.filter(({ action }) => action === "prune" || (policy === "recreate" && action === "update"));
-  if (deleted.length === 0) return new Map();
-  const names = namesOf(deleted);
-  return kinOf(await listRelatives({ kube, log: log.log, signal }, backupResources(discovery), names), names);
+  const looking = { kube, resources: backupResources(discovery), log: log.log, signal };
+  const pruned = namesOf(steps.filter(({ action }) => action === "prune"));
+  const mayGo = ({ action, item }: PlannedStep) =>
+    policy === "recreate" && action === "update" && neverDeleted(item.entry.resource) === undefined;
+  const deleted = joinNames([pruned, namesOf(steps.filter(mayGo))]);
+  const relatives = await (pruned.size ? listRelatives : listOwners)(looking, deleted);
+  return joinNames([takenAlong(relatives, pruned), ownersOf(relatives, deleted)]);
 }
 
 /** Those of `names` that no earlier backup holds as they were when this attempt planned on them. */
