@@ -48,6 +48,7 @@ export {
 export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { htmlPage } from "./html.ts";
+export { type CopyDocument, copyBackup } from "./integrity/copy.ts";
 export { type Drill, drillBackup } from "./integrity/drill.ts";
 export { damageLine } from "./integrity/findings.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";

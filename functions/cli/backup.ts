@@ -6,8 +6,8 @@ export function addBackup(program: Command, signal: AbortSignal): void {
   const backup = addHiddenShared(
     program
       .command("backup")
-      .description("Makes, lists, reads, verifies, pins and deletes backups.")
-      .summary("make, list, read, verify, pin and delete backups")
+      .description("Makes, lists, reads, verifies, copies, pins and deletes backups.")
+      .summary("make, list, read, verify, copy, pin and delete backups")
       .helpCommand(false),
   );
 
@@ -181,6 +181,21 @@ Examples:
     .addHelpText("after", "\nExamples:\n  lifeboat backup unpin full\n");
   addShared(unpin, ["location"]);
   addAction(unpin, signal, async () => (await import("./backup/pin.ts")).unpinBackups);
+
+  const copy = backup
+    .command("copy")
+    .summary("copy a backup to another location")
+    .description(
+      "Copies a backup, byte for byte, to another location, of any kind, and checks what arrives before it is listed there. Interrupted, it goes on when it is run again.",
+    )
+    .argument("<name>", "the backup's name")
+    .requiredOption("--to <url>", "the location to copy to: s3://…, gs://…, azblob://…, file:///… or ./directory")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat backup copy full --to 's3://acme-vault/blue?region=us-east-1'\n  lifeboat backup copy full --location ./backups --to gs://acme-backups/blue\n",
+    );
+  addShared(copy, ["location", "config", "trustedKey", "output"]);
+  addAction(copy, signal, async () => (await import("./backup/copy.ts")).copyToLocation);
 
   const remove = backup
     .command("delete")
