@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";
@@ -25,7 +29,9 @@ describe("write-once", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "versityg
   let s3: S3;
   let locked: S3;
   let proxy: S3Proxy;
+  let dir: string;
   before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "lifeboat-write-once-"));
     [source, target, s3, locked] = await Promise.all([
       startCluster(),
       startCluster(),
@@ -37,6 +43,7 @@ describe("write-once", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "versityg
   });
   after(async () => {
     await proxy?.stop();
+    await rm(dir, { recursive: true, force: true });
     await Promise.all([source?.stop(), target?.stop(), s3?.stop(), locked?.stop()]);
   });
 
@@ -84,6 +91,52 @@ describe("write-once", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "versityg
     );
     assert.deepEqual([code, /ObjectLock/.test(stderr)], [2, true], stderr);
     assert.equal((await lifeboat(["backup", "get", "b", "--location", location], s3.env)).code, 5);
+  });
+
+  /** Makes backups of an hourly schedule that began so many hours ago, and gives what retention needs to be run. */
+  async function aged(location: string, env: Readonly<Record<string, string>>, hours: number[], template = {}) {
+    const config = join(dir, `${randomUUID()}.yaml`);
+    const cluster = { kubeconfig: `file:${source.kubeconfigPath}` };
+    const schedule = { schedule: "@hourly", cluster: "prod", template, retention: { keepLast: 1 } };
+    await writeFile(config, JSON.stringify({ location, clusters: { prod: cluster }, schedules: { hourly: schedule } }));
+    for (const ago of hours) {
+      const shifted = join(dir, `${ago}.mjs`);
+      await writeFile(
+        shifted,
+        `const now = Date.now; const ago = ${ago * 3_600_000};
+globalThis.Date = class extends Date { constructor(...given) { given.length ? super(...given) : super(now() - ago); } static now() { return now() - ago; } };
+`,
+      );
+      const made = await lifeboat(["schedule", "run", "hourly", "--config", config], {
+        ...env,
+        NODE_OPTIONS: `--import ${shifted}`,
+      });
+      assert.equal(made.code, 0, made.stderr);
+    }
+    const backups = async () => {
+      const { stdout } = await lifeboat(["backup", "get", "--location", location, "-o", "json"], env);
+      return (JSON.parse(stdout).backups as { name: string }[]).length;
+    };
+    return { config, backups };
+  }
+
+  it("retention with such a credential deletes nothing, and says so; with one that may delete it deletes what goes", async () => {
+    const { config, backups } = await aged(s3.location("aged"), s3.env, [4, 3, 2]);
+    const denied = await lifeboat(["retention", "run", "--yes", "--config", config], {
+      ...s3.env,
+      LIFEBOAT_LOCATION: proxy.location("aged"),
+    });
+    assert.deepEqual([denied.code, await backups()], [3, 3], denied.stderr);
+    const done = await lifeboat(["retention", "run", "--yes", "--config", config], s3.env);
+    assert.deepEqual([done.code, await backups()], [0, 1], done.stderr);
+  });
+
+  it("retention leaves what the bucket holds, deletes the rest, and has not failed", async () => {
+    const location = locked.location("aged");
+    await aged(location, locked.env, [5], { retainFor: "720h" });
+    const { config, backups } = await aged(location, locked.env, [4, 2]);
+    const done = await lifeboat(["retention", "run", "--yes", "--config", config], locked.env);
+    assert.deepEqual([done.code, await backups()], [0, 2], done.stderr);
   });
 
   it("such a credential is enough to undo a restore", async () => {
