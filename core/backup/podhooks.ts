@@ -19,6 +19,9 @@ import type { BackupScope, BackupSpec } from "./scope.ts";
 /** Pods whose hooks run at the same time. */
 const PODS_AT_ONCE = 8;
 
+/** Metadata is small: larger pages than a backup's spare round trips. */
+const METADATA_PAGE = 1000;
+
 const PODS_V1 = { group: "", version: "v1", name: PODS };
 
 /** How the hooks of a backup went, as its record says. */
@@ -79,7 +82,7 @@ export async function findHooks(
   const found: KubernetesObject["metadata"][] = [];
   const wanted = resources.filter((resource) => resourceKey(resource) === PODS && scope.collects(resource));
   const pages = ({ resource, ...listing }: Listing) =>
-    listPages(kube, resource, { ...listing, accept: METADATA_ONLY, signal });
+    listPages(kube, resource, { ...listing, limit: METADATA_PAGE, accept: METADATA_ONLY, signal });
   try {
     for await (const { source, element } of readAhead(wanted.flatMap(listings), pages, LISTS_AHEAD)) {
       for (const body of element.items) {

@@ -261,27 +261,40 @@ describe("backup hooks", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () =>
     assert.deepEqual(await lines("order"), ["froze", "thawed"]);
   });
 
-  it("fail with the server's word where RBAC doesn't let them run; the rest is stored", async () => {
-    const rules = [{ apiGroups: ["*"], resources: ["*"], verbs: ["list", "get"] }];
-    const reader = { rules: rules.map((rule) => ({ ...rule, resources: ["pods", "configmaps", "namespaces"] })) };
-    const role = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole", metadata: { name: "reader" } };
-    await cluster.api.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", { ...role, ...reader });
-    await cluster.api.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
-      ...role,
-      kind: "ClusterRoleBinding",
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "reader" },
-      subjects: [{ kind: "User", name: "reader", apiGroup: "rbac.authorization.k8s.io" }],
-    });
-    const as = connect(readKubeconfig(await cluster.user("reader")));
-    try {
-      const spec = { ...only("db"), includedResources: ["pods", "configmaps"], includeClusterResources: false };
-      const { errors, pods, state: kept } = await run("denied", spec, { as });
-      assert.equal(errors.length, 2, errors.join("\n"));
-      assert.match(errors[0]!, /^pods shop\/db: pre hook .*User "reader" cannot \w+ resource "pods\/exec"/);
-      assert.match(errors[1]!, /^pods shop\/db: post hook /);
-      assert.deepEqual([pods, kept], [[], "thawed"]);
-    } finally {
-      await as.close();
+  /** A client of a user who may read these resources and nothing else. */
+  async function reader(name: string, resources: string[]): Promise<Kube> {
+    const rbac = "rbac.authorization.k8s.io";
+    const object = (kind: string, more: object) =>
+      cluster.api.request("POST", `/apis/${rbac}/v1/${kind.toLowerCase()}s`, {
+        ...{ apiVersion: `${rbac}/v1`, kind, metadata: { name } },
+        ...more,
+      });
+    await object("ClusterRole", { rules: [{ apiGroups: [""], resources, verbs: ["list", "get"] }] });
+    const subjects = [{ kind: "User", name, apiGroup: rbac }];
+    await object("ClusterRoleBinding", { roleRef: { apiGroup: rbac, kind: "ClusterRole", name }, subjects });
+    return connect(readKubeconfig(await cluster.user(name)));
+  }
+
+  it("fail with the server's word where RBAC doesn't let them run or be found; the rest is stored", async () => {
+    const spec = { ...only("db"), includedResources: ["pods", "configmaps"], includeClusterResources: false };
+    const told = {
+      reader: [
+        /^pods shop\/db: pre hook .*User "reader" cannot \w+ resource "pods\/exec"/,
+        /^pods shop\/db: post hook /,
+      ],
+      blind: [/^pods: which Pods have hooks can't be told: .*User "blind" cannot list resource "pods"/, /^pods: /],
+    };
+    const seeing = { reader: ["namespaces", "configmaps", "pods"], blind: ["namespaces", "configmaps"] };
+    for (const name of ["reader", "blind"] as const) {
+      const as = await reader(name, seeing[name]);
+      try {
+        const { errors, pods, state: kept } = await run(name, spec, { as });
+        assert.equal(errors.length, 2, errors.join("\n"));
+        for (const [at, line] of told[name].entries()) assert.match(errors[at]!, line);
+        assert.deepEqual([pods, kept], [[], await state()]);
+      } finally {
+        await as.close();
+      }
     }
   });
 
