@@ -10,6 +10,8 @@ import { sealOf, sealRecord } from "../../core/integrity/seal.ts";
 import { METADATA_ONLY } from "../../core/kube/list.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { runDryRun } from "../../core/restore/plan/dryrun.ts";
+import { readPlan } from "../../core/restore/plan/plandocument.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";
 import { readNotes } from "../../core/restore/undo/notes.ts";
 import { changedBy, uncollected } from "../../core/restore/undo/remains.ts";
@@ -193,6 +195,28 @@ describe("prune", () => {
     assert.match(said(result.problems.errors), /shop\/extra: not pruned, since other objects could not be restored/);
     assert.ok("extra" in (await state()));
   });
+
+  for (const [refuses, told] of [
+    [true, ["blocked", /^not pruned, since other objects could not be restored/]],
+    [false, ["prune", /^the backup doesn't hold it; only if nothing fails$/]],
+  ] as const)
+    it(`is planned ${refuses ? "no more where the server would refuse an object of the backup" : "with its reserve"}`, async () => {
+      await change();
+      const refusing: RestoreRun["kube"] = {
+        ...kube,
+        async request(request) {
+          const response = await kube.request(request);
+          return refuses && request.method === "POST" ? { ...response, status: 422 } : response;
+        },
+      };
+      const spec = { backupName: "b", existingResourcePolicy: "update", prune: true } as const;
+      const plan = await runDryRun({ kube: refusing, bucket, name: "p", spec, log: startRunLog({}), signal });
+      const { action, reason = "" } = plan.steps.find(({ name }) => name === "extra")!;
+      assert.equal(action, told[0]);
+      assert.match(reason, told[1]);
+      const { counts } = (await run("r", { spec, plan: await readPlan(bucket, "p") })).result;
+      assert.deepEqual([counts.pruned, counts.blocked], refuses ? [0, 2] : [1, 0]);
+    });
 
   const refused: [what: string, spec: Partial<RestoreRun["spec"]>, message: RegExp][] = [
     ["single objects", { includedItems: ["shop/configmaps/same"] }, /single objects/],

@@ -218,7 +218,10 @@ function changeOf(
     if (!writes(step) || (now.action === "skip" && !now.warning)) return undefined;
     return now.action === "blocked" ? `is blocked now: ${now.reason}` : `would be skipped now: ${now.reason}`;
   }
-  if (now.action === "create") return ["create", "recreate"].includes(step.action) ? undefined : "was deleted";
+  if (now.action === "create") {
+    const wasMissing = known.live === "" && step.action !== "skip";
+    return wasMissing || step.action === "recreate" ? undefined : "was deleted";
+  }
   return live === known.live ? undefined : step.action === "create" ? "appeared" : "was changed";
 }
 

@@ -7,6 +7,7 @@ import { parseExact } from "../../kube/json.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
 import { goJson } from "../fields.ts";
+import { RESERVE, WITHHELD } from "../prune/extras.ts";
 import { pruneLive } from "../prune/pruning.ts";
 import { type PlanInput, type Planned, writesOf } from "../restore.ts";
 import { refusedUpdate } from "../write/apply.ts";
@@ -47,8 +48,9 @@ export interface Rehearsed {
 
 /**
  * Rehearses the steps of a plan that write: each object goes to the API server as it would, with `dryRun=All`, where its
- * Namespace exists and its kind is served already; what would change of an existing one is told field by field. Calls `listen`
- * with what became of each step, in no certain order. Throws as `restore`; nothing is written.
+ * Namespace exists and its kind is served already; what would change of an existing one is told field by field. What would be
+ * pruned is blocked where the server would refuse something else (extras.ts). Calls `listen` with what became of each step, in
+ * no certain order. Throws as `restore`; nothing is written.
  */
 export async function rehearse(
   { archive, kube, signal, waitMs = WAIT_MS }: PlanInput & { archive: Archive },
@@ -65,16 +67,30 @@ export async function rehearse(
     dryRun: true,
     target: { ...planned.target, uids: expectedUids(planned) },
   };
-  try {
-    for (const wave of waves(writesOf(planned.steps))) {
+  let lacking = false;
+  const tell = (step: PlannedStep, rehearsed: Rehearsed) => {
+    lacking ||= rehearsed.action === "blocked";
+    listen(step, rehearsed);
+  };
+  const rehearseSome = async (steps: PlannedStep[]) => {
+    for (const wave of waves(steps)) {
       for await (const { step, body } of bodies(archive, wave)) {
         await pace.room();
         applying.signal.throwIfAborted();
         pace
-          .run(async () => listen(step, await rehearseStep(step, body, applying)))
+          .run(async () => tell(step, await rehearseStep(step, body, applying)))
           .catch((error) => failure.abort(error));
       }
     }
+    await pace.idle();
+  };
+  const writes = writesOf(planned.steps);
+  const prunes = writes.filter(({ action }) => action === "prune");
+  try {
+    await rehearseSome(writes.filter(({ action }) => action !== "prune"));
+    if (lacking && !planned.fixing.exact)
+      for (const step of prunes) listen(step, { action: "blocked", reason: WITHHELD });
+    else await rehearseSome(prunes);
   } finally {
     await pace.idle();
   }
@@ -145,7 +161,8 @@ async function rehearseChange(one: Sending, how: keyof typeof CHANGES): Promise<
 
 async function rehearsePrune(step: PlannedStep, one: Sending): Promise<Rehearsed> {
   const { action, reason } = await pruneLive(one, step);
-  if (action === "pruned") return { action: "prune", reason, warning: step.warning };
+  const reserve = one.applying.fixing.exact ? undefined : RESERVE;
+  if (action === "pruned") return { action: "prune", reason: joined(reason, reserve), warning: step.warning };
   return { action: action === "skipped" ? "skip" : "blocked", reason };
 }
 

@@ -135,6 +135,9 @@ export function withheld(prunes: PlannedStep[], steps: PlannedStep[]): PlannedSt
 export const WITHHELD =
   "not pruned, since other objects could not be restored, and one of them may be meant to replace it";
 
+/** What a plan adds to the reason of a prune, since WITHHELD may come of it: whether all else succeeds only shows then. */
+export const RESERVE = "only if nothing fails";
+
 /**
  * The step that deletes a live object: after everything else, in the reverse order of the waves, but custom resources with
  * finalizers first of all: who acts on those still lives then.
