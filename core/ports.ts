@@ -51,7 +51,7 @@ export interface Bucket {
    */
   list(prefix: string, options?: { delimiter?: "/"; signal?: AbortSignal }): AsyncIterable<Listed>;
 
-  /** Removes the object; removing what is not there succeeds. `denied` for one that is held (`retain`). */
+  /** Removes the object; removing what is not there succeeds. `conflict` for one that the bucket holds, by `retain` or a policy. */
   delete(key: string, options?: { signal?: AbortSignal }): Promise<void>;
 }
 

@@ -8,7 +8,7 @@ export function memoryBucket(): Bucket {
   const objects = new Map<string, { bytes: Buffer; modified: Date; until?: Date }>();
   const checkHeld = (key: string) => {
     const { until } = objects.get(key) ?? {};
-    if (until && until > new Date()) throw new LifeboatError("denied", `${key} is held until ${until.toISOString()}`);
+    if (until && until > new Date()) throw new LifeboatError("conflict", `${key} is held until ${until.toISOString()}`);
   };
   return {
     location,

@@ -36,7 +36,7 @@ export interface RetentionDocument {
   name: string;
   /** Nothing was deleted. */
   dryRun: boolean;
-  /** PartiallyFailed: what should have gone is still there, and for no good reason; `errors` tell. */
+  /** PartiallyFailed: what should have gone is still there, say for want of a right; `errors` tell. */
   phase: "Completed" | "PartiallyFailed";
   location: string;
   /** The schedule whose backups alone were looked at. */

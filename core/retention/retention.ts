@@ -26,6 +26,9 @@ const AT_ONCE = 8;
 /** What is no refusal of one object. */
 const ENDS_ALL: ErrorKind[] = ["unreachable", "timeout"];
 
+/** What rightly stays: somebody works on it, or has pinned it meanwhile, or its bucket holds it. */
+const STAYS: ErrorKind[] = ["busy", "conflict"];
+
 /** What `runRetention` would do now. Nothing is written. Throws what the bucket throws. */
 export async function previewRetention(scope: RetentionScope): Promise<RetentionDocument> {
   return retentionDocument(scope, { dryRun: true, rows: (await judgeAll(scope)).map(({ row }) => row) });
@@ -62,18 +65,12 @@ export async function runRetention(scope: RetentionScope & { log: Log }): Promis
     const error = refused.get(row);
     return error ? { ...row, action: "keep", reason: error.message } : row;
   });
-  const { warning, error } = Object.groupBy(refused, ([, { kind }]) => severityOf(kind, refused.size < going.length));
-  const problems = (some: [RetentionRow, LifeboatError][] = []) =>
-    some.map(([{ kind, name }, { message }]) => ({ message: `${kind} ${name}: ${message}` }));
-  return retentionDocument(scope, { dryRun: false, rows, warnings: problems(warning), errors: problems(error) });
-}
-
-/**
- * What somebody works on or has pinned meanwhile, and what its bucket holds, rightly stays; where nothing at all could be
- * deleted, a right to do so is missing.
- */
-function severityOf(kind: ErrorKind, othersWent: boolean): "warning" | "error" {
-  return kind === "busy" || kind === "conflict" || (kind === "denied" && othersWent) ? "warning" : "error";
+  const problems = (stays: boolean) =>
+    judged.flatMap(({ row: { kind, name }, row }) => {
+      const error = refused.get(row);
+      return error && STAYS.includes(error.kind) === stays ? [{ message: `${kind} ${name}: ${error.message}` }] : [];
+    });
+  return retentionDocument(scope, { dryRun: false, rows, warnings: problems(true), errors: problems(false) });
 }
 
 /** Everything that retention has an opinion of. */

@@ -128,7 +128,7 @@ export function s3Bucket(location: URL): Bucket {
       // S3 itself only hides a locked object, behind a marker, and says that it is deleted.
       const until = await ask(signal, (options) => lockedUntil(client, target, options));
       if (until && until > new Date()) {
-        throw new LifeboatError("denied", `can't delete ${key} in ${location.href}: it is locked`, {
+        throw new LifeboatError("conflict", `can't delete ${key} in ${location.href}: it is locked`, {
           hint: `its object lock ends on ${until.toISOString()}`,
         });
       }

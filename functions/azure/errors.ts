@@ -20,7 +20,7 @@ const BY_CODE: Record<string, Meaning> = {
   ...NETWORK_CODES,
   ContainerNotFound: { kind: "missing", hint: "create the container, or correct the location" },
   QueueNotFound: { kind: "missing", hint: "create the queue" },
-  BlobImmutableDueToPolicy: { kind: "denied", hint: "the container's immutability policy protects the object" },
+  BlobImmutableDueToPolicy: { kind: "conflict", hint: "the container's immutability policy protects the object" },
   LeaseIdMissing: { kind: "denied", hint: "something else holds a lease on the object" },
   BlobArchived: { kind: "denied", hint: "the object is in the archive tier: rehydrate it first" },
   PublicAccessNotPermitted: CREDENTIALS,

@@ -14,6 +14,7 @@ const BY_MESSAGE: [RegExp, Meaning][] = [
   [/bucket does not exist|bucket not found/i, NO_BUCKET],
   [/could not load the default credentials|unable to detect a project id/i, CREDENTIALS],
   [/could not refresh access token|invalid_grant|invalid_client|service account token/i, CREDENTIALS],
+  [/is subject to .*retention|is under active .*hold/i, { kind: "conflict", hint: "the bucket holds the object" }],
   [/payload size exceeds|request payload.*(too large|exceeds)/i, { kind: "invalid" }],
 ];
 

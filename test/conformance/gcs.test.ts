@@ -118,6 +118,8 @@ describe("Cloud Storage's refusals", () => {
   const refusals: [status: number, message: string, kind: ErrorKind][] = [
     [401, "Anonymous caller does not have storage.objects.create access to the Google Cloud Storage object.", "denied"],
     [403, "robot@p.iam.gserviceaccount.com does not have storage.objects.get access.", "denied"],
+    [403, "Object 'b/a' is subject to bucket's retention policy or object retention and cannot be deleted", "conflict"],
+    [403, "Object 'b/a' is under active Temporary hold and cannot be deleted", "conflict"],
     [404, "The specified bucket does not exist.", "missing"],
     [400, "Invalid bucket name", "invalid"],
   ];

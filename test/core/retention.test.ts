@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { backupKeys, lockFolder, noteFolder, pinFolder, planKey, restoreKeys, runKeys } from "../../core/catalog.ts";
 import type { Config, Schedule } from "../../core/config.ts";
 import { deleteBackup } from "../../core/delete.ts";
-import { LifeboatError } from "../../core/errors.ts";
+import { type ErrorKind, LifeboatError } from "../../core/errors.ts";
 import { takeLock } from "../../core/lock.ts";
 import { pinBackup, unpinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -244,10 +244,10 @@ describe("what is not to be deleted", () => {
   });
 
   /** Refuses to delete what the pattern matches, as a bucket with a retention of its own. */
-  const refusing = (bucket: Bucket, pattern: RegExp): Bucket => ({
+  const refusing = (bucket: Bucket, pattern: RegExp, kind: ErrorKind): Bucket => ({
     ...bucket,
     delete: async (key) => {
-      if (pattern.test(key)) throw new LifeboatError("denied", `can't delete ${key}: it is locked`);
+      if (pattern.test(key)) throw new LifeboatError(kind, `can't delete ${key}: it is locked`);
       await bucket.delete(key);
     },
   });
@@ -256,7 +256,7 @@ describe("what is not to be deleted", () => {
     const bucket = memoryBucket();
     await putDays(bucket, "s", 4);
     const before = await filesIn(bucket);
-    const document = await run(refusing(bucket, /s-2026-11-21\/velero/), config({ s: { keepLast: 1 } }));
+    const document = await run(refusing(bucket, /s-2026-11-21\/velero/, "conflict"), config({ s: { keepLast: 1 } }));
     const reason = "can't delete backups/s-2026-11-21/velero-backup.json: it is locked";
     const { phase, rows, warnings, counts } = document;
     assert.deepEqual([phase, counts], ["Completed", { delete: 2, keep: 2 }]);
@@ -269,10 +269,10 @@ describe("what is not to be deleted", () => {
     );
   });
 
-  it("who can't delete anything is told that as a failure", async () => {
+  it("who lacks the right to delete is told that as a failure", async () => {
     const bucket = memoryBucket();
     await putDays(bucket, "s", 4);
-    const { phase, errors, counts } = await run(refusing(bucket, /./), config({ s: { keepLast: 1 } }));
+    const { phase, errors, counts } = await run(refusing(bucket, /./, "denied"), config({ s: { keepLast: 1 } }));
     assert.deepEqual([phase, errors.length, counts], ["PartiallyFailed", 3, { delete: 0, keep: 4 }]);
   });
 
