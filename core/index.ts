@@ -88,6 +88,7 @@ export type {
   Secrets,
   Signer,
 } from "./ports.ts";
+export { type DiffDocument, type DiffState, diff, type ObjectChange } from "./reading/diff.ts";
 export type { Reading } from "./reading/open.ts";
 export { type Shown, showItem } from "./reading/show.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";

@@ -1,6 +1,7 @@
+import type { IndexEntry } from "../archive/index.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
-import { includesAll, nameFilter, resourceFilter } from "../select.ts";
+import { includesAll, matchesSelector, nameFilter, resourceFilter } from "../select.ts";
 import type { BackupSpec } from "../specs.ts";
 
 export type { BackupSpec } from "../specs.ts";
@@ -82,6 +83,26 @@ export function backupScope(spec: BackupSpec, resources: Resource[]) {
       (resourceKey(resource) === DEFINITIONS ? notExcluded(resource) : includesResource(resource)),
     /** Whether the lists of resources let this one in, whatever its scope. */
     includesResource,
+  };
+}
+
+/** Whether a backup of this spec would have stored an object, had it been there: as far as such a spec and its labels tell. */
+export function storedBy(spec: BackupSpec, resources: Resource[]) {
+  const scope = backupScope(spec, resources);
+  const byKey = new Map(resources.map((resource) => [resourceKey(resource), resource]));
+  const selects = (labels: Record<string, string>) =>
+    !spec.labelSelector || matchesSelector(spec.labelSelector, labels);
+  return ({
+    resource,
+    namespace,
+    name,
+    labels,
+  }: Pick<IndexEntry, "resource" | "namespace" | "name" | "labels">): boolean => {
+    const known = byKey.get(resource);
+    if (!known) return false;
+    if (resource === "namespaces")
+      return scope.includesResource(known) && scope.includesNamespace(name) && selects(labels);
+    return scope.collects(known) && (!namespace || scope.includesNamespace(namespace)) && selects(labels);
   };
 }
 

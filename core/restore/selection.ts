@@ -12,6 +12,7 @@ import {
   resolveResource,
   resourceFilter,
 } from "../select.ts";
+import type { FilterSpec } from "../specs.ts";
 import { neverRestored } from "./skips.ts";
 import type { RestoreSpec } from "./spec.ts";
 
@@ -59,9 +60,7 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
   if (asked) throw new LifeboatError("invalid", `includedResources: ${asked} are never restored`);
   for (const selector of selectors) matchesSelector(selector);
 
-  const takesNamespace = nameFilter(spec.includedNamespaces, spec.excludedNamespaces);
-  const takesClusterScoped = spec.includeClusterResources ?? includesAll(spec.includedNamespaces);
-  const takesResource = perResource((known) => resourceFilter(includedResources, excludedResources, known), resources);
+  const { takesNamespace, takesResource, takesPlace } = readFilters(spec, resources);
   const notExcluded = perResource((known) => resourceFilter(undefined, excludedResources, known), resources);
 
   return {
@@ -69,8 +68,7 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
       if (items && !items.take(entry)) return false;
       if (!takesResource(entry)) return false;
       if (selectors.length && !selectors.some((selector) => matchesSelector(selector, entry.labels))) return false;
-      if (entry.namespace) return takesNamespace(entry.namespace);
-      return entry.resource === NAMESPACES ? takesNamespace(entry.name) : takesClusterScoped;
+      return takesPlace(entry);
     },
     mayNeed(entry) {
       if (entry.resource === NAMESPACES) return true;
@@ -100,6 +98,25 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
           ...missing("excludedResources", spec.excludedResources, holdsResource),
         ],
       };
+    },
+  };
+}
+
+/**
+ * What filters take of a backup's objects, by their names: Velero's fields, and `resources` that their names may be of; what
+ * none of these is, is known by the kind of its items.
+ */
+export function readFilters(spec: FilterSpec, resources: FilterResources) {
+  const { includedResources, excludedResources, includedNamespaces, excludedNamespaces } = spec;
+  const takesNamespace = nameFilter(includedNamespaces, excludedNamespaces);
+  const takesClusterScoped = spec.includeClusterResources ?? includesAll(includedNamespaces);
+  return {
+    takesNamespace,
+    takesResource: perResource((known) => resourceFilter(includedResources, excludedResources, known), resources),
+    /** By its namespace, of a Namespace by its name, or as it lies in none. */
+    takesPlace: ({ resource, namespace, name }: ItemId): boolean => {
+      if (namespace) return takesNamespace(namespace);
+      return resource === NAMESPACES ? takesNamespace(name) : takesClusterScoped;
     },
   };
 }
@@ -157,7 +174,7 @@ type Filter = ReturnType<typeof resourceFilter>;
 /** Answers per resource once; one that the target doesn't know joins the resolution of names by its items' kind. */
 function perResource(
   filter: (known: FilterResources) => Filter,
-  resources: Resource[],
+  resources: FilterResources,
 ): (entry: Pick<IndexEntry, "resource" | "kind">) => boolean {
   const targets = filter(resources);
   const served = new Set(resources.map(({ group, name }) => (group ? `${name}.${group}` : name)));
@@ -180,7 +197,8 @@ export function means(name: string, { resource, kind }: Pick<IndexEntry, "resour
 
 type FilterResources = Parameters<typeof resourceFilter>[2];
 
-function unserved(resource: string, kind: string): FilterResources[number] {
+/** A resource as far as an item of it tells. */
+export function unserved(resource: string, kind: string): FilterResources[number] {
   const [name = "", ...group] = resource.split(".");
   return { group: group.join("."), name, kind, singular: kind.toLowerCase(), shortNames: [] };
 }

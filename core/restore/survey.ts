@@ -1,5 +1,6 @@
 import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
+import { entryTrimmer } from "../archive/trim.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
 import { inServedVersions } from "./apiversions.ts";
@@ -100,7 +101,7 @@ export async function surveyArchive(
  * and all namespaces and resources (with their kinds) of the backup.
  */
 async function choose(archive: Archive, selection: Selection, within?: string[]) {
-  const intern = interner();
+  const trimmed = entryTrimmer();
   const taken: IndexEntry[] = [];
   const spare: IndexEntry[] = [];
   const services: IndexEntry[] = [];
@@ -109,7 +110,7 @@ async function choose(archive: Archive, selection: Selection, within?: string[])
   const kinds = new Map<string, string>();
   for await (const entry of archive.entries(undefined, { within })) {
     const { resource, namespace, name, labels } = entry;
-    const small = trimmed(entry, intern);
+    const small = trimmed(entry);
     kinds.set(small.resource, small.kind);
     if (namespace) namespaces.add(small.namespace);
     if (resource === NAMESPACES) namespaces.add(name);
@@ -219,32 +220,4 @@ async function* objects(
     yield { entry, object: JSON.parse(body.toString("utf8")) };
 }
 
-/** What a restore keeps of an entry: a backup has many, which differ in little. */
-function trimmed(entry: IndexEntry, intern: (text: string) => string): IndexEntry {
-  const { resource, namespace, kind, apiVersion, version, owners } = entry;
-  return {
-    ...entry,
-    resource: intern(resource),
-    namespace: intern(namespace),
-    kind: intern(kind),
-    apiVersion: intern(apiVersion),
-    version: intern(version),
-    owners: owners.length ? owners : NONE,
-    resourceVersion: "",
-    labels: NO_LABELS,
-    images: NONE,
-  };
-}
-
-/** Gives the same string for equal ones, so that it is kept once. */
-function interner(): (text: string) => string {
-  const known = new Map<string, string>();
-  return (text) => {
-    const found = known.get(text);
-    if (found === undefined) known.set(text, text);
-    return found ?? text;
-  };
-}
-
 const NONE: string[] = [];
-const NO_LABELS: Record<string, string> = {};

@@ -106,6 +106,31 @@ Examples:
   addShared(show, ["location", "identity", "trustedKey"]);
   addAction(show, signal, async () => (await import("./backup/show.ts")).showObject);
 
+  const diff = addFilterFlags(
+    backup
+      .command("diff")
+      .summary("compare a backup with another one, or with a cluster")
+      .description(
+        "Tells which objects were added, removed and changed from one backup to another, or to a cluster as it is now. What servers and controllers write (status, bookkeeping) doesn't count; of Secrets no value is shown.",
+      )
+      .argument("<from>", "a backup's name")
+      .argument("[to]", "another backup's name; not with --live")
+      .argument("[object]", "only this object"),
+  )
+    .option("--live", "compare with the cluster of the kubeconfig, or of --cluster")
+    .option("--details", "with each field that was changed")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat backup diff hourly-20261124010000 hourly-20261124020000
+  lifeboat backup diff full --live --include-namespaces shop --details
+  lifeboat backup diff full --live shop/deploy/web
+`,
+    );
+  addShared(diff, ["kubeconfig", "context", "cluster", "location", "config", "identity", "trustedKey", "output"]);
+  addAction(diff, signal, async () => (await import("./backup/diff.ts")).diffBackups);
+
   const logs = backup
     .command("logs")
     .summary("print a backup's log")

@@ -7,7 +7,6 @@ import { openArchive } from "../../core/archive/reader.ts";
 import { bucketSource } from "../../core/archive/source.ts";
 import { backupKeys, readBackup } from "../../core/catalog.ts";
 import { unlocked } from "../../core/encryption/buckets.ts";
-import { isLifeboatError } from "../../core/errors.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { findItem, readItem } from "../../core/reading/find.ts";
 import { showItem } from "../../core/reading/show.ts";
@@ -15,6 +14,7 @@ import { memoryBucket } from "../memory-bucket.ts";
 import { collect } from "./archive-sample.ts";
 import { backedUp } from "./integrity-sample.ts";
 import { putBackup, putVelero, WIDGETS } from "./location-sample.ts";
+import { refusal } from "./refusal.ts";
 import { sample } from "./restore-sample.ts";
 
 const SECRET = sample("v1", "Secret", "shop/db", {
@@ -37,13 +37,6 @@ const OBJECTS: KubernetesObject[] = [
   sample("rbac.authorization.k8s.io/v1", "ClusterRole", "admin"),
   sample("example.com/v1", "Widget", "shop/gear"),
 ];
-
-/** What was thrown, as the command line tells it. */
-async function refusal(work: Promise<unknown>): Promise<string> {
-  const error = await work.then(() => assert.fail("nothing was thrown")).catch((error) => error);
-  assert.ok(isLifeboatError(error), String(error));
-  return [error.kind, error.message, error.hint].filter(Boolean).join(" | ");
-}
 
 describe("an object of a backup", () => {
   let bucket: Bucket;

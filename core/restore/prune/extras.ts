@@ -1,14 +1,14 @@
 import type { IndexEntry } from "../../archive/index.ts";
 import { type ItemId, itemFacts, type KubernetesObject } from "../../archive/item.ts";
 import type { Archive } from "../../archive/reader.ts";
-import { backupResources, backupScope, EXCLUDE_LABEL } from "../../backup/scope.ts";
+import { backupResources, EXCLUDE_LABEL, storedBy } from "../../backup/scope.ts";
 import { type Backup, BEFORE_RESTORE_LABEL, OMITTED, SECRETS } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
 import type { Discovery } from "../../kube/discovery.ts";
 import { parseExact } from "../../kube/json.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
 import { someOf } from "../../report.ts";
-import { isGlob, matchesSelector, resourceFilter } from "../../select.ts";
+import { isGlob, resourceFilter } from "../../select.ts";
 import { type BackupSpec, filtersOf } from "../../specs.ts";
 import { targetNamespace } from "../fixes.ts";
 import type { PlannedStep } from "../plan/steps.ts";
@@ -183,16 +183,9 @@ function scopeOf(backup: Backup | undefined, served: Resource[]): (entry: Select
     );
   }
   const spec: BackupSpec = filtersOf(backup?.spec ?? {}, name);
-  const scope = backupScope(spec, served);
-  const byKey = new Map(served.map((resource) => [resourceKey(resource), resource]));
+  const stored = storedBy(spec, served);
   const withoutSecrets = metadata?.annotations?.[SECRETS] === OMITTED;
-  return ({ resource, namespace, labels }) => {
-    if (withoutSecrets && resource === "secrets") return false;
-    const known = byKey.get(resource);
-    if (!known || !scope.collects(known)) return false;
-    if (namespace && !scope.includesNamespace(namespace)) return false;
-    return !spec.labelSelector || matchesSelector(spec.labelSelector, labels);
-  };
+  return (entry) => !(withoutSecrets && entry.resource === "secrets") && stored(entry);
 }
 
 /** What the backup holds, as it is named in the target, whether the restore's filters take it or not. */

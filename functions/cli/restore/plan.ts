@@ -1,9 +1,9 @@
-import { styleText } from "node:util";
 import type { PlanDocument, PlanStep } from "../../../core/index.ts";
-import { countText, fields, printable } from "../output.ts";
+import { changeText, groupedText, type Mark, objectName } from "../changes.ts";
+import { countText, fields } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 
-const MARKS: Record<PlanStep["action"], { mark: string; colour: "green" | "yellow" | "red" | "magenta" | "dim" }> = {
+const MARKS: Record<PlanStep["action"], Mark> = {
   create: { mark: "+", colour: "green" },
   update: { mark: "~", colour: "yellow" },
   recreate: { mark: "±", colour: "magenta" },
@@ -11,9 +11,6 @@ const MARKS: Record<PlanStep["action"], { mark: string; colour: "green" | "yello
   blocked: { mark: "!", colour: "red" },
   skip: { mark: " ", colour: "dim" },
 };
-
-/** Creates of one resource are told by these many names, unless `details` are asked for. */
-const NAMES_SHOWN = 5;
 
 /** A plan for people: what would change field by field, then what would be created; in colour on a terminal. */
 export function planText(plan: PlanDocument, cluster: string, details = false): string {
@@ -47,46 +44,21 @@ function countsText(counts: PlanDocument["counts"]): string {
 
 /** What is blocked stands among the steps with its reason. */
 function notAmong(steps: PlanStep[]): (problem: PlanDocument["errors"][number]) => boolean {
-  const blocked = new Set(steps.filter(({ action }) => action === "blocked").map(nameOf));
-  return ({ resource = "", namespace = "", name = "" }) => !blocked.has(nameOf({ resource, namespace, name }));
+  const blocked = new Set(steps.filter(({ action }) => action === "blocked").map(objectName));
+  return ({ resource = "", namespace = "", name = "" }) => !blocked.has(objectName({ resource, namespace, name }));
 }
 
 function stepText(step: PlanStep): string {
-  const { mark, colour } = MARKS[step.action];
-  const why = step.reason?.replace(/^exists and differs(; |, and |$)/, "");
-  const reason = why ? `  (${printable(why)})` : "";
-  const lines = [`${styleText(colour, `  ${mark} ${printable(nameOf(step))}`)}${reason}`];
-  for (const { path, from, to } of step.diff ?? []) {
-    lines.push(`      ${printable(path)}`);
-    if (from !== undefined) lines.push(styleText("red", `        - ${valueText(from)}`));
-    if (to !== undefined) lines.push(styleText("green", `        + ${valueText(to)}`));
-  }
-  return `${lines.join("\n")}\n`;
-}
-
-function nameOf({ resource, namespace, name }: Pick<PlanStep, "resource" | "namespace" | "name">): string {
-  return `${resource} ${namespace ? `${namespace}/` : ""}${name}`;
-}
-
-function valueText(value: unknown): string {
-  return printable(typeof value === "string" ? JSON.stringify(value) : (JSON.stringify(value) ?? ""));
+  return changeText(MARKS[step.action], step, step.reason?.replace(/^exists and differs(; |, and |$)/, ""));
 }
 
 /** What is created, by resource, in the order in which it is. */
 function created(steps: PlanStep[]): string {
-  const resources = Map.groupBy(
+  const text = groupedText(
+    MARKS.create,
     steps.filter(({ action }) => action === "create"),
-    ({ resource }) => resource,
   );
-  const lines = [...resources].map(([resource, created]) => {
-    const names = created
-      .slice(0, NAMES_SHOWN)
-      .map(({ namespace, name }) => (namespace ? `${namespace}/${name}` : name));
-    const more = created.length > NAMES_SHOWN ? `, … and ${countText(created.length - NAMES_SHOWN)} more` : "";
-    const head = styleText("green", `  + ${printable(resource)} (${countText(created.length)})`);
-    return `${head}: ${printable(names.join(", "))}${more}\n`;
-  });
-  return lines.length > 0 ? `\n${lines.join("")}` : "";
+  return text && `\n${text}`;
 }
 
 function listed(steps: PlanStep[], action: PlanStep["action"]): string {
