@@ -5,7 +5,6 @@ import {
   noteFolder,
   pinFolder,
   RETAINED_UNTIL,
-  type RunKind,
   readBackup,
   recordIn,
   restoreKeys,
@@ -81,10 +80,12 @@ export function deleteRestore(bucket: Bucket, name: string, signal?: AbortSignal
   });
 }
 
-/** Deletes the requests, logs and lock that runs of a name left. Gives the number of objects. Throws `busy` where a job works on it. */
-export function deleteTraces(scope: LockScope & { kind: RunKind }, signal?: AbortSignal): Promise<number> {
-  const { bucket, kind, name } = scope;
-  return deleteLocked(scope, signal, () => keysIn(bucket, [runFolder(kind, name)], signal));
+/**
+ * Deletes what runs of a name left: these requests and logs, so that one that was stored since stays, and the lock. Gives
+ * the number of objects. Throws `busy` where a job works on it.
+ */
+export function deleteTraces(scope: LockScope, keys: string[], signal?: AbortSignal): Promise<number> {
+  return deleteLocked(scope, signal, async () => keys);
 }
 
 /** Deletes, in their order, the objects that `find` names while nobody else works on what is locked; then the lock. */

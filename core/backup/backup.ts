@@ -95,6 +95,8 @@ async function commit(
   const digests = { ...written, [basename(keys.index)]: index.whole, ...secretFiles(outcome) };
   const stored = encrypted ? { ...encrypted.digests, ...(files as EncryptingBucket).digests } : digests;
   const { record, body } = await sealRecord(unsealed, { files: stored, indexEnd: index.end }, signer);
+  // The command line takes no lock: somebody may have deleted the name meanwhile, or retention what an old run left of it.
+  if (!(await listFolder(bucket, keys.folder, signal)).has(keys.tar)) throw deletedMeanwhile(bucket, name);
   try {
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });
   } catch (error) {
@@ -105,6 +107,16 @@ async function commit(
 
 function secretFiles({ secrets }: ArchiveOutcome): Record<string, string> {
   return secrets && "files" in secrets ? secrets.files : {};
+}
+
+function deletedMeanwhile(bucket: Bucket, name: string): LifeboatError {
+  return new LifeboatError(
+    "conflict",
+    `the archive of backup "${name}" was deleted from ${bucket.location} meanwhile`,
+    {
+      hint: `delete what is left of it, "lifeboat backup delete ${name}", and make it anew`,
+    },
+  );
 }
 
 function alreadyExists(bucket: Bucket, name: string, cause?: unknown): LifeboatError {

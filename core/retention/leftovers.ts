@@ -53,10 +53,14 @@ interface Backups {
 export async function findLeftovers(scope: RetentionScope, backups: Backups): Promise<Judged[]> {
   const { bucket, signal, now } = scope;
   const isOld = ({ kind, folder }: Leftover) => now.getTime() - newestIn(folder).getTime() >= DAYS[kind] * DAY_MS;
-  const unfinished = unfinishedIn(bucket, backups).filter(isOld);
+  const unfinished = await abandonedOf(bucket, unfinishedIn(bucket, backups).filter(isOld), signal);
   // What belongs to a backup or restore that goes, goes with it.
   const going = [...backups.known.filter(({ action }) => action === "delete"), ...unfinished];
-  const covered = new Set(going.map(({ kind, name }) => `${kind === "restore" ? "restores" : "backups"}/${name}`));
+  const covered = new Set(
+    going.flatMap(({ kind, name }) =>
+      kind === "restore" ? [`restores/${name}`] : [`backups/${name}`, `verifications/${name}`],
+    ),
+  );
   const runs = await Promise.all(Object.values(RUN_KINDS).map((kind) => runsIn(bucket, kind, signal)));
   const others = [
     ...straysIn(bucket, backups).filter(({ name }) => !covered.has(`backups/${name}`)),
@@ -65,9 +69,7 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
     ...(await pinsIn(bucket, signal)).filter(({ name }) => !backups.folders.has(name)),
   ].filter(isOld);
 
-  const limit = pLimit(READS_AT_ONCE);
-  const abandoned = await Promise.all(unfinished.map((one) => limit(isAbandoned, bucket, one, signal)));
-  return [...unfinished.filter((_, at) => abandoned[at]), ...others].map(({ kind, name, folder, remove }) => {
+  return [...unfinished, ...others].map(({ kind, name, folder, remove }) => {
     const reason = `nothing was added to it for ${DAYS[kind] === 1 ? "a day" : `${DAYS[kind]} days`}`;
     return { row: { kind, name, action: "delete", reason, ...sizeOf(folder) }, remove };
   });
@@ -104,6 +106,12 @@ function readableSeal(record: Backup): Seal | undefined {
   }
 }
 
+async function abandonedOf(bucket: Bucket, unfinished: Leftover[], signal: AbortSignal): Promise<Leftover[]> {
+  const limit = pLimit(READS_AT_ONCE);
+  const abandoned = await Promise.all(unfinished.map((one) => limit(isAbandoned, bucket, one, signal)));
+  return unfinished.filter((_, at) => abandoned[at]);
+}
+
 /** Whether no run works on what lies there without a record, and a run of ours wrote it: what is Velero's stays. */
 async function isAbandoned(bucket: Bucket, { name, folder }: Leftover, signal: AbortSignal): Promise<boolean> {
   const { tar, index } = backupKeys(name);
@@ -126,7 +134,8 @@ async function runsIn(bucket: Bucket, kind: RunKind, signal: AbortSignal): Promi
     foldersIn(bucket, `${LOCKS}${kind}/`, signal),
   ]);
   return [...joinFolders(runs, locks)].map(([name, folder]) => {
-    const remove = (signal: AbortSignal) => deleteTraces({ bucket, kind, name }, signal);
+    const keys = [...(runs.get(name)?.keys() ?? [])];
+    const remove = (signal: AbortSignal) => deleteTraces({ bucket, kind, name }, keys, signal);
     return { kind: "run", name: `${kind}/${name}`, folder, remove };
   });
 }

@@ -303,6 +303,23 @@ describe("a backup in its bucket", () => {
     }
   });
 
+  it("is not listed where somebody deletes its archive before it is", async () => {
+    const bucket = memoryBucket();
+    const { tar, log } = backupKeys("full");
+    const deleting: Bucket = {
+      ...bucket,
+      async put(key, body, options) {
+        await bucket.put(key, body, options);
+        if (key === log) await bucket.delete(tar);
+      },
+    };
+    await assert.rejects(run(deleting, "full"), {
+      kind: "conflict",
+      message: /was deleted from memory:\/\/ meanwhile/,
+    });
+    assert.deepEqual(await listBackups(bucket), []);
+  });
+
   it("adopts an interrupted run's archive only for the same options", async () => {
     const bucket = memoryBucket();
     await assert.rejects(run(failingAt(bucket, 8), "full"));

@@ -406,6 +406,22 @@ describe("leftovers", () => {
     });
   }
 
+  it("a request that comes after the judgement stays", async () => {
+    const bucket = memoryBucket();
+    const old = runKeys("backups", "x", "2025").log;
+    const { job } = runKeys("backups", "x", "2026");
+    await asOf(ago(31), () => bucket.put(old, text));
+    const asking: Bucket = {
+      ...bucket,
+      async *list(prefix, options) {
+        yield* bucket.list(prefix, options);
+        if (prefix.startsWith("metadata/lifeboat/plans/")) await bucket.put(job, text);
+      },
+    };
+    assert.deepEqual(goes(await run(asking, config({}))), ["run backups/x"]);
+    assert.deepEqual(await keysOf(bucket), [job]);
+  });
+
   it("an archive that a killed run left goes after a day, unless it is worked on; Velero's does not", async () => {
     const bucket = memoryBucket();
     const { tar } = backupKeys("b");
