@@ -51,7 +51,7 @@ export interface PostHooks {
 }
 
 /** A Pod with hooks that have not been run. */
-interface Awaited {
+export interface Awaited {
   item: Item;
   uid: string | undefined;
   /** In their order. */
@@ -60,6 +60,15 @@ interface Awaited {
   /** When the last hook's wait is over. */
   deadline: number;
   running: boolean;
+}
+
+/** The hooks of one restore under way. */
+interface Hooking extends PostHooksInput {
+  awaited: Set<Awaited>;
+  /** More Pods may be created. */
+  open: boolean;
+  /** Ends the rest between two looks. */
+  wake(): void;
 }
 
 /**
@@ -71,167 +80,184 @@ interface Awaited {
  * knows whether theirs were run: they are run by the run that ends it, maybe again.
  */
 export function postHooks(input: PostHooksInput): PostHooks {
-  const { kube, rules, existing, waitMs, log, report } = input;
-  const labelSelector = `${RESTORE_NAME}=${input.restoreLabel}`;
-  const awaited = new Set<Awaited>();
-  const limit = pLimit(PODS_AT_ONCE);
-  let open = true;
-  let wake = () => {};
-
-  const expect = (item: Item, pod: KubernetesObject) => {
-    const { hooks, warnings } = execHooks(pod, rules);
-    for (const warning of warnings) report.warn(item, warning);
-    if (hooks.length === 0) return;
-    const since = performance.now();
-    const deadline = since + Math.max(...hooks.map(({ waitTimeoutMs = waitMs }) => waitTimeoutMs));
-    awaited.add({ item, uid: pod.metadata.uid, hooks, since, deadline, running: false });
-    wake();
-  };
-
-  const fail = ({ item }: Awaited, hook: ExecHook, why: string) => {
-    const message = hookFailure(hook, why);
-    log("error", message, { pod: `${item.namespace}/${item.name}` });
-    report.error(item, message);
-  };
-  const giveUp = (pod: Awaited, why: string) => {
-    for (const hook of pod.hooks.splice(0)) fail(pod, hook, `not run: ${why}`);
-    awaited.delete(pod);
-  };
-
-  /** Runs one hook; resolves with why it failed. */
-  async function tryHook(pod: Awaited, hook: ExecHook, signal: AbortSignal): Promise<string | undefined> {
-    const { item, since } = pod;
-    const { waitTimeoutMs = Number.POSITIVE_INFINITY } = hook;
-    if (performance.now() - since > waitTimeoutMs)
-      return `not run: its time to wait, ${seconds(waitTimeoutMs)}, was over`;
-    try {
-      return await runHook(kube, hook, { namespace: item.namespace, pod: item.name, log, signal });
-    } catch (error) {
-      await throwIfGone(kube, error, signal);
-      return messageOf(error);
-    }
-  }
-
-  async function runHooks(pod: Awaited, containers: Set<string>, signal: AbortSignal): Promise<void> {
-    for (const hook of pod.hooks.filter(({ container }) => containers.has(container))) {
-      pod.hooks.splice(pod.hooks.indexOf(hook), 1);
-      const why = await tryHook(pod, hook, signal);
-      if (why === undefined) continue;
-      fail(pod, hook, why);
-      if (hook.onError === "Fail") return giveUp(pod, `hook ${hook.name} failed, whose on-error is Fail`);
-    }
-    if (pod.hooks.length === 0) awaited.delete(pod);
-    pod.running = false;
-  }
-
-  /** The containers with hooks whose turn it is. Gives up where none will come. */
-  function ready(pod: Awaited, live: KubernetesObject | undefined): Set<string> {
-    const up = new Set<string>();
-    if (!live || live.metadata.uid !== pod.uid) {
-      giveUp(pod, "the Pod was deleted");
-      return up;
-    }
-    const containers = Map.groupBy(pod.hooks, ({ container }) => container);
-    for (const [container, hooks] of containers) {
-      const waitForReady = hooks.some((hook) => hook.waitForReady);
-      const state = readiness(live, container, waitForReady);
-      if (typeof state === "object") {
-        giveUp(pod, state.ended);
-        return up;
-      }
-      if (state === "up") up.add(container);
-    }
-    if (up.size === 0 && performance.now() > pod.deadline)
-      giveUp(pod, `the container was not up within ${seconds(pod.deadline - pod.since)}`);
-    return up;
-  }
-
-  async function look(signal: AbortSignal, start: (pod: Awaited, containers: Set<string>) => void): Promise<void> {
-    const waiting = [...awaited].filter(({ running }) => !running);
-    const listing = pLimit(LISTS_AT_ONCE);
-    await listing.map(
-      Map.groupBy(waiting, ({ item }) => item.namespace),
-      async ([namespace, pods]) => {
-        try {
-          const live = new Map<string, KubernetesObject>();
-          for await (const pod of livePods(signal, namespace)) live.set(pod.metadata.name, pod);
-          for (const pod of pods) {
-            const containers = ready(pod, live.get(pod.item.name));
-            if (containers.size) start(pod, containers);
-          }
-        } catch (error) {
-          await throwIfGone(kube, error, signal);
-          for (const pod of pods) giveUp(pod, `whether the Pod is up can't be told: ${messageOf(error)}`);
-        }
-      },
-    );
-  }
-
-  async function* livePods(signal: AbortSignal, namespace?: string): AsyncGenerator<KubernetesObject> {
-    for await (const page of listPages(kube, PODS_V1, { namespace, labelSelector, signal }))
-      for (const body of page.items) yield JSON.parse(body.toString("utf8")) as KubernetesObject;
-  }
-
-  async function resume(signal: AbortSignal): Promise<void> {
-    if (existing.size === 0) return;
-    try {
-      for await (const pod of livePods(signal)) {
-        const { namespace, name, deletionTimestamp } = pod.metadata;
-        const item = existing.get(`${namespace}/${name}`);
-        if (item && !deletionTimestamp && wasCreated(pod)) expect(item, pod);
-      }
-    } catch (error) {
-      await throwIfGone(kube, error, signal);
-      report.tell("warnings", `hooks that an earlier run of this restore left can't be found: ${messageOf(error)}`);
-    }
-  }
-
+  const hooking: Hooking = { ...input, awaited: new Set(), open: true, wake: () => {} };
   return {
-    created: expect,
+    created: (item, pod) => expect(hooking, item, pod),
     close() {
-      open = false;
-      wake();
+      hooking.open = false;
+      hooking.wake();
     },
-    async run(signal) {
-      const failure = new AbortController();
-      const either = AbortSignal.any([signal, failure.signal]);
-      const tasks = new Set<Promise<void>>();
-      const start = (pod: Awaited, containers: Set<string>) => {
-        pod.running = true;
-        const task = limit(() => runHooks(pod, containers, either))
-          .catch((error) => failure.abort(error))
-          .finally(() => {
-            tasks.delete(task);
-            wake();
-          });
-        tasks.add(task);
-      };
-      const rest = (milliseconds?: number) =>
-        orAborted(
-          new Promise<void>((resolve) => {
-            const timer = milliseconds === undefined ? undefined : setTimeout(resolve, milliseconds);
-            wake = () => {
-              clearTimeout(timer);
-              resolve();
-            };
-          }),
-          either,
-        );
+    run: (signal) => runAll(hooking, signal),
+  };
+}
+
+function expect(hooking: Hooking, item: Item, pod: KubernetesObject): void {
+  const { rules, waitMs, awaited, report } = hooking;
+  const { hooks, warnings } = execHooks(pod, rules);
+  for (const warning of warnings) report.warn(item, warning);
+  if (hooks.length === 0) return;
+  const since = performance.now();
+  const deadline = since + Math.max(...hooks.map(({ waitTimeoutMs = waitMs }) => waitTimeoutMs));
+  awaited.add({ item, uid: pod.metadata.uid, hooks, since, deadline, running: false });
+  hooking.wake();
+}
+
+/** Looks at what waits, and runs what can be run beside it, until nothing is left and no more comes. */
+async function runAll(hooking: Hooking, outer: AbortSignal): Promise<void> {
+  const { awaited } = hooking;
+  const failure = new AbortController();
+  const signal = AbortSignal.any([outer, failure.signal]);
+  const limit = pLimit(PODS_AT_ONCE);
+  const tasks = new Set<Promise<void>>();
+  const start = (pod: Awaited, containers: Set<string>) => {
+    pod.running = true;
+    const task = limit(() => runHooks(hooking, pod, containers, signal))
+      .catch((error) => failure.abort(error))
+      .finally(() => {
+        tasks.delete(task);
+        hooking.wake();
+      });
+    tasks.add(task);
+  };
+  try {
+    await resume(hooking, signal);
+    for (let wait = POLL_MS / 8; hooking.open || awaited.size > 0; wait = Math.min(POLL_MS, wait * 2)) {
+      const next = performance.now() + LEAST_POLL_MS;
+      await look(hooking, signal, start);
+      const polls = [...awaited].some(({ running }) => !running);
+      if (hooking.open || awaited.size > 0) await rest(hooking, polls ? wait : undefined, signal);
+      const early = next - performance.now();
+      if (early > 0 && awaited.size > 0) await pause(early, signal);
+    }
+  } finally {
+    failure.abort(new Error("the hooks have ended"));
+    await Promise.allSettled(tasks);
+  }
+}
+
+/** Waits until something changes, or so many milliseconds. */
+function rest(hooking: Hooking, milliseconds: number | undefined, signal: AbortSignal): Promise<void> {
+  const woken = new Promise<void>((resolve) => {
+    const timer = milliseconds === undefined ? undefined : setTimeout(resolve, milliseconds);
+    hooking.wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+  return orAborted(woken, signal);
+}
+
+/** Takes up the Pods that an earlier run of this restore made. */
+async function resume(hooking: Hooking, signal: AbortSignal): Promise<void> {
+  const { kube, existing, report } = hooking;
+  if (existing.size === 0) return;
+  try {
+    for await (const pod of livePods(hooking, signal)) {
+      const { namespace, name, deletionTimestamp } = pod.metadata;
+      const item = existing.get(`${namespace}/${name}`);
+      if (item && !deletionTimestamp && wasCreated(pod)) expect(hooking, item, pod);
+    }
+  } catch (error) {
+    await throwIfGone(kube, error, signal);
+    report.tell("warnings", `hooks that an earlier run of this restore left can't be found: ${messageOf(error)}`);
+  }
+}
+
+/** Looks once at all Pods that wait, and starts the hooks whose turn it is. */
+async function look(
+  hooking: Hooking,
+  signal: AbortSignal,
+  start: (pod: Awaited, containers: Set<string>) => void,
+): Promise<void> {
+  const waiting = [...hooking.awaited].filter(({ running }) => !running);
+  await pLimit(LISTS_AT_ONCE).map(
+    Map.groupBy(waiting, ({ item }) => item.namespace),
+    async ([namespace, pods]) => {
       try {
-        await resume(either);
-        for (let wait = POLL_MS / 8; open || awaited.size > 0; wait = Math.min(POLL_MS, wait * 2)) {
-          const next = performance.now() + LEAST_POLL_MS;
-          await look(either, start);
-          if (open || awaited.size > 0) await rest([...awaited].some(({ running }) => !running) ? wait : undefined);
-          const early = next - performance.now();
-          if (early > 0 && awaited.size > 0) await pause(early, either);
+        const live = new Map<string, KubernetesObject>();
+        for await (const pod of livePods(hooking, signal, namespace)) live.set(pod.metadata.name, pod);
+        for (const pod of pods) {
+          const turn = turnOf(pod, live.get(pod.item.name), performance.now());
+          if ("never" in turn) giveUp(hooking, pod, turn.never);
+          else if (turn.containers.size > 0) start(pod, turn.containers);
         }
-      } finally {
-        failure.abort(new Error("the hooks have ended"));
-        await Promise.allSettled(tasks);
+      } catch (error) {
+        await throwIfGone(hooking.kube, error, signal);
+        for (const pod of pods) giveUp(hooking, pod, `whether the Pod is up can't be told: ${messageOf(error)}`);
       }
     },
-  };
+  );
+}
+
+async function* livePods(
+  { kube, restoreLabel }: Hooking,
+  signal: AbortSignal,
+  namespace?: string,
+): AsyncGenerator<KubernetesObject> {
+  const labelSelector = `${RESTORE_NAME}=${restoreLabel}`;
+  for await (const page of listPages(kube, PODS_V1, { namespace, labelSelector, signal }))
+    for (const body of page.items) yield JSON.parse(body.toString("utf8")) as KubernetesObject;
+}
+
+/** The containers with hooks whose turn it is, of a Pod as it is now; or why it will never be anyone's turn. Pure. */
+export function turnOf(
+  { uid, hooks, since, deadline }: Pick<Awaited, "uid" | "hooks" | "since" | "deadline">,
+  live: KubernetesObject | undefined,
+  now: number,
+): { containers: Set<string> } | { never: string } {
+  if (!live || live.metadata.uid !== uid) return { never: "the Pod was deleted" };
+  const containers = new Set<string>();
+  for (const [container, own] of Map.groupBy(hooks, (hook) => hook.container)) {
+    const waitForReady = own.some((hook) => hook.waitForReady);
+    const state = readiness(live, container, waitForReady);
+    if (typeof state === "object") return { never: state.ended };
+    if (state === "up") containers.add(container);
+  }
+  if (containers.size === 0 && now > deadline)
+    return { never: `the container was not up within ${seconds(deadline - since)}` };
+  return { containers };
+}
+
+/** Runs the hooks of containers that are up. */
+async function runHooks(hooking: Hooking, pod: Awaited, containers: Set<string>, signal: AbortSignal): Promise<void> {
+  for (const hook of pod.hooks.filter(({ container }) => containers.has(container))) {
+    pod.hooks.splice(pod.hooks.indexOf(hook), 1);
+    const why = await tryHook(hooking, pod, hook, signal);
+    if (why === undefined) continue;
+    fail(hooking, pod, hook, why);
+    if (hook.onError === "Fail") return giveUp(hooking, pod, `hook ${hook.name} failed, whose on-error is Fail`);
+  }
+  if (pod.hooks.length === 0) hooking.awaited.delete(pod);
+  pod.running = false;
+}
+
+/** Runs one hook; resolves with why it failed. */
+async function tryHook(
+  { kube, log }: Hooking,
+  { item, since }: Awaited,
+  hook: ExecHook,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { waitTimeoutMs = Number.POSITIVE_INFINITY } = hook;
+  if (performance.now() - since > waitTimeoutMs)
+    return `not run: its time to wait, ${seconds(waitTimeoutMs)}, was over`;
+  try {
+    return await runHook(kube, hook, { namespace: item.namespace, pod: item.name, log, signal });
+  } catch (error) {
+    await throwIfGone(kube, error, signal);
+    return messageOf(error);
+  }
+}
+
+function giveUp(hooking: Hooking, pod: Awaited, why: string): void {
+  for (const hook of pod.hooks.splice(0)) fail(hooking, pod, hook, `not run: ${why}`);
+  hooking.awaited.delete(pod);
+}
+
+function fail({ log, report }: Hooking, { item }: Awaited, hook: ExecHook, why: string): void {
+  const message = hookFailure(hook, why);
+  log("error", message, { pod: `${item.namespace}/${item.name}` });
+  report.error(item, message);
 }
 
 /** Whether Lifeboat created the Pod, and didn't only change it: who creates one owns what can't be changed. */

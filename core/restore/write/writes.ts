@@ -11,9 +11,9 @@ import type { Item } from "../survey.ts";
 import { adopts } from "./adoptions.ts";
 import { type Applied, applyStep } from "./apply.ts";
 import { noticingBackends } from "./backends.ts";
-import { adaptivePace, pacedKube } from "./pace.ts";
+import { adaptivePace, type Pace, pacedKube } from "./pace.ts";
 import { PODS, type PostHooks } from "./posthooks.ts";
-import { nonePostponed, tryAgain } from "./postponed.ts";
+import { nonePostponed, type Postponed, tryAgain } from "./postponed.ts";
 import type { Applying } from "./sending.ts";
 import { definitionsServed } from "./waits.ts";
 
@@ -34,6 +34,21 @@ interface Writing extends Applying {
 /** How long to wait before what waits for a backend is tried again: longer each time that nothing got through. */
 const AGAIN_MS = { first: 500, most: 10_000 };
 
+/** The writes of one restore under way. */
+interface Run extends Writing {
+  pace: Pace;
+  failure: AbortController;
+  postponed: Postponed;
+  /** When what is postponed is tried again, and how long after that the next time. */
+  again: { at: number; wait: number };
+  /** What is refused now since a backend isn't up has failed. */
+  timeIsUp: boolean;
+  /** Definitions that were written, and whose resources may not be served yet. */
+  unawaited: Item[];
+  /** When an object of a resource was created last. */
+  createdAt: Map<string, number>;
+}
+
 /**
  * Applies the steps, which come in the order of their ranks: rank after rank, many of one rank at a time, as many as
  * the server can do with. Custom resources wait until definitions written before are served. What is refused since a
@@ -41,107 +56,136 @@ const AGAIN_MS = { first: 500, most: 10_000 };
  * Throws what `applyStep` throws, when all that was under way has ended.
  */
 export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<void> {
-  const { report, hooks, survey, target, log } = writing;
   const pace = adaptivePace();
   const failure = new AbortController();
-  const signal = AbortSignal.any([writing.signal, failure.signal]);
-  const kube = pacedKube(noticingBackends(writing.kube), pace);
-  let applying: Writing = { ...writing, kube, signal };
-  let unawaited: Item[] = [];
-  const awaitDefinitions = async (needed: (definition: Item) => boolean) => {
-    const awaited = unawaited.filter(needed);
-    unawaited = unawaited.filter((definition) => !awaited.includes(definition));
-    applying = { ...applying, served: await servedAfter(awaited, applying) };
+  const run: Run = {
+    ...writing,
+    kube: pacedKube(noticingBackends(writing.kube), pace),
+    signal: AbortSignal.any([writing.signal, failure.signal]),
+    pace,
+    failure,
+    postponed: nonePostponed(writing.survey),
+    again: { at: 0, wait: AGAIN_MS.first },
+    timeIsUp: false,
+    unawaited: [],
+    createdAt: new Map(),
   };
-  const writtenAt = new Map<string, number>();
-  const awaitAdoptable = async (owners: Set<string>) => {
-    const children = [...writtenAt].filter(([child]) => [...owners].some((owner) => adopts(owner, child)));
-    const latest = Math.max(...children.map(([, at]) => at));
-    const wait = latest + ADOPTABLE_MS - performance.now();
-    if (wait > 0) await pause(wait, signal);
-  };
-  const postponed = nonePostponed(survey);
-  let timeIsUp = false;
-  const end = (step: PlannedStep, { action, reason, warning, uid, made }: Applied) => {
-    const { item, place } = step;
-    postponed.end(step);
-    if (uid && place !== undefined && survey.owns(place)) target.uids.set(place, uid);
-    report.item(item, action, reason, warning);
-    if (made && item.entry.resource === PODS) hooks?.created(item, made());
-    if (action === "created") writtenAt.set(item.entry.resource, performance.now());
-    const stays = !["failed", "blocked", "pruned"].includes(action) && step.action !== "prune";
-    if (item.entry.resource === DEFINITIONS && stays) unawaited.push(item);
-  };
-  const applyOne = async (step: PlannedStep, body: Buffer) => {
-    const held = postponed.holds(step, body);
-    if (held !== undefined) return postponed.add(step, body, held);
-    const applied = await applyStep(step, body, applying);
-    if (applied.awaits === undefined || timeIsUp) end(step, applied);
-    else postponed.add(step, body, applied.awaits, applied);
-  };
-  const write = async (some: PlannedStep[]) => {
-    for (const wave of waves(some)) {
-      const resources = new Set(wave.map(({ item }) => item.entry.resource));
-      await awaitDefinitions(({ name }) => resources.has(name));
-      await awaitAdoptable(resources);
-      for await (const { step, body } of bodies(writing.archive, wave)) {
-        await pace.room();
-        signal.throwIfAborted();
-        pace.run(() => applyOne(step, body)).catch((error) => failure.abort(error));
-      }
-      await pace.idle();
-      signal.throwIfAborted();
-    }
-  };
-
-  let next = 0;
-  let wait = AGAIN_MS.first;
-  const again = async () => {
-    const before = postponed.size();
-    if (postponed.free().some(({ item }) => !applying.served.find(item)))
-      applying = { ...applying, served: servedBy(await discover(kube, { signal }), applying.fixing.conversions) };
-    await tryAgain(postponed, write);
-    wait = postponed.size() < before ? AGAIN_MS.first : Math.min(AGAIN_MS.most, wait * 1.5);
-    next = performance.now() + wait;
-  };
-  /** What still waits ends as it was refused, what comes after it as it can. */
-  const giveUp = async () => {
-    timeIsUp = true;
-    while (postponed.size()) {
-      const left = postponed.free();
-      for (const step of left) {
-        const { backend, tried } = postponed.of(step)!;
-        const reason = `${backend} was not up within ${Math.ceil(writing.waitMs / 1000)} s: ${tried?.reason}`;
-        if (tried) end(step, { ...tried, reason });
-      }
-      await write(left.filter((step) => postponed.of(step)));
-    }
-  };
-
-  /** Last of all, and only where nothing is missing that might be meant to replace it; an undo has no such reserve. */
-  const prune = async (some: PlannedStep[]) => {
-    if (applying.fixing.exact || report.lacking() === 0) return await write(some);
-    for (const { item } of some) report.item(item, "blocked", WITHHELD);
-  };
-
   try {
     for (const wave of waves(steps.filter(({ action }) => action !== "prune"))) {
-      await write(wave);
-      if (postponed.size() && performance.now() >= next) await again();
+      await write(run, wave);
+      if (run.postponed.size() && performance.now() >= run.again.at) await again(run);
     }
-    const deadline = performance.now() + writing.waitMs;
-    if (postponed.size())
-      log("warning", `Waiting for ${postponed.backends().join(", ")}`, { objects: postponed.size() });
-    while (postponed.size() && performance.now() < deadline) {
-      await pause(Math.max(0, Math.min(next, deadline) - performance.now()), signal);
-      await again();
-    }
-    await giveUp();
-    await awaitDefinitions(() => true);
-    await prune(steps.filter(({ action }) => action === "prune"));
+    await awaitBackends(run);
+    await awaitDefinitions(run, () => true);
+    await prune(
+      run,
+      steps.filter(({ action }) => action === "prune"),
+    );
   } finally {
     await pace.idle();
   }
+}
+
+/** Applies steps, rank after rank; resolves when all of them have ended, or are postponed. */
+async function write(run: Run, steps: PlannedStep[]): Promise<void> {
+  const { pace, signal, failure } = run;
+  for (const wave of waves(steps)) {
+    const resources = new Set(wave.map(({ item }) => item.entry.resource));
+    await awaitDefinitions(run, ({ name }) => resources.has(name));
+    await awaitAdoptable(run, resources);
+    for await (const { step, body } of bodies(run.archive, wave)) {
+      await pace.room();
+      signal.throwIfAborted();
+      pace.run(() => applyOne(run, step, body)).catch((error) => failure.abort(error));
+    }
+    await pace.idle();
+    signal.throwIfAborted();
+  }
+}
+
+async function applyOne(run: Run, step: PlannedStep, body: Buffer): Promise<void> {
+  const { postponed } = run;
+  const held = postponed.holds(step, body);
+  if (held !== undefined) return postponed.add(step, body, held);
+  const applied = await applyStep(step, body, run);
+  if (applied.awaits === undefined || run.timeIsUp) end(run, step, applied);
+  else postponed.add(step, body, applied.awaits, applied);
+}
+
+/** Tells how a step ended whoever has to know. */
+function end(run: Run, step: PlannedStep, { action, reason, warning, uid, made }: Applied): void {
+  const { survey, target, report, hooks } = run;
+  const { item, place } = step;
+  const { resource } = item.entry;
+  run.postponed.end(step);
+  if (uid && place !== undefined && survey.owns(place)) target.uids.set(place, uid);
+  report.item(item, action, reason, warning);
+  if (made && resource === PODS) hooks?.created(item, made());
+  if (action === "created") run.createdAt.set(resource, performance.now());
+  const stays = !["failed", "blocked", "pruned"].includes(action) && step.action !== "prune";
+  if (resource === DEFINITIONS && stays) run.unawaited.push(item);
+}
+
+/** Waits until the resources of written definitions are served, of those that are needed. */
+async function awaitDefinitions(run: Run, needed: (definition: Item) => boolean): Promise<void> {
+  const awaited = run.unawaited.filter(needed);
+  run.unawaited = run.unawaited.filter((definition) => !awaited.includes(definition));
+  run.served = await servedAfter(awaited, run);
+}
+
+/** Waits until what objects of these resources are to adopt has stood long enough. */
+async function awaitAdoptable({ createdAt, signal }: Run, owners: Set<string>): Promise<void> {
+  const children = [...createdAt].filter(([child]) => [...owners].some((owner) => adopts(owner, child)));
+  const latest = Math.max(...children.map(([, at]) => at));
+  const wait = latest + ADOPTABLE_MS - performance.now();
+  if (wait > 0) await pause(wait, signal);
+}
+
+/** Tries again what waits for backends. */
+async function again(run: Run): Promise<void> {
+  const { kube, signal, fixing, postponed } = run;
+  const before = postponed.size();
+  if (postponed.free().some(({ item }) => !run.served.find(item)))
+    run.served = servedBy(await discover(kube, { signal }), fixing.conversions);
+  await tryAgain(postponed, (steps) => write(run, steps));
+  const wait = postponed.size() < before ? AGAIN_MS.first : Math.min(AGAIN_MS.most, run.again.wait * 1.5);
+  run.again = { at: performance.now() + wait, wait };
+}
+
+/** Tries what waits for backends until nothing does, or time is up. */
+async function awaitBackends(run: Run): Promise<void> {
+  const { postponed, log, signal, waitMs } = run;
+  const deadline = performance.now() + waitMs;
+  if (postponed.size()) log("warning", `Waiting for ${postponed.backends().join(", ")}`, { objects: postponed.size() });
+  while (postponed.size() && performance.now() < deadline) {
+    await pause(Math.max(0, Math.min(run.again.at, deadline) - performance.now()), signal);
+    await again(run);
+  }
+  await giveUp(run);
+}
+
+/** What still waits ends as it was refused, what comes after it as it can. */
+async function giveUp(run: Run): Promise<void> {
+  const { postponed, waitMs } = run;
+  run.timeIsUp = true;
+  while (postponed.size()) {
+    const left = postponed.free();
+    for (const step of left) {
+      const { backend, tried } = postponed.of(step)!;
+      const reason = `${backend} was not up within ${Math.ceil(waitMs / 1000)} s: ${tried?.reason}`;
+      if (tried) end(run, step, { ...tried, reason });
+    }
+    await write(
+      run,
+      left.filter((step) => postponed.of(step)),
+    );
+  }
+}
+
+/** Last of all, and only where nothing is missing that might be meant to replace it; an undo has no such reserve. */
+async function prune(run: Run, steps: PlannedStep[]): Promise<void> {
+  if (run.fixing.exact || run.report.lacking() === 0) return await write(run, steps);
+  for (const { item } of steps) run.report.item(item, "blocked", WITHHELD);
 }
 
 /** The steps of one rank after the other; they come in the order of their ranks. */
