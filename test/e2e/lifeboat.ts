@@ -2,7 +2,15 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
-const MAIN = join(import.meta.dirname, "../../functions/cli/main.ts");
+/** The command line's entry point, for `node`. */
+export const MAIN = join(import.meta.dirname, "../../functions/cli/main.ts");
+
+/** What a run of the command line finds in its environment: what Node needs, its compile cache where there is one. */
+export const ENVIRONMENT: NodeJS.ProcessEnv = {
+  PATH: process.env.PATH,
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
+  HOME: "/nonexistent",
+};
 
 /** How a run of the command line ended. */
 export interface Ended {
@@ -19,10 +27,10 @@ export interface Running {
   ended: Promise<Ended>;
 }
 
-/** Starts `lifeboat` with these arguments; its environment is `env` and what Node needs. */
+/** Starts `lifeboat` with these arguments; `env` is added to its environment. */
 export function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
   const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { PATH: process.env.PATH, HOME: "/nonexistent", ...env },
+    env: { ...ENVIRONMENT, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const code = new Promise<number | null>((resolve, reject) => {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Fault, isWrite, startApiProxy } from "../rig/apiproxy.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";
+import { killedAtWrite } from "./killed.ts";
 import { document, type RestoreDocument, start } from "./lifeboat.ts";
 
 const OWNERS = 40;
@@ -77,18 +77,10 @@ describe("a restore that is killed", { skip: requireOrSkip("rig", CONTROL_PLANE)
     for (let survived = false; !survived; kills++) {
       const name = `write-${kills + 1}`;
       const doomed = EVERY * (kills + 1);
-      const victim: { run?: ReturnType<typeof start> } = {};
-      let seen = 0;
-      const proxy = await startApiProxy(cluster, (request): Fault => {
-        if (!isWrite(request) || ++seen !== doomed) return "pass";
-        victim.run?.kill();
-        return kills % 2 ? "cut before" : "pass";
+      const code = await killedAtWrite(doomed, (kubeconfig) => into(name, kubeconfig), {
+        cluster,
+        fate: kills % 2 ? "cut before" : "pass",
       });
-      const kubeconfig = join(dir, `${name}.kubeconfig`);
-      await writeFile(kubeconfig, proxy.kubeconfig);
-      victim.run = start(into(name, kubeconfig));
-      const { code } = await victim.run.ended;
-      await proxy.stop();
       survived = code === 0;
       if (survived) break;
       assert.equal(code, null, `write ${doomed}: it ended by itself`);

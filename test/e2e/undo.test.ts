@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { KubeObject } from "../rig/api.ts";
-import { writes as entries } from "../rig/audit.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { applyShop } from "../rig/shop.ts";
-import { document, lifeboat, type RestoreDocument, start } from "./lifeboat.ts";
+import { killedAtWrite } from "./killed.ts";
+import { document, lifeboat, type RestoreDocument } from "./lifeboat.ts";
 import { type Objects, objectsAt, objectsIn } from "./objects.ts";
 
 interface PlanDocument {
@@ -83,13 +83,13 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
   let dir: string;
   let changed: Objects;
 
-  const flags = () => ["--location", `file://${dir}`, "--kubeconfig", cluster.kubeconfigPath];
+  const flags = (kubeconfig = cluster.kubeconfigPath) => ["--location", `file://${dir}`, "--kubeconfig", kubeconfig];
   const MIRROR = ["--from-backup", "full", "--existing-resource-policy", "recreate", "--prune"];
   const dryRun = (name: string) =>
     document<PlanDocument>(["restore", "create", name, ...MIRROR, "--dry-run", ...flags()]);
 
   before(async () => {
-    cluster = await startCluster({ controllers: true, audit: true });
+    cluster = await startCluster({ controllers: true });
     dir = await mkdtemp(join(tmpdir(), "lifeboat-undo-"));
     await applyShop(cluster);
     await document(["backup", "create", "full", ...flags()]);
@@ -288,22 +288,13 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
   for (const writes of [2, 6, 9]) {
     it(`undoes one that was killed after ${writes} writes, itself killed and run again`, async () => {
       const name = `killed-${writes}`;
-      const kill = async (args: string[], after: number) => {
-        const begun = (await real()).length;
-        const running = start([...args, ...flags()]);
-        await until("enough writes", async () => (await real()).length >= begun + after, { everyMs: 5 });
-        running.kill();
-        await running.ended;
-      };
-      const real = async () =>
-        entries(await cluster.audit(), "admin").filter(({ requestURI }) =>
-          /fieldManager=lifeboat(?!.*dryRun)/.test(requestURI),
-        );
-      await kill(["restore", "create", name, ...MIRROR, "--yes"], writes);
+      const kill = (args: string[], after: number) =>
+        killedAtWrite(after + 1, (kubeconfig) => [...args, ...flags(kubeconfig)], { cluster });
+      assert.equal(await kill(["restore", "create", name, ...MIRROR, "--yes"], writes), null);
       await release();
       await kill(["restore", "undo", name, "--yes"], 1);
       const { code, stderr } = await lifeboat(["restore", "undo", name, "--yes", ...flags()]);
-      // An undo of few writes may have ended before the kill came.
+      // An undo of one write has ended before the kill came.
       assert.ok(code === 0 || /has been undone already/.test(stderr), stderr);
       await settled();
       await unchanged();

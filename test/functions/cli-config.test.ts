@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { ENVIRONMENT, MAIN } from "../e2e/lifeboat.ts";
 import { filesIn, makeScratch, type Scratch, shop, startCluster } from "./cli-sample.ts";
-
-const MAIN = join(import.meta.dirname, "../../functions/cli/main.ts");
 
 describe("a configuration's folder and clusters", { concurrency: 3 }, () => {
   let scratch: Scratch;
@@ -27,7 +25,7 @@ describe("a configuration's folder and clusters", { concurrency: 3 }, () => {
   });
 
   function run(folder: string, args: string, env: Record<string, string> = {}) {
-    const options = { cwd: scratch.path(folder), env: { PATH: process.env.PATH, HOME: "/nonexistent", ...env } };
+    const options = { cwd: scratch.path(folder), env: { ...ENVIRONMENT, ...env } };
     return new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) =>
       execFile(process.execPath, [MAIN, ...args.split(" ")], options, (error, stdout, stderr) =>
         resolve({ code: error ? error.code : 0, stdout, stderr }),

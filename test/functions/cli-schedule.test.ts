@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { document, lifeboat } from "../e2e/lifeboat.ts";
+import { document, ENVIRONMENT, lifeboat, MAIN } from "../e2e/lifeboat.ts";
 import { filesIn, makeScratch, type Scratch, shop, startCluster } from "./cli-sample.ts";
 
 const run = promisify(execFile);
-const MAIN = join(import.meta.dirname, "../../functions/cli/main.ts");
 
 interface ScheduleDocument {
   name: string;
@@ -131,7 +129,7 @@ schedules:
       );
       const { stdout } = await run(process.execPath, [MAIN, "schedule", "next", "--count", "1"], {
         cwd: folder.dir,
-        env: { PATH: process.env.PATH },
+        env: ENVIRONMENT,
       });
       assert.match(stdout, /\nweekly {3}/);
     } finally {

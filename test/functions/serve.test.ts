@@ -1,21 +1,19 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backupKeys, runFolder } from "../../core/catalog.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
-import { lifeboat } from "../e2e/lifeboat.ts";
+import { ENVIRONMENT, lifeboat, MAIN } from "../e2e/lifeboat.ts";
 import { makeScratch, type Scratch, shop, startCluster, startGate } from "./cli-sample.ts";
 
-const MAIN = join(import.meta.dirname, "../../functions/cli/main.ts");
 const TOKEN = "correct-horse-battery-staple";
 
 /** `lifeboat serve`, once it listens. */
 async function startServe(args: string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [MAIN, "serve", "--listen", "127.0.0.1:0", ...args], {
-    env: { PATH: process.env.PATH, HOME: "/nonexistent", ...env },
+    env: { ...ENVIRONMENT, ...env },
     stdio: ["ignore", "ignore", "pipe"],
   });
   let log = "";
