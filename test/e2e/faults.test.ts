@@ -77,7 +77,8 @@ describe("a restore through a proxy that loses one write in eight", {
       objectsAt(target, String(metadata.resourceVersion)),
       objectsAt(source, backup.consistency.resourceVersion),
     ]);
-    const seeded = [...wanted.keys()].filter((key) => key.includes("seed"));
+    // Of a Service the API server may have told something in an event.
+    const seeded = [...wanted.keys()].filter((key) => key.includes("seed") && !key.startsWith("events "));
     assert.ok(seeded.length >= OBJECTS, `${seeded.length}`);
     assert.deepEqual(
       seeded.filter((key) => !there.has(key)),
