@@ -285,6 +285,52 @@ describe("prune and undo, with controllers running", { skip: requireOrSkip("rig"
     );
   });
 
+  it("gives statuses back, and leaves to a later restore what that has changed", async () => {
+    const only = ["--include-namespaces", "shop", "--include-resources", "sealedsecrets"];
+    const names = ["stated", "unstated", "later"];
+    const type = { apiVersion: "bitnami.com/v1alpha1", kind: "SealedSecret" };
+    const say = async (name: string, says: string, status: object | undefined) => {
+      const labelled = await cluster.api.request("PATCH", `${SEALED}/${name}`, { metadata: { labels: { says } } });
+      await cluster.api.request("PUT", `${SEALED}/${name}/status`, { ...labelled, ...type, status });
+    };
+    const said = async () => {
+      const objects = await Promise.all(
+        names.map((name) => cluster.api.request<KubeObject>("GET", `${SEALED}/${name}`)),
+      );
+      return objects.map(({ metadata, status }) => [(metadata.labels as Record<string, string>).says, status]);
+    };
+    for (const name of names) {
+      await cluster.api.request("POST", SEALED, {
+        ...type,
+        metadata: { name },
+        spec: { encryptedData: {}, template: {} },
+      });
+      await say(name, "backup", { observedGeneration: 1 });
+    }
+    await document(["backup", "create", "stated", ...only, ...flags()]);
+    await say("stated", "live", { observedGeneration: 2 });
+    await say("unstated", "live", undefined);
+    await say("later", "live", { observedGeneration: 2 });
+    const before = await said();
+    const update = ["--from-backup", "stated", "--existing-resource-policy", "update", ...only, ...flags()];
+    await document(["restore", "create", "s", "--status-include-resources", "sealedsecrets", ...update]);
+    assert.deepEqual(await said(), Array(3).fill(["backup", { observedGeneration: 1 }]));
+
+    await say("later", "drifted", { observedGeneration: 3 });
+    await document(["restore", "create", "s2", ...update]);
+    const { phase, warnings } = await document<RestoreDocument>(["restore", "undo", "s", "--yes", ...flags()]);
+    assert.equal(phase, "Completed");
+    assert.match(
+      (warnings as { message: string }[]).map(({ message }) => message).join("\n"),
+      /^restore s2 has changed it since.*undo s2 first/,
+    );
+    assert.deepEqual((await said()).slice(0, 2), before.slice(0, 2));
+    await document(["restore", "undo", "s2", "--yes", ...flags()]);
+    await document(["restore", "undo", "s", "--yes", ...flags()]);
+    assert.deepEqual(await said(), before);
+    for (const name of names) await cluster.api.request("DELETE", `${SEALED}/${name}`);
+  });
+
   for (const writes of [2, 6, 9]) {
     it(`undoes one that was killed after ${writes} writes, itself killed and run again`, async () => {
       const name = `killed-${writes}`;
