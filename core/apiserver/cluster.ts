@@ -2,12 +2,13 @@ import { isDeepStrictEqual } from "node:util";
 import type { KubernetesObject } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
 import { resourceApiVersion } from "../kube/resource.ts";
+import { DEFINITIONS } from "../objects/resources.ts";
 import { timestamp } from "../timestamp.ts";
 import { adopted, created, updated } from "./objects.ts";
 import { builtIn, definedResources, type Served } from "./resources.ts";
 import { alreadyExists, conflict, forbidden, invalid, notFound, StatusError } from "./status.ts";
 import { createStore, objectKey, type Store } from "./store.ts";
-import { companions, DEFINITIONS, filled } from "./upkeep.ts";
+import { companions, filled } from "./upkeep.ts";
 
 /** A cluster's state: its objects, and the resources that it serves at the moment. */
 export interface Cluster {

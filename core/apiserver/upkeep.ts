@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { isIP } from "node:net";
 import type { KubernetesObject } from "../archive/item.ts";
+import { DEFINITIONS } from "../objects/resources.ts";
 import { timestamp } from "../timestamp.ts";
 import { isRecord } from "./patch.ts";
 import { builtIn, type DefinitionSpec, definitionSpec, type Served } from "./resources.ts";
@@ -8,7 +9,6 @@ import { invalid, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 
 /** Where the resource definitions lie. */
-export const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
 
 const ADDRESSES = "ipaddresses.networking.k8s.io";
 

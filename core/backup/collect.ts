@@ -7,13 +7,14 @@ import { metadataOf } from "../kube/json.ts";
 import { listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
+import { CLAIMS, DEFINITIONS, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
 import { matchesSelector, selectorText } from "../select.ts";
 import { PODS } from "./hooks.ts";
 import { type Lint, looksInto } from "./lint.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
-import { type BackupScope, type BackupSpec, CLAIMS, DEFINITIONS, EXCLUDE_LABEL, VOLUMES } from "./scope.ts";
+import { type BackupScope, type BackupSpec, EXCLUDE_LABEL } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 
 /** How many lists may be under way at once; each holds one page. */

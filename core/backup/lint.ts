@@ -1,11 +1,9 @@
 import type { ItemId, KubernetesObject } from "../archive/item.ts";
-import { at, isFields } from "../restore/fields.ts";
-import { rowsByResource } from "../restore/plan/rows.ts";
-import { groupOf, isOwn } from "../restore/prune/prune.ts";
-import { API_SERVICES } from "../restore/selection.ts";
+import { at, isFields } from "../objects/fields.ts";
+import { API_SERVICES, DEFINITIONS, groupOf, isOwn } from "../objects/resources.ts";
+import { rowsByResource } from "../objects/rows.ts";
 import { neverRestored, skipReason } from "../restore/skips.ts";
 import { LINT_RULES, type LintRule, SECRET_MAKERS, TARGETS } from "./lintrules.ts";
-import { DEFINITIONS } from "./scope.ts";
 
 /** Something that a restore of the backup into an empty cluster would miss. The run of the backup went no worse for it. */
 export interface Finding extends ItemId {

@@ -1,8 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { at, entriesOf, type Fields, fieldsAt } from "../restore/fields.ts";
-import { POD_SPECS } from "../restore/places.ts";
-import { API_SERVICES } from "../restore/selection.ts";
-import { CLAIMS, DEFINITIONS } from "./scope.ts";
+import { at, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
+import { POD_SPECS } from "../objects/places.ts";
+import { API_SERVICES, CLAIMS, DEFINITIONS } from "../objects/resources.ts";
 
 /** What a restore of an object into an empty cluster would miss: another object that it names, or something of its own. */
 export interface LintRule {

@@ -1,6 +1,7 @@
 import type { IndexEntry } from "../archive/index.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
+import { DEFINITIONS } from "../objects/resources.ts";
 import { includesAll, matchesSelector, nameFilter, resourceFilter } from "../select.ts";
 import type { BackupSpec } from "../specs.ts";
 
@@ -8,10 +9,6 @@ export type { BackupSpec } from "../specs.ts";
 
 /** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
 export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
-
-export const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
-export const VOLUMES = "persistentvolumes";
-export const CLAIMS = "persistentvolumeclaims";
 
 /** Velero backs up what can be listed, created, read and deleted (velero pkg/discovery). */
 const REQUIRED_VERBS = ["list", "create", "get", "delete"];

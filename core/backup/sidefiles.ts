@@ -4,10 +4,10 @@ import type { Archive } from "../archive/reader.ts";
 import { type backupKeys, writeSideFile } from "../catalog.ts";
 import { gzipText } from "../gziptext.ts";
 import { parseExact } from "../kube/json.ts";
+import { VOLUMES } from "../objects/resources.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, toVeleroResult } from "../report.ts";
 import type { Finding } from "./lint.ts";
-import { VOLUMES } from "./scope.ts";
 
 /** Why a volume of a backup has no data in it (Velero's `skippedReason`). */
 const NO_DATA = "lifeboat: volume data is not backed up";

@@ -6,8 +6,9 @@ import { LifeboatError } from "../errors.ts";
 import { parseExact } from "../kube/json.ts";
 import { resourceKey } from "../kube/resource.ts";
 import { meant, nearest } from "../nearest.ts";
+import { DEFINITIONS } from "../objects/resources.ts";
 import { someOf } from "../report.ts";
-import { DEFINITIONS, means } from "../restore/selection.ts";
+import { means } from "../restore/selection.ts";
 import { type NamedItem, parseItem, resolveResource } from "../select.ts";
 import type { OpenBackup } from "./open.ts";
 

@@ -1,8 +1,8 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { parseExact } from "../kube/json.ts";
+import { withoutValues } from "../objects/diff.ts";
+import { drop } from "../objects/fields.ts";
 import type { Bucket } from "../ports.ts";
-import { drop } from "../restore/fields.ts";
-import { withoutValues } from "../restore/plan/diff.ts";
 import { findItem, readItem } from "./find.ts";
 import { openNamed, type Reading } from "./open.ts";
 

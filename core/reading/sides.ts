@@ -5,7 +5,7 @@ import { storedBy } from "../backup/scope.ts";
 import { BEFORE_RESTORE_LABEL } from "../catalog.ts";
 import { isLifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
-import { fieldsAt } from "../restore/fields.ts";
+import { fieldsAt } from "../objects/fields.ts";
 import { scaledKey } from "../restore/plan/comparable.ts";
 import { filtersOf } from "../specs.ts";
 import type { OpenBackup } from "./open.ts";

@@ -4,8 +4,8 @@ import type { Archive } from "../archive/reader.ts";
 import { expectOk, type Kube } from "../kube/client.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceApiVersion, resourceKey, resourcePath } from "../kube/resource.ts";
-import { at, fieldsAt } from "./fields.ts";
-import { DEFINITIONS } from "./selection.ts";
+import { at, fieldsAt } from "../objects/fields.ts";
+import { DEFINITIONS } from "../objects/resources.ts";
 import type { Survey } from "./survey.ts";
 
 /** A version that Kubernetes has dropped, whose objects say the same in a later one. */

@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { CLUSTER_SPEC, SERVER_METADATA } from "../archive/likeness.ts";
 import { parseExact } from "../kube/json.ts";
+import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
+import { rowsByResource } from "../objects/rows.ts";
 import { type Conversions, convert } from "./apiversions.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone/clone.ts";
-import { canonical, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
 import { type ModifierRule, mayModify, modify } from "./modifiers/modifiers.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
-import { rowsByResource } from "./plan/rows.ts";
 import { addHookContainers, type HookRule, INIT_ANNOTATION } from "./write/hooks.ts";
 
 /** What the fixes of one restore know beside the object. */

@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { at, drop, entriesOf, type Fields, fieldsAt } from "./fields.ts";
+import { at, drop, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
 
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 

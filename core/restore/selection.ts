@@ -3,6 +3,7 @@ import { type ItemId, itemPath, itemsPath } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { nearest } from "../nearest.ts";
+import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, VOLUMES } from "../objects/resources.ts";
 import {
   checkOneSelector,
   includesAll,
@@ -35,14 +36,6 @@ export interface Selection {
   /** A line for each include that matches none of the backup's namespaces or resources (with their kinds). */
   unmatched(namespaces: Set<string>, kinds: Map<string, string>): { included: string[]; excluded: string[] };
 }
-
-export const NAMESPACES = "namespaces";
-export const DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
-export const SERVICES = "services";
-export const API_SERVICES = "apiservices.apiregistration.k8s.io";
-export const CLAIMS = "persistentvolumeclaims";
-export const VOLUMES = "persistentvolumes";
-export const PRIORITY_CLASSES = "priorityclasses.scheduling.k8s.io";
 
 /**
  * Reads the filters of a restore as Velero does (velero-format: 5.4), with two differences: excluding a namespace

@@ -1,7 +1,7 @@
 import type { ItemId, KubernetesObject } from "../archive/item.ts";
+import { at, entriesOf } from "../objects/fields.ts";
+import { rowsByResource } from "../objects/rows.ts";
 import { isScaledAway } from "./clone/parking.ts";
-import { at, entriesOf } from "./fields.ts";
-import { rowsByResource } from "./plan/rows.ts";
 
 /** What the rules know beside the object itself. */
 export interface SkipFacts {

@@ -1,8 +1,8 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { at, type Fields, fieldsAt } from "./fields.ts";
+import { at, type Fields, fieldsAt } from "../objects/fields.ts";
+import { CLAIMS, VOLUMES } from "../objects/resources.ts";
 import type { Policy } from "./plan/plan.ts";
 import type { PlannedStep } from "./plan/steps.ts";
-import { CLAIMS, VOLUMES } from "./selection.ts";
 
 /** What a volume of the target is for. */
 export interface LiveVolume {

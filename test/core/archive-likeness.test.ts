@@ -7,7 +7,7 @@ import { parseAllDocuments } from "yaml";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { likenessOf, RESTORE_LABELS } from "../../core/archive/likeness.ts";
 import { parseExact } from "../../core/kube/json.ts";
-import { flawOf } from "../../core/restore/fields.ts";
+import { flawOf } from "../../core/objects/fields.ts";
 import { FIXES, type FixContext, fix, fixesNothing } from "../../core/restore/fixes.ts";
 import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 

@@ -7,7 +7,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { mergePatch as apply } from "../../core/apiserver/patch.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { parseExact } from "../../core/kube/json.ts";
-import { canonical, type Fields, goJson } from "../../core/restore/fields.ts";
+import { canonical, type Fields, goJson } from "../../core/objects/fields.ts";
 import { accountAdditions, mergePatchBetween } from "../../core/restore/modifiers/patch.ts";
 import { comparable, digest } from "../../core/restore/plan/comparable.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Fields } from "../../core/restore/fields.ts";
-import { type FieldChange, fieldChanges } from "../../core/restore/plan/diff.ts";
+import { type FieldChange, fieldChanges } from "../../core/objects/diff.ts";
+import type { Fields } from "../../core/objects/fields.ts";
 
 const container = (name: string, image: string) => ({ name, image });
 

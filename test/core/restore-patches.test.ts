@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { parseExact } from "../../core/kube/json.ts";
-import type { Fields } from "../../core/restore/fields.ts";
+import type { Fields } from "../../core/objects/fields.ts";
 import { goGlob } from "../../core/restore/modifiers/globs.ts";
 import { copyOf, type Operation, patched, pointerSteps } from "../../core/restore/modifiers/jsonpatch.ts";
 import { readModifiers } from "../../core/restore/modifiers/modifierfile.ts";

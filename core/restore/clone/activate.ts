@@ -8,9 +8,9 @@ import { throwIfGone } from "../../kube/gone.ts";
 import { parseExact } from "../../kube/json.ts";
 import { listPages } from "../../kube/list.ts";
 import { type Resource, resourceKey, resourcePath } from "../../kube/resource.ts";
+import { goJson } from "../../objects/fields.ts";
 import type { Bucket } from "../../ports.ts";
 import type { Problem } from "../../report.ts";
-import { goJson } from "../fields.ts";
 import { labelValue, RESTORE_NAME } from "../fixes.ts";
 import { PARKINGS, type Parking, unparking } from "./parking.ts";
 

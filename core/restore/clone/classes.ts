@@ -1,5 +1,5 @@
+import { annotation, changeAt, type Place, POD_SPECS } from "../../objects/places.ts";
 import type { Fix } from "../fixes.ts";
-import { annotation, changeAt, type Place, POD_SPECS } from "../places.ts";
 
 /** Where classes stand that a clone may have others of. */
 interface ClassPlaces {

@@ -1,7 +1,7 @@
 import { parseExact } from "../../kube/json.ts";
-import { type Fields, goJson, isFields } from "../fields.ts";
+import { type Fields, goJson, isFields } from "../../objects/fields.ts";
+import { annotation, changeAt, type Place } from "../../objects/places.ts";
 import type { Fix } from "../fixes.ts";
-import { annotation, changeAt, type Place } from "../places.ts";
 
 /** From domains of the source to those of the clone. */
 export type DomainMapping = Record<string, string>;

@@ -1,5 +1,5 @@
+import { changeAt, POD_SPECS } from "../../objects/places.ts";
 import type { Fix } from "../fixes.ts";
-import { changeAt, POD_SPECS } from "../places.ts";
 import { longest } from "./domains.ts";
 
 /** Velero's `velero.io/change-image-name`: the first rule whose `from` an image's name contains is applied to all places of it. */

@@ -1,6 +1,6 @@
 import { gunzipSync } from "node:zlib";
 import type { KubernetesObject } from "../../archive/item.ts";
-import { isFields } from "../fields.ts";
+import { isFields } from "../../objects/fields.ts";
 import { isWithin } from "./domains.ts";
 
 /** Texts that are inside a text: the domain may stand there too. */

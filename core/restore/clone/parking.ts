@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../../archive/item.ts";
-import { at, entriesOf, type Fields, fieldsAt, isFields } from "../fields.ts";
+import { at, entriesOf, type Fields, fieldsAt, isFields } from "../../objects/fields.ts";
 import type { Fix } from "../fixes.ts";
 
 /**

@@ -1,5 +1,5 @@
-import { at, entriesOf, type Fields, fieldsAt } from "../fields.ts";
-import { POD_SPECS } from "../places.ts";
+import { at, entriesOf, type Fields, fieldsAt } from "../../objects/fields.ts";
+import { POD_SPECS } from "../../objects/places.ts";
 
 /**
  * Writes out what the API server would fill in where a change of an object left it open, so that the object compares equal

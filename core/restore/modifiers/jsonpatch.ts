@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { parseExact } from "../../kube/json.ts";
-import { type Fields, isFields } from "../fields.ts";
+import { type Fields, isFields } from "../../objects/fields.ts";
 
 /** One operation of a JSON patch (RFC 6902). Paths are split and unescaped; `value` is JSON's. */
 export interface Operation {

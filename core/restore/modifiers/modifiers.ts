@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { messageOf } from "../../errors.ts";
+import { type Fields, flawOf, isFields } from "../../objects/fields.ts";
 import { type LabelSelector, matchesSelector } from "../../select.ts";
-import { type Fields, flawOf, isFields } from "../fields.ts";
 import { fillDefaults } from "./defaults.ts";
 import { copyOf, type Operation, patched } from "./jsonpatch.ts";
 import { mergeRules } from "./mergekeys.ts";

@@ -1,4 +1,4 @@
-import { canonical, entriesOf, type Fields, isFields } from "../fields.ts";
+import { canonical, entriesOf, type Fields, isFields } from "../../objects/fields.ts";
 
 /**
  * The JSON merge patch (RFC 7386) that makes `from` say what `to` says; undefined where it does already. Both are in

@@ -1,5 +1,5 @@
 import { LifeboatError } from "../../errors.ts";
-import { type Fields, isFields } from "../fields.ts";
+import { type Fields, isFields } from "../../objects/fields.ts";
 import type { MergeRules } from "./mergekeys.ts";
 
 /**

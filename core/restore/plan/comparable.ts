@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { CONTROLLERS_METADATA, RESTORE_LABELS } from "../../archive/likeness.ts";
-import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../fields.ts";
+import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../../objects/fields.ts";
+import { rowsByResource } from "../../objects/rows.ts";
 import { FIXES, type FixContext } from "../fixes.ts";
 import { dropNodePorts } from "../nodeports.ts";
 import { dropHookContainers, type HookRule } from "../write/hooks.ts";
-import { rowsByResource } from "./rows.ts";
 
 /** What comparing knows beside the object. */
 export interface CompareFacts {

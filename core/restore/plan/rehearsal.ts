@@ -6,7 +6,8 @@ import { throwIfGone } from "../../kube/gone.ts";
 import { parseExact } from "../../kube/json.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
-import { goJson } from "../fields.ts";
+import { type FieldChange, fieldChanges } from "../../objects/diff.ts";
+import { goJson } from "../../objects/fields.ts";
 import { RESERVE, WITHHELD } from "../prune/extras.ts";
 import { pruneLive } from "../prune/pruning.ts";
 import { type PlanInput, type Planned, writesOf } from "../restore.ts";
@@ -27,7 +28,6 @@ import {
 } from "../write/sending.ts";
 import { WAIT_MS } from "../write/waits.ts";
 import { bodies, waves } from "../write/writes.ts";
-import { type FieldChange, fieldChanges } from "./diff.ts";
 import { gitOwner } from "./gitops.ts";
 import { EQUAL } from "./plan.ts";
 import type { PlannedStep } from "./steps.ts";

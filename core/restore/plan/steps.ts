@@ -1,6 +1,6 @@
 import type { IndexEntry } from "../../archive/index.ts";
+import { API_SERVICES, NAMESPACES } from "../../objects/resources.ts";
 import type { FixContext } from "../fixes.ts";
-import { API_SERVICES, NAMESPACES } from "../selection.ts";
 import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
 import { waveOf } from "../write/waves.ts";

@@ -1,8 +1,8 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { parseExact } from "../../kube/json.ts";
-import { goJson } from "../fields.ts";
+import { goJson } from "../../objects/fields.ts";
+import { SERVICES } from "../../objects/resources.ts";
 import { nodePorts } from "../nodeports.ts";
-import { SERVICES } from "../selection.ts";
 import { type CompareFacts, comparable, digest } from "./comparable.ts";
 import type { PlannedStep } from "./steps.ts";
 import type { Target } from "./target.ts";

@@ -7,6 +7,7 @@ import { LifeboatError } from "../../errors.ts";
 import type { Discovery } from "../../kube/discovery.ts";
 import { parseExact } from "../../kube/json.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
+import { DEFINITIONS, isOwn, NAMESPACES } from "../../objects/resources.ts";
 import { someOf } from "../../report.ts";
 import { isGlob, resourceFilter } from "../../select.ts";
 import { type BackupSpec, filtersOf } from "../../specs.ts";
@@ -14,11 +15,11 @@ import { targetNamespace } from "../fixes.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import type { Extras, Target } from "../plan/target.ts";
 import { stateOf } from "../plan/unchanged.ts";
-import { DEFINITIONS, NAMESPACES, type Selectable, type Selection } from "../selection.ts";
+import type { Selectable, Selection } from "../selection.ts";
 import type { RestoreSpec } from "../spec.ts";
 import type { Survey } from "../survey.ts";
 import { waveOf } from "../write/waves.ts";
-import { isOwn, keptReason, neverPruned } from "./prune.ts";
+import { keptReason, neverPruned } from "./prune.ts";
 
 interface Input {
   archive: Archive;

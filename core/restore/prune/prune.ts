@@ -1,6 +1,7 @@
 import type { ItemId, KubernetesObject } from "../../archive/item.ts";
 import { EXCLUDE_LABEL } from "../../backup/scope.ts";
-import { at } from "../fields.ts";
+import { at } from "../../objects/fields.ts";
+import { groupOf, isOwn } from "../../objects/resources.ts";
 import { neverRestored, type SkipFacts, skipReason } from "../skips.ts";
 import { CLEANS_UP, neverDeleted } from "../write/deletions.ts";
 
@@ -28,23 +29,6 @@ export interface Kept {
 }
 
 /** The groups that API servers serve of themselves. What another server serves, or a definition, is not among them. */
-const OWN_GROUPS = new Set([
-  "",
-  "admissionregistration.k8s.io",
-  "apps",
-  "autoscaling",
-  "batch",
-  "discovery.k8s.io",
-  "flowcontrol.apiserver.k8s.io",
-  "networking.k8s.io",
-  "node.k8s.io",
-  "policy",
-  "rbac.authorization.k8s.io",
-  "resource.k8s.io",
-  "scheduling.k8s.io",
-  "storage.k8s.io",
-]);
-
 const CLUSTERS_OWN = ["kube-system", "kube-public", "kube-node-lease"];
 
 /** First match wins. Written as one who is called at night when too much was deleted: what is in doubt stays. */
@@ -145,15 +129,4 @@ export function keptReason(
 function covers(resources: string[] | undefined, resource: string): boolean {
   if (!resources) return true;
   return resources.some((one) => (one.startsWith("*.") ? groupOf(resource) === one.slice(2) : one === resource));
-}
-
-/** Whether it is a resource (a group-resource string) of Kubernetes itself. */
-export function isOwn(resource: string): boolean {
-  return OWN_GROUPS.has(groupOf(resource));
-}
-
-/** The API group of a group-resource string. */
-export function groupOf(resource: string): string {
-  const dot = resource.indexOf(".");
-  return dot < 0 ? "" : resource.slice(dot + 1);
 }

@@ -7,7 +7,7 @@ import { metadataOf } from "../../kube/json.ts";
 import { listPages, METADATA_ONLY } from "../../kube/list.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
 import type { Log } from "../../log.ts";
-import { DEFINITIONS, NAMESPACES } from "../selection.ts";
+import { DEFINITIONS, NAMESPACES } from "../../objects/resources.ts";
 import { neverRestored } from "../skips.ts";
 
 /** Names, "namespace/name" or "name", by their group-resource strings. */

@@ -5,14 +5,14 @@ import { throwIfGone } from "../../kube/gone.ts";
 import { metadataOf, parseExact } from "../../kube/json.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
-import { at, canonical, goJson } from "../fields.ts";
+import { at, canonical, goJson } from "../../objects/fields.ts";
+import { NAMESPACES } from "../../objects/resources.ts";
 import { RESTORE_NAME, refersElsewhere, restoreLabels } from "../fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "../plan/plan.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import { CHANGED, isUnchanged, plannedOn } from "../plan/unchanged.ts";
 import { pruneLive } from "../prune/pruning.ts";
 import type { ItemOutcome } from "../report.ts";
-import { NAMESPACES } from "../selection.ts";
 import { BackendDown } from "./backends.ts";
 import { neverDeleted } from "./deletions.ts";
 import {

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { FROM_ANNOTATION, type Hook, hookAnnotations, hookDuration, hookSelector, parseCommand } from "../../hooks.ts";
+import { at, entriesOf, type Fields, fieldsAt } from "../../objects/fields.ts";
 import type { RestoreSpec } from "../../specs.ts";
 import { PARKED } from "../clone/parking.ts";
-import { at, entriesOf, type Fields, fieldsAt } from "../fields.ts";
 
 /** A command that is run in a container of a restored Pod. Its "Continue" is Velero's default of a restore. */
 export interface ExecHook extends Hook {

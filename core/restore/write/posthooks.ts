@@ -7,7 +7,7 @@ import type { Kube } from "../../kube/client.ts";
 import { throwIfGone } from "../../kube/gone.ts";
 import { listPages } from "../../kube/list.ts";
 import type { Log } from "../../log.ts";
-import { at, entriesOf } from "../fields.ts";
+import { at, entriesOf } from "../../objects/fields.ts";
 import { RESTORE_NAME } from "../fixes.ts";
 import type { Report } from "../report.ts";
 import type { Item } from "../survey.ts";

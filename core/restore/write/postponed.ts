@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { metadataOf } from "../../kube/json.ts";
+import { DEFINITIONS, NAMESPACES } from "../../objects/resources.ts";
 import type { PlannedStep } from "../plan/steps.ts";
-import { DEFINITIONS, NAMESPACES } from "../selection.ts";
 import type { Survey } from "../survey.ts";
 import { compactUid } from "../uid.ts";
 import type { Applied } from "./apply.ts";

@@ -4,7 +4,7 @@ import { expectOk, type Kube } from "../../kube/client.ts";
 import { type Discovery, discover } from "../../kube/discovery.ts";
 import { listPages } from "../../kube/list.ts";
 import { type Resource, resourceKey, resourcePath } from "../../kube/resource.ts";
-import { at, entriesOf } from "../fields.ts";
+import { at, entriesOf } from "../../objects/fields.ts";
 
 /** Velero's --resource-timeout and --terminating-resource-timeout. */
 export const WAIT_MS = 600_000;

@@ -1,4 +1,4 @@
-import { canonical, entriesOf, type Fields, isFields } from "../fields.ts";
+import { canonical, entriesOf, type Fields, isFields } from "./fields.ts";
 
 /** One field that a change gives another value; `from` or `to` is missing where the field is. */
 export interface FieldChange {
