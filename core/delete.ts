@@ -11,7 +11,8 @@ import {
   runFolder,
 } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
-import { type LockScope, lockState, removeLock, takeLock } from "./lock.ts";
+import type { Holder } from "./holder.ts";
+import { heldText, type LockScope, lockState, removeLock, takeLock } from "./lock.ts";
 import { checkUnpinned } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 
@@ -27,7 +28,7 @@ export async function deleteBackup(
   bucket: Bucket,
   name: string,
   signal?: AbortSignal,
-  { unfinished = false }: { unfinished?: boolean } = {},
+  { unfinished = false, by }: { unfinished?: boolean; by?: Holder } = {},
 ): Promise<number> {
   checkName("backup", name);
   const keys = backupKeys(name);
@@ -39,7 +40,7 @@ export async function deleteBackup(
       hint: '"lifeboat backup get" lists what there is',
     });
   }
-  return deleteLocked(scope, signal, async () => {
+  return deleteLocked({ ...scope, by }, signal, async () => {
     const present = await lie();
     const record = recordIn(new Set(present), name);
     if (unfinished && record) {
@@ -90,14 +91,15 @@ export function deleteTraces(scope: LockScope, keys: string[], signal?: AbortSig
 
 /** Deletes, in their order, the objects that `find` names while nobody else works on what is locked; then the lock. */
 async function deleteLocked(
-  scope: LockScope,
+  { by, ...scope }: LockScope & { by?: Holder },
   signal = new AbortController().signal,
   find: () => Promise<string[]>,
 ): Promise<number> {
   const { bucket, kind, name } = scope;
-  const lock = await takeLock(scope, { settled: async () => false, signal, wait: false });
+  const lock = await takeLock(scope, { settled: async () => false, signal, wait: false, by });
   if (lock === "running") {
-    throw new LifeboatError("busy", `a run works on ${kind.slice(0, -1)} "${name}"`, {
+    const who = heldText(await lockState(scope, { signal }));
+    throw new LifeboatError("busy", `a run works on ${kind.slice(0, -1)} "${name}"${who}`, {
       hint: "try again when it has ended",
     });
   }

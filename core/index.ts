@@ -47,6 +47,7 @@ export {
 } from "./documents.ts";
 export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
 export { type CopyDocument, copyBackup } from "./integrity/copy.ts";
 export { type Drill, drillBackup } from "./integrity/drill.ts";
@@ -69,7 +70,7 @@ export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation } from "./location.ts";
-export { lockState } from "./lock.ts";
+export { type Claim, checkNotHeld, claimLock } from "./lock.ts";
 export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
@@ -99,7 +100,7 @@ export { groupOutcomes, groupProblems, readOutcomes, reportPage } from "./restor
 export { runDryRun } from "./restore/plan/dryrun.ts";
 export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plan/plandocument.ts";
 export type { Planned } from "./restore/restore.ts";
-export { type RestoreRun, runRestore } from "./restore/run.ts";
+export { type RestoreEnd, type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
 export { findUndo, rehearseUndo, runUndo } from "./restore/undo/undo.ts";
 export type { RetentionDocument, RetentionRow } from "./retention/document.ts";

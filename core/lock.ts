@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { orAborted, pause } from "./abort.ts";
 import { type LockKind, lockFolder, readObject } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { type Holder, isGone } from "./holder.ts";
 import { listObjects, newestOf, numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 
@@ -33,6 +34,10 @@ export interface LockScope {
 interface Rung {
   run: string;
   state: "held" | "released" | "cancelled";
+  /** When the run took the lock, by its own clock, as ISO time: for people. */
+  since?: string;
+  /** Who it is, where a process can be told to have ended. */
+  by?: Holder;
 }
 
 interface Placed {
@@ -47,27 +52,24 @@ interface Placed {
  * "cancelled" where its work was called off, "running" once a run that holds it has renewed it meanwhile (with `wait`
  * false: as soon as one holds it). A lock is a row of numbered objects, each created once (design: 6.2), so a credential
  * that can only create and read suffices, and of any number of contenders one wins. Its age is judged by the bucket's own
- * clock; no lock is waited for longer than it is valid.
+ * clock; no lock is waited for longer than it is valid, and none whose holder, `by`, is known to have ended.
  */
 export async function takeLock(
   scope: LockScope,
-  options: { settled: () => Promise<boolean>; signal: AbortSignal; wait?: boolean; timing?: LockTiming },
+  options: { settled: () => Promise<boolean>; signal: AbortSignal; wait?: boolean; timing?: LockTiming; by?: Holder },
 ): Promise<Lock | "settled" | "cancelled" | "running"> {
-  const { settled, signal, wait = true, timing = LOCK_TIMING } = options;
-  const run = randomUUID();
+  const { settled, signal, wait = true, timing = LOCK_TIMING, by } = options;
   let clock: (() => number) | undefined;
   let met: number | undefined;
   for (;;) {
     if (await settled()) return "settled";
     const newest = await newestRung(scope, signal);
     if (newest?.rung.state === "cancelled") return "cancelled";
-    const held = newest?.rung.state === "held";
+    const held = isHeld(newest);
     if (held) clock ??= await bucketClock(scope, signal);
     if (!held || clock!() - newest.modified > timing.valid) {
-      const since = performance.now();
-      const number = (newest?.number ?? 0) + 1;
-      if (!(await climb(scope, number, { run, state: "held" }, signal))) continue;
-      const lock = hold(scope, { run, number, since, timing });
+      const lock = await takeNext(scope, newest, { by, timing, signal });
+      if (!lock) continue;
       // Whoever held it before may have ended its work between our looking at that and at the lock.
       if (!(await settled())) return lock;
       await lock[Symbol.asyncDispose]();
@@ -79,10 +81,105 @@ export async function takeLock(
   }
 }
 
-/** How a lock stands, and since when: "died" is one that its run has not renewed in time. */
+/** A lock that is looked at before the work and taken in it, right before the first thing is written. */
+export interface Claim extends AsyncDisposable {
+  /** As that of the lock, once it is taken. */
+  readonly signal: AbortSignal;
+  /** Throws `busy` where another run holds the lock, or has worked under it since the claim was made. */
+  take(): Promise<void>;
+}
+
+/**
+ * Claims a lock for somebody who asks now, and waits for nobody: throws `busy` where a run holds it. What was called off may be
+ * begun so. Nothing is stored before it is taken: a run that fails before its first write leaves nothing.
+ */
+export async function claimLock(
+  scope: LockScope,
+  { signal, by, timing = LOCK_TIMING }: { signal: AbortSignal; by?: Holder; timing?: LockTiming },
+): Promise<Claim> {
+  const seen = await newestRung(scope, signal);
+  checkState(scope, standing(seen, timing));
+  const lost = new AbortController();
+  let lock: Lock | undefined;
+  return {
+    signal: lost.signal,
+    async take() {
+      const newest = await newestRung(scope, signal);
+      checkState(scope, standing(newest, timing));
+      // This machine's clock may be ahead: only the bucket's tells whether what looks dead is.
+      const held = isHeld(newest) && (await bucketClock(scope, signal))() - newest.modified <= timing.valid;
+      if (held) checkState(scope, { ...standing(newest, timing), state: "held" });
+      const same = (newest?.number ?? 0) === (seen?.number ?? 0);
+      lock = same ? await takeNext(scope, newest, { by, timing, signal }) : undefined;
+      if (!lock) throw workedOn(scope);
+      lock.signal.addEventListener("abort", () => lost.abort(lock?.signal.reason), { once: true });
+    },
+    async [Symbol.asyncDispose]() {
+      await lock?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function workedOn({ kind, name }: LockScope): LifeboatError {
+  return new LifeboatError("busy", `another run has worked on ${NOUNS[kind]} "${name}" just now`, {
+    hint: "run the command again: it looks at how things are now",
+  });
+}
+
+const NOUNS: Record<LockKind, string> = {
+  backups: "backup",
+  restores: "restore",
+  verifications: "verification of",
+  retention: "retention",
+};
+
+/** Throws `busy` where a run holds the lock, and says which, since when, and what to do. */
+export async function checkNotHeld(scope: LockScope, options: { signal?: AbortSignal } = {}): Promise<void> {
+  checkState(scope, await lockState(scope, options));
+}
+
+function checkState({ kind, name }: LockScope, state: LockState): void {
+  if (state.state !== "held") return;
+  const noun = NOUNS[kind];
+  throw new LifeboatError("busy", `${noun} "${name}" is being made by another run${heldText(state)}`, {
+    hint: `once that has ended, "lifeboat ${noun} get ${name}" shows it; what died is let go 3 minutes after it was last seen`,
+  });
+}
+
+/** Who holds a lock, since when, and when it was last seen, for people: " (process 17 on web-1, since 10:00:00 UTC), last seen …". */
+export function heldText({ by, taken, since }: LockState): string {
+  const clock = (time: Date) => `${time.toISOString().slice(11, 19)} UTC`;
+  const who = [by && `process ${by.pid} on ${by.host}`, taken && `since ${clock(taken)}`].filter(Boolean).join(", ");
+  return `${who && ` (${who})`}${since ? `, last seen at ${clock(since)}` : ""}`;
+}
+
+/** Whether a run that may still live has the lock, if it has renewed it in time. */
+function isHeld(newest: Placed | undefined): newest is Placed {
+  return newest?.rung.state === "held" && !isGone(newest.rung.by);
+}
+
+/** Takes the number after `newest`; undefined where somebody else has it. What was called off stays so afterwards. */
+async function takeNext(
+  scope: LockScope,
+  newest: Placed | undefined,
+  { by, timing, signal }: { by?: Holder; timing: LockTiming; signal: AbortSignal },
+): Promise<Lock | undefined> {
+  const rung: Rung = { run: randomUUID(), state: "held", since: new Date().toISOString(), ...(by && { by }) };
+  const renewed = performance.now();
+  const number = (newest?.number ?? 0) + 1;
+  if (!(await climb(scope, number, rung, signal))) return undefined;
+  const end = newest?.rung.state === "cancelled" ? "cancelled" : "released";
+  return hold(scope, { rung, number, renewed, timing, end });
+}
+
+/** How a lock stands: "died" is one whose run has ended without giving it back, or has not renewed it in time. */
 export interface LockState {
   state: "free" | "held" | "died" | "cancelled";
+  /** When its newest object was stored: where it is held, when its run was last seen. */
   since?: Date;
+  /** When the run took it, and who that is, where it says so. */
+  taken?: Date;
+  by?: Holder;
 }
 
 /** How a lock stands, as far as this machine's clock can tell. */
@@ -90,11 +187,16 @@ export async function lockState(
   scope: LockScope,
   { signal, timing = LOCK_TIMING }: { signal?: AbortSignal; timing?: LockTiming } = {},
 ): Promise<LockState> {
-  const newest = await newestRung(scope, signal);
+  return standing(await newestRung(scope, signal), timing);
+}
+
+function standing(newest: Placed | undefined, timing: LockTiming): LockState {
   if (!newest || newest.rung.state === "released") return { state: "free" };
   const since = new Date(newest.modified);
   if (newest.rung.state === "cancelled") return { state: "cancelled", since };
-  return { state: Date.now() - newest.modified < timing.valid ? "held" : "died", since };
+  const lives = isHeld(newest) && Date.now() - newest.modified < timing.valid;
+  const { since: taken, by } = newest.rung;
+  return { state: lives ? "held" : "died", since, ...(taken && { taken: new Date(taken) }), ...(by && { by }) };
 }
 
 /**
@@ -110,7 +212,7 @@ export async function cancelWork(
     const newest = await newestRung(scope, signal);
     const number = newest?.number ?? 0;
     if (newest?.rung.state === "cancelled") return "done";
-    if (newest?.rung.state === "held" && Date.now() - newest.modified < timing.valid) {
+    if (standing(newest, timing).state === "held") {
       const key = numberedKey(cancelsOf(scope), number);
       await putJsonOnce(scope.bucket, key, { caller, at: new Date().toISOString() }, signal);
       return "asked";
@@ -135,13 +237,19 @@ export async function removeLock(scope: LockScope, signal?: AbortSignal): Promis
 /** Keeps the lock: renews it, and listens for whoever wants the run to stop, until it is given back. */
 function hold(
   scope: LockScope,
-  { run, number: first, since, timing }: { run: string; number: number; since: number; timing: LockTiming },
+  {
+    rung,
+    number: first,
+    renewed: taken,
+    timing,
+    end: given,
+  }: { rung: Rung; number: number; renewed: number; timing: LockTiming; end: Rung["state"] },
 ): Lock {
   const ended = new AbortController();
   const lost = new AbortController();
   let number = first;
-  let renewed = since;
-  let end: "released" | "cancelled" = "released";
+  let renewed = taken;
+  let end = given;
 
   async function tick(signal: AbortSignal): Promise<void> {
     const caller = await cancelledBy(scope, first, signal);
@@ -151,7 +259,7 @@ function hold(
     }
     const now = performance.now();
     if (now - renewed < timing.renew) return;
-    if (!(await climb(scope, number + 1, { run, state: "held" }, signal))) throw taken(scope);
+    if (!(await climb(scope, number + 1, rung, signal))) throw takenOver(scope);
     number += 1;
     renewed = now;
   }
@@ -161,7 +269,7 @@ function hold(
       await sleep(timing.poll, undefined, { signal: ended.signal }).catch(() => {});
       if (ended.signal.aborted) return;
       const left = renewed + timing.valid - timing.renew / 2 - performance.now();
-      if (left <= 0) return lost.abort(taken(scope));
+      if (left <= 0) return lost.abort(takenOver(scope));
       try {
         const limit = AbortSignal.any([ended.signal, AbortSignal.timeout(Math.ceil(left))]);
         await orAborted(tick(limit), limit);
@@ -177,7 +285,7 @@ function hold(
     async [Symbol.asyncDispose]() {
       ended.abort();
       await keeping;
-      await giveBack(scope, { run, state: end }).catch(() => {});
+      await giveBack(scope, { run: rung.run, state: end }).catch(() => {});
     },
   };
 }
@@ -192,8 +300,8 @@ async function giveBack(scope: LockScope, rung: Rung): Promise<void> {
   }
 }
 
-function taken({ kind, name }: LockScope): LifeboatError {
-  return new LifeboatError("busy", `another run has taken over ${kind} "${name}"`, {
+function takenOver({ kind, name }: LockScope): LifeboatError {
+  return new LifeboatError("busy", `another run has taken over ${NOUNS[kind]} "${name}"`, {
     hint: "this one was not able to renew its lock in time",
   });
 }

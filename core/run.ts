@@ -25,12 +25,13 @@ import {
   restoreDocument,
 } from "./documents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import type { Holder } from "./holder.ts";
 import { damageLine } from "./integrity/findings.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { type VerifyDocument, verifyBackup } from "./integrity/verify.ts";
 import { type Job, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
-import { LOCK_TIMING, type LockTiming, takeLock } from "./lock.ts";
+import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
 import type { Ended } from "./notify.ts";
 import { putOnce } from "./once.ts";
@@ -74,6 +75,8 @@ export interface JobContext {
   signal: AbortSignal;
   /** Each line of the run's log as it is written. */
   listen?: Listen;
+  /** Who takes the lock, where a process can be told to have ended. */
+  by?: Holder;
   timing?: LockTiming;
 }
 
@@ -311,17 +314,22 @@ async function locked<Document extends Result>(
   context: Named,
   work: (run: Run) => Promise<Document>,
 ): Promise<Outcome> {
-  const { bucket, signal, listen, timing = LOCK_TIMING } = context;
+  const { bucket, signal, listen, by, timing = LOCK_TIMING } = context;
+  const scope = { bucket, kind: RUN_KINDS[kind], name };
   context.named(name);
   let document: Document | undefined;
   const settled = async () => {
     document = await found();
     return document !== undefined;
   };
-  const lock = await takeLock({ bucket, kind: RUN_KINDS[kind], name }, { settled, signal, timing });
+  const lock = await takeLock(scope, { settled, signal, timing, by });
   if (lock === "settled") return { document: document!, duplicate: true };
   if (lock === "cancelled") return { duplicate: true, skipped: `${kind} "${name}" has been called off` };
-  if (lock === "running") return { duplicate: true, skipped: `another run is making ${kind} "${name}"` };
+  if (lock === "running")
+    return {
+      duplicate: true,
+      skipped: `another run is making ${kind} "${name}"${heldText(await lockState(scope, { signal }))}`,
+    };
   await using held = lock;
   const log = startRunLog({ [kind]: `velero/${name}` }, listen);
   const began = performance.now();

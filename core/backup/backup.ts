@@ -35,6 +35,8 @@ export interface BackupRun {
   /** Gives what signs the record, where it is to be signed; asked before anything is written. */
   signer?: () => Promise<Signer>;
   log: RunLog;
+  /** Takes the lock of the name, where that isn't held already: once the cluster has answered, before anything is written. */
+  lock?: () => Promise<void>;
   progress?: (progress: Progress) => void;
   signal: AbortSignal;
 }
@@ -73,6 +75,7 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
   const signer = await run.signer?.();
   const survey = adopted ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
   return leavingLog({ kind: "backup", ...run }, async () => {
+    await run.lock?.();
     const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
       survey ? captureCluster(run, survey, encryption) : adoptArchive(run, present),
     );
@@ -95,7 +98,7 @@ async function commit(
   const digests = { ...written, [basename(keys.index)]: index.whole, ...secretFiles(outcome) };
   const stored = encrypted ? { ...encrypted.digests, ...(files as EncryptingBucket).digests } : digests;
   const { record, body } = await sealRecord(unsealed, { files: stored, indexEnd: index.end }, signer);
-  // The command line takes no lock: somebody may have deleted the name meanwhile, or retention what an old run left of it.
+  // Whoever deletes without a lock, or has taken over ours, may have been here meanwhile.
   if (!(await listFolder(bucket, keys.folder, signal)).has(keys.tar)) throw deletedMeanwhile(bucket, name);
   try {
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });

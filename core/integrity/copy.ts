@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { type Backup, backupKeysOf, listFolder, readObject, readRestorable, recordIn } from "../catalog.ts";
 import { storedIn, unlocked } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
-import { type LockTiming, takeLock } from "../lock.ts";
+import type { Holder } from "../holder.ts";
+import { claimLock, type LockTiming } from "../lock.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { digestOf } from "./checks.ts";
@@ -27,6 +28,8 @@ export interface Copying extends Omit<VerifyOptions, "read"> {
   from: Bucket;
   to: Bucket;
   signal: AbortSignal;
+  /** Who takes the lock there. */
+  by?: Holder;
   timing?: LockTiming;
 }
 
@@ -40,7 +43,7 @@ export interface Copying extends Omit<VerifyOptions, "read"> {
  * and `busy` where a run works on it there.
  */
 export async function copyBackup(name: string, copying: Copying): Promise<CopyDocument> {
-  const { timing, trustedKeys } = copying;
+  const { by, timing, trustedKeys } = copying;
   const [from, to] = [storedIn(copying.from), storedIn(copying.to)];
   if (from.location === to.location)
     throw new LifeboatError("invalid", `the copy would lie where the backup lies: ${to.location}`);
@@ -55,13 +58,9 @@ export async function copyBackup(name: string, copying: Copying): Promise<CopyDo
   if (recordIn(await listFolder(to, backupKeysOf(record).folder, copying.signal), name)) throw alreadyThere(name, to);
 
   const scope = { bucket: to, kind: "backups", name } as const;
-  const lock = await takeLock(scope, { settled: async () => false, signal: copying.signal, timing });
-  if (typeof lock === "string")
-    throw new LifeboatError("busy", `a run works on backup "${name}" in ${to.location}`, {
-      hint: "try again when it has ended",
-    });
-  await using held = lock;
-  return copyFiles(record, files, { ...copying, from, to, signal: AbortSignal.any([copying.signal, held.signal]) });
+  await using lock = await claimLock(scope, { signal: copying.signal, by, timing });
+  await lock.take();
+  return copyFiles(record, files, { ...copying, from, to, signal: AbortSignal.any([copying.signal, lock.signal]) });
 }
 
 async function copyFiles(record: Backup, files: Map<string, number>, copying: Copying): Promise<CopyDocument> {

@@ -52,6 +52,8 @@ export interface RestoreRun {
   /** To whom what the restore keeps for its undo is encrypted; to nobody where not given. */
   recipients?: string[];
   log: RunLog;
+  /** Takes the lock of the name, where that isn't held already: once the plan is made, before anything is written. */
+  lock?: () => Promise<void>;
   progress?: (done: number, total: number) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
   check?: (planned: Planned) => void;
@@ -142,7 +144,10 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
           if (plan && source.backup) holdToPlan(plan, planned, basisOf(planned, source.backup));
           run.check?.(planned);
         },
-        beforeWrites: (planned) => keepBefore(run, planned),
+        beforeWrites: async (planned) => {
+          await run.lock?.();
+          await keepBefore(run, planned);
+        },
       });
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
       return { record: await storeReport({ ...run, ...source }, startedAt, result, list, outcomes.gzipped()), result };

@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import type { Holder } from "../holder.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
@@ -57,6 +58,8 @@ export interface RetentionScope {
   /** Only the backups of this schedule, and nothing else. */
   schedule?: string;
   now: Date;
+  /** Who takes the locks of what is deleted. */
+  by?: Holder;
   signal: AbortSignal;
 }
 

@@ -1,6 +1,6 @@
 import { scheduleOf } from "../configured.ts";
 import type { Job } from "../job.ts";
-import { bucketClock, LOCK_TIMING, removeLock, takeLock } from "../lock.ts";
+import { bucketClock, heldText, LOCK_TIMING, lockState, removeLock, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { JobContext } from "../run.ts";
 import { type RetentionDocument, retentionName } from "./document.ts";
@@ -12,21 +12,23 @@ import { runRetention } from "./retention.ts";
  */
 export async function runRetentionJob(
   { schedule }: Extract<Job, { kind: "retention" }>,
-  { bucket, config, signal, listen, timing = LOCK_TIMING }: JobContext,
+  { bucket, config, signal, listen, by, timing = LOCK_TIMING }: JobContext,
 ): Promise<
   { document: RetentionDocument; duplicate: false } | { document?: undefined; duplicate: true; skipped: string }
 > {
   if (schedule !== undefined) scheduleOf(config, schedule);
   const scope = { bucket, kind: "retention", name: retentionName(undefined) } as const;
-  const lock = await takeLock(scope, { settled: async () => false, signal, timing });
-  if (typeof lock === "string")
-    return { duplicate: true, skipped: `another run is at the retention of ${bucket.location}` };
+  const lock = await takeLock(scope, { settled: async () => false, signal, timing, by });
+  if (typeof lock === "string") {
+    const who = heldText(await lockState(scope, { signal }));
+    return { duplicate: true, skipped: `another run is at the retention of ${bucket.location}${who}` };
+  }
   await using held = lock;
   const running = AbortSignal.any([signal, held.signal]);
   const bucketNow = await bucketClock(scope, running);
   const now = new Date(Math.min(Date.now(), bucketNow()));
   const { log } = startRunLog({ retention: bucket.location }, listen);
-  const document = await runRetention({ bucket, config, schedule, now, log, signal: running });
+  const document = await runRetention({ bucket, config, schedule, now, log, by, signal: running });
   // Who may not delete has said so by now; the next run removes what is left of the lock.
   await removeLock(scope, running).catch(() => {});
   return { document, duplicate: false };

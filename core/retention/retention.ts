@@ -90,7 +90,7 @@ async function judgeAll(scope: RetentionScope): Promise<Judged[]> {
 }
 
 async function judgeBackups(
-  { bucket, config, schedule, now, signal }: RetentionScope,
+  { bucket, config, schedule, now, by, signal }: RetentionScope,
   folders: Map<string, Folder>,
   records: CatalogRow<Backup>[],
 ): Promise<Judged[]> {
@@ -100,7 +100,7 @@ async function judgeBackups(
   const verdicts = judge(now, facts, rulesOf(config));
   return facts.map((backup, at) => ({
     row: backupRow(backup, verdicts[at]!, folders.get(backup.name)),
-    remove: (signal) => deleteBackup(bucket, backup.name, signal),
+    remove: (signal) => deleteBackup(bucket, backup.name, signal, { by }),
   }));
 }
 

@@ -285,7 +285,8 @@ describe("what is not to be deleted", () => {
     assert.ok(typeof lock === "object");
     const { phase, warnings, counts } = await run(bucket, given);
     assert.deepEqual([phase, counts], ["Completed", { delete: 1, keep: 2 }]);
-    assert.deepEqual(warnings, [{ message: 'backup s-2026-11-21: a run works on backup "s-2026-11-21"' }]);
+    const since = "(since 12:00:00 UTC), last seen at 12:00:00 UTC";
+    assert.deepEqual(warnings, [{ message: `backup s-2026-11-21: a run works on backup "s-2026-11-21" ${since}` }]);
     await lock[Symbol.asyncDispose]();
     assert.equal(goes(await run(bucket, given)).length, 1);
   });

@@ -446,7 +446,7 @@ describe("bad input", { concurrency: 3 }, () => {
       cluster.file,
     ];
     const { code, stdout, stderr } = await lifeboat(args, env);
-    assert.match(stderr, /^error: can't put backups\/x\/x.tar.gz [^\n]+\n$/m);
+    assert.match(stderr, /^error: can't put metadata\/lifeboat\/locks\/backups\/x\/[^\n]+\n$/m);
     assert.doesNotMatch(stderr, /^log:/m);
     assert.deepEqual([code, stdout], [2, ""]);
   });

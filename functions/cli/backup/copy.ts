@@ -1,4 +1,4 @@
-import { copyBackup } from "../../../core/index.ts";
+import { copyBackup, thisProcess } from "../../../core/index.ts";
 import type { Invocation } from "../options.ts";
 import { bytesText, plural, printResult } from "../output.ts";
 import { startProgress } from "../progress.ts";
@@ -15,7 +15,7 @@ export async function copyToLocation({ args, options, signal }: Invocation<{ to:
   const progress = (done: number, total: number) => line.update({ done, total });
   try {
     const document = await readMade({ bucket: from, kind: "backup", name, signal }, () =>
-      copyBackup(name, { from, to, trustedKeys, progress, signal }),
+      copyBackup(name, { from, to, trustedKeys, by: thisProcess(), progress, signal }),
     );
     line.end();
     await printResult(options.output, document, () => {

@@ -1,13 +1,13 @@
 import {
   type BackupDocument,
+  type BackupRun,
   type BackupSpec,
   backup,
   backupDocument,
   checkNewName,
   EXIT_CODES,
-  startRunLog,
+  type Kube,
 } from "../../../core/index.ts";
-import { pointingToLog } from "../failure.ts";
 import {
   durationFlag,
   type FilterOptions,
@@ -19,9 +19,8 @@ import {
 import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
-import { startProgress } from "../progress.ts";
-import { COMMAND, clusterText, locationFlags, openBucket, openCluster, recipientsOf, signerOf } from "../session.ts";
-import { refuseUnderWay } from "../underway.ts";
+import { inSession, underLock } from "../running.ts";
+import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf } from "../session.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
 const PROBLEMS_SHOWN = 10;
@@ -43,41 +42,24 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     retainMode: options.retainMode,
     secrets: options.secrets,
   });
-  const kube = await openCluster(options, signal);
-  const progress = startProgress("backing up", `connecting to ${kube.server}`);
-  try {
-    const bucket = await openBucket(options);
+  const first = ({ server }: Kube) => `connecting to ${server}`;
+  return inSession({ options, signal }, ["backing up", first], async (session) => {
+    const { kube, bucket, progress } = session;
     const signer = await signerOf(options);
     const recipients = await recipientsOf(options);
     checkNewName("backup", name);
-    await refuseUnderWay(bucket, "backup", name, signal);
-    const logs = `${COMMAND} backup logs ${name}${locationFlags(options)}`;
-    const log = startRunLog({ backup: `velero/${name}` }, options.verbose ? progress.line : undefined);
-    const startedAt = performance.now();
-    const { record, outcome, adopted } = await pointingToLog(log, logs, () =>
-      backup({
-        kube,
-        bucket,
-        name,
-        spec,
-        signer,
-        recipients,
-        log,
-        signal,
-        progress: ({ items, resource, remaining }) =>
-          progress.update({ done: items, current: { resource, remaining } }),
-      }),
+    const told: BackupRun["progress"] = ({ items, resource, remaining }) =>
+      progress.update({ done: items, current: { resource, remaining } });
+    const making = { kind: "backup", names: [name], options, signal } as const;
+    const { result, durationMs } = await underLock(making, session, (running) =>
+      backup({ kube, bucket, name, spec, signer, recipients, ...running, progress: told }),
     );
-    progress.end();
-    const durationMs = Math.round(performance.now() - startedAt);
+    const { record, outcome, adopted } = result;
     const document = backupDocument(record, bucket.location, { durationMs, ...outcome });
     await printResult(options.output, document, () => backupSummary(document, clusterText(kube, options), adopted));
     if (!options.output || options.output === "table") say(nextSteps(document, options));
     return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
-  } finally {
-    progress.end();
-    await kube.close();
-  }
+  });
 }
 
 /** How the run went, for people. */

@@ -1,4 +1,4 @@
-import { deleteBackup, ERROR_KINDS, isLifeboatError } from "../../../core/index.ts";
+import { deleteBackup, ERROR_KINDS, isLifeboatError, thisProcess } from "../../../core/index.ts";
 import { consents } from "../consent.ts";
 import { printFailure } from "../failure.ts";
 import type { Invocation } from "../options.ts";
@@ -21,7 +21,7 @@ export async function deleteBackups({ args, options, signal }: Invocation<{ conf
   let code = 0;
   for (const name of names) {
     try {
-      await deleteBackup(bucket, name, signal);
+      await deleteBackup(bucket, name, signal, { by: thisProcess() });
       print(`Deleted backup ${name}`);
     } catch (error) {
       if (!isLifeboatError(error)) throw error;

@@ -20,7 +20,7 @@ import { getBackups } from "../backup/get.ts";
 import { directoryBucket } from "../bucket.ts";
 import type { Invocation } from "../options.ts";
 import { columns, countText, print } from "../output.ts";
-import { restoreSummary } from "../restore/create.ts";
+import { restoreSummary } from "../restore/carry.ts";
 import { COMMAND } from "../session.ts";
 import { compare, listEverything } from "./compare.ts";
 import { shopObjects } from "./shop.ts";

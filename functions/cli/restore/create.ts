@@ -2,44 +2,23 @@ import { readFile } from "node:fs/promises";
 import {
   type Bucket,
   checkNewName,
-  EXIT_CODES,
+  type Kube,
   LifeboatError,
   newestBackup,
   parseSelector,
   RESTORABLE,
-  type RestoreDocument,
   type RestoreSpec,
   readModifiers,
   readPlan,
-  restoreDocument,
   runDryRun,
   runRestore,
   specOf,
-  startRunLog,
 } from "../../../core/index.ts";
-import { pointingToLog } from "../failure.ts";
 import { booleanOf, type FilterOptions, filterSpec, readFlag, timestampedName, withoutUndefined } from "../filters.ts";
 import type { Invocation } from "../options.ts";
-import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
-import { problemBlock } from "../problems.ts";
-import { startProgress } from "../progress.ts";
-import {
-  COMMAND,
-  clusterText,
-  locationFlags,
-  openBucket,
-  openCluster,
-  recipientsOf,
-  signerOf,
-  targetFlags,
-  trustedKeysOf,
-} from "../session.ts";
-import { refuseUnderWay } from "../underway.ts";
+import { COMMAND, targetFlags } from "../session.ts";
+import { carry } from "./carry.ts";
 import { askBeforePruning } from "./consent.ts";
-import { countsText } from "./counts.ts";
-import { planText } from "./plan.ts";
-
-const PROBLEMS_SHOWN = 10;
 
 interface CreateOptions extends FilterOptions {
   fromBackup?: string;
@@ -91,59 +70,22 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     prune: options.prune,
   });
   checkSource(options, filters);
-  const kube = await openCluster(options, signal);
-  const progress = startProgress("restoring", `reading the backup, and what ${kube.server} has`);
-  try {
-    const bucket = await openBucket(options);
+  const first = ({ server }: Kube) => `reading the backup, and what ${server} has`;
+  return carry({ args, options, signal }, ["restoring", first], async (bucket) => {
     const plan = options.plan === undefined ? undefined : await readPlan(bucket, options.plan, signal);
     const spec = plan ? specOf(plan) : { ...filters, backupName: await sourceOf(options, bucket, signal) };
     const name = (args[0] as string | undefined) ?? options.plan ?? timestampedName(spec.backupName);
     checkNewName("restore", name);
-    await refuseUnderWay(bucket, "restore", name, signal);
-    const logs = `${COMMAND} restore logs ${name}${locationFlags(options)}`;
-    const log = startRunLog({ restore: `velero/${name}` }, options.verbose ? progress.line : undefined);
-    const startedAt = performance.now();
-    const run = {
-      trustedKeys: await trustedKeysOf(options, signal),
-      signer: await signerOf(options),
-      recipients: await recipientsOf(options),
-      kube,
-      bucket,
-      name,
-      spec,
-      log,
-      signal,
-      progress: (done: number, total: number) => progress.update({ done, total }),
+    return {
+      names: [name],
+      rehearse: (run) => runDryRun({ ...run, name, spec }),
+      carryOut: (run) => runRestore({ ...run, name, spec, plan, check: askBeforePruning(options) }),
+      next: ({ counts }) => {
+        const consent = counts.prune > 0 ? " --yes" : "";
+        return `\nTo do exactly this:\n  ${COMMAND} restore create --plan ${name}${consent}${targetFlags(options)}`;
+      },
     };
-    if (options.dryRun) {
-      const document = await pointingToLog(log, logs, () => runDryRun(run));
-      progress.end();
-      await printResult(options.output, document, () =>
-        planText(document, clusterText(kube, options), options.details),
-      );
-      const { skip: _, blocked: __, ...acts } = document.counts;
-      const empty = Object.values(acts).every((count) => count === 0);
-      if (!empty && (!options.output || options.output === "table")) {
-        const consent = document.counts.prune > 0 ? " --yes" : "";
-        say(`\nTo do exactly this:\n  ${COMMAND} restore create --plan ${name}${consent}${targetFlags(options)}`);
-      }
-      return document.errors.length === 0 ? EXIT_CODES.ok : EXIT_CODES.partial;
-    }
-    const { record, result } = await pointingToLog(log, logs, () =>
-      runRestore({ ...run, plan, check: askBeforePruning(options) }),
-    );
-    progress.end();
-    const durationMs = Math.round(performance.now() - startedAt);
-    const document = restoreDocument(record, bucket.location, { durationMs, ...result.problems });
-    await printResult(options.output, document, () => restoreSummary(document, clusterText(kube, options)));
-    if (!options.output || options.output === "table") {
-      say(`\nWhat became of each object:\n  ${COMMAND} restore describe ${name} --details${locationFlags(options)}`);
-    }
-    return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
-  } finally {
-    progress.end();
-    await kube.close();
-  }
+  });
 }
 
 function readSelectors(text: string | undefined): RestoreSpec["orLabelSelectors"] {
@@ -183,35 +125,6 @@ async function sourceOf(options: CreateOptions, bucket: Bucket, signal: AbortSig
   if (options.fromBackup !== undefined) return options.fromBackup;
   const phases = booleanOf(options.allowPartiallyFailed) ? RESTORABLE : undefined;
   return (await newestBackup(bucket, options.fromSchedule!, { phases, signal })).metadata.name;
-}
-
-/** How the run went, for people. */
-export function restoreSummary(
-  { name, backup = "<none>", phase, counts, durationMs = 0, warnings, errors }: RestoreDocument,
-  cluster: string,
-): string {
-  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  const rate = durationMs > 1000 ? `, ${countText(Math.round(total / (durationMs / 1000)))} objects/s` : "";
-  return [
-    `Restore ${name}: ${phaseText(phase)}\n\n`,
-    `${fields(
-      [
-        ["Backup", backup],
-        ["Cluster", cluster],
-        ["Objects", countsText(counts)],
-        ["Duration", `${durationText(durationMs)}${rate}`],
-        [
-          "Problems",
-          errors.length + warnings.length
-            ? `${plural(errors.length, "error")}, ${plural(warnings.length, "warning")}`
-            : "none",
-        ],
-      ],
-      "  ",
-    )}\n`,
-    problemBlock("Errors", errors, PROBLEMS_SHOWN),
-    problemBlock("Warnings", warnings, PROBLEMS_SHOWN),
-  ].join("");
 }
 
 const EXAMPLES: Record<string, string> = {

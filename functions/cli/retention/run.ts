@@ -1,4 +1,4 @@
-import { EXIT_CODES, LifeboatError, type RetentionDocument, runJob } from "../../../core/index.ts";
+import { EXIT_CODES, LifeboatError, type RetentionDocument, runJob, thisProcess } from "../../../core/index.ts";
 import { loadConfig } from "../config.ts";
 import { consents } from "../consent.ts";
 import type { Invocation } from "../options.ts";
@@ -22,7 +22,7 @@ export async function runAll(
     const outcome = await runJob(
       { kind: "retention", schedule: options.schedule },
       {
-        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, signal },
+        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, by: thisProcess(), signal },
         listen: options.verbose ? progress.line : undefined,
       },
     );

@@ -5,6 +5,7 @@ import {
   runJob,
   scheduledName,
   scheduleOf,
+  thisProcess,
 } from "../../../core/index.ts";
 import { backupSummary } from "../backup/create.ts";
 import { loadConfig } from "../config.ts";
@@ -25,7 +26,7 @@ export async function runSchedule({ args, options, signal }: Invocation): Promis
     const outcome = await runJob(
       { kind: "backup", name, schedule: schedule.name },
       {
-        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, signal },
+        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, by: thisProcess(), signal },
         listen: options.verbose ? progress.line : undefined,
       },
     );
