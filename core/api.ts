@@ -4,6 +4,7 @@ import type { ApiDeps, Env } from "./api/answers.ts";
 import { addBackups } from "./api/backups.ts";
 import { answerHeaders, boundBody, refusalOf } from "./api/guard.ts";
 import { InvalidRequest, problemResponse, Refusal } from "./api/problem.ts";
+import { addReading } from "./api/reading.ts";
 import { addRestores } from "./api/restores.ts";
 import { routes } from "./api/routes.ts";
 
@@ -30,6 +31,7 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
   });
   app.use(boundBody);
   addBackups(app, deps);
+  addReading(app, deps);
   addRestores(app, deps);
   app.get("/openapi.json", (context) => context.json(describe(app, deps)));
   app.notFound((context) => problemResponse(unrouted(app, context)));

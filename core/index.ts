@@ -90,7 +90,9 @@ export type {
   Signer,
 } from "./ports.ts";
 export { type DiffDocument, type DiffState, diff, type ObjectChange } from "./reading/diff.ts";
+export { type HistoryDocument, history, type ObjectEvent } from "./reading/history.ts";
 export type { Reading } from "./reading/open.ts";
+export { MOST_FOUND, type SearchDocument, search } from "./reading/search.ts";
 export { type Shown, showItem } from "./reading/show.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob, type NamedJob } from "./requests.ts";

@@ -196,7 +196,8 @@ function globFilter(includes: string[] | undefined, excludes: string[] | undefin
   return (name) => included(name) && !excluded(name);
 }
 
-function anyGlob(patterns: string[]): (name: string) => boolean {
+/** Whether a name is one of these, or matches one of the globs among them. Throws `invalid` for a broken glob. */
+export function anyGlob(patterns: string[]): (name: string) => boolean {
   const names = new Set(patterns.filter((pattern) => !isGlob(pattern)));
   const globs = patterns.filter(isGlob).map(globToRegExp);
   return (name) => names.has(name) || globs.some((glob) => glob.test(name));

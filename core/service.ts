@@ -4,6 +4,7 @@ import { type Config, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 import { damageLine } from "./integrity/findings.ts";
+import { readTrustedKeys } from "./integrity/keys.ts";
 import { type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
@@ -158,7 +159,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       let deps: ApiDeps;
       try {
         const config = await configuration();
-        deps = { config, bucket: await bucketAt(config), jobs, version, token, log };
+        const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, request.signal);
+        deps = { config, bucket: await bucketAt(config), jobs, version, trustedKeys, token, log };
       } catch (error) {
         log(logLine("error", messageOf(error)));
         return problemResponse(unavailable());

@@ -12,6 +12,8 @@ export interface ApiDeps {
   bucket: Bucket;
   jobs: Jobs;
   version: string;
+  /** Gives the public keys that are trusted; all is where it isn't given, or gives none. */
+  trustedKeys?: () => Promise<string[]>;
   /** What every request but /healthz must bear; where there is none, the platform authenticates. */
   token?: string;
   /** A line about each unexpected error. */

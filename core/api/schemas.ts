@@ -202,6 +202,84 @@ export const findingListSchema = z
   })
   .meta({ id: "FindingList" });
 
+const flag = z
+  .enum(["true", "false"])
+  .default("false")
+  .transform((text) => text === "true");
+const names = z
+  .string()
+  .transform((text) => text.split(",").map((name) => name.trim()))
+  .pipe(z.array(z.string().min(1)))
+  .optional()
+  .describe("names of backups, with commas between them: only those");
+const choice = { backup: names, schedule: z.string().optional().describe("only the backups of this schedule") };
+
+const criteria = {
+  text: z.string().optional().describe("in names, namespaces, images, and labels as key=value; in upper or lower case"),
+  kind: z.string().optional().describe("plural, kind or short name of the resource, with or without its group"),
+  name: z.string().optional().describe("a name, or a glob"),
+  namespace: z.string().optional().describe("a name, or a glob"),
+  image: z.string().optional().describe("in the name of an image; in upper or lower case"),
+  label: z.string().optional().describe("a label selector"),
+};
+
+/** What GET /v1/search takes. */
+export const searchQuery = pageQuery.extend({ ...criteria, ...choice });
+
+/** What GET /v1/history takes. */
+export const historyQuery = pageQuery.extend({
+  object: z.string().describe("namespace/resource/name, or resource/name"),
+  diff: flag.describe("with the fields that were changed; of Secrets no values"),
+  all: flag.describe("what only servers and controllers wrote is a change too"),
+  ...choice,
+});
+
+const time = { backup: z.string(), timestamp: z.string().optional() };
+
+/** What a search found; of the objects one page. */
+export const searchSchema = z
+  .object({
+    ...list,
+    kind: z.literal("search"),
+    criteria: z.object(criteria),
+    searched: count.describe("backups that were looked into"),
+    objects: z.array(
+      z.object({
+        ...{ resource: z.string(), kind: z.string(), namespace: z.string(), name: z.string() },
+        ...{ backups: count, first: z.object(time), last: z.object(time) },
+      }),
+    ),
+    cut: z.literal(true).optional().describe("there are more, which only older backups hold"),
+    warnings: problems,
+  })
+  .meta({ id: "Search" });
+
+/** The history of an object; of the events one page. */
+export const historySchema = z
+  .object({
+    ...list,
+    kind: z.literal("history"),
+    ...{ resource: z.string(), namespace: z.string(), name: z.string() },
+    searched: count.describe("backups that were looked into"),
+    silent: count.describe("those of them that don't tell whether it was there"),
+    events: z.array(
+      z.object({
+        change: z.enum(["appeared", "changed", "recreated", "disappeared"]),
+        ...time,
+        previous: z.object(time).optional().describe("it happened after this backup was begun"),
+        backups: count.describe("in so many, one after the other, it stayed so"),
+        last: z.object(time),
+        ...{ apiVersion: z.string().optional(), uid: z.string().optional(), resourceVersion: z.string().optional() },
+        versions: count.optional().describe("more than one where servers and controllers wrote"),
+        diff: z
+          .array(z.object({ path: z.string(), from: z.unknown().optional(), to: z.unknown().optional() }))
+          .optional(),
+      }),
+    ),
+    warnings: problems,
+  })
+  .meta({ id: "History" });
+
 /** What is in a backup. */
 export const itemListSchema = z
   .object({

@@ -229,28 +229,63 @@ export interface Narrowing {
 export async function* readEntries(
   index: Source,
   footer: IndexFooter,
-  { within, holding }: Narrowing = {},
+  narrow: Narrowing = {},
 ): AsyncGenerator<IndexEntry> {
+  for await (const lines of readLines(index, footer, narrow))
+    for (const line of lines) yield readEntry(index, footer, line);
+}
+
+/**
+ * Hears of an item. `identity` is what its line says of its name and kind, `facts` of its labels and images, as texts that are the
+ * same for those that say the same, in whatever backup. They are parts of a large text: who keeps them copies them. `entry`
+ * parses the line.
+ */
+export type Visit = (identity: string, facts: string, entry: () => IndexEntry) => void;
+
+/** As `readEntries`, for who looks at very many lines and needs few of them parsed. */
+export async function visitEntries(index: Source, footer: IndexFooter, narrow: Narrowing, visit: Visit): Promise<void> {
+  for await (const lines of readLines(index, footer, narrow))
+    for (const line of lines)
+      if (!line.endsWith(OTHER)) {
+        // No string holds a quote after a comma: it would be escaped. A label may be named as a field is, but for the last one.
+        const uid = line.indexOf(',"uid":');
+        const labels = line.indexOf(',"labels":', uid);
+        const place = line.lastIndexOf(',"segment":');
+        visit(line.slice(0, uid), line.slice(labels, place), () => readEntry(index, footer, line));
+      }
+}
+
+/** How the lines end of entries that are `other`. */
+const OTHER = ',"other":true}';
+
+function readEntry(index: Source, { likeness }: IndexFooter, line: string): IndexEntry {
+  const entry = parse(index, BEYOND_ASCII.test(line) ? Buffer.from(line, "latin1").toString() : line);
+  if (!isEntry(entry)) throw damaged(index, "a line of it is no item's");
+  if (likeness !== LIKENESS_RULES) entry.likeness = undefined;
+  return entry;
+}
+
+const BEYOND_ASCII = /[^\0-\x7f]/;
+
+/** The lines of each member that may hold what is asked for, as their bytes, one a character: most need not be decoded. */
+async function* readLines(
+  index: Source,
+  footer: IndexFooter,
+  { within, holding }: Narrowing,
+): AsyncGenerator<Iterable<string>> {
   const members = within ? footer.members.filter((member) => mayHold(member, within)) : footer.members;
-  const stranger = footer.likeness !== LIKENESS_RULES;
   const texts = holding
     ?.filter(Boolean)
     .map(foldedText)
     .sort((a, b) => b.length - a.length);
   for await (const { member, raw } of ahead(memberReads(index, members), 2)) {
-    const lines = texts?.length ? linesHolding(index, raw, texts) : allLines(index, member, raw);
-    for (const line of lines) {
-      const entry = parse(index, line);
-      if (!isEntry(entry)) throw damaged(index, "a line of it is no item's");
-      if (stranger) entry.likeness = undefined;
-      yield entry;
-    }
+    yield texts?.length ? linesHolding(index, raw, texts) : allLines(index, member, raw);
     release(raw);
   }
 }
 
 function allLines(index: Source, { items }: IndexMember, raw: Buffer): string[] {
-  const lines = raw.toString().split("\n");
+  const lines = raw.toString("latin1").split("\n");
   if (lines.pop() === "" && lines.length === items) return lines;
   throw damaged(index, "a part of it has lines too many or too few");
 }
@@ -262,14 +297,18 @@ function foldedText(text: string): string {
 
 /** Searched for the first text, the longest. It takes a fifth of the time of parsing all lines. */
 function* linesHolding(index: Source, raw: Buffer, [longest = "", ...others]: string[]): Generator<string> {
-  const folded = raw.toString("latin1").toLowerCase();
+  const text = raw.toString("latin1");
+  const folded = text.toLowerCase();
   let end = 0;
   for (let at = folded.indexOf(longest); at >= 0; at = folded.indexOf(longest, end)) {
     const start = folded.lastIndexOf("\n", at) + 1;
     end = folded.indexOf("\n", at);
     if (end < 0) throw damaged(index, "a part of it ends within a line");
-    const line = folded.slice(start, end);
-    if (others.every((text) => line.includes(text))) yield raw.toString("utf8", start, end);
+    if (others.length === 0) yield text.slice(start, end);
+    else {
+      const line = folded.slice(start, end);
+      if (others.every((other) => line.includes(other))) yield text.slice(start, end);
+    }
   }
 }
 

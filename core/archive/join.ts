@@ -5,7 +5,7 @@ import type { Archive } from "./reader.ts";
 
 /**
  * Several archives as one, which may be none: their items one after the other, and of an object that more than one holds
- * the first. The segments of its entries are counted through.
+ * the first, but for `visit`, which hears of each. The segments of its entries are counted through.
  */
 export function joinArchives(archives: Archive[]): Archive {
   const firsts: number[] = [];
@@ -47,6 +47,10 @@ export function joinArchives(archives: Archive[]): Archive {
   return {
     totals: { items: sum(({ totals }) => totals.items), bytes: sum(({ totals }) => totals.bytes), segments },
     entries,
+    async visit(narrow, visit) {
+      for (const [place, archive] of archives.entries())
+        await archive.visit(narrow, (identity, facts, entry) => visit(identity, facts, () => counted(entry(), place)));
+    },
     async find(id) {
       for (const [place, archive] of archives.entries()) {
         const entry = await archive.find(id);

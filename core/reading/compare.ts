@@ -180,6 +180,15 @@ async function digestsOf(entries: IndexEntry[], side: Side, facts: CompareFacts)
   return digests;
 }
 
+/** The resource of an item, as far as that tells. */
+export function resourceOf({
+  resource,
+  kind,
+  namespace,
+}: Pick<IndexEntry, "resource" | "kind" | "namespace">): Resource {
+  return { ...unserved(resource, kind), version: "", namespaced: !!namespace, verbs: [], preferred: true };
+}
+
 /** Keeps account of the namespaces and resources that there are. */
 function startSeen({ filters, resources: known, namespaces: named = [], only }: Comparing) {
   const namespaces = new Set(named);
@@ -189,13 +198,7 @@ function startSeen({ filters, resources: known, namespaces: named = [], only }: 
     add({ resource, kind, namespace, name }: IndexEntry) {
       if (namespace || resource === NAMESPACES) namespaces.add(namespace || name);
       if (others.has(resource)) return;
-      others.set(resource, {
-        ...unserved(resource, kind),
-        version: "",
-        namespaced: !!namespace,
-        verbs: [],
-        preferred: true,
-      });
+      others.set(resource, resourceOf({ resource, kind, namespace }));
     },
     resources,
     /** A typing error must not pass for a state in which nothing was changed. */

@@ -146,7 +146,7 @@ async function findIn(opened: OpenBackup[], live: Resource[] = [], text: string)
 }
 
 /** Resources that the filters may name: beside Kubernetes' own those that the backups define, where a name is none of those. */
-async function knownTo(opened: OpenBackup[], filters: FilterSpec): Promise<Resource[]> {
+export async function knownTo(opened: OpenBackup[], filters: FilterSpec = {}): Promise<Resource[]> {
   const specs = [filters, ...opened.map(({ record }) => (record.spec ?? {}) as FilterSpec)];
   const names = specs.flatMap(({ includedResources, excludedResources }) => [
     ...(includedResources ?? []),

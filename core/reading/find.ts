@@ -55,7 +55,8 @@ async function findAs(archive: Archive, resource: string, wanted: NamedItem): Pr
   return theOne(await Array.fromAsync(archive.entries(isIt, { within: [itemsPath(resource)], holding: [name] })), name);
 }
 
-function theOne(entries: IndexEntry[], name: string): IndexEntry | undefined {
+/** The first and only one; undefined where there is none. Throws `invalid` where there are several. */
+export function theOne<Item extends NamedItem>(entries: Item[], name: string): Item | undefined {
   if (entries.length < 2) return entries[0];
   const names = entries.map(({ resource, namespace }) => `${namespace}/${resource}/${name}`);
   throw new LifeboatError("invalid", `"${name}" is in several namespaces`, { hint: `say which: ${someOf(names, 5)}` });

@@ -90,6 +90,11 @@ const MOVED: Record<string, string> = {
   "replicasets.extensions": "replicasets.apps",
 };
 
+/** The resources that have become this one. */
+export function movedTo(resource: string): string[] {
+  return Object.keys(MOVED).filter((from) => MOVED[from] === resource);
+}
+
 /** What to do about an object whose resource or version isn't served: `served` are the versions of its resource that are. */
 export function conversionHint(resource: string, served: string): string {
   const group = resource.split(".").slice(1);

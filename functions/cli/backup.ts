@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { addAction, addFilterFlags, addHiddenShared, addShared } from "./options.ts";
+import { addAction, addFilterFlags, addHiddenShared, addShared, commaList } from "./options.ts";
 
 /** `lifeboat backup …`: verbs and flags as Velero's. */
 export function addBackup(program: Command, signal: AbortSignal): void {
@@ -131,6 +131,54 @@ Examples:
   addShared(diff, ["kubeconfig", "context", "cluster", "location", "config", "identity", "trustedKey", "output"]);
   addAction(diff, signal, async () => (await import("./backup/diff.ts")).diffBackups);
 
+  const search = addChoice(
+    backup
+      .command("search")
+      .summary("find objects in all backups")
+      .description(
+        "Tells which objects are in which backups, those of the newest backups first. TEXT is looked for in names, namespaces, labels (as key=value) and images, in upper or lower case; not in bodies: only indexes are read. Backups without one (Velero's) are named and left out.",
+      )
+      .argument("[text]", "part of a name, a namespace, a label or an image"),
+  )
+    .option("--kind <kind>", "only objects of this kind, plural or short name, e.g. deploy")
+    .option("--name <name>", "only objects of this name; globs match")
+    .option("--namespace <name>", "only objects in this namespace; globs match")
+    .option("--image <text>", "only what runs an image with this in its name")
+    .option("--label <labels>", "only objects with these labels, e.g. app=web,tier!=db")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat backup search checkout
+  lifeboat backup search --kind secrets --namespace 'shop*'
+  lifeboat backup search --image log4j --schedule hourly -o json
+`,
+    );
+  addShared(search, ["location", "identity", "trustedKey", "output"]);
+  addAction(search, signal, async () => (await import("./backup/search.ts")).searchBackups);
+
+  const history = addChoice(
+    backup
+      .command("history")
+      .summary("tell what became of an object from backup to backup")
+      .description(
+        "Tells when an object appeared, was changed, recreated and disappeared, as the backups have it. What servers and controllers write (status, bookkeeping) is no change. The object is named as for `backup show`.",
+      )
+      .argument("<object>", "the object: namespace/kind/name or kind/name"),
+  )
+    .option("--diff", "with each field that was changed; of Secrets no values")
+    .option("--all", "what only servers and controllers wrote is a change too")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  lifeboat backup history shop/deploy/web
+  lifeboat backup history shop/deploy/web --diff --schedule hourly
+`,
+    );
+  addShared(history, ["location", "identity", "trustedKey", "output"]);
+  addAction(history, signal, async () => (await import("./backup/history.ts")).objectHistory);
+
   const logs = backup
     .command("logs")
     .summary("print a backup's log")
@@ -234,4 +282,11 @@ Examples:
     );
   addShared(remove, ["location"]);
   addAction(remove, signal, async () => (await import("./backup/delete.ts")).deleteBackups);
+}
+
+/** Adds the flags that say which backups are looked into. */
+function addChoice(command: Command): Command {
+  return command
+    .option("--backup <names>", "only in these backups (default: all of the location)", commaList)
+    .option("--schedule <name>", "only in the backups of this schedule");
 }

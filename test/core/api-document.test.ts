@@ -31,12 +31,14 @@ describe("the OpenAPI document", () => {
       "/v1/backups/{name}/logs get",
       "/v1/backups/{name}/pin delete,put",
       "/v1/backups/{name}/verify get,post",
+      "/v1/history get",
       "/v1/plans/{name} get",
       "/v1/restores get,post",
       "/v1/restores/{name} delete,get",
       "/v1/restores/{name}/logs get",
       "/v1/restores/{name}/objects get",
       "/v1/restores/{name}/report get",
+      "/v1/search get",
     ]);
   });
 
