@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const COMPLETIONS: [string, string][] = [
   ["lifeboat ", "backup restore schedule retention serve demo completion"],
   ["lifeboat b", "backup"],
-  ["lifeboat backup ", "create get describe show diff logs download verify pin unpin copy delete"],
+  ["lifeboat backup ", "create get describe show diff search history logs download verify pin unpin copy delete"],
   ["lifeboat --location ./x restore ", "create activate undo get describe logs"],
   ["lifeboat backup create full --incl", "--include-namespaces --include-resources --include-cluster-resources"],
   ["lifeboat backup get -o ", "table json yaml"],
