@@ -7,6 +7,7 @@ import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { checkSeal } from "./integrity/seal.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Listed } from "./ports.ts";
+import { readScheduledName } from "./schedule/slots.ts";
 
 const gunzipBuffer = promisify(gunzip);
 const gzipBuffer = promisify(gzip);
@@ -275,20 +276,28 @@ export function listBackups(bucket: Bucket, signal?: AbortSignal): Promise<Catal
 
 /**
  * The newest backup of a schedule, by its start, as Velero takes it for a restore from a schedule: of those that ended
- * Completed, or in one of `phases`. Throws `missing` where there is none.
+ * Completed, or in one of `phases`. Throws `missing` where there is none, and as `readBackup` where a record of a later
+ * slot can't be read: it may be the newest.
  */
 export async function newestBackup(
   bucket: Bucket,
   schedule: string,
   { phases = ["Completed"], signal }: { phases?: readonly string[]; signal?: AbortSignal } = {},
 ): Promise<Backup> {
-  const ended = (await listBackups(bucket, signal)).flatMap(({ record }) =>
+  const rows = await listBackups(bucket, signal);
+  const ended = rows.flatMap(({ record }) =>
     record?.metadata.labels?.[SCHEDULE_LABEL] === schedule && phases.includes(record.status?.phase ?? "")
       ? [record]
       : [],
   );
   const startOf = (record: Backup) => Date.parse(record.status?.startTimestamp ?? "") || 0;
   const newest = ended.sort((a, b) => startOf(a) - startOf(b)).at(-1);
+  const since = newest ? startOf(newest) : 0;
+  const unreadable = rows.find(({ name, problem }) => {
+    const slotted = problem === undefined ? undefined : readScheduledName(name);
+    return slotted?.schedule === schedule && slotted.slot.getTime() >= since;
+  });
+  if (unreadable) await readBackup(bucket, unreadable.name, signal);
   if (newest) return newest;
   throw new LifeboatError(
     "missing",
@@ -354,8 +363,8 @@ async function readBackupRecord(bucket: Bucket, name: string, signal?: AbortSign
   } catch (error) {
     const encrypted = backupKeys(name, ".age").metadata;
     if (!isLifeboatError(error, "missing")) throw error;
-    const body = await readObject(bucket, encrypted, signal).catch(() => {
-      throw error;
+    const body = await readObject(bucket, encrypted, signal).catch((other: unknown) => {
+      throw isLifeboatError(other, "missing") ? error : other;
     });
     return { key: encrypted, body };
   }

@@ -1,3 +1,4 @@
+import type { Source } from "./archive/source.ts";
 import type { Job } from "./job.ts";
 
 /** One object of a listing, or, with a delimiter, one common prefix (which has no size). */
@@ -39,14 +40,23 @@ export interface Bucket {
     options?: { ifAbsent?: boolean; retain?: ObjectRetention; signal?: AbortSignal },
   ): Promise<void>;
 
-  /** The object's bytes, or those from `start` up to but not including `end` (cut at the object's end). */
+  /**
+   * The object's bytes, or those from `start` up to but not including `end` (cut at the object's end). `asStored` says
+   * something to a bucket that decrypts what it reads: not to.
+   */
   get(
     key: string,
-    options?: { range?: { start: number; end: number }; signal?: AbortSignal },
+    options?: { range?: { start: number; end: number }; asStored?: boolean; signal?: AbortSignal },
   ): Promise<AsyncIterable<Buffer>>;
 
   /**
-   * Every object whose key begins with `prefix`, in the order of the keys' UTF-8 bytes. With `delimiter`, keys that
+   * The object, to be read by ranges; undefined where it isn't there. Adapters have no such method: only a bucket that
+   * decrypts what it reads, since no listing tells how much is in an encrypted object. See `bucketSource`.
+   */
+  source?(key: string, signal?: AbortSignal): Promise<Source | undefined>;
+
+  /**
+   * Every object whose key begins with `prefix`, with its size as it is stored, in the order of the keys' UTF-8 bytes. With `delimiter`, keys that
    * hold a "/" after the prefix are folded into one `prefix` each (ending in "/"). A missing prefix lists nothing.
    */
   list(prefix: string, options?: { delimiter?: "/"; signal?: AbortSignal }): AsyncIterable<Listed>;

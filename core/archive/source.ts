@@ -15,8 +15,9 @@ export interface Source {
   close(): Promise<void>;
 }
 
-/** An object of a bucket; undefined when it isn't there. */
+/** An object of a bucket, decrypted where the bucket does that; undefined when it isn't there. */
 export async function bucketSource(bucket: Bucket, key: string, signal?: AbortSignal): Promise<Source | undefined> {
+  if (bucket.source) return bucket.source(key, signal);
   for await (const listed of bucket.list(key, { signal })) {
     if (listed.key !== key) return undefined;
     return {

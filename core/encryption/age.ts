@@ -74,14 +74,14 @@ function isIdentity(line: string): boolean {
  * for what isn't an age file, and, as it is read, for chunks that were changed.
  */
 export async function decrypted(file: Source, identities: string[]): Promise<Source> {
-  const header = await readHeader(file);
+  const { header, nonce } = await readHead(file);
   const start = header.length + NONCE;
   const payload = file.size - start;
   const chunks = Math.ceil(payload / (CHUNK + TAG));
   const size = payload - chunks * TAG;
-  if (chunks < 1 || size < 0) throw damaged(file, "it is cut off");
+  // Only of an empty file the last chunk may be empty.
+  if (size <= (chunks - 1) * CHUNK && !(chunks === 1 && size === 0)) throw damaged(file, "it is cut off");
   const fileKey = await unwrap(file, header, identities);
-  const nonce = await file.read(header.length, start);
   const key = Buffer.from(hkdfSync("sha256", fileKey, nonce, "payload", 32));
 
   function open(sealed: Buffer, number: number): Buffer {
@@ -97,8 +97,9 @@ export async function decrypted(file: Source, identities: string[]): Promise<Sou
     }
   }
 
-  // No byte of an empty file is asked for, and it may be one that was cut off.
-  if (size === 0) open(await file.read(start, file.size), 0);
+  const at = (number: number) => Math.min(start + number * (CHUNK + TAG), file.size);
+  // It alone tells that it is the last one: that the file has all of its chunks, whichever are read.
+  open(await file.read(at(chunks - 1), file.size), chunks - 1);
 
   return {
     name: file.name,
@@ -108,7 +109,6 @@ export async function decrypted(file: Source, identities: string[]): Promise<Sou
       if (from >= to) return Buffer.alloc(0);
       const first = Math.floor(from / CHUNK);
       const last = Math.floor((to - 1) / CHUNK);
-      const at = (number: number) => Math.min(start + number * (CHUNK + TAG), file.size);
       const sealed = await file.read(at(first), at(last + 1));
       const plain: Buffer[] = [];
       for (let number = first; number <= last; number++)
@@ -128,15 +128,16 @@ export async function* contentOf(
   for (let start = range.start; start < end; start += READ) yield await source.read(start, Math.min(start + READ, end));
 }
 
-/** The header, with its last line, the MAC's. */
-async function readHeader(file: Source): Promise<Buffer> {
+/** The header, with its last line, the MAC's; and what follows it. */
+async function readHead(file: Source): Promise<{ header: Buffer; nonce: Buffer }> {
   for (let length = 4096; ; length *= 4) {
     const head = await file.read(0, Math.min(length, file.size));
     if (!head.subarray(0, HEADER_START.length).equals(Buffer.from(HEADER_START)))
       throw damaged(file, "it is no age file");
     const mac = head.indexOf("\n--- ");
-    const end = mac < 0 ? -1 : head.indexOf("\n", mac + 1);
-    if (end >= 0) return head.subarray(0, end + 1);
+    const end = mac < 0 ? 0 : head.indexOf("\n", mac + 1) + 1;
+    const nonce = head.subarray(end, end + NONCE);
+    if (end > 0 && nonce.length === NONCE) return { header: head.subarray(0, end), nonce };
     if (length >= file.size || length >= MAX_HEADER) throw damaged(file, "its header has no end");
   }
 }

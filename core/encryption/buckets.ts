@@ -1,59 +1,39 @@
 import { createHash } from "node:crypto";
 import { basename } from "node:path/posix";
-import { bucketSource, type Source } from "../archive/source.ts";
+import { bucketSource } from "../archive/source.ts";
 import { LifeboatError } from "../errors.ts";
-import type { Bucket, Listed } from "../ports.ts";
+import type { Bucket } from "../ports.ts";
 import { contentOf, decrypted, encrypted, encrypterFor } from "./age.ts";
 
 /** How the keys of encrypted objects end. */
 export const ENCRYPTED = ".age";
 
-/** A bucket whose encrypted objects are read as what is in them, at the sizes that they have. */
-interface UnlockedBucket extends Bucket {
-  /** As it is stored. */
-  stored: Bucket;
-}
-
 /**
- * The bucket, with what is encrypted in it readable for who has one of the identities: `get` and `list` of such objects
- * tell of what is in them. Without one that fits, `get` throws `denied`. Puts and deletions are those of `bucket`.
- * `identities` is asked for the first encrypted object: who only writes need not be allowed to read them.
+ * The bucket, with what is encrypted in it readable for who has one of the identities. Without one that fits, reading
+ * throws `denied`. All else, the sizes in listings too, is as it is stored. `identities` is asked for the first
+ * encrypted object: who only writes need not be allowed to read them.
  */
 export function unlocked(bucket: Bucket, identities: () => Promise<string[]>): Bucket {
-  const sources = new Map<string, Promise<Source>>();
-  const open = async (key: string, signal?: AbortSignal) => {
-    const file = await bucketSource(bucket, key, signal);
-    if (!file) throw new LifeboatError("missing", `can't get ${key} in ${bucket.location}: no such object`);
-    return decrypted(file, await identities());
+  const stored = storedIn(bucket);
+  const source = async (key: string, signal?: AbortSignal) => {
+    const file = await bucketSource(stored, key, signal);
+    return file && key.endsWith(ENCRYPTED) ? decrypted(file, await identities()) : file;
   };
-  // Objects are written once, so what was found of one holds; but not a failure.
-  const sourceOf = (key: string, signal?: AbortSignal): Promise<Source> => {
-    const known = sources.get(key) ?? open(key, signal);
-    sources.set(key, known);
-    known.catch(() => sources.delete(key));
-    return known;
-  };
-  const unlockedBucket: UnlockedBucket = {
+  return {
     ...bucket,
-    stored: bucket,
+    source,
     async get(key, options) {
-      if (!key.endsWith(ENCRYPTED)) return bucket.get(key, options);
-      return contentOf(await sourceOf(key, options?.signal), options?.range);
-    },
-    async *list(prefix, options) {
-      for await (const listed of bucket.list(prefix, options)) {
-        // Only who asks for one object wants to know how much is in it.
-        const wanted = listed.key === prefix && listed.key.endsWith(ENCRYPTED);
-        yield wanted ? ({ ...listed, size: (await sourceOf(prefix, options?.signal)).size } as Listed) : listed;
-      }
+      if (options?.asStored || !key.endsWith(ENCRYPTED)) return stored.get(key, options);
+      const file = await source(key, options?.signal);
+      if (!file) throw new LifeboatError("missing", `can't get ${key} in ${bucket.location}: no such object`);
+      return contentOf(file, options?.range);
     },
   };
-  return unlockedBucket;
 }
 
-/** The bucket as it is stored, whether it was unlocked or not: for who copies, holds to digests, or deletes. */
+/** The bucket with all that is read from it as it is stored: for who copies, or holds to digests. */
 export function storedIn(bucket: Bucket): Bucket {
-  return (bucket as Partial<UnlockedBucket>).stored ?? bucket;
+  return { ...bucket, source: undefined, get: (key, options) => bucket.get(key, { ...options, asStored: true }) };
 }
 
 /** A bucket that encrypts all that is put into it. */

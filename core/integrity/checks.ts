@@ -95,7 +95,8 @@ export interface ArchiveFacts {
 /** The archive: its size, that it tells of the same as the other files, and as much of its data as is asked for. */
 export async function checkArchive(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
   const { bucket, keys, record, seal, present, found } = checking;
-  const tar = await readable(checking, () => bucketSource(bucket, keys.tar, reading.signal));
+  const opened = () => readable(checking, () => bucketSource(bucket, keys.tar, reading.signal));
+  const tar = await found.orDamage(keys.tar, opened);
   if (!tar) return undefined;
   const isOurs = present.has(keys.index) || (await isSegmented(tar));
   if (record && !seal && !isOurs) {

@@ -7,12 +7,22 @@ import { Decrypter, generateX25519Identity, identityToRecipient } from "age-encr
 import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { readTar } from "../../core/archive/reader.ts";
-import type { Source } from "../../core/archive/source.ts";
-import { listBackups, listFolder, readBackup, readLog } from "../../core/catalog.ts";
+import { bucketSource, type Source } from "../../core/archive/source.ts";
+import { holding } from "../../core/backup/hold.ts";
+import {
+  backupKeys,
+  listBackups,
+  listFolder,
+  newestBackup,
+  readBackup,
+  readLog,
+  SCHEDULE_LABEL,
+} from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { readBackupDocument } from "../../core/documents.ts";
 import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from "../../core/encryption/age.ts";
-import { storedIn, unlocked } from "../../core/encryption/buckets.ts";
+import { encrypting, storedIn, unlocked } from "../../core/encryption/buckets.ts";
+import { LifeboatError } from "../../core/errors.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
@@ -293,6 +303,24 @@ describe("age files", () => {
     }
   });
 
+  it("that end with an empty chunk, which only an empty file has, are corrupt", async () => {
+    const sealed = await seal(randomBytes(150_000));
+    const start = (await seal(Buffer.alloc(0))).length - 16;
+    for (const chunks of [1, 2]) {
+      const cut = sealed.subarray(0, start + chunks * (65_536 + 16) + 16);
+      await assert.rejects(decrypted(sourceOf(cut), [identity]), { kind: "corrupt" }, String(chunks));
+    }
+    assert.equal((await decrypted(sourceOf(await seal(Buffer.alloc(0))), [identity])).size, 0);
+  });
+
+  it("that were cut off are told when they are opened, wherever they are to be read", async () => {
+    const sealed = await seal(randomBytes(150_000));
+    for (const less of [1, 1000, 18_900])
+      await assert.rejects(decrypted(sourceOf(sealed.subarray(0, sealed.length - less)), [identity]), {
+        kind: "corrupt",
+      });
+  });
+
   it("are read by identities as age-keygen writes them; no error quotes what is none", async () => {
     assert.deepEqual(readIdentities(`# created: today\n# public key: ${recipient}\n${identity}\n`, "env:I"), [
       identity,
@@ -309,8 +337,79 @@ async function* one(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 
-it("the stored bucket of an unlocked one is the bucket itself", () => {
-  const bucket = memoryBucket();
-  assert.equal(storedIn(withIdentity(bucket)), bucket);
-  assert.equal(storedIn(bucket), bucket);
+describe("a bucket that decrypts", () => {
+  const KEY = "f.age";
+  const PLAIN = randomBytes(100_000);
+  async function filled() {
+    const bucket = memoryBucket();
+    await encrypting(bucket, [recipient]).put(KEY, PLAIN);
+    return { bucket, sealed: await buffer(await bucket.get(KEY)) };
+  }
+
+  it("gives what is stored to who asks for that, however it is decorated", async () => {
+    const { bucket, sealed } = await filled();
+    const own = withIdentity(bucket, identity);
+    const decorated = [own, withIdentity(own, identity), holding(own, { until: new Date(), mode: "governance" })];
+    for (const one of decorated) {
+      assert.ok((await buffer(await one.get(KEY))).equals(PLAIN));
+      assert.equal((await bucketSource(one, KEY))?.size, PLAIN.length);
+      assert.ok((await buffer(await storedIn(one).get(KEY))).equals(sealed));
+      assert.equal((await bucketSource(storedIn(one), KEY))?.size, sealed.length);
+    }
+  });
+
+  it("lists an object with one size, whatever the prefix", async () => {
+    const { bucket, sealed } = await filled();
+    for (const prefix of ["", "f", KEY])
+      assert.deepEqual(await listFolder(withIdentity(bucket, identity), prefix), new Map([[KEY, sealed.length]]));
+  });
+
+  it("reads by each reader's own signal, and what is there by then", async () => {
+    const { bucket } = await filled();
+    const own = withIdentity(bucket, identity);
+    const first = new AbortController();
+    assert.ok((await buffer(await own.get(KEY, { signal: first.signal }))).equals(PLAIN));
+    first.abort(new Error("the first one has ended"));
+    assert.ok((await buffer(await own.get(KEY, { signal }))).equals(PLAIN));
+    await own.delete(KEY);
+    await assert.rejects(own.get(KEY, { signal }), { kind: "missing" });
+    await encrypting(own, [recipient]).put(KEY, Buffer.from("another"));
+    assert.equal((await buffer(await own.get(KEY))).toString(), "another");
+  });
+});
+
+describe("the record of an encrypted backup that can't be read", () => {
+  const failing = (bucket: Bucket, kind: "denied" | "unreachable"): Bucket => ({
+    ...bucket,
+    get: async (key, options) => {
+      if (key === backupKeys(LATER, ".age").metadata) throw new LifeboatError(kind, `can't get ${key}`);
+      return bucket.get(key, options);
+    },
+  });
+  const [EARLIER, LATER] = ["daily-21260102030405", "daily-21260103030405"];
+  async function scheduled() {
+    const bucket = memoryBucket();
+    for (const name of [EARLIER, LATER])
+      await backupOf(source, { bucket, name, labels: { [SCHEDULE_LABEL]: "daily" }, recipients: [recipient] });
+    return bucket;
+  }
+
+  it("is not missing: the error is the bucket's", async () => {
+    const bucket = await scheduled();
+    for (const kind of ["denied", "unreachable"] as const)
+      await assert.rejects(readBackup(failing(bucket, kind), LATER), { kind });
+  });
+
+  it("is a row of listings where it is denied, and no older backup passes for the newest", async () => {
+    const bucket = failing(await scheduled(), "denied");
+    const rows = (await listBackups(bucket)).map(({ name, problem }) => [name, problem]);
+    assert.deepEqual(rows[0], [EARLIER, undefined]);
+    assert.match(String(rows[1]), new RegExp(`^${LATER},can't get`));
+    await assert.rejects(newestBackup(bucket, "daily"), { kind: "denied" });
+    await assert.rejects(newestBackup(bucket, "hourly"), { kind: "missing" });
+  });
+
+  it("fails a listing where the bucket can't be reached", async () => {
+    await assert.rejects(listBackups(failing(await scheduled(), "unreachable")), { kind: "unreachable" });
+  });
 });
