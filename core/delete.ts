@@ -12,7 +12,7 @@ import {
 } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Holder } from "./holder.ts";
-import { heldText, type LockScope, lockState, removeLock, takeLock } from "./lock.ts";
+import { heldText, type LockScope, type LockTiming, lockState, tryLock } from "./lock.ts";
 import { checkUnpinned } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 
@@ -28,20 +28,20 @@ export async function deleteBackup(
   bucket: Bucket,
   name: string,
   signal?: AbortSignal,
-  { unfinished = false, by }: { unfinished?: boolean; by?: Holder } = {},
+  { unfinished = false, by, timing }: { unfinished?: boolean; by?: Holder; timing?: LockTiming } = {},
 ): Promise<number> {
   checkName("backup", name);
   const keys = backupKeys(name);
   const folders = [keys.folder, runFolder("backups", name), runFolder("verifications", name), pinFolder(name)];
-  const lie = () => keysIn(bucket, folders, signal);
+  const lie = (signal?: AbortSignal) => keysIn(bucket, folders, signal);
   const scope = { bucket, kind: "backups", name } as const;
-  if ((await lie()).length === 0 && (await lockState(scope, { signal })).state !== "held") {
+  if ((await lie(signal)).length === 0 && (await lockState(scope, { signal })).state !== "held") {
     throw new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}`, {
       hint: '"lifeboat backup get" lists what there is',
     });
   }
-  return deleteLocked({ ...scope, by }, signal, async () => {
-    const present = await lie();
+  return deleteLocked({ ...scope, by, timing }, signal, async (signal) => {
+    const present = await lie(signal);
     const record = recordIn(new Set(present), name);
     if (unfinished && record) {
       throw new LifeboatError("conflict", `backup "${name}" has been finished meanwhile`);
@@ -74,7 +74,7 @@ async function checkNotRetained(bucket: Bucket, name: string, signal?: AbortSign
  */
 export function deleteRestore(bucket: Bucket, name: string, signal?: AbortSignal): Promise<number> {
   const { folder, record } = restoreKeys(name);
-  return deleteLocked({ bucket, kind: "restores", name }, signal, async () => {
+  return deleteLocked({ bucket, kind: "restores", name }, signal, async (signal) => {
     const report = await keysIn(bucket, [folder], signal);
     const rest = await keysIn(bucket, [noteFolder(name), runFolder("restores", name)], signal);
     return inOrder([...(report.includes(record) ? report : []), ...rest], [(key) => key === record]);
@@ -89,25 +89,31 @@ export function deleteTraces(scope: LockScope, keys: string[], signal?: AbortSig
   return deleteLocked(scope, signal, async () => keys);
 }
 
-/** Deletes, in their order, the objects that `find` names while nobody else works on what is locked; then the lock. */
+/**
+ * Deletes, in their order, the objects that `find` names while nobody else works on what is locked; then the lock. Once
+ * that is lost it stops: what lies there from then on may be another run's.
+ */
 async function deleteLocked(
-  { by, ...scope }: LockScope & { by?: Holder },
+  { by, timing, ...scope }: LockScope & { by?: Holder; timing?: LockTiming },
   signal = new AbortController().signal,
-  find: () => Promise<string[]>,
+  find: (signal: AbortSignal) => Promise<string[]>,
 ): Promise<number> {
   const { bucket, kind, name } = scope;
-  const lock = await takeLock(scope, { settled: async () => false, signal, wait: false, by });
+  const lock = await tryLock(scope, { signal, by, timing });
   if (lock === "running") {
     const who = heldText(await lockState(scope, { signal }));
     throw new LifeboatError("busy", `a run works on ${kind.slice(0, -1)} "${name}"${who}`, {
       hint: "try again when it has ended",
     });
   }
-  // What was called off is begun by nobody.
-  await using _ = typeof lock === "string" ? undefined : lock;
-  const keys = await find();
-  for (const key of keys) await bucket.delete(key, { signal });
-  await removeLock(scope, signal);
+  await using held = lock;
+  const deleting = AbortSignal.any([signal, held.signal]);
+  const keys = await find(deleting);
+  for (const key of keys) {
+    deleting.throwIfAborted();
+    await bucket.delete(key, { signal: deleting });
+  }
+  await held.remove(deleting);
   return keys.length;
 }
 

@@ -21,6 +21,8 @@ export const LOCK_TIMING: LockTiming = { renew: 60_000, valid: 180_000, poll: 2_
 export interface Lock extends AsyncDisposable {
   /** Aborts with `busy` once the lock is lost, and with `conflict` once somebody asked the run to stop. */
   readonly signal: AbortSignal;
+  /** Stops renewing it and removes what it has left: for whoever may delete. Nobody need give it back then. */
+  remove(signal?: AbortSignal): Promise<void>;
 }
 
 /** What is locked: the one backup or restore of that name. */
@@ -29,6 +31,9 @@ export interface LockScope {
   kind: LockKind;
   name: string;
 }
+
+/** Only the run of a restore looks for being called off: looking costs a LIST every `poll`. */
+export type Cancellable = LockScope & { kind: "restores" };
 
 /** One numbered object: whoever creates the next number takes, keeps or gives back the lock, or calls its work off. */
 interface Rung {
@@ -49,35 +54,56 @@ interface Placed {
 
 /**
  * Takes the lock of a backup or restore, or finds that there is nothing to do: "settled" once `settled` says so,
- * "cancelled" where its work was called off, "running" once a run that holds it has renewed it meanwhile (with `wait`
- * false: as soon as one holds it). A lock is a row of numbered objects, each created once (design: 6.2), so a credential
- * that can only create and read suffices, and of any number of contenders one wins. Its age is judged by the bucket's own
- * clock; no lock is waited for longer than it is valid, and none whose holder, `by`, is known to have ended.
+ * "cancelled" where its work was called off, "running" once a run that holds it has renewed it meanwhile. A lock is a row
+ * of numbered objects, each created once (design: 6.2), so a credential that can only create and read suffices, and of any
+ * number of contenders one wins. Its age is judged by the bucket's own clock; no lock is waited for longer than it is valid,
+ * and none whose holder, `by`, is known to have ended.
  */
 export async function takeLock(
   scope: LockScope,
-  options: { settled: () => Promise<boolean>; signal: AbortSignal; wait?: boolean; timing?: LockTiming; by?: Holder },
+  options: { settled: () => Promise<boolean>; signal: AbortSignal; timing?: LockTiming; by?: Holder },
 ): Promise<Lock | "settled" | "cancelled" | "running"> {
-  const { settled, signal, wait = true, timing = LOCK_TIMING, by } = options;
-  let clock: (() => number) | undefined;
+  const { settled, signal, timing = LOCK_TIMING, by } = options;
+  const now = lazyClock(scope, signal);
   let met: number | undefined;
   for (;;) {
     if (await settled()) return "settled";
-    const newest = await newestRung(scope, signal);
-    if (newest?.rung.state === "cancelled") return "cancelled";
-    const held = isHeld(newest);
-    if (held) clock ??= await bucketClock(scope, signal);
-    if (!held || clock!() - newest.modified > timing.valid) {
-      const lock = await takeNext(scope, newest, { by, timing, signal });
-      if (!lock) continue;
+    const taken = await lockOrHolder(scope, { now, timing, by, signal });
+    if ("signal" in taken) {
       // Whoever held it before may have ended its work between our looking at that and at the lock.
-      if (!(await settled())) return lock;
-      await lock[Symbol.asyncDispose]();
+      if (!(await settled())) return taken;
+      await taken[Symbol.asyncDispose]();
       return "settled";
     }
-    met ??= newest.number;
-    if (newest.number !== met || !wait) return "running";
+    if (taken.rung.state === "cancelled") return "cancelled";
+    met ??= taken.number;
+    if (taken.number !== met) return "running";
     await pause(timing.poll * (0.75 + Math.random() / 2), signal);
+  }
+}
+
+/** Takes a lock and waits for nobody: "running" where a run holds it. What was called off is taken, and stays so afterwards. */
+export async function tryLock(
+  scope: LockScope,
+  { signal, by, timing = LOCK_TIMING }: { signal: AbortSignal; by?: Holder; timing?: LockTiming },
+): Promise<Lock | "running"> {
+  const now = lazyClock(scope, signal);
+  const taken = await lockOrHolder(scope, { now, timing, by, calledOff: true, signal });
+  return "signal" in taken ? taken : "running";
+}
+
+/** The lock, or the object by which it isn't to be had: a run's that holds it or, without `calledOff`, that of a cancellation. */
+async function lockOrHolder(
+  scope: LockScope,
+  options: { now: () => Promise<number>; timing: LockTiming; by?: Holder; calledOff?: boolean; signal: AbortSignal },
+): Promise<Lock | Placed> {
+  const { now, timing, by, calledOff = false, signal } = options;
+  for (;;) {
+    const newest = await newestRung(scope, signal);
+    if (newest?.rung.state === "cancelled" && !calledOff) return newest;
+    if (isHeld(newest) && (await now()) - newest.modified <= timing.valid) return newest;
+    const lock = await takeNext(scope, newest, { by, timing, signal });
+    if (lock) return lock;
   }
 }
 
@@ -200,11 +226,11 @@ function standing(newest: Placed | undefined, timing: LockTiming): LockState {
 }
 
 /**
- * Calls off the work on a backup or restore: "asked" where a run is at it, which obeys in some seconds, "done" where none
+ * Calls off the work on a restore: "asked" where a run is at it, which obeys in some seconds, "done" where none
  * is; none will be begun then, until `reopen`.
  */
 export async function cancelWork(
-  scope: LockScope,
+  scope: Cancellable,
   caller: string | undefined,
   { signal, timing = LOCK_TIMING }: { signal?: AbortSignal; timing?: LockTiming } = {},
 ): Promise<"asked" | "done"> {
@@ -228,40 +254,31 @@ export async function reopen(scope: LockScope, signal?: AbortSignal): Promise<vo
   await climb(scope, newest.number + 1, { run: randomUUID(), state: "released" }, signal);
 }
 
-/** Removes what a lock has left, by whoever holds it and may delete. */
-export async function removeLock(scope: LockScope, signal?: AbortSignal): Promise<void> {
-  const keys = await Array.fromAsync(listObjects(scope.bucket, folderOf(scope), signal));
-  for (const { key } of keys) await scope.bucket.delete(key, { signal });
-}
-
 /** Keeps the lock: renews it, and listens for whoever wants the run to stop, until it is given back. */
 function hold(
   scope: LockScope,
-  {
-    rung,
-    number: first,
-    renewed: taken,
-    timing,
-    end: given,
-  }: { rung: Rung; number: number; renewed: number; timing: LockTiming; end: Rung["state"] },
+  options: { rung: Rung; number: number; renewed: number; timing: LockTiming; end: Rung["state"] },
 ): Lock {
+  const { rung, number: first, timing } = options;
   const ended = new AbortController();
+  const hurried = new AbortController();
   const lost = new AbortController();
-  let number = first;
-  let renewed = taken;
-  let end = given;
+  let { number, renewed, end } = options;
+  let asked: number | undefined;
 
   async function tick(signal: AbortSignal): Promise<void> {
-    const caller = await cancelledBy(scope, first, signal);
+    const caller = scope.kind === "restores" ? await cancelledBy(scope, first, signal) : undefined;
     if (caller !== undefined) {
       end = "cancelled";
       throw new LifeboatError("conflict", `cancelled${caller && ` by ${caller}`}`);
     }
-    const now = performance.now();
-    if (now - renewed < timing.renew) return;
+    if (performance.now() - renewed < timing.renew) return;
+    // The bucket may have stored it when it was first asked to, though its answer was lost.
+    asked ??= performance.now();
     if (!(await climb(scope, number + 1, rung, signal))) throw takenOver(scope);
     number += 1;
-    renewed = now;
+    renewed = asked;
+    asked = undefined;
   }
 
   async function keep(): Promise<void> {
@@ -271,7 +288,7 @@ function hold(
       const left = renewed + timing.valid - timing.renew / 2 - performance.now();
       if (left <= 0) return lost.abort(takenOver(scope));
       try {
-        const limit = AbortSignal.any([ended.signal, AbortSignal.timeout(Math.ceil(left))]);
+        const limit = AbortSignal.any([hurried.signal, AbortSignal.timeout(Math.ceil(left))]);
         await orAborted(tick(limit), limit);
       } catch (error) {
         if (isLifeboatError(error, "conflict") || isLifeboatError(error, "busy")) lost.abort(error);
@@ -280,11 +297,23 @@ function hold(
   }
   const keeping = keep();
 
+  /** What is being stored has so many milliseconds left to be it. */
+  async function stop(left: number): Promise<void> {
+    ended.abort();
+    const timer = setTimeout(() => hurried.abort(), left);
+    await keeping;
+    clearTimeout(timer);
+  }
+
   return {
     signal: lost.signal,
+    async remove(signal) {
+      await stop(10_000);
+      const keys = await Array.fromAsync(listObjects(scope.bucket, folderOf(scope), signal));
+      for (const { key } of keys) await scope.bucket.delete(key, { signal });
+    },
     async [Symbol.asyncDispose]() {
-      ended.abort();
-      await keeping;
+      await stop(0);
       await giveBack(scope, { run: rung.run, state: end }).catch(() => {});
     },
   };
@@ -309,13 +338,34 @@ function takenOver({ kind, name }: LockScope): LifeboatError {
 async function newestRung(scope: LockScope, signal?: AbortSignal): Promise<Placed | undefined> {
   const newest = await newestOf(scope.bucket, folderOf(scope), signal);
   if (!newest) return undefined;
-  const rung = JSON.parse((await readObject(scope.bucket, newest.key, signal)).toString()) as Rung;
+  const rung = await readRung(scope, newest.key, signal);
   return { number: newest.number, modified: newest.modified.getTime(), rung };
 }
 
-/** Creates the object of `number`: false where somebody else did. */
-function climb(scope: LockScope, number: number, rung: Rung, signal?: AbortSignal): Promise<boolean> {
-  return putJsonOnce(scope.bucket, numberedKey(folderOf(scope), number), rung, signal);
+async function readRung({ bucket }: LockScope, key: string, signal?: AbortSignal): Promise<Rung> {
+  return JSON.parse((await readObject(bucket, key, signal)).toString()) as Rung;
+}
+
+/** Creates the object of `number`, or finds that it did, though the bucket's answer was lost: false where somebody else did. */
+async function climb(scope: LockScope, number: number, rung: Rung, signal?: AbortSignal): Promise<boolean> {
+  const key = numberedKey(folderOf(scope), number);
+  if (await putJsonOnce(scope.bucket, key, rung, signal)) return true;
+  try {
+    const there = await readRung(scope, key, signal);
+    return there.run === rung.run && there.state === rung.state;
+  } catch (error) {
+    if (isLifeboatError(error, "missing")) return false;
+    throw error;
+  }
+}
+
+/** As `bucketClock`, which is asked once, when it is first needed. */
+function lazyClock(scope: LockScope, signal: AbortSignal): () => Promise<number> {
+  let clock: (() => number) | undefined;
+  return async () => {
+    clock ??= await bucketClock(scope, signal);
+    return clock();
+  };
 }
 
 /** The bucket's time now, in milliseconds since the epoch: that at which it stored an object of ours, and what passed since. */

@@ -1,6 +1,6 @@
 import { scheduleOf } from "../configured.ts";
 import type { Job } from "../job.ts";
-import { bucketClock, heldText, LOCK_TIMING, lockState, removeLock, takeLock } from "../lock.ts";
+import { bucketClock, heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { JobContext } from "../run.ts";
 import { type RetentionDocument, retentionName } from "./document.ts";
@@ -30,6 +30,6 @@ export async function runRetentionJob(
   const { log } = startRunLog({ retention: bucket.location }, listen);
   const document = await runRetention({ bucket, config, schedule, now, log, by, signal: running });
   // Who may not delete has said so by now; the next run removes what is left of the lock.
-  await removeLock(scope, running).catch(() => {});
+  await held.remove(running).catch(() => {});
   return { document, duplicate: false };
 }

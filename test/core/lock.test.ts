@@ -1,23 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isLifeboatError } from "../../core/errors.ts";
-import { cancelWork, type Lock, type LockScope, lockState, reopen, takeLock } from "../../core/lock.ts";
+import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
+import { type Cancellable, cancelWork, type Lock, lockState, reopen, takeLock, tryLock } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
 const TIMING = { renew: 150, valid: 600, poll: 20 };
 
-const scopeOf = (bucket: Bucket = memoryBucket()): LockScope => ({ bucket, kind: "backups", name: "nightly-1" });
-const take = (scope: LockScope, settled = async () => false, timing = TIMING) =>
+const FOLDER = "metadata/lifeboat/locks/restores/r-1/";
+const scopeOf = (bucket: Bucket = memoryBucket()): Cancellable => ({ bucket, kind: "restores", name: "r-1" });
+const take = (scope: Cancellable, settled = async () => false, timing = TIMING) =>
   takeLock(scope, { settled, signal: AbortSignal.timeout(10_000), timing });
 const held = (lock: Awaited<ReturnType<typeof takeLock>>): Lock => {
   assert(typeof lock !== "string", `expected a lock, got ${lock}`);
   return lock;
 };
 /** A run that died: its lock is neither renewed nor given back. */
-const died = (scope: LockScope) =>
-  scope.bucket.put("metadata/lifeboat/locks/backups/nightly-1/000001.json", Buffer.from('{"run":"x","state":"held"}'));
+const died = (scope: Cancellable) =>
+  scope.bucket.put(`${FOLDER}000001.json`, Buffer.from('{"run":"x","state":"held"}'));
 
 describe("the lock of a backup or restore", () => {
   test("of 20 contenders one gets it; the others see what it settles", async () => {
@@ -94,10 +95,7 @@ describe("the lock of a backup or restore", () => {
   test("a run whose lock was taken over is told so", async () => {
     const scope = scopeOf();
     await using lock = held(await take(scope));
-    await scope.bucket.put(
-      "metadata/lifeboat/locks/backups/nightly-1/000002.json",
-      Buffer.from('{"run":"other","state":"held"}'),
-    );
+    await scope.bucket.put(`${FOLDER}000002.json`, Buffer.from('{"run":"other","state":"held"}'));
     await sleep(TIMING.renew + 200);
     assert(isLifeboatError(lock.signal.reason, "busy"));
   });
@@ -198,6 +196,97 @@ describe("the lock of a backup or restore", () => {
     assert.equal((await lockState(scope, { timing: TIMING })).state, "held");
     await sleep(TIMING.valid + 50);
     assert.equal((await lockState(scope, { timing: TIMING })).state, "died");
+  });
+
+  test("what the bucket stored, though its answer was lost, is no other run's", async () => {
+    const bucket = memoryBucket();
+    let lost = 0;
+    const losing: Bucket = {
+      ...bucket,
+      async put(key, ...rest) {
+        await bucket.put(key, ...rest);
+        if (!key.endsWith("000002.json")) return;
+        lost++;
+        throw new LifeboatError("unreachable", "the answer is lost");
+      },
+    };
+    const scope = scopeOf(losing);
+    const lock = held(await take(scope));
+    await sleep(2 * TIMING.renew + 200);
+    assert.equal(lost, 1);
+    assert.equal(lock.signal.aborted, false);
+    assert.ok((await Array.fromAsync(bucket.list(`${FOLDER}000003`))).length > 0);
+    await lock[Symbol.asyncDispose]();
+    assert.equal((await lockState(scope)).state, "free");
+  });
+
+  test("nobody waits for what its own bucket's second try met", async () => {
+    const bucket = memoryBucket();
+    const retrying: Bucket = {
+      ...bucket,
+      async put(key, body, options) {
+        await bucket.put(key, body, options);
+        if (key.endsWith("000001.json")) await bucket.put(key, body, options);
+      },
+    };
+    await using lock = held(await take(scopeOf(retrying)));
+    assert.equal(lock.signal.aborted, false);
+  });
+
+  test("only for restores, which can be called off, is the bucket asked again and again", async () => {
+    const bucket = memoryBucket();
+    let lists = 0;
+    const counting: Bucket = {
+      ...bucket,
+      list: (...args) => {
+        lists++;
+        return bucket.list(...args);
+      },
+    };
+    const listed = async (kind: "backups" | "restores") => {
+      const options = { settled: async () => false, signal: AbortSignal.timeout(10_000), timing: TIMING };
+      await using _ = held(await takeLock({ bucket: counting, kind, name: "r-1" }, options));
+      lists = 0;
+      await sleep(2 * TIMING.renew);
+      return lists;
+    };
+    assert.equal(await listed("backups"), 0);
+    assert.ok((await listed("restores")) > 2);
+  });
+
+  test("who waits for nobody takes what is free, died or was called off, which stays so", async () => {
+    const scope = scopeOf();
+    const at = { signal: AbortSignal.timeout(10_000), timing: TIMING };
+    await using _ = held(await take(scope));
+    assert.equal(await tryLock(scope, at), "running");
+    const other = scopeOf();
+    await died(other);
+    assert.equal(await tryLock(other, at), "running");
+    await sleep(TIMING.valid + 50);
+    await held(await tryLock(other, at))[Symbol.asyncDispose]();
+    await cancelWork(other, "alice", { timing: TIMING });
+    const lock = held(await tryLock(other, at));
+    assert.equal((await lockState(other, { timing: TIMING })).state, "held");
+    await lock[Symbol.asyncDispose]();
+    assert.equal((await lockState(other)).state, "cancelled");
+  });
+
+  test("of a lock that is removed nothing is left, even where it was being renewed", async () => {
+    const bucket = memoryBucket();
+    const slow: Bucket = {
+      ...bucket,
+      async put(key, body, options) {
+        if (key.endsWith("000002.json")) await sleep(100);
+        await bucket.put(key, body, { ifAbsent: options?.ifAbsent });
+      },
+    };
+    {
+      await using lock = held(await take(scopeOf(slow)));
+      await sleep(TIMING.renew + 40);
+      await lock.remove();
+    }
+    await sleep(150);
+    assert.deepEqual(await Array.fromAsync(bucket.list(FOLDER)), []);
   });
 
   test("a credential that can neither overwrite nor delete is enough", async () => {

@@ -6,7 +6,7 @@ import { backupKeys, lockFolder, noteFolder, pinFolder, planKey, restoreKeys, ru
 import type { Config, Schedule } from "../../core/config.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { type ErrorKind, LifeboatError } from "../../core/errors.ts";
-import { takeLock } from "../../core/lock.ts";
+import { tryLock } from "../../core/lock.ts";
 import { pinBackup, unpinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
 import type { RetentionDocument, RetentionRow } from "../../core/retention/document.ts";
@@ -281,7 +281,7 @@ describe("what is not to be deleted", () => {
     await putDays(bucket, "s", 3);
     const given = config({ s: { keepLast: 1 } });
     const scope = { bucket, kind: "backups", name: "s-2026-11-21" } as const;
-    const lock = await asOf(NOW, () => takeLock(scope, { settled: async () => false, signal, wait: false }));
+    const lock = await asOf(NOW, () => tryLock(scope, { signal }));
     assert.ok(typeof lock === "object");
     const { phase, warnings, counts } = await run(bucket, given);
     assert.deepEqual([phase, counts], ["Completed", { delete: 1, keep: 2 }]);
