@@ -22,6 +22,8 @@ export const RUNS = `${OURS}runs/`;
 export const PLANS = `${OURS}plans/`;
 export const NOTES = `${OURS}notes/`;
 export const PINS = `${OURS}pins/`;
+export const VERIFIED = `${OURS}verified/`;
+export const VERIFICATIONS = `${OURS}verifications/`;
 const PAUSES = `${OURS}schedules/`;
 
 /**
@@ -137,6 +139,16 @@ export function pinFolder(backup: string): string {
   return `${PINS}${backup}/`;
 }
 
+/** Where it is said what verifications of a backup found; likewise. */
+export function verifiedFolder(backup: string): string {
+  return `${VERIFIED}${backup}/`;
+}
+
+/** Where it is said what verifications of the location found, by what those are called; likewise. */
+export function verificationFolder(name: string): string {
+  return `${VERIFICATIONS}${name}/`;
+}
+
 /** Where it is said whether a schedule is paused; likewise. */
 export function pauseFolder(schedule: string): string {
   return `${PAUSES}${schedule}/`;
@@ -146,8 +158,8 @@ export function pauseFolder(schedule: string): string {
 export const RUN_KINDS = { backup: "backups", restore: "restores", verify: "verifications" } as const;
 export type RunKind = (typeof RUN_KINDS)[keyof typeof RUN_KINDS];
 
-/** What is locked: the making of a backup or restore of a name, or the retention of the whole location. */
-export type LockKind = RunKind | "retention";
+/** What is locked: the making of a backup or restore of a name, or the retention or verification of the whole location. */
+export type LockKind = RunKind | "retention" | "verification";
 
 /** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
 export function lockFolder(kind: LockKind, name: string): string {

@@ -6,6 +6,7 @@ import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import type { SigningKeys } from "./integrity/keys.ts";
+import { checkShare, verifyChoice, verifyWish } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import { type Notification, notificationSchema } from "./notify.ts";
 import { type Retention, retentionSchema } from "./retention/rules.ts";
@@ -26,8 +27,19 @@ export interface Config {
   signing: SigningKeys;
   /** When retention is run, as `readClock` takes it, where the platform's clock follows the configuration. */
   retentionSchedule?: string;
+  /** Which backups are verified where no job names one, how much of them is read, and, likewise, when. */
+  verify?: Verification;
   /** A Go duration: how long restores can be looked at and undone; for good where it is not there. */
   restoreTTL?: string;
+}
+
+/** How the location is verified. */
+export interface Verification {
+  schedule?: string;
+  /** The newest of each schedule, which is the default, or all. */
+  backups?: "newest" | "all";
+  readData?: boolean;
+  sample?: string;
 }
 
 /** One schedule, with the meaning of Velero's. */
@@ -78,6 +90,8 @@ const scheduleSchema = strictFields({
 
 const keyReference = secretReference("key.pem");
 
+const clock = checkedBy((schedule) => readClock({ schedule }));
+
 const configSchema = strictFields({
   location: checkedBy(checkLocation),
   clusters: z.record(name, clusterReferenceSchema).default({}),
@@ -95,7 +109,10 @@ const configSchema = strictFields({
       .optional(),
     identity: secretReference("identity.txt").optional(),
   }).default({}),
-  retentionSchedule: checkedBy((schedule) => readClock({ schedule })).optional(),
+  retentionSchedule: clock.optional(),
+  verify: strictFields({ schedule: clock.optional(), ...verifyChoice, ...verifyWish })
+    .superRefine(checkShare)
+    .optional(),
   restoreTTL: checkedBy(checkTTL).optional(),
 });
 

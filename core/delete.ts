@@ -9,6 +9,7 @@ import {
   recordIn,
   restoreKeys,
   runFolder,
+  verifiedFolder,
 } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Holder } from "./holder.ts";
@@ -32,7 +33,13 @@ export async function deleteBackup(
 ): Promise<number> {
   checkName("backup", name);
   const keys = backupKeys(name);
-  const folders = [keys.folder, runFolder("backups", name), runFolder("verifications", name), pinFolder(name)];
+  const folders = [
+    keys.folder,
+    runFolder("backups", name),
+    runFolder("verifications", name),
+    pinFolder(name),
+    verifiedFolder(name),
+  ];
   const lie = (signal?: AbortSignal) => keysIn(bucket, folders, signal);
   const scope = { bucket, kind: "backups", name } as const;
   if ((await lie(signal)).length === 0 && (await lockState(scope, { signal })).state !== "held") {

@@ -14,7 +14,8 @@ import {
   UNDOES,
 } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
-import { type Pin, readPin } from "./pins.ts";
+import { readAllVerified, readVerified, type Verified } from "./integrity/verified.ts";
+import { type Pin, readPin, readPins } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
 import type { RestoreResult } from "./restore/report.ts";
@@ -45,6 +46,8 @@ export interface BackupDocument {
   retainedUntil?: string;
   /** That it must not be deleted, and, where it was said, since when, by whom and why. */
   pinned?: Pin;
+  /** When a job last verified it, and what is known since; absent where none has. */
+  verified?: Verified;
   /** The schedule that made it. */
   schedule?: string;
   /** The cluster's name in the configuration of who made it. */
@@ -108,7 +111,7 @@ export interface Report {
 export function backupDocument(
   record: Backup,
   location: string,
-  report: Report & { durationMs?: number; pin?: Pin },
+  report: Report & { durationMs?: number; pin?: Pin; verified?: Verified },
 ): BackupDocument {
   const { metadata, spec = {}, status = {} } = record;
   const annotations = metadata.annotations ?? {};
@@ -130,6 +133,7 @@ export function backupDocument(
     expiration: status.expiration,
     retainedUntil: annotations[RETAINED_UNTIL],
     pinned: report.pin,
+    verified: report.verified,
     schedule: metadata.labels?.[SCHEDULE_LABEL],
     cluster: annotations[CLUSTER],
     caller: annotations[CALLER],
@@ -169,20 +173,33 @@ export function restoreDocument(
   };
 }
 
+/** What was said of the backups of a location since they were made, by their names. */
+export interface Marks {
+  pins: ReadonlyMap<string, Pin>;
+  verified: ReadonlyMap<string, Verified>;
+}
+
+/** The marks of all backups: for who reads many. */
+export async function readMarks(bucket: Bucket, signal?: AbortSignal): Promise<Marks> {
+  const [pins, verified] = await Promise.all([readPins(bucket, signal), readAllVerified(bucket, signal)]);
+  return { pins, verified };
+}
+
 /**
  * The document of a backup in the bucket, its problems from `-results.gz`, which is read only where there are some.
- * `pins`: those of the location, where they have been read already.
+ * `marks`: those of the location, where they have been read already.
  */
 export async function readBackupDocument(
   bucket: Bucket,
   record: Backup,
   signal?: AbortSignal,
-  pins?: ReadonlyMap<string, Pin>,
+  marks?: Marks,
 ): Promise<BackupDocument> {
   const { name } = record.metadata;
   const report = await readReport(bucket, backupKeysOf(record).results, record.status ?? {}, signal);
-  const pin = pins ? pins.get(name) : await readPin(bucket, name, signal);
-  return backupDocument(record, bucket.location, { ...report, pin });
+  const pin = marks ? marks.pins.get(name) : await readPin(bucket, name, signal);
+  const verified = marks ? marks.verified.get(name) : await readVerified(bucket, name, signal);
+  return backupDocument(record, bucket.location, { ...report, pin, verified });
 }
 
 /** The document of a restore in the bucket; as `readBackupDocument`. */

@@ -41,6 +41,8 @@ function problemsOf(issue: z.core.$ZodIssue): FieldProblem[] {
     return fewest.flatMap((inner) => problemsOf({ ...inner, path: [...path, ...inner.path] }));
   }
   if (issue.code === "unrecognized_keys") return issue.message.split(SEPARATOR).map((message) => ({ path, message }));
+  if (issue.code === "invalid_value" && issue.values.length > 1)
+    return [{ path, message: `should be one of ${issue.values.map(String).join(", ")}` }];
   return [{ path, message: plain(issue.message) }];
 }
 

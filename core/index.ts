@@ -41,6 +41,7 @@ export {
   type RestoreDocument,
   readBackupDocument,
   readFindings,
+  readMarks,
   readResourceList,
   readRestoreDocument,
   restoreDocument,
@@ -50,16 +51,12 @@ export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError
 export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
 export { type CopyDocument, copyBackup } from "./integrity/copy.ts";
+export type { VerifyDocument, VerifyListDocument } from "./integrity/document.ts";
 export { type Drill, drillBackup } from "./integrity/drill.ts";
 export { damageLine } from "./integrity/findings.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
-export {
-  type VerifyDocument,
-  type VerifyListDocument,
-  type VerifyOptions,
-  verifyBackup,
-  verifyLocation,
-} from "./integrity/verify.ts";
+export type { Verified } from "./integrity/verified.ts";
+export { type VerifyOptions, verifyBackup, verifyLocation } from "./integrity/verify.ts";
 export { type Job, readShare } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
@@ -75,7 +72,7 @@ export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from ".
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
-export { MOST_REASON, pinBackup, pinText, readPins, unpinBackup } from "./pins.ts";
+export { MOST_REASON, pinBackup, pinText, unpinBackup } from "./pins.ts";
 export type {
   AksReference,
   Bucket,

@@ -3,6 +3,9 @@ import { LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText } from "./fields.ts";
 import { backupSpecSchema, restoreSpecSchema } from "./specs.ts";
 
+/** What a job of the whole location is called. */
+export const ALL = "all";
+
 const time = z.iso.datetime({ offset: true });
 const asked = {
   /** Who asked for it, where somebody did: for the record. */
@@ -40,6 +43,15 @@ export const verifyWish = {
     .describe('in its place: read so much of it, chosen at random, e.g. "5%"'),
 };
 
+/** Which backups are verified where none is named. */
+export const verifyChoice = { backups: z.enum(["newest", "all"]).optional() };
+
+/** All of the data, or a share of it. */
+export function checkShare({ readData, sample }: { readData?: boolean; sample?: string }, context: z.RefinementCtx) {
+  if (readData !== undefined && sample !== undefined)
+    context.addIssue({ code: "custom", path: ["sample"], message: "goes in place of readData" });
+}
+
 /** The share of an archive's data, 0 to 1, that "5%" means; undefined for what means none. */
 export function readShare(text: string): number | undefined {
   const percent = Number(/^(\d+(?:\.\d+)?)%$/.exec(text)?.[1]);
@@ -74,13 +86,20 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       ...anywhere,
       /** In its place: the newest backup that can be restored of this schedule. */
       schedule: z.string().min(1).optional(),
+      /** Without either, of the location; what is not said is as in the configuration. */
+      ...verifyChoice,
       ...verifyWish,
+      /** The scheduled time at which that is due: it is done once. */
+      slot: time.optional(),
     })
-    .superRefine(({ name, schedule, readData, sample }, context) => {
+    .superRefine(({ name, schedule, backups, slot }, context) => {
       const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
-      if ((name === undefined) === (schedule === undefined)) refuse("name", "or schedule, one of them, is needed");
-      if (readData !== undefined && sample !== undefined) refuse("sample", "goes in place of readData");
-    }),
+      if (name !== undefined && schedule !== undefined) refuse("schedule", "goes in place of name");
+      if (name === undefined && schedule === undefined) return;
+      if (backups !== undefined) refuse("backups", "goes in place of name and schedule");
+      if (slot !== undefined) refuse("slot", "does not go with name or schedule");
+    })
+    .superRefine(checkShare),
 ]);
 
 export type RecordedJob = z.infer<typeof recordedJobSchema>;

@@ -157,6 +157,7 @@ const NOUNS: Record<LockKind, string> = {
   restores: "restore",
   verifications: "verification of",
   retention: "retention",
+  verification: "verification",
 };
 
 /** Throws `busy` where a run holds the lock, and says which, since when, and what to do. */

@@ -76,7 +76,7 @@ export async function notify(
 /** What a person is told, in a line. */
 export function eventText(event: Event, document: Ended): string {
   const { kind, name, phase, cluster, errors, items, durationMs } = document;
-  const subject = `${kind} ${name}${cluster ? ` of cluster ${cluster}` : ""}`;
+  const subject = `${kind === "verifyList" ? "verify" : kind} ${name}${cluster ? ` of cluster ${cluster}` : ""}`;
   if (event === "failure") {
     const first = errors[0]?.message;
     const more = errors.length > 1 ? `${errors.length} errors, the first: ` : "";

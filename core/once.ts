@@ -34,12 +34,18 @@ export function numberedKey(folder: string, number: number): string {
   return `${folder}${String(number).padStart(6, "0")}.json`;
 }
 
+/** The number of a row's object, by what follows the folder in its key; undefined for another object. */
+export function numberIn(file: string): number | undefined {
+  const number = NUMBERED.exec(file)?.[1];
+  return number === undefined ? undefined : Number(number);
+}
+
 /** The newest object of the row in a folder, which may hold others too; undefined where there is none. */
 export async function newestOf(bucket: Bucket, folder: string, signal?: AbortSignal): Promise<Newest | undefined> {
   let newest: Newest | undefined;
   for await (const { key, modified } of listObjects(bucket, folder, signal)) {
-    const number = NUMBERED.exec(key.slice(folder.length))?.[1];
-    if (number) newest = { number: Number(number), key, modified };
+    const number = numberIn(key.slice(folder.length));
+    if (number) newest = { number, key, modified };
   }
   return newest;
 }

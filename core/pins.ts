@@ -1,10 +1,9 @@
-import pLimit from "p-limit";
 import { z } from "zod";
-import { listFolder, PINS, pinFolder, readBackup } from "./catalog.ts";
+import { PINS, pinFolder, readBackup } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
 import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
-import { newestState, type Placed } from "./state.ts";
+import { newestState, newestStates, type Placed } from "./state.ts";
 import { timestamp } from "./timestamp.ts";
 
 /** That a backup must not be deleted, and, where it was said, since when, by whom and why. */
@@ -23,8 +22,6 @@ export const pinSchema: z.ZodType<Pin> = z.object({
 const stateSchema = z.object({ pinned: z.boolean() }).and(pinSchema);
 type State = z.infer<typeof stateSchema>;
 
-const READS_AT_ONCE = 16;
-
 /** As many characters as a reason may have. */
 export const MOST_REASON = 500;
 
@@ -35,12 +32,8 @@ export async function readPin(bucket: Bucket, backup: string, signal?: AbortSign
 
 /** All pins of the location, by the backup's name. */
 export async function readPins(bucket: Bucket, signal?: AbortSignal): Promise<Map<string, Pin>> {
-  const limit = pLimit(READS_AT_ONCE);
-  const names = [...(await listFolder(bucket, PINS, signal)).keys()].map(
-    (key) => key.slice(PINS.length).split("/", 1)[0]!,
-  );
-  const read = async (name: string) => [name, await readPin(bucket, name, signal)] as const;
-  const pins = await Promise.all([...new Set(names)].map((name) => limit(read, name)));
+  const placed = await newestStates(bucket, PINS, stateSchema, signal);
+  const pins = [...placed].map(([name, one]) => [name, pinOf(one)] as const);
   return new Map(pins.flatMap(([name, pin]) => (pin ? [[name, pin]] : [])));
 }
 

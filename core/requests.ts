@@ -19,7 +19,6 @@ import {
 import type { Config } from "./config.ts";
 import { clusterName, scheduleOf } from "./configured.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
-import { type VerifyDocument, verifySchema } from "./integrity/verify.ts";
 import { type RecordedJob, readJob, recordedJobSchema } from "./job.ts";
 import { lockState, reopen } from "./lock.ts";
 import type { Bucket, Jobs } from "./ports.ts";
@@ -55,7 +54,6 @@ const requestSchema = z.object({ schemaVersion: z.literal(1), job: recordedJobSc
 const resultSchema = z.object({
   phase: z.string(),
   errors: z.array(z.looseObject({ message: z.string() })),
-  document: verifySchema.optional(),
 });
 
 /** A name for what was given none: `subject-YYYYMMDDhhmmss-xxxxxxxx`, which two requests in one second don't share. */
@@ -216,16 +214,6 @@ export async function readRun(
   if (open.length > 0 || !result) return document("New");
   const { phase, errors } = await readJson(bucket, result, resultSchema, signal);
   return phase === "Completed" ? undefined : { ...document("Failed"), errors };
-}
-
-/** What the newest verification of a backup found; undefined where none has ended. */
-export async function readVerification(
-  bucket: Bucket,
-  name: string,
-  signal?: AbortSignal,
-): Promise<VerifyDocument | undefined> {
-  const { result } = await readRequests(bucket, RUN_KINDS.verify, name, signal);
-  return result ? (await readJson(bucket, result, resultSchema, signal)).document : undefined;
 }
 
 function runDocument(

@@ -26,10 +26,13 @@ import {
 } from "./documents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Holder } from "./holder.ts";
-import { damageLine } from "./integrity/findings.ts";
+import type { VerifyDocument, VerifyListDocument } from "./integrity/document.ts";
+import { damageLine, damageText } from "./integrity/findings.ts";
+import { runLocationVerification } from "./integrity/job.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
-import { type VerifyDocument, verifyBackup } from "./integrity/verify.ts";
-import { type Job, type RecordedJob, readShare } from "./job.ts";
+import { noteVerification } from "./integrity/verified.ts";
+import { verifyBackup } from "./integrity/verify.ts";
+import { ALL, type Job, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
@@ -54,7 +57,7 @@ type BackupJob = Extract<Job, { kind: "backup" }>;
 type RestoreJob = Extract<Job, { kind: "restore" }>;
 type VerifyJob = Extract<Job, { kind: "verify" }>;
 
-type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument | RetentionDocument;
+type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument | VerifyListDocument | RetentionDocument;
 
 /** How a job ended that did not fail. */
 export type Outcome =
@@ -114,13 +117,21 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
       const outcome = await doJob(job, { ...context, named });
       const { document, duplicate } = outcome;
       span.setAttributes({ "lifeboat.name": name, "lifeboat.duplicate": duplicate });
-      if (document && document.kind !== "plan" && !duplicate)
-        await end(document.kind === "verify" ? endOf(document) : document);
+      if (document && document.kind !== "plan" && !duplicate) await end(endOf(document));
       return outcome;
     } catch (error) {
       if (!context.signal.aborted)
         await end(
-          failureDocument({ kind: job.kind, name, cluster, schedule, location: context.bucket.location }, error),
+          failureDocument(
+            {
+              kind: isOfLocation(job) ? "verifyList" : job.kind,
+              name,
+              cluster,
+              schedule,
+              location: context.bucket.location,
+            },
+            error,
+          ),
         );
       throw error;
     }
@@ -131,7 +142,12 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
 function subjectOf(job: Job, { schedules }: Config): { name: string; cluster?: string; schedule?: string } {
   const { schedule, cluster, name } = { schedule: undefined, cluster: undefined, name: undefined, ...job };
   if (job.kind === "retention") return { name: retentionName(schedule), schedule };
+  if (isOfLocation(job)) return { name: ALL };
   return { name: name ?? schedule ?? "", cluster: cluster ?? schedules[schedule ?? ""]?.cluster, schedule };
+}
+
+function isOfLocation(job: Job): boolean {
+  return job.kind === "verify" && job.name === undefined && job.schedule === undefined;
 }
 
 async function doJob(job: Job, context: Named): Promise<Outcome> {
@@ -146,7 +162,7 @@ async function doJob(job: Job, context: Named): Promise<Outcome> {
     case "restore":
       return await runRestoreJob(job, limited);
     case "verify":
-      return await runVerifyJob(job, limited);
+      return await (isOfLocation(job) ? runLocationVerification : runVerifyJob)(job, limited);
     case "retention":
       return await runRetentionJob(job, limited);
   }
@@ -156,20 +172,35 @@ async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
   const { bucket, config, secrets, signal } = context;
   const newest = () => newestBackup(bucket, job.schedule ?? "", { phases: RESTORABLE, signal });
   const name = job.name ?? (await newest()).metadata.name;
-  const read = job.readData ? 1 : readShare(job.sample ?? "");
+  const read = job.readData ? 1 : (readShare(job.sample ?? "") ?? 0);
   return locked({ kind: "verify", name, found: async () => undefined }, context, async ({ log, signal }) => {
     const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
     const document = await verifyBackup(bucket, name, { read, trustedKeys, signal });
     for (const damage of document.damaged) log.log("error", damageLine(damage));
-    await settleRequest(bucket, { kind: "verify", name, document });
+    await noteVerification(bucket, document, read, signal);
+    await settleRequest(bucket, { kind: "verify", name });
     return document;
   });
 }
 
-/** A verification as it is told of: what is damaged has failed. */
-function endOf({ ok, damaged, ...document }: VerifyDocument): Ended {
-  const errors = damaged.map((damage) => ({ message: damageLine(damage) }));
-  return { ...document, phase: ok ? "Completed" : "Failed", warnings: [], errors };
+/** How a job ended, as it is told of: a verification that found damage has failed. */
+function endOf(document: Exclude<Result, PlanDocument>): Ended {
+  if (document.kind === "verify") {
+    const errors = document.damaged.map((damage) => ({ message: damageLine(damage) }));
+    return { ...document, phase: document.ok ? "Completed" : "Failed", warnings: [], errors };
+  }
+  if (document.kind === "verifyList") {
+    const { ok, backups, orphans, left = [] } = document;
+    const damaged = backups.filter(({ ok }) => !ok);
+    const errors = [
+      ...damaged.map((one) => ({ message: `backup ${one.name}: ${damageText(one.damaged)}` })),
+      ...orphans.map(({ folder, reason }) => ({ message: `${folder}: ${reason}` })),
+    ];
+    const message = `there was no time for ${left.length} of ${left.length + backups.length} backups: they are the next ones`;
+    const warnings = left.length > 0 ? [{ message }] : [];
+    return { ...document, name: ALL, phase: ok ? "Completed" : "Failed", warnings, errors };
+  }
+  return document;
 }
 
 async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {

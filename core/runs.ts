@@ -32,16 +32,10 @@ export async function leavingLog<T>(
   }
 }
 
-/**
- * Notes that what was asked for under a name is done, though no record of that name tells so: the name is free again. With
- * the result's document where that lies nowhere else.
- */
-export function settleRequest(
-  bucket: Bucket,
-  { kind, name, document }: { kind: Kind; name: string; document?: object },
-): Promise<void> {
+/** Notes that what was asked for under a name is done, though no record of that name tells so: the name is free again. */
+export function settleRequest(bucket: Bucket, { kind, name }: { kind: Kind; name: string }): Promise<void> {
   const { result } = runKeys(RUN_KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
-  const content = { schemaVersion: 1, kind, name, phase: "Completed", errors: [], document };
+  const content = { schemaVersion: 1, kind, name, phase: "Completed", errors: [] };
   return bucket.put(result, Buffer.from(`${JSON.stringify(content)}\n`), { ifAbsent: true });
 }
 

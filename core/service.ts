@@ -3,9 +3,9 @@ import type { ApiDeps } from "./api.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
-import { damageLine } from "./integrity/findings.ts";
+import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
-import { type Job, readJob } from "./job.ts";
+import { ALL, type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
 import { type Listen, logLine } from "./log.ts";
@@ -42,8 +42,8 @@ export interface Service {
    */
   run(message: unknown, trigger?: Trigger): Promise<Ended>;
   /**
-   * Hands over, as jobs, the backups that have come due, each slot once, and retention: for a platform with one clock for
-   * all schedules.
+   * Hands over, as jobs, the backups that have come due, each slot once, retention and verification: for a platform with
+   * one clock for all schedules.
    * `last`: when it was called before, where that is known.
    */
   tick(last: Date | undefined): Promise<void>;
@@ -131,14 +131,16 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     },
     async tick(last) {
       try {
-        const [{ dueSlots, isRetentionDue }, { submitOnce }] = await Promise.all([
+        const [{ dueSlot, dueSlots }, { submitOnce }] = await Promise.all([
           import("./schedule/due.ts"),
           import("./requests.ts"),
         ]);
         const config = await configuration();
         const bucket = await bucketAt(config);
         const now = new Date();
-        if (isRetentionDue(config, last, now)) await jobs.enqueue({ kind: "retention" });
+        if (dueSlot(config.retentionSchedule, last, now)) await jobs.enqueue({ kind: "retention" });
+        const slot = dueSlot(config.verify?.schedule, last, now);
+        if (slot) await jobs.enqueue({ kind: "verify", slot: slot.toISOString() });
         for (const { schedule, slot } of dueSlots(config, last, now)) {
           if (await isPaused(bucket, schedule)) continue;
           const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
@@ -179,7 +181,7 @@ const MAX_MESSAGE = 1024 * 1024;
 
 /**
  * Runs the job that is the body of a POST by the platform, and answers it: 2xx only where the job ended well. `slot`: the
- * scheduled time that the platform tells, for a schedule's backup that names none.
+ * scheduled time that the platform tells, for what is made once for each and names none.
  */
 export async function deliver(
   service: Service,
@@ -188,13 +190,19 @@ export async function deliver(
 ): Promise<Response> {
   try {
     const message = await bodyOf(request);
-    const slotted = slot !== undefined && message.schedule !== undefined && message.slot === undefined && !message.name;
+    const slotted = slot !== undefined && message.slot === undefined && hasSlot(message);
     return Response.json(await service.run(slotted ? { ...message, slot } : message, trigger));
   } catch (error) {
     const { name, message, status } = jobFailed(error);
     const problem = { type: "about:blank", title: name, status, detail: message };
     return Response.json(problem, { status, headers: { "content-type": "application/problem+json" } });
   }
+}
+
+/** Whether it is a schedule's backup, or the verification of the location. */
+function hasSlot({ kind, schedule, name }: Record<string, unknown>): boolean {
+  if (name !== undefined) return false;
+  return kind === "verify" ? schedule === undefined : kind === "backup" && schedule !== undefined;
 }
 
 async function bodyOf(request: Request): Promise<Record<string, unknown>> {
@@ -226,16 +234,25 @@ function judged({ document, duplicate, skipped }: Outcome): Ended {
   if (!document) return { duplicate, skipped };
   if (document.kind === "plan") return { kind: "plan", name: document.id, phase: "Completed", duplicate };
   if (document.kind === "verify") {
-    const { kind, name, ok, damaged } = document;
+    const { kind, name, ok } = document;
     if (ok) return { kind, name, phase: "Completed", duplicate };
-    const places = damaged.length === 1 ? "1 place" : `${damaged.length} places`;
-    const message = `backup ${name} is damaged in ${places}, the first: ${damageLine(damaged[0]!)}`;
-    throw new JobFailed(message, { retry: false, status: ERROR_KINDS.corrupt.http });
+    throw damagedFailure(`backup ${name} is damaged: ${damageText(document.damaged)}`);
+  }
+  if (document.kind === "verifyList") {
+    const { ok, backups, orphans } = document;
+    if (ok) return { kind: "verify", name: ALL, phase: "Completed", duplicate };
+    const damaged = backups.filter((backup) => !backup.ok);
+    const first = damaged[0] ? `${damaged[0].name}: ${damageText(damaged[0].damaged)}` : orphans[0]!.reason;
+    throw damagedFailure(`${damaged.length + orphans.length} backups are damaged, the first: ${first}`);
   }
   const { kind, name, phase, errors } = document;
   if (phase === "Completed") return { kind, name, phase, duplicate };
   const message = `${kind} ${name} is ${phase}: ${errors.length} errors, the first: ${errors[0]?.message}`;
   throw new JobFailed(message, { retry: false, status: 500 });
+}
+
+function damagedFailure(message: string): JobFailed {
+  return new JobFailed(message, { retry: false, status: ERROR_KINDS.corrupt.http });
 }
 
 function jobFailed(error: unknown): JobFailed {

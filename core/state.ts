@@ -1,6 +1,7 @@
+import pLimit from "p-limit";
 import type { z } from "zod";
 import { readObject } from "./catalog.ts";
-import { newestOf } from "./once.ts";
+import { listObjects, newestOf, numberIn } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 
 /** What the newest object of a row (`numberedKey`) says. */
@@ -19,8 +20,36 @@ export async function newestState<State>(
   signal?: AbortSignal,
 ): Promise<Placed<State> | undefined> {
   const newest = await newestOf(bucket, folder, signal);
-  if (!newest) return undefined;
-  const { number, key } = newest;
+  return newest && placed(bucket, newest, schema, signal);
+}
+
+const READS_AT_ONCE = 16;
+
+/** What the rows say now that lie in folders below one folder, by the names of their own. Throws what the bucket throws. */
+export async function newestStates<State>(
+  bucket: Bucket,
+  root: string,
+  schema: z.ZodType<State>,
+  signal?: AbortSignal,
+): Promise<Map<string, Placed<State>>> {
+  const newest = new Map<string, { number: number; key: string }>();
+  for await (const { key } of listObjects(bucket, root, signal)) {
+    const [name = "", file = ""] = key.slice(root.length).split("/");
+    const number = numberIn(file);
+    if (number) newest.set(name, { number, key });
+  }
+  const limit = pLimit(READS_AT_ONCE);
+  const read = async (name: string, one: { number: number; key: string }) =>
+    [name, await placed(bucket, one, schema, signal)] as const;
+  return new Map(await Promise.all([...newest].map(([name, one]) => limit(read, name, one))));
+}
+
+async function placed<State>(
+  bucket: Bucket,
+  { number, key }: { number: number; key: string },
+  schema: z.ZodType<State>,
+  signal?: AbortSignal,
+): Promise<Placed<State>> {
   return { number, key, state: schema.safeParse(jsonOf(await readObject(bucket, key, signal))).data };
 }
 

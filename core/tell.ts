@@ -1,6 +1,7 @@
 import { runFolder } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { messageOf } from "./errors.ts";
+import { lastLocationVerification, lastVerification } from "./integrity/verified.ts";
 import { type Listen, logLine } from "./log.ts";
 import { type Ended, type Event, isWanted, notify } from "./notify.ts";
 import type { Bucket } from "./ports.ts";
@@ -43,7 +44,11 @@ export async function tell(document: Ended, { config, bucket, secrets, listen }:
 async function eventOf(document: Ended, bucket: Bucket): Promise<Event | undefined> {
   const { kind, name, phase, schedule } = document;
   // What is damaged stays so: it is told of every time.
-  if (kind === "verify") return phase === "Completed" ? "success" : "failure";
+  if (kind === "verify" || kind === "verifyList") {
+    if (phase !== "Completed") return "failure";
+    const last = await (kind === "verify" ? lastVerification(bucket, name) : lastLocationVerification(bucket));
+    return last?.recovered ? "recovery" : "success";
+  }
   const failures = kind === "retention" ? 0 : await failedRuns(bucket, kind, name);
   // A failed run has left its own result already; one that is PartiallyFailed leaves none.
   if (phase !== "Completed") return failures > (phase === "Failed" ? 1 : 0) ? undefined : "failure";

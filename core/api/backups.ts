@@ -3,9 +3,10 @@ import { backupKeysOf, checkName, readBackup } from "../catalog.ts";
 import { deleteBackup } from "../delete.ts";
 import { readBackupDocument, readFindings, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
+import { lastVerification } from "../integrity/verified.ts";
 import { pinBackup, unpinBackup } from "../pins.ts";
 import type { Bucket } from "../ports.ts";
-import { readRun, readVerification, requestName } from "../requests.ts";
+import { readRun, requestName } from "../requests.ts";
 import { readBackupManifest } from "../schedule/manifest.ts";
 import { scheduledName } from "../schedule/slots.ts";
 import {
@@ -72,7 +73,7 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     checkName("backup", name);
     const { signal } = context.req.raw;
     const run = await readRun(bucket, "verify", name, signal);
-    const found = run ? fitted(run) : await readVerification(bucket, name, signal);
+    const found = run ? fitted(run) : (await lastVerification(bucket, name, signal))?.document;
     if (found) return context.json(found, 200);
     throw new LifeboatError("missing", `backup "${name}" has not been verified by a job`, {
       hint: "a POST to the same path asks for that",

@@ -1,8 +1,7 @@
 import { compareKeys } from "../bucket.ts";
 import { readBackup, readRestore, rowProblem } from "../catalog.ts";
-import { readBackupDocument, readRestoreDocument } from "../documents.ts";
+import { readBackupDocument, readMarks, readRestoreDocument } from "../documents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
-import { readPins } from "../pins.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 
@@ -31,8 +30,9 @@ export interface Unreadable {
 
 /** Backups in the order of their names: see `recordPage`. */
 export async function backupPage(bucket: Bucket, range: Range, signal: AbortSignal) {
-  const pins = await readPins(bucket, signal);
-  const read = async (name: string) => readBackupDocument(bucket, await readBackup(bucket, name, signal), signal, pins);
+  const marks = await readMarks(bucket, signal);
+  const read = async (name: string) =>
+    readBackupDocument(bucket, await readBackup(bucket, name, signal), signal, marks);
   return recordPage(bucket, "backup", read, range, signal);
 }
 

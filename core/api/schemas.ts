@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { BackupDocument, RestoreDocument } from "../documents.ts";
-import { verifySchema } from "../integrity/verify.ts";
+import { verifySchema } from "../integrity/document.ts";
+import { verifiedSchema } from "../integrity/verified.ts";
 import { checkWish, restoreWish, verifyWish } from "../job.ts";
 import { MOST_REASON, pinSchema } from "../pins.ts";
 import type { RunDocument } from "../requests.ts";
@@ -93,6 +94,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     expiration: z.string().optional(),
     retainedUntil: z.string().optional(),
     pinned: pinSchema.optional().describe("that it must not be deleted"),
+    verified: verifiedSchema.optional().describe("when a job last verified it, and what is damaged"),
     schedule: z.string().optional(),
     kubernetesVersion: z.string().optional(),
     formatVersion: z.string().optional(),

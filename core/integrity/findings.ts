@@ -10,6 +10,13 @@ export function damageLine({ key, path, reason }: Damage): string {
   return `${key}: ${path ? `${path}: ` : ""}${reason}`;
 }
 
+/** Damages in a line: the first, and in how many more places; "" where there is none. */
+export function damageText([first, ...more]: Damage[]): string {
+  if (!first) return "";
+  const others = more.length === 1 ? "1 more place" : `${more.length} more places`;
+  return `${damageLine(first)}${more.length ? `, and in ${others}` : ""}`;
+}
+
 /** What a verification has found so far. */
 export interface Findings {
   damage(key: string, reason: string, path?: string): void;

@@ -1,43 +1,21 @@
 import { basename } from "node:path/posix";
-import { z } from "zod";
-import { type Backup, backupKeys, backupKeysOf, checkName, listFolder, readBackup, recordIn } from "../catalog.ts";
+import {
+  type Backup,
+  backupKeys,
+  backupKeysOf,
+  checkName,
+  FINDINGS,
+  listFolder,
+  readBackup,
+  recordIn,
+} from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
 import { checkArchive, checkFiles } from "./checks.ts";
-import { damageSchema, type Findings, startFindings } from "./findings.ts";
+import type { VerifyDocument, VerifyListDocument } from "./document.ts";
+import { type Findings, startFindings } from "./findings.ts";
 import { checkTrusted, sealOf, signedBy } from "./seal.ts";
-
-/** What a verification found: the same for the command line, HTTP and functions. */
-export const verifySchema = z.object({
-  schemaVersion: z.literal(1),
-  kind: z.literal("verify"),
-  name: z.string(),
-  location: z.string(),
-  ok: z.boolean().describe("nothing is damaged, of what was looked at"),
-  damaged: z.array(damageSchema),
-  unchecked: z.array(z.string()).describe("what was not looked at, and why"),
-  files: z.number().describe("how many lie in the backup's folder"),
-  items: z.number().describe("by its index; by its record where it has none"),
-  segments: z
-    .object({ total: z.number(), read: z.number() })
-    .optional()
-    .describe("of the archive: how many there are, and of how many the data was read"),
-  signedBy: z.string().optional().describe("the public key that has signed it"),
-});
-export type VerifyDocument = z.infer<typeof verifySchema>;
-
-/** What the verification of a whole location found. */
-export interface VerifyListDocument {
-  schemaVersion: 1;
-  kind: "verifyList";
-  location: string;
-  /** Every backup is, and nothing lies there that is none. */
-  ok: boolean;
-  backups: VerifyDocument[];
-  /** Folders without a record. */
-  orphans: { folder: string; reason: string }[];
-}
 
 export interface VerifyOptions {
   /** The share of the archive's data to be read, 0 to 1: so many segments, chosen at random. None where not given. */
@@ -66,24 +44,50 @@ export async function verifyBackup(bucket: Bucket, name: string, options: Verify
   return verifyFiles({ bucket, name, record, present, found }, options);
 }
 
-/** Every backup of a location, and what lies there without being one, unless a run is at work on it. */
-export async function verifyLocation(bucket: Bucket, options: VerifyOptions = {}): Promise<VerifyListDocument> {
+/** How many backups are verified, and what is told of each. */
+export interface VerifyListOptions extends VerifyOptions {
+  /** In place of all that there is, in their order. */
+  names?: string[];
+  /** Hears what was found of each backup, before the next one. */
+  found?: (document: VerifyDocument) => Promise<void>;
+  /** Whether what was found before `error` is all that is told, where it came while `signal` was aborted. */
+  endsWith?: (error: unknown) => boolean;
+}
+
+/** Every backup of a location, or those that are named, and what lies there without being one, unless a run is at work on it. */
+export async function verifyLocation(bucket: Bucket, options: VerifyListOptions = {}): Promise<VerifyListDocument> {
   const { location } = bucket;
+  const names = options.names ?? (await backupFolders(bucket, options.signal));
   const backups: VerifyDocument[] = [];
   const orphans: VerifyListDocument["orphans"] = [];
-  for await (const { prefix: folder } of bucket.list("backups/", { delimiter: "/", signal: options.signal })) {
-    if (folder === undefined) continue;
-    const name = basename(folder);
+  let left: string[] | undefined;
+  for (const [at, name] of names.entries()) {
     try {
-      backups.push(await verifyBackup(bucket, name, options));
+      const document = await verifyBackup(bucket, name, options);
+      await options.found?.(document);
+      backups.push(document);
     } catch (error) {
+      if (backups.length > 0 && options.endsWith?.(error)) {
+        left = names.slice(at);
+        break;
+      }
       if (!isLifeboatError(error) || !["missing", "invalid"].includes(error.kind)) throw error;
+      const { folder } = backupKeys(name);
       const { state } = await lockState({ bucket, kind: "backups", name }, options);
-      if (state !== "held") orphans.push({ folder, reason: error.message });
+      const isThere = (await listFolder(bucket, folder, options.signal)).size > 0;
+      if (state !== "held" && isThere) orphans.push({ folder, reason: error.message });
     }
   }
   const ok = orphans.length === 0 && backups.every((backup) => backup.ok);
-  return { schemaVersion: 1, kind: "verifyList", location, ok, backups, orphans };
+  return { schemaVersion: 1, kind: "verifyList", location, ok, backups, orphans, ...(left && { left }) };
+}
+
+/** The names of all folders of backups, of those too that hold no record. */
+export async function backupFolders(bucket: Bucket, signal?: AbortSignal): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { prefix } of bucket.list("backups/", { delimiter: "/", signal }))
+    if (prefix !== undefined) names.push(basename(prefix));
+  return names;
 }
 
 /** A backup's files as they lie in a bucket, and its record, unless that is damaged. */
@@ -119,7 +123,13 @@ export async function verifyFiles(
     items: record?.status?.progress?.totalItems ?? 0,
     ...archive,
     signedBy: record && signedBy(record),
+    findingCount: record && findingCount(record),
   };
+}
+
+function findingCount({ metadata: { annotations = {} } }: Backup): number | undefined {
+  const count = Number(annotations[FINDINGS]);
+  return Number.isInteger(count) ? count : undefined;
 }
 
 function orphaned(bucket: Bucket, name: string, size: number): LifeboatError {

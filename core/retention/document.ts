@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import type { Holder } from "../holder.ts";
+import { ALL } from "../job.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
@@ -8,9 +9,9 @@ import { timestamp } from "../timestamp.ts";
 export interface RetentionRow {
   /**
    * `unfinished`: what an interrupted run or deletion left of a backup; `run`: the requests, logs and locks of runs of a
-   * name; `pin`: what was said of a backup that is gone.
+   * name; `pin`: what was said of a backup that is gone; `verification`: what was found of one that is gone, or before.
    */
-  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin";
+  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin" | "verification";
   name: string;
   action: "keep" | "delete";
   reason: string;
@@ -65,7 +66,7 @@ export interface RetentionScope {
 
 /** How a run of retention is called: by the schedule whose backups alone it looks at, if there is one. */
 export function retentionName(schedule: string | undefined): string {
-  return schedule ?? "all";
+  return schedule ?? ALL;
 }
 
 /** The document of what was judged, and perhaps done. */

@@ -11,9 +11,9 @@ import type { BackupFacts } from "./judge.ts";
  */
 export function factsOf(
   { name, record, problem }: CatalogRow<Backup>,
-  { pin, restoreTTL }: { pin?: Pin; restoreTTL?: string },
+  { pin, damaged, restoreTTL }: { pin?: Pin; damaged?: boolean; restoreTTL?: string },
 ): BackupFacts {
-  if (!record) return { name, problem, phase: "", own: false, pin };
+  if (!record) return { name, problem, phase: "", own: false, pin, damaged };
   const { metadata, spec = {}, status = {} } = record;
   const start = dateOf(status.startTimestamp);
   const schedule = metadata.labels?.[SCHEDULE_LABEL] || undefined;
@@ -25,6 +25,7 @@ export function factsOf(
     schedule,
     own: annotations[RUN] !== undefined,
     pin,
+    damaged,
     retained: dateOf(annotations[RETAINED_UNTIL]),
   };
   const isBefore = facts.own && metadata.labels?.[BEFORE_RESTORE_LABEL] !== undefined;

@@ -19,6 +19,8 @@ export interface BackupFacts {
   /** Whether Lifeboat made it. Rules of schedules are not for Velero's. */
   own: boolean;
   pin?: Pin;
+  /** A verification found it damaged. */
+  damaged?: boolean;
   /** Until when its bucket holds it against deletion. */
   retained?: Date;
 }
@@ -45,7 +47,8 @@ type Dated = BackupFacts & { start: Date };
  * Which backups go, and why, as of `now`; in the order given. A backup goes where its end has come or, if it is of a
  * schedule with rules, where no rule keeps it, and nothing of this speaks against it: it can't be judged, is pinned, is
  * held by its bucket, is younger than an hour, is the newest good one of its schedule, or its schedule has stopped and it would go
- * by age. Rules count backups, not days: a clock that is wrong, or a schedule that makes none, costs no backup.
+ * by age. What is damaged goes when it would go if it were not, but stands for no other: neither as the newest good one, nor in a
+ * rule's count. Rules count backups, not days: a clock that is wrong, or a schedule that makes none, costs no backup.
  */
 export function judge(now: Date, backups: readonly BackupFacts[], rules: ScheduleRules): Verdict[] {
   const groups = Map.groupBy(backups, ({ schedule, own, name }) => JSON.stringify(schedule ? [schedule, own] : name));
@@ -59,7 +62,8 @@ function judgeGroup(now: Date, group: BackupFacts[], rules: ScheduleRules): [Bac
   const rule = schedule && own ? rules.get(schedule) : undefined;
   const sound = group.filter((backup) => faultOf(backup, now) === undefined) as Dated[];
   const newestFirst = sound.sort((a, b) => b.start.getTime() - a.start.getTime() || (a.name < b.name ? 1 : -1));
-  const byRules = rule && keptByRules(newestFirst, rule);
+  const intact = newestFirst.filter(({ damaged }) => !damaged);
+  const byRules = rule && new Map([...keptByRules(newestFirst, rule), ...keptByRules(intact, rule)]);
   const safe = schedule ? newestGood(newestFirst) : undefined;
   const stopped = schedule ? stoppedSince(newestFirst, now) : undefined;
 
@@ -133,13 +137,19 @@ function keptWhatever({ pin, retained, start }: BackupFacts, now: Date): string 
   return start && now.getTime() - start.getTime() < GRACE_MS ? "younger than the grace of 1h" : undefined;
 }
 
-/** The backup of a schedule that is kept whatever becomes of the others. */
+/** The backup of a schedule that is kept whatever becomes of the others: a damaged one where there is no other. */
 function newestGood(newestFirst: Dated[]): { backup: BackupFacts; reason: string } | undefined {
-  const good = newestFirst.find(isGood);
+  const intact = newestFirst.filter(({ damaged }) => !damaged);
+  const good = intact.find(isGood);
   if (good === newestFirst[0] && good) return { backup: good, reason: "newest good backup of the schedule" };
-  if (good) return { backup: good, reason: "newest good backup of the schedule: all newer ones have failed" };
-  const partial = newestFirst.find(isPartial);
-  return partial && { backup: partial, reason: "newest backup of the schedule, which has no good one" };
+  if (good) {
+    const newer = newestFirst.slice(0, newestFirst.indexOf(good)).some(({ damaged }) => damaged)
+      ? "have failed or are damaged"
+      : "have failed";
+    return { backup: good, reason: `newest good backup of the schedule: all newer ones ${newer}` };
+  }
+  const backup = intact.find(isPartial) ?? newestFirst.find(isGood) ?? newestFirst.find(isPartial);
+  return backup && { backup, reason: "newest backup of the schedule, which has no good one" };
 }
 
 /**

@@ -13,6 +13,8 @@ import {
   RUNS,
   type RunKind,
   recordIn,
+  VERIFICATIONS,
+  VERIFIED,
 } from "../catalog.ts";
 import { deleteBackup, deleteTraces } from "../delete.ts";
 import { ENCRYPTED } from "../encryption/buckets.ts";
@@ -29,7 +31,7 @@ const DAY_MS = 24 * 3_600_000;
  * For how many days after its newest object was stored a leftover stays. Within a day an interrupted run may be repeated,
  * and then finishes what it left; a plan of last week is out of date; queues deliver a job again for weeks.
  */
-const DAYS = { unfinished: 1, plan: 7, run: 30, pin: 30 } as const;
+const DAYS = { unfinished: 1, plan: 7, run: 30, pin: 30, verification: 30 } as const;
 
 const READS_AT_ONCE = 8;
 
@@ -67,6 +69,7 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
     ...runs.flat().filter(({ name }) => !covered.has(name)),
     ...(await plansIn(bucket, signal)),
     ...(await pinsIn(bucket, signal)).filter(({ name }) => !backups.folders.has(name)),
+    ...(await verificationsIn(scope, backups)).filter(({ name }) => !covered.has(`backups/${name}`)),
   ].filter(isOld);
 
   return [...unfinished, ...others].map(({ kind, name, folder, remove }) => {
@@ -150,6 +153,28 @@ async function pinsIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]> 
   return [...(await foldersIn(bucket, PINS, signal))].map(([name, folder]) => {
     return { kind: "pin", name, folder, remove: removing(bucket, folder) };
   });
+}
+
+/** What verifications found of backups that are gone; of others, and of the location, all that is old but the newest. */
+async function verificationsIn({ bucket, now, signal }: RetentionScope, { folders }: Backups): Promise<Leftover[]> {
+  const verified = await foldersIn(bucket, VERIFIED, signal);
+  const ofLocation = joinFolders(
+    await foldersIn(bucket, `${LOCKS}verification/`, signal),
+    await foldersIn(bucket, VERIFICATIONS, signal),
+  );
+  return [
+    ...[...verified].map(([name, folder]) => [name, folders.has(name) ? oldOf(folder, now) : folder] as const),
+    ...[...ofLocation].map(([name, folder]) => [name, oldOf(folder, now)] as const),
+  ].flatMap(([name, folder]) =>
+    folder.size > 0 ? [{ kind: "verification", name, folder, remove: removing(bucket, folder) } as const] : [],
+  );
+}
+
+/** Of a row's objects those that are old enough to go and say nothing any more. */
+function oldOf(folder: Folder, now: Date): Folder {
+  const superseded = [...folder].slice(0, -1);
+  const isOld = (modified: Date) => now.getTime() - modified.getTime() >= DAYS.verification * DAY_MS;
+  return new Map(superseded.filter(([, { modified }]) => isOld(modified)));
 }
 
 function removing(bucket: Bucket, folder: Folder): Judged["remove"] {

@@ -3,9 +3,9 @@ import { together } from "../abort.ts";
 import { type Backup, type CatalogRow, listBackups } from "../catalog.ts";
 import type { Config } from "../config.ts";
 import { deleteBackup } from "../delete.ts";
+import { readMarks } from "../documents.ts";
 import { type ErrorKind, isLifeboatError, type LifeboatError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { readPins } from "../pins.ts";
 import { readClock } from "../schedule/cron.ts";
 import { timestamp } from "../timestamp.ts";
 import {
@@ -94,8 +94,14 @@ async function judgeBackups(
   folders: Map<string, Folder>,
   records: CatalogRow<Backup>[],
 ): Promise<Judged[]> {
-  const pins = await readPins(bucket, signal);
-  const all = records.map((record) => factsOf(record, { pin: pins.get(record.name), restoreTTL: config.restoreTTL }));
+  const { pins, verified } = await readMarks(bucket, signal);
+  const all = records.map((record) =>
+    factsOf(record, {
+      pin: pins.get(record.name),
+      damaged: verified.get(record.name)?.ok === false,
+      restoreTTL: config.restoreTTL,
+    }),
+  );
   const facts = schedule === undefined ? all : all.filter((backup) => backup.schedule === schedule);
   const verdicts = judge(now, facts, rulesOf(config));
   return facts.map((backup, at) => ({

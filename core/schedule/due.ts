@@ -28,14 +28,10 @@ export function dueSlots(
   });
 }
 
-/** Whether retention has come due since the clock was told `last`. To be told twice does no harm: nothing is left to delete. */
-export function isRetentionDue(
-  { retentionSchedule }: Pick<Config, "retentionSchedule">,
-  last: Date | undefined,
-  now: Date,
-): boolean {
-  const slot = retentionSchedule === undefined ? undefined : readClock({ schedule: retentionSchedule }).last(now);
-  return slot !== undefined && now.getTime() - slot.getTime() <= sinceTold(last, now);
+/** The slot of what follows a schedule of its own, where it has come due since the clock was told `last`; it may be told twice. */
+export function dueSlot(schedule: string | undefined, last: Date | undefined, now: Date): Date | undefined {
+  const slot = schedule === undefined ? undefined : readClock({ schedule }).last(now);
+  return slot && now.getTime() - slot.getTime() <= sinceTold(last, now) ? slot : undefined;
 }
 
 function sinceTold(last: Date | undefined, now: Date): number {

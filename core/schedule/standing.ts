@@ -1,7 +1,9 @@
+import { basename } from "node:path/posix";
 import { z } from "zod";
-import { readBackup, readObject, rowProblem, runFolder } from "../catalog.ts";
+import { readBackup, readObject, rowProblem, runFolder, verifiedFolder } from "../catalog.ts";
 import type { Schedule } from "../config.ts";
 import { isLifeboatError } from "../errors.ts";
+import { readVerified } from "../integrity/verified.ts";
 import type { Bucket } from "../ports.ts";
 import { timestamp } from "../timestamp.ts";
 import { type Clock, readClock } from "./cron.ts";
@@ -21,8 +23,10 @@ export interface ScheduleDocument {
   paused: boolean;
   /** Its newest backup that was committed. */
   lastBackup?: { name: string; phase: string; startTimestamp?: string };
-  /** Its newest backup that is Completed, the one above or an older one. */
+  /** Its newest backup that is Completed and not known to be damaged, the one above or an older one. */
   lastGood?: { name: string; phase: string; startTimestamp?: string };
+  /** Its newest backup that a job has verified, when, and whether it is good. */
+  lastVerified?: { name: string; at: string; ok: boolean };
   /** From one slot to the next, about now. */
   intervalSeconds?: number;
   /** Two of its intervals have passed since its last good backup, or since the first slot where there is none. */
@@ -53,8 +57,10 @@ export async function scheduleDocument(
     readPause(bucket, schedule, signal),
     newestCommitted(bucket, name, { signal }),
   ]);
-  const good =
-    last?.backup.phase === "Completed" ? last : await newestCommitted(bucket, name, { signal, phase: "Completed" });
+  const [good, lastVerified] = await Promise.all([
+    newestCommitted(bucket, name, { signal, good: true }),
+    newestVerified(bucket, name, signal),
+  ]);
   const failed = await failedRuns(bucket, name, last?.slot, signal);
   const next = pause.paused ? undefined : clock.next(now);
   const first = failed[0] && new Date(failed[0].slot.getTime() - 1);
@@ -68,6 +74,7 @@ export async function scheduleDocument(
     paused: pause.paused,
     lastBackup: last?.backup,
     lastGood: good?.backup,
+    lastVerified,
     ...expectation(clock, now, pause.paused, good?.slot ?? first),
     ...(failed.length && { lastFailure: await failureOf(bucket, failed.at(-1)!, signal) }),
     next: next && timestamp(next),
@@ -103,7 +110,7 @@ export async function endedBadlyBefore(
 async function newestCommitted(
   bucket: Bucket,
   schedule: string,
-  { before, phase, signal }: { before?: Date; phase?: string; signal?: AbortSignal },
+  { before, good, signal }: { before?: Date; good?: boolean; signal?: AbortSignal },
 ) {
   const folder = "backups/";
   const found: { name: string; slot: Date }[] = [];
@@ -114,9 +121,22 @@ async function newestCommitted(
   }
   for (const { name, slot } of found.reverse()) {
     const backup = await committed(bucket, name, signal);
-    if (backup && (phase === undefined || backup.phase === phase)) return { backup, slot };
+    if (!backup || (good && backup.phase !== "Completed")) continue;
+    if (good && (await readVerified(bucket, name, signal))?.ok === false) continue;
+    return { backup, slot };
   }
   return undefined;
+}
+
+/** By the backups' names. */
+async function newestVerified(bucket: Bucket, schedule: string, signal?: AbortSignal) {
+  let name: string | undefined;
+  for await (const { prefix } of bucket.list(verifiedFolder(`${schedule}-`).slice(0, -1), { delimiter: "/", signal })) {
+    const found = basename(prefix ?? "");
+    if (readScheduledName(found)?.schedule === schedule) name = found;
+  }
+  const verified = name === undefined ? undefined : await readVerified(bucket, name, signal);
+  return name !== undefined && verified ? { name, at: verified.at, ok: verified.ok } : undefined;
 }
 
 /** Undefined for what an interrupted run left, or one that is under way. */

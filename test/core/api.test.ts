@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { backupKeys, FINDINGS, lockFolder, runKeys, writeSideFile } from "../../core/catalog.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { noteVerification } from "../../core/integrity/verified.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { lockState } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -171,7 +172,8 @@ describe("the API", () => {
       assert.deepEqual((await api.send("GET", path)).body, body);
       assert.equal((await api.send("POST", path)).status, 409);
       const document = await verifyBackup(api.bucket, "verified");
-      await settleRequest(api.bucket, { kind: "verify", name: "verified", document });
+      await noteVerification(api.bucket, document, 0);
+      await settleRequest(api.bucket, { kind: "verify", name: "verified" });
       assert.deepEqual((await api.send("GET", path)).body, JSON.parse(JSON.stringify(document)));
       assert.equal((await api.send("POST", path)).status, 202);
       assert.equal((await api.send("GET", path)).body.phase, "New");

@@ -39,6 +39,7 @@ describe("the configuration", () => {
     assert.deepEqual(warnings, []);
     assert.equal(config.location, "s3://acme-backups/velero?region=eu-west-1");
     assert.deepEqual([config.retentionSchedule, config.restoreTTL], ["CRON_TZ=Europe/Berlin 45 4 * * *", "2160h"]);
+    assert.deepEqual(config.verify, { schedule: "CRON_TZ=Europe/Berlin 0 5 * * *", backups: "newest", sample: "5%" });
     assert.deepEqual(
       { ...config.clusters },
       {
@@ -149,6 +150,28 @@ describe("the configuration", () => {
         'schedules.a.retention: unknown field "dayly": did you mean daily?',
         'schedules.a.retention: unknown field "last", known are keepLast, hourly, daily, weekly, monthly, yearly',
       ],
+    ],
+    [
+      "verification without a clock that can be read, of a share that is none, or of others than there are",
+      `${BASE}verify: { schedule: 0 25 * * *, sample: "5", backups: some }`,
+      [
+        'verify.schedule: "0 25 * * *" is not a schedule: the hour 25 is not within 0-23',
+        "verify.backups: should be one of newest, all",
+        "verify.sample: is no share: write it like 5%",
+      ],
+    ],
+    [
+      "fields of verification that are none",
+      `${BASE}verify: { shedule: "@daily", drill: true }`,
+      [
+        'verify: unknown field "shedule": did you mean schedule?',
+        'verify: unknown field "drill", known are schedule, backups, readData, sample',
+      ],
+    ],
+    [
+      "two shares to verify",
+      `${BASE}verify: { readData: true, sample: 5% }`,
+      ["verify.sample: goes in place of readData"],
     ],
     [
       "retention without a clock that can be read, and restores without a life",
@@ -279,13 +302,16 @@ describe("the configuration from the environment", () => {
     assert.deepEqual(parseConfig(BASE, {}).config.signing, {});
   });
 
-  it("gives retention, too", () => {
+  it("gives retention and verification, too", () => {
     const { config } = parseConfig(`${BASE}schedules: { a: { schedule: "@daily" } }`, {
       LIFEBOAT_SCHEDULES_A_RETENTION_KEEP_LAST: "3",
       LIFEBOAT_SCHEDULES_A_RETENTION_DAILY: "7",
       LIFEBOAT_RETENTION_SCHEDULE: "@daily",
       LIFEBOAT_RESTORE_TTL: "720h",
+      LIFEBOAT_VERIFY_SCHEDULE: "@weekly",
+      LIFEBOAT_VERIFY_READ_DATA: "true",
     });
+    assert.deepEqual(config.verify, { schedule: "@weekly", readData: true });
     assert.deepEqual(config.schedules.a?.retention, { keepLast: 3, daily: 7 });
     assert.deepEqual([config.retentionSchedule, config.restoreTTL], ["@daily", "720h"]);
   });

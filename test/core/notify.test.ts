@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import { backupKeys } from "../../core/catalog.ts";
+import { backupKeys, readObject } from "../../core/catalog.ts";
 import type { BackupDocument } from "../../core/documents.ts";
+import { LifeboatError } from "../../core/errors.ts";
 import type { Platform } from "../../core/ports.ts";
 import { createService } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
@@ -89,9 +90,9 @@ function service(notification: Record<string, string>) {
     at(kubeconfig)
       .run({ kind: "backup", schedule: "hourly", slot: `2026-11-23T0${hour}:00:00Z` })
       .catch(() => {});
-  const verify = () =>
+  const verify = (more: object = { schedule: "hourly" }) =>
     at("bad")
-      .run({ kind: "verify", schedule: "hourly" })
+      .run({ kind: "verify", ...more })
       .catch(() => {});
   return { run, verify, bucket, lines };
 }
@@ -146,6 +147,46 @@ describe("notifications", () => {
     assert.deepEqual(events(), ["failure", "failure"]);
     const { kind, phase, errors } = told[0]!.body;
     assert.deepEqual([kind, phase, errors], ["verify", "Failed", [{ message: `${log}: it differs from its digest` }]]);
+  });
+
+  it("tell of the verification of a location as of others, and of the first that is well after one that was not", async () => {
+    const { run, verify, bucket } = service({ on: "change" });
+    const { log } = backupKeys("hourly-20261123010000");
+    const { list } = bucket;
+    await run("good", 1);
+    const whole = await readObject(bucket, log);
+    await verify({});
+    await bucket.put(log, Buffer.from("torn"));
+    await verify({});
+    await bucket.put(log, whole);
+    await verify({ readData: true });
+    await verify({});
+    bucket.list = (prefix, options) => {
+      if (prefix.startsWith("backups/")) throw new LifeboatError("unreachable", "the bucket is away");
+      return list(prefix, options);
+    };
+    await verify({});
+    bucket.list = list;
+    await verify({});
+    assert.deepEqual(events(), ["failure", "recovery", "failure", "recovery"]);
+    const errors = told.map(({ body }) => body.errors?.map(({ message }) => message));
+    const damage = `backup hourly-20261123010000: ${log}: it differs from its digest`;
+    assert.deepEqual(errors, [[damage], [], ["the bucket is away"], []]);
+    assert.deepEqual([...new Set(told.map(({ body }) => `${body.kind} ${body.name}`))], ["verifyList all"]);
+  });
+
+  it("tell of a backup's verification that is well again", async () => {
+    const { run, verify, bucket } = service({ on: "change" });
+    const { log } = backupKeys("hourly-20261123010000");
+    await run("good", 1);
+    const whole = await readObject(bucket, log);
+    await bucket.put(log, Buffer.from("torn"));
+    await verify();
+    await bucket.put(log, whole);
+    await verify();
+    await verify({ schedule: "hourly", readData: true });
+    await verify({ schedule: "hourly", readData: true });
+    assert.deepEqual(events(), ["failure", "recovery"]);
   });
 
   it("send Slack a line of text", async () => {

@@ -125,6 +125,23 @@ describe("rules", () => {
       ["11-22T01:00", "11-21T01:00", "11-19T01:00"],
     ],
     [
+      "a damaged one stands for no other, and stays as long as it would if it were good",
+      [
+        ...days("11-19", "11-20"),
+        backup("C 11-21T03:00", { damaged: true }),
+        backup("C 11-22T03:00", { damaged: true }),
+        backup("P 11-23T03:00", { damaged: true }),
+      ],
+      { keepLast: 2 },
+      ["11-23T03:00", "11-22T03:00", "11-20T03:00", "11-19T03:00"],
+    ],
+    [
+      "a damaged one does not stand for its period",
+      [backup("P 11-20T01:00"), backup("C 11-20T05:00", { damaged: true }), ...days("11-21")],
+      { daily: 2 },
+      ["11-21T03:00", "11-20T05:00", "11-20T01:00"],
+    ],
+    [
       "a failed one counts for nothing",
       [...days("11-20", "11-21"), backup("F 11-22T03:00")],
       { keepLast: 1 },
@@ -192,6 +209,19 @@ describe("reasons", () => {
       [old(), backup("P 11-23T03:00")],
       last,
       "keep: newest good backup of the schedule: all newer ones have failed",
+    ],
+    [
+      "damage",
+      [old({ end: ttl }), backup("C 11-23T03:00", { damaged: true })],
+      none,
+      "keep: newest good backup of the schedule: all newer ones have failed or are damaged",
+    ],
+    ["damage", [old({ damaged: true, end: ttl }), newer], none, "delete: ttl 720h ended at 2026-10-31T03:00:00Z"],
+    [
+      "the last one, which is damaged",
+      [old({ damaged: true, end: ttl }), backup("F 11-23T03:00")],
+      none,
+      "keep: newest backup of the schedule, which has no good one",
     ],
     ["the last one", [old({ end: ttl })], none, "keep: newest good backup of the schedule"],
     [

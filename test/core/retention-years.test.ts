@@ -15,6 +15,8 @@ const RUNS = 60;
 interface Turn {
   phase: "Completed" | "PartiallyFailed" | "none";
   late: number;
+  /** A verification finds it damaged before retention is run. */
+  damaged: boolean;
   pinned: boolean;
   unpins: boolean;
   retainedDays: number;
@@ -25,6 +27,7 @@ interface Turn {
 const turn: fc.Arbitrary<Turn> = fc.record({
   phase: fc.constantFrom("Completed", "Completed", "Completed", "PartiallyFailed", "none"),
   late: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, fc.double({ min: 0, max: 0.9, noNaN: true })),
+  damaged: fc.nat(6).map((n) => n === 0),
   pinned: fc.nat(20).map((n) => n === 0),
   unpins: fc.nat(30).map((n) => n === 0),
   retainedDays: fc.oneof({ weight: 9, arbitrary: fc.constant(0) }, fc.nat(400)),
@@ -64,14 +67,14 @@ function live(
   const made: BackupFacts[] = [];
   let left: BackupFacts[] = [];
   let slot = clock.next(begin)!;
-  for (const { phase, late, pinned, unpins, retainedDays, retention } of turns) {
+  for (const { phase, late, damaged, pinned, unpins, retainedDays, retention } of turns) {
     const next = clock.next(slot)!;
     const interval = next.getTime() - slot.getTime();
     const start = new Date(slot.getTime() + Math.floor((late * interval) / 1000) * 1000);
     if (phase !== "none") {
       const retained = retainedDays ? new Date(start.getTime() + retainedDays * DAY_MS) : undefined;
       const pin = pinned ? {} : undefined;
-      made.push({ name: `s-${made.length}`, phase, start, schedule: "s", own: true, retained, pin });
+      made.push({ name: `s-${made.length}`, phase, start, schedule: "s", own: true, retained, pin, damaged });
       left.push(made.at(-1)!);
     }
     if (unpins) for (const backup of left) delete backup.pin;
@@ -92,7 +95,11 @@ function goes(now: Date, backups: BackupFacts[], rules: ScheduleRules): BackupFa
 }
 
 const newestFirst = (backups: BackupFacts[]) => backups.toSorted((a, b) => b.start!.getTime() - a.start!.getTime());
-const isGood = ({ phase }: BackupFacts) => phase === "Completed";
+const isIntact = ({ damaged }: BackupFacts) => !damaged;
+const isGood = ({ phase, damaged }: BackupFacts) => phase === "Completed" && !damaged;
+/** The backup of a schedule that must stay: an intact one, if there is one, Completed, if there is one. */
+const safest = (backups: BackupFacts[]) =>
+  backups.find(isGood) ?? backups.find(isIntact) ?? backups.find(({ phase }) => phase === "Completed") ?? backups[0];
 
 /** Runs a law for many lives under rules. */
 function law(what: string, check: (moment: Moment, deleted: Set<BackupFacts>, life: Life) => void) {
@@ -111,7 +118,7 @@ function law(what: string, check: (moment: Moment, deleted: Set<BackupFacts>, li
   });
 }
 
-describe("years of retention by rules, with failures, pins, locks and late runs", () => {
+describe("years of retention by rules, with failures, damage, pins, locks and late runs", () => {
   law("nothing goes that is pinned, locked, an hour old or to come", ({ now }, deleted) => {
     for (const { pin, retained, start } of deleted) {
       assert.equal(pin, undefined);
@@ -120,11 +127,14 @@ describe("years of retention by rules, with failures, pins, locks and late runs"
     }
   });
 
-  law("the newest good backup stays, or the newest partial one where none is good", ({ now, made, left }, deleted) => {
-    const begun = newestFirst(made.filter(({ start }) => start! <= now));
-    const newest = begun.find(isGood) ?? begun[0];
-    assert.ok(!newest || (left.includes(newest) && !deleted.has(newest)));
-  });
+  law(
+    "the newest good backup stays, else the newest partial one, else a damaged one",
+    ({ now, made, left }, deleted) => {
+      const begun = newestFirst(made.filter(({ start }) => start! <= now));
+      const newest = safest(begun);
+      assert.ok(!newest || (left.includes(newest) && !deleted.has(newest)));
+    },
+  );
 
   law("no good backup goes while all newer ones have failed", ({ left }, deleted) => {
     for (const gone of deleted) {
@@ -133,7 +143,10 @@ describe("years of retention by rules, with failures, pins, locks and late runs"
   });
 
   law("of each period that a rule speaks of the backup stays that stands for it", (moment, deleted, one) => {
-    const counted = newestFirst(moment.made).map((backup) => ({ backup, ...periodsOf(backup.start!, one.timeZone) }));
+    const counted = newestFirst(moment.made.filter(isIntact)).map((backup) => ({
+      backup,
+      ...periodsOf(backup.start!, one.timeZone),
+    }));
     for (const rule of PERIODS) {
       const periods = [...Map.groupBy(counted, (backup) => backup[rule]).values()].slice(0, one.retention[rule] ?? 0);
       for (const backups of periods) {
@@ -152,7 +165,24 @@ describe("years of retention by rules, with failures, pins, locks and late runs"
         const young = now.getTime() - start!.getTime() < HOUR_MS;
         return !pin && !(retained && retained > now) && !young;
       });
-      assert.ok(free.filter((backup) => !deleted.has(backup)).length <= most + 1);
+      const stays = free.filter((backup) => !deleted.has(backup));
+      assert.ok(stays.filter(isIntact).length <= most + 1);
+      assert.ok(stays.filter(({ damaged }) => damaged).length <= most + 1);
+    },
+  );
+
+  law(
+    "what is damaged costs no other backup its place, and goes no sooner than if all were good",
+    (moment, deleted, one) => {
+      const { now, left } = moment;
+      const rules = new Map([["s", { retention: one.retention, timeZone: one.timeZone }]]);
+      const without = new Set(goes(now, left.filter(isIntact), rules).map(({ name }) => name));
+      const mended = left.map((backup) => ({ ...backup, damaged: false }));
+      const anyway = new Set(goes(now, mended, rules).map(({ name }) => name));
+      // The newest one that is Completed would stay as the newest good one.
+      const newest = newestFirst(left).find(({ phase }) => phase === "Completed");
+      for (const gone of deleted)
+        assert.ok(isIntact(gone) ? without.has(gone.name) : anyway.has(gone.name) || gone === newest);
     },
   );
 
@@ -203,7 +233,7 @@ describe("years of retention by ttl", () => {
       if (deleted.has(name)) assert.ok(now.getTime() - start!.getTime() >= days * DAY_MS);
     }
     const begun = newestFirst(left.filter(({ start }) => start! <= now));
-    const newest = begun.find(isGood) ?? begun[0];
+    const newest = safest(begun);
     assert.ok(!newest || !deleted.has(newest.name));
   });
 

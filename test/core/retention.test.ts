@@ -2,10 +2,26 @@ import assert from "node:assert/strict";
 import { afterEach, describe, it, mock } from "node:test";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import fc from "fast-check";
-import { backupKeys, lockFolder, noteFolder, pinFolder, planKey, restoreKeys, runKeys } from "../../core/catalog.ts";
+import {
+  backupKeys,
+  lockFolder,
+  noteFolder,
+  pinFolder,
+  planKey,
+  restoreKeys,
+  runKeys,
+  verifiedFolder,
+} from "../../core/catalog.ts";
 import type { Config, Schedule } from "../../core/config.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { type ErrorKind, LifeboatError } from "../../core/errors.ts";
+import type { VerifyDocument } from "../../core/integrity/document.ts";
+import {
+  lastLocationVerification,
+  noteLocationVerification,
+  noteVerification,
+  readVerified,
+} from "../../core/integrity/verified.ts";
 import { tryLock } from "../../core/lock.ts";
 import { pinBackup, unpinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -75,6 +91,15 @@ async function putDays(bucket: Bucket, schedule: string, days: number, more: Par
 }
 
 describe("a run of retention", () => {
+  it("takes no backup for good in which a verification found damage", async () => {
+    const bucket = memoryBucket();
+    await putDays(bucket, "aged", 3, { ttl: "24h" });
+    await asOf(ago(0.2), () =>
+      noteVerification(bucket, documentOf("aged-2026-11-23", [{ key: "k", reason: "torn" }]), 0),
+    );
+    assert.deepEqual(goes(await run(bucket, config({}))), ["backup aged-2026-11-21", "backup aged-2026-11-23"]);
+  });
+
   it("deletes what its preview tells, wholly, and nothing else", async () => {
     const bucket = memoryBucket();
     await putDays(bucket, "ruled", 5);
@@ -357,6 +382,12 @@ describe("restores and what was there before them", () => {
   });
 });
 
+/** What a verification found that found this damage. */
+function documentOf(name: string, damaged: VerifyDocument["damaged"] = []): VerifyDocument {
+  const about = { schemaVersion: 1, kind: "verify", name, location: "memory://" } as const;
+  return { ...about, ok: damaged.length === 0, damaged, unchecked: [], files: 1, items: 1 };
+}
+
 describe("leftovers", () => {
   const ages = async (put: (bucket: Bucket) => Promise<unknown>, days: number[]) => {
     const found: string[][] = [];
@@ -395,6 +426,12 @@ describe("leftovers", () => {
     ],
     ["a pin of what is gone", (bucket) => bucket.put(`${pinFolder("x")}000001.json`, text), 30, `pin x: ${month}`],
     [
+      "what a verification found of what is gone",
+      (bucket) => bucket.put(`${verifiedFolder("x")}000001.json`, text),
+      30,
+      `verification x: ${month}`,
+    ],
+    [
       "what an interrupted deletion left",
       (bucket) => bucket.put(backupKeys("x").index, text),
       1,
@@ -406,6 +443,30 @@ describe("leftovers", () => {
       assert.deepEqual(await ages(put, [limit - 0.1, limit + 0.1]), [[], [reason]]);
     });
   }
+
+  it("of what verifications found of a backup that stays, and of the location, the newest does", async () => {
+    const bucket = memoryBucket();
+    const document = documentOf("b");
+    await asOf(ago(80), () => putBackup(bucket, { name: "b", start: ago(80) }));
+    for (const days of [70, 50, 31.5, 31]) {
+      await asOf(ago(days), async () => {
+        await noteVerification(bucket, document, 1);
+        await noteLocationVerification(bucket, { slot: `${days}` });
+        await bucket.put(`${lockFolder("verification", "all")}00000${Math.round(days)}.json`, text);
+      });
+    }
+    const { rows } = await run(bucket, config({}));
+    assert.deepEqual(
+      rows.filter(({ action }) => action === "delete").map(({ kind, name, objects }) => [kind, name, objects]),
+      [
+        ["verification", "b", 3],
+        ["verification", "all", 7],
+      ],
+    );
+    assert.equal((await readVerified(bucket, "b"))?.ok, true);
+    assert.equal((await lastLocationVerification(bucket))?.slot, "31");
+    assert.deepEqual(goes(await run(bucket, config({}))), []);
+  });
 
   it("a request that comes after the judgement stays", async () => {
     const bucket = memoryBucket();

@@ -10,10 +10,10 @@ import { backupKeys, listBackups, listFolder, readBackup, readLog, readRestore }
 import { deleteBackup } from "../../core/delete.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
+import { lastVerification } from "../../core/integrity/verified.ts";
 import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Platform } from "../../core/ports.ts";
-import { readVerification } from "../../core/requests.ts";
-import { dueSlots, isRetentionDue } from "../../core/schedule/due.ts";
+import { dueSlot, dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { createService, deliver, type JobFailed } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
@@ -310,10 +310,10 @@ describe("a verification", () => {
     const { name = "" } = await run(SCHEDULED);
     const job = { kind: "verify", schedule: "hourly", readData: true };
     assert.deepEqual(await run(job), { kind: "verify", name, phase: "Completed", duplicate: false });
-    const found = await readVerification(bucket, name);
+    const found = (await lastVerification(bucket, name))?.document;
     assert.deepEqual([found?.ok, found?.segments], [true, { total: 1, read: 1 }]);
     await deleteBackup(bucket, name);
-    assert.equal(await readVerification(bucket, name), undefined);
+    assert.equal(await lastVerification(bucket, name), undefined);
   });
 
   test("of a damaged backup fails for good, and names what is damaged", async () => {
@@ -324,9 +324,9 @@ describe("a verification", () => {
     const error = await failure(run({ kind: "verify", name: "x" }));
     assert.deepEqual([error.name, error.status], ["JobFailedForGood", 422]);
     const line = `${keys.log}: it differs from its digest`;
-    assert.equal(error.message, `backup x is damaged in 1 place, the first: ${line}`);
+    assert.equal(error.message, `backup x is damaged: ${line}`);
     assert.ok(lines.some((text) => text.includes("level=error") && text.includes(line)));
-    assert.equal((await readVerification(bucket, "x"))?.ok, false);
+    assert.equal((await lastVerification(bucket, "x"))?.document.ok, false);
   });
 
   test("of what isn't signed fails where keys are trusted", async () => {
@@ -340,7 +340,6 @@ describe("a verification", () => {
   });
 
   for (const [what, job] of [
-    ["names neither backup nor schedule", { kind: "verify" }],
     ["names both", { kind: "verify", name: "x", schedule: "hourly" }],
     ["names a cluster", { kind: "verify", name: "x", cluster: "a" }],
     ["names a share that is none", { kind: "verify", name: "x", sample: "5" }],
@@ -428,17 +427,24 @@ describe("a platform with one clock for all schedules", () => {
     assert.equal(jobs.length, 1);
   });
 
-  test("hands over retention, when its own schedule has come due", async () => {
+  test("hands over retention and verification, when their own schedules have come due", async () => {
     const { tick, jobs } = service({
       LIFEBOAT_SCHEDULES_HOURLY_PAUSED: "true",
       LIFEBOAT_RETENTION_SCHEDULE: "@hourly",
+      LIFEBOAT_VERIFY_SCHEDULE: "@hourly",
     });
+    const hour = () => new Date(Math.floor(Date.now() / 3_600_000) * 3_600_000).toISOString();
+    const hours = [hour()];
     await tick(minutesAgo(60));
-    assert.deepEqual(jobs, [{ kind: "retention" }]);
+    hours.push(hour());
+    const { slot } = jobs[1] as { slot: string };
+    assert.deepEqual(jobs, [{ kind: "retention" }, { kind: "verify", slot }]);
+    assert.ok(hours.includes(slot), slot);
     const at = (time: string) => new Date(`2026-11-23T${time}:00Z`);
-    const due = (last: string, now: string) => isRetentionDue({ retentionSchedule: "30 3 * * *" }, at(last), at(now));
-    assert.deepEqual([due("03:25", "03:30"), due("03:32", "03:37"), due("03:25", "03:29")], [true, false, false]);
-    assert.equal(isRetentionDue({}, at("03:25"), at("03:30")), false);
+    const due = (last: string, now: string) => dueSlot("30 3 * * *", at(last), at(now));
+    const slots = [due("03:25", "03:30"), due("03:32", "03:37"), due("03:25", "03:29")];
+    assert.deepEqual(slots, [at("03:30"), undefined, undefined]);
+    assert.equal(dueSlot(undefined, at("03:25"), at("03:30")), undefined);
   });
 
   test("looks back for what was missed, and not where the schedule says that it skips", () => {
@@ -468,6 +474,23 @@ describe("a job delivered by HTTP", () => {
     const { name } = (await answer.json()) as { name: string };
     assert.deepEqual([answer.status, name], [200, "hourly-20261123020000"]);
   });
+
+  const SLOTTED: [job: Record<string, unknown>, has: boolean][] = [
+    [{ kind: "backup", schedule: "hourly" }, true],
+    [{ kind: "backup", schedule: "hourly", name: "x" }, false],
+    [{ kind: "verify" }, true],
+    [{ kind: "verify", schedule: "hourly" }, false],
+    [{ kind: "retention", schedule: "hourly" }, false],
+  ];
+  for (const [job, has] of SLOTTED) {
+    test(`${JSON.stringify(job)} is ${has ? "" : "not "}of the slot that the platform tells`, async () => {
+      const run = async (message: unknown) => {
+        assert.deepEqual(message, has ? { ...job, slot: SLOT } : job);
+        return { duplicate: false };
+      };
+      assert.equal((await deliver({ ...service(), run }, post(JSON.stringify(job)), { slot: SLOT })).status, 200);
+    });
+  }
 
   const bad: [what: string, body: string, status: number][] = [
     ["malformed JSON", "{", 400],

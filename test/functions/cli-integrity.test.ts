@@ -61,6 +61,7 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
     assert.deepEqual(rest, {
       ...{ schemaVersion: 1, kind: "verify", name: "plain", ok: true, damaged: [], unchecked: [], files: files.length },
       segments: { total: 1, read: 1 },
+      findingCount: 0,
     });
   });
 

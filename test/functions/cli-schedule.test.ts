@@ -58,14 +58,27 @@ schedules:
       "LAST BACKUP",
       "STATUS",
       "LAST GOOD",
+      "VERIFIED",
       "EVERY",
       "NEXT",
       "MISSED",
       "PAUSED",
     ]);
     assert.deepEqual(first.slice(0, 5), ["hourly", "0 * * * *", "prod", made.name, "Completed"]);
-    assert.match(first.slice(5).join(), /^\dm,1h,[-\d]{10} \d\d:00:00 UTC,0,false$/);
-    assert.deepEqual(second, ["nightly", "30 2 * * * (Europe/Berlin)", "prod", "-", "-", "-", "1d", "-", "0", "true"]);
+    assert.match(first.slice(5).join(), /^\dm,-,1h,[-\d]{10} \d\d:00:00 UTC,0,false$/);
+    assert.deepEqual(second, [
+      "nightly",
+      "30 2 * * * (Europe/Berlin)",
+      "prod",
+      "-",
+      "-",
+      "-",
+      "-",
+      "1d",
+      "-",
+      "0",
+      "true",
+    ]);
   });
 
   it("get tells what stopped the last run", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it, mock } from "node:test";
-import type { Schedule } from "../../core/index.ts";
-import { runClock } from "../../functions/cli/serve/clock.ts";
+import type { Job, Jobs, Schedule } from "../../core/index.ts";
+import { runClock, timedJobs } from "../../functions/cli/serve/clock.ts";
 import { foreignReason, readAddress } from "../../functions/cli/serve/listen.ts";
 
 const START = new Date("2026-11-23T02:59:30Z");
@@ -69,6 +69,24 @@ describe("the clock of serve", () => {
     assert.deepEqual(await offered(280, changing), [
       ...["old 03:00:00", "old 03:01:00", "new 03:03:00", "new 03:04:00"],
     ]);
+  });
+});
+
+describe("what serve does on a schedule beside backups", () => {
+  it("is retention and verification, each where it has one", async () => {
+    const given: Job[] = [];
+    const jobs: Jobs = { enqueue: async (job) => void given.push(job) };
+    assert.deepEqual(timedJobs({ verify: { sample: "5%" } }, jobs), []);
+    const timed = timedJobs({ retentionSchedule: "@daily", verify: { schedule: "@hourly" } }, jobs);
+    assert.deepEqual(
+      timed.map(({ name, schedule }) => [name, schedule]),
+      [
+        ["retention", "@daily"],
+        ["verify", "@hourly"],
+      ],
+    );
+    for (const { begin } of timed) assert.equal(begin(START), true);
+    assert.deepEqual(given, [{ kind: "retention" }, { kind: "verify", slot: START.toISOString() }]);
   });
 });
 

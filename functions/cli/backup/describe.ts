@@ -7,6 +7,7 @@ import {
   readBackupDocument,
   readFindings,
   readResourceList,
+  type Verified,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
@@ -37,7 +38,7 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
 
 function describe(document: BackupDocument, findings?: Finding[]): string {
   const { name, phase, location, consistency, spec, items, bytes, hooks, warnings, errors } = document;
-  const { expiration, retainedUntil, pinned } = document;
+  const { expiration, retainedUntil, verified, pinned } = document;
   return [
     fields([
       ["Name", printable(name)],
@@ -54,6 +55,7 @@ function describe(document: BackupDocument, findings?: Finding[]): string {
       ["Completed", timeText(document.completionTimestamp)],
       ["Expiration", expiration ? timeText(expiration) : document.schedule ? "none of its own" : "never"],
       ...(retainedUntil ? [["Retained", `until ${timeText(retainedUntil)}`] as [string, string]] : []),
+      ...(verified ? [["Verified", verifiedText(verified)] satisfies [string, string]] : []),
       ...(pinned ? [["Pinned", printable(pinText(pinned))] satisfies [string, string]] : []),
     ])}`,
     `\n\n${fields([
@@ -67,6 +69,12 @@ function describe(document: BackupDocument, findings?: Finding[]): string {
     problemBlock("Warnings", warnings) || "Warnings:  <none>\n",
     problemBlock("Findings", findings ?? []) || findingsText(document),
   ].join("");
+}
+
+function verifiedText({ at, damage }: Verified): string {
+  if (!damage) return `intact, ${timeText(at)}`;
+  const since = damage.at === at ? "" : `, and damaged since ${timeText(damage.at)}`;
+  return printable(`${since ? `${timeText(at)}${since}` : `damaged, ${timeText(at)}`}: ${damage.reason}`);
 }
 
 /** What a restore would miss, in a line; "" where nobody has looked. */

@@ -1,18 +1,18 @@
-import { listBackups, readBackup, readBackupDocument, readPins } from "../../../core/index.ts";
+import { listBackups, readBackup, readBackupDocument, readMarks } from "../../../core/index.ts";
 import { getDocuments } from "../listing.ts";
 import type { Invocation } from "../options.ts";
-import { countText, phaseText, printable, timeText, untilText } from "../output.ts";
+import { ageText, countText, phaseText, printable, timeText, untilText } from "../output.ts";
 
-/** `lifeboat backup get [NAME]`: Velero's columns and three of ours. */
+/** `lifeboat backup get [NAME]`: Velero's columns and four of ours. */
 export function getBackups(invocation: Invocation): Promise<undefined> {
-  let pins: ReturnType<typeof readPins> | undefined;
+  let marks: ReturnType<typeof readMarks> | undefined;
   return getDocuments(invocation, {
     kind: "backup",
     read: readBackup,
     list: listBackups,
     document: async (bucket, record, signal) => {
-      pins ??= readPins(bucket, signal);
-      return readBackupDocument(bucket, record, signal, await pins);
+      marks ??= readMarks(bucket, signal);
+      return readBackupDocument(bucket, record, signal, await marks);
     },
     columns: {
       NAME: ({ name }) => printable(name),
@@ -21,6 +21,7 @@ export function getBackups(invocation: Invocation): Promise<undefined> {
       WARNINGS: ({ warnings }) => countText(warnings.length),
       CREATED: ({ startTimestamp }) => timeText(startTimestamp),
       EXPIRES: ({ expiration, schedule }) => (schedule && !expiration ? "-" : untilText(expiration)),
+      VERIFIED: ({ verified }) => (verified ? `${verified.ok ? "" : "damaged, "}${ageText(verified.at)}` : "-"),
       PINNED: ({ pinned }) => (pinned ? "yes" : "-"),
       ITEMS: ({ items }) => countText(items),
       CONSISTENCY: ({ consistency }) => consistency?.grade ?? "-",

@@ -22,6 +22,8 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
   "LAST BACKUP": ({ lastBackup }) => printable(lastBackup?.name ?? "-"),
   STATUS: ({ lastBackup, lastFailure }) => phaseText(lastFailure ? "Failed" : (lastBackup?.phase ?? "-")),
   "LAST GOOD": ({ lastGood, overdue }) => `${ageText(lastGood?.startTimestamp)}${overdue ? " (overdue)" : ""}`,
+  VERIFIED: ({ lastVerified }) =>
+    lastVerified ? `${lastVerified.ok ? "" : "damaged, "}${ageText(lastVerified.at)}` : "-",
   EVERY: ({ intervalSeconds }) => intervalText(intervalSeconds),
   NEXT: ({ next }) => (next ? timeText(next) : "-"),
   MISSED: ({ missed }) => countText(missed.length),

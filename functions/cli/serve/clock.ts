@@ -1,6 +1,9 @@
 import timers from "node:timers/promises";
 import {
   type Bucket,
+  type Config,
+  type Job,
+  type Jobs,
   missedSlots,
   readClock,
   readPause,
@@ -39,6 +42,22 @@ export async function runClock<Timed extends Pick<Schedule, "name" | "schedule" 
     }
     await timers.setTimeout(Math.max(wake - Date.now(), 0), undefined, { signal }).catch(() => {});
   }
+}
+
+/**
+ * What runs on a schedule beside backups, and how it is begun for a slot. Runs at once are no harm: what comes late finds
+ * nothing left to delete, or that its slot is done.
+ */
+export function timedJobs({ retentionSchedule, verify }: Pick<Config, "retentionSchedule" | "verify">, jobs: Jobs) {
+  const begin = (job: (slot: string) => Job) => (slot: Date) => {
+    void jobs.enqueue(job(slot.toISOString()));
+    return true;
+  };
+  const timed = [
+    { name: "retention", schedule: retentionSchedule, begin: begin(() => ({ kind: "retention" })) },
+    { name: "verify", schedule: verify?.schedule, begin: begin((slot) => ({ kind: "verify", slot })) },
+  ];
+  return timed.flatMap(({ schedule, ...one }) => (schedule === undefined ? [] : [{ ...one, schedule }]));
 }
 
 /** The slots of a schedule since its newest backup, up to `now`, that have none. Throws what the bucket throws. */

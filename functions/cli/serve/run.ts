@@ -4,7 +4,6 @@ import {
   type Config,
   createService,
   EXIT_CODES,
-  type Jobs,
   LifeboatError,
   type LogLevel,
   logLine,
@@ -20,7 +19,7 @@ import { say } from "../output.ts";
 import { terminal } from "../platform.ts";
 import { openBucket } from "../session.ts";
 import { nextStage } from "../signals.ts";
-import { missedBy, runClock } from "./clock.ts";
+import { missedBy, runClock, timedJobs } from "./clock.ts";
 import { foreignReason, listen, readAddress } from "./listen.ts";
 import { createRunner, type Runner } from "./runner.ts";
 
@@ -62,7 +61,11 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   tell("info", "listens", { url, location: bucket.location, schedules: Object.keys(schedules).length });
   const clocks = [
     runClock({ schedules: () => schedulesNow(config, current), take: runner.take }, signal, started),
-    runClock({ schedules: async () => retentionOf(current), take: () => retain(jobs) }, signal, started),
+    runClock(
+      { schedules: async () => timedJobs(current.config, jobs), take: ({ begin }, slot) => begin(slot) },
+      signal,
+      started,
+    ),
   ];
 
   if (!signal.aborted) await once(signal, "abort");
@@ -106,16 +109,6 @@ async function schedulesNow(read: () => Promise<Config>, current: { config: Conf
     tell("error", messageOf(error));
   }
   return Object.values(current.config.schedules);
-}
-
-function retentionOf({ config: { retentionSchedule } }: { config: Config }) {
-  return retentionSchedule === undefined ? [] : [{ name: "retention", schedule: retentionSchedule }];
-}
-
-/** Runs at once are no harm: they are made one by one, and what comes late finds nothing left to delete. */
-function retain(jobs: Jobs): boolean {
-  void jobs.enqueue({ kind: "retention" });
-  return true;
 }
 
 /** What requests must bear: the content of `file`, else LIFEBOAT_TOKEN. Throws `invalid` for none where a file is named. */

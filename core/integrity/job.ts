@@ -1,0 +1,115 @@
+import { listBackups, RESTORABLE, SCHEDULE_LABEL } from "../catalog.ts";
+import { isLifeboatError, messageOf } from "../errors.ts";
+import { ALL, type Job, readShare } from "../job.ts";
+import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
+import { startRunLog } from "../log.ts";
+import type { Bucket } from "../ports.ts";
+import type { JobContext } from "../run.ts";
+import type { VerifyListDocument } from "./document.ts";
+import { damageLine } from "./findings.ts";
+import { readTrustedKeys } from "./keys.ts";
+import { lastLocationVerification, noteLocationVerification, noteVerification, readAllVerified } from "./verified.ts";
+import { backupFolders, verifyLocation } from "./verify.ts";
+
+type VerifyJob = Extract<Job, { kind: "verify" }>;
+
+/** Which backups are verified where no job names one: `newestNames`, or all. */
+type Chosen = NonNullable<VerifyJob["backups"]>;
+
+/**
+ * Verifies the backups of the location that the job, else the configuration, chooses, under a lock of its own; what was
+ * found of each is said at once. Those go first that were not verified for longest, so what the platform's time limit
+ * leaves over is next. A slot is verified once, however often it is triggered. Throws `timeout` where not one backup could be
+ * verified in time, and what the bucket throws.
+ */
+export async function runLocationVerification(
+  job: VerifyJob,
+  context: JobContext,
+): Promise<
+  { document: VerifyListDocument; duplicate: boolean } | { document?: undefined; duplicate: true; skipped: string }
+> {
+  const { bucket, signal, by, timing = LOCK_TIMING } = context;
+  const { slot } = job;
+  const scope = { bucket, kind: "verification", name: ALL } as const;
+  let done: VerifyListDocument | undefined;
+  const settled = async () => {
+    const last = slot === undefined ? undefined : await lastLocationVerification(bucket, signal);
+    done = last?.slot === slot ? last?.document : undefined;
+    return done !== undefined;
+  };
+  const lock = await takeLock(scope, { settled, signal, timing, by });
+  if (lock === "settled") return { document: done!, duplicate: true };
+  if (typeof lock === "string") {
+    const who = heldText(await lockState(scope, { signal }));
+    return { duplicate: true, skipped: `another run verifies ${bucket.location}${who}` };
+  }
+  await using held = lock;
+  const note = async (document?: VerifyListDocument) => {
+    const ending = AbortSignal.timeout(NOTE_MS);
+    await noteLocationVerification(bucket, { document, slot }, ending);
+    // Who may not delete leaves it for retention.
+    await held.remove(ending).catch(() => {});
+  };
+  try {
+    const document = await verifyChosen(job, { ...context, signal: AbortSignal.any([signal, held.signal]) });
+    await note(document);
+    return { document, duplicate: false };
+  } catch (error) {
+    await note().catch(() => {});
+    throw error;
+  }
+}
+
+/** As long as it may take to say how a run ended whose time is up. */
+const NOTE_MS = 10_000;
+
+async function verifyChosen(
+  job: VerifyJob,
+  { bucket, config, secrets, signal, listen }: JobContext,
+): Promise<VerifyListDocument> {
+  const { backups = config.verify?.backups ?? "newest" } = job;
+  const { readData, sample = "" } = (job.readData ?? job.sample) ? job : (config.verify ?? {});
+  const read = readData ? 1 : (readShare(sample) ?? 0);
+  const { log } = startRunLog({ verify: bucket.location }, listen);
+  const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
+  const document = await verifyLocation(bucket, {
+    ...{ read, trustedKeys, signal },
+    names: await namesOf(bucket, backups, signal),
+    endsWith: () => isLifeboatError(signal.reason, "timeout"),
+    async found(document) {
+      const { name, ok, damaged } = document;
+      for (const damage of damaged) log("error", damageLine(damage));
+      await noteVerification(bucket, document, read, signal);
+      log(ok ? "info" : "error", `Backup ${name} is ${ok ? "intact" : "damaged"}`);
+    },
+  }).catch((error) => {
+    log("error", messageOf(error));
+    throw error;
+  });
+  for (const { folder, reason } of document.orphans) log("error", `${folder}: ${reason}`);
+  return document;
+}
+
+/** Those of which nothing is known first, then the ones that were verified longest ago. */
+async function namesOf(bucket: Bucket, chosen: Chosen, signal: AbortSignal): Promise<string[]> {
+  const names = chosen === "all" ? await backupFolders(bucket, signal) : await newestNames(bucket, signal);
+  const verified = await readAllVerified(bucket, signal);
+  const time = (name: string) => verified.get(name)?.at ?? "";
+  return names.sort((a, b) => (time(a) === time(b) ? 0 : time(a) < time(b) ? -1 : 1));
+}
+
+/** The newest backup of each schedule that can be restored, and each whose record can't be read: it may be such a one. */
+async function newestNames(bucket: Bucket, signal: AbortSignal): Promise<string[]> {
+  const rows = await listBackups(bucket, signal);
+  const restorable = rows.flatMap(({ record }) =>
+    record && RESTORABLE.includes(record.status?.phase ?? "") ? [record] : [],
+  );
+  const unreadable = rows.flatMap(({ name, problem }) => (problem === undefined ? [] : [name]));
+  const bySchedule = Map.groupBy(restorable, ({ metadata: { labels } }) => labels?.[SCHEDULE_LABEL]);
+  bySchedule.delete(undefined);
+  const startOf = ({ status }: (typeof restorable)[number]) => Date.parse(status?.startTimestamp ?? "") || 0;
+  const newest = [...bySchedule.values()].map((backups) =>
+    backups.reduce((newest, one) => (startOf(one) > startOf(newest) ? one : newest)),
+  );
+  return [...unreadable, ...newest.map(({ metadata }) => metadata.name)];
+}
