@@ -47,7 +47,10 @@ export async function deleteBackup(
       hint: '"lifeboat backup get" lists what there is',
     });
   }
-  return deleteLocked({ ...scope, by, timing }, signal, async (signal) => {
+  const ordered = (present: string[], record: string | undefined) =>
+    // An encrypted archive, and its index, have longer names.
+    inOrder(present, [(key) => key === record, (key) => key.startsWith(keys.tar)], (key) => key.startsWith(keys.index));
+  return deleteLocked({ ...scope, by, timing }, signal, async function* (signal) {
     const present = await lie(signal);
     const record = recordIn(new Set(present), name);
     if (unfinished && record) {
@@ -55,10 +58,11 @@ export async function deleteBackup(
     }
     await checkNotRetained(bucket, name, signal);
     await checkUnpinned(bucket, name, signal);
-    // An encrypted archive, and its index, have longer names.
-    return inOrder(present, [(key) => key === record, (key) => key.startsWith(keys.tar)], (key) =>
-      key.startsWith(keys.index),
-    );
+    yield* ordered(present, record);
+    // A run that saw the archive just before it was deleted, and holds no lock any more, may have put its record since. One
+    // that puts it after this look sees itself that the archive is gone.
+    const late = await lie(signal);
+    yield* ordered(late, recordIn(new Set(late), name));
   });
 }
 
@@ -70,7 +74,7 @@ async function checkNotRetained(bucket: Bucket, name: string, signal?: AbortSign
   const until = record?.metadata.annotations?.[RETAINED_UNTIL];
   if (until === undefined || new Date(until) <= new Date()) return;
   throw new LifeboatError("denied", `backup "${name}" is retained until ${until}`, {
-    hint: "it was made with retainFor: its bucket holds it till then",
+    hint: "its record says so: it was made with retainFor, and what it says goes for copies too",
   });
 }
 
@@ -81,10 +85,10 @@ async function checkNotRetained(bucket: Bucket, name: string, signal?: AbortSign
  */
 export function deleteRestore(bucket: Bucket, name: string, signal?: AbortSignal): Promise<number> {
   const { folder, record } = restoreKeys(name);
-  return deleteLocked({ bucket, kind: "restores", name }, signal, async (signal) => {
+  return deleteLocked({ bucket, kind: "restores", name }, signal, async function* (signal) {
     const report = await keysIn(bucket, [folder], signal);
     const rest = await keysIn(bucket, [noteFolder(name), runFolder("restores", name)], signal);
-    return inOrder([...(report.includes(record) ? report : []), ...rest], [(key) => key === record]);
+    yield* inOrder([...(report.includes(record) ? report : []), ...rest], [(key) => key === record]);
   });
 }
 
@@ -93,7 +97,9 @@ export function deleteRestore(bucket: Bucket, name: string, signal?: AbortSignal
  * the number of objects. Throws `busy` where a job works on it.
  */
 export function deleteTraces(scope: LockScope, keys: string[], signal?: AbortSignal): Promise<number> {
-  return deleteLocked(scope, signal, async () => keys);
+  return deleteLocked(scope, signal, async function* () {
+    yield* keys;
+  });
 }
 
 /**
@@ -103,7 +109,7 @@ export function deleteTraces(scope: LockScope, keys: string[], signal?: AbortSig
 async function deleteLocked(
   { by, timing, ...scope }: LockScope & { by?: Holder; timing?: LockTiming },
   signal = new AbortController().signal,
-  find: (signal: AbortSignal) => Promise<string[]>,
+  find: (signal: AbortSignal) => AsyncIterable<string>,
 ): Promise<number> {
   const { bucket, kind, name } = scope;
   const lock = await tryLock(scope, { signal, by, timing });
@@ -115,13 +121,14 @@ async function deleteLocked(
   }
   await using held = lock;
   const deleting = AbortSignal.any([signal, held.signal]);
-  const keys = await find(deleting);
-  for (const key of keys) {
+  let deleted = 0;
+  for await (const key of find(deleting)) {
     deleting.throwIfAborted();
     await bucket.delete(key, { signal: deleting });
+    deleted++;
   }
   await held.remove(deleting);
-  return keys.length;
+  return deleted;
 }
 
 async function keysIn(bucket: Bucket, folders: string[], signal?: AbortSignal): Promise<string[]> {

@@ -101,7 +101,7 @@ async function lockOrHolder(
   for (;;) {
     const newest = await newestRung(scope, signal);
     if (newest?.rung.state === "cancelled" && !calledOff) return newest;
-    if (isHeld(newest) && (await now()) - newest.modified <= timing.valid) return newest;
+    if (newest && (await lives(newest, now, timing))) return newest;
     const lock = await takeNext(scope, newest, { by, timing, signal });
     if (lock) return lock;
   }
@@ -133,8 +133,8 @@ export async function claimLock(
       const newest = await newestRung(scope, signal);
       checkState(scope, standing(newest, timing));
       // This machine's clock may be ahead: only the bucket's tells whether what looks dead is.
-      const held = isHeld(newest) && (await bucketClock(scope, signal))() - newest.modified <= timing.valid;
-      if (held) checkState(scope, { ...standing(newest, timing), state: "held" });
+      if (await lives(newest, lazyClock(scope, signal), timing))
+        checkState(scope, { ...standing(newest, timing), state: "held" });
       const same = (newest?.number ?? 0) === (seen?.number ?? 0);
       lock = same ? await takeNext(scope, newest, { by, timing, signal }) : undefined;
       if (!lock) throw workedOn(scope);
@@ -183,6 +183,16 @@ export function heldText({ by, taken, since }: LockState): string {
 /** Whether a run that may still live has the lock, if it has renewed it in time. */
 function isHeld(newest: Placed | undefined): newest is Placed {
   return newest?.rung.state === "held" && !isGone(newest.rung.by);
+}
+
+/** Whether a run has the lock, by the bucket's clock. */
+async function lives(newest: Placed | undefined, now: () => Promise<number>, { valid }: LockTiming): Promise<boolean> {
+  return isHeld(newest) && (await now()) - newest.modified <= valid;
+}
+
+/** Whether a run holds the lock, by the bucket's clock: one object is created there where it may. */
+export async function isLocked(scope: LockScope, signal?: AbortSignal): Promise<boolean> {
+  return lives(await newestRung(scope, signal), lazyClock(scope, signal), LOCK_TIMING);
 }
 
 /** Takes the number after `newest`; undefined where somebody else has it. What was called off stays so afterwards. */
@@ -361,7 +371,7 @@ async function climb(scope: LockScope, number: number, rung: Rung, signal?: Abor
 }
 
 /** As `bucketClock`, which is asked once, when it is first needed. */
-function lazyClock(scope: LockScope, signal: AbortSignal): () => Promise<number> {
+function lazyClock(scope: LockScope, signal: AbortSignal | undefined): () => Promise<number> {
   let clock: (() => number) | undefined;
   return async () => {
     clock ??= await bucketClock(scope, signal);
@@ -370,7 +380,7 @@ function lazyClock(scope: LockScope, signal: AbortSignal): () => Promise<number>
 }
 
 /** The bucket's time now, in milliseconds since the epoch: that at which it stored an object of ours, and what passed since. */
-export async function bucketClock(scope: LockScope, signal: AbortSignal): Promise<() => number> {
+export async function bucketClock(scope: LockScope, signal?: AbortSignal): Promise<() => number> {
   const key = `${folderOf(scope)}clock-${randomUUID()}`;
   const asked = performance.now();
   await putJsonOnce(scope.bucket, key, {}, signal);

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { PINS, pinFolder, readBackup } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
+import { isLocked } from "./lock.ts";
 import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 import { newestState, newestStates, type Placed } from "./state.ts";
@@ -39,7 +40,8 @@ export async function readPins(bucket: Bucket, signal?: AbortSignal): Promise<Ma
 
 /**
  * Pins a backup, unless it is pinned already; whether anything changed. Throws `missing` where there is no such backup,
- * `corrupt` where its record can't be read.
+ * or where it has been deleted meanwhile, `corrupt` where its record can't be read, `busy` where a run works on it: a deletion
+ * that has looked for pins before this one came goes on.
  */
 export async function pinBackup(
   bucket: Bucket,
@@ -47,7 +49,18 @@ export async function pinBackup(
   { by, reason, signal }: { by?: string; reason?: string; signal?: AbortSignal } = {},
 ): Promise<boolean> {
   await readBackup(bucket, backup, signal);
-  return say(bucket, backup, { pinned: true, by, reason }, signal);
+  const said = await say(bucket, backup, { pinned: true, by, reason }, signal);
+  if (await isLocked({ bucket, kind: "backups", name: backup }, signal)) {
+    throw new LifeboatError(
+      "busy",
+      `a run works on backup "${backup}", and may be deleting it: whether its pin came in time is not known`,
+      {
+        hint: "pin it again when that run has ended",
+      },
+    );
+  }
+  await readBackup(bucket, backup, signal);
+  return said;
 }
 
 /** Takes the pin off a backup; whether it had one. Throws as `pinBackup` where it had none. */

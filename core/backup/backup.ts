@@ -98,12 +98,18 @@ async function commit(
   const digests = { ...written, [basename(keys.index)]: index.whole, ...secretFiles(outcome) };
   const stored = encrypted ? { ...encrypted.digests, ...(files as EncryptingBucket).digests } : digests;
   const { record, body } = await sealRecord(unsealed, { files: stored, indexEnd: index.end }, signer);
-  // Whoever deletes without a lock, or has taken over ours, may have been here meanwhile.
-  if (!(await listFolder(bucket, keys.folder, signal)).has(keys.tar)) throw deletedMeanwhile(bucket, name);
+  // Another run may have taken over our lock and be deleting the name: it looks for our record once the archive is gone
+  // (delete.ts), and we for the archive once the record is there, so that one of us sees the other.
+  const isWhole = async () => (await listFolder(bucket, keys.folder, signal)).has(keys.tar);
+  if (!(await isWhole())) throw deletedMeanwhile(bucket, name);
   try {
     await bucket.put(keys.metadata, body, { ifAbsent: true, signal });
   } catch (error) {
     throw isLifeboatError(error, "conflict") ? alreadyExists(bucket, name, error) : error;
+  }
+  if (!(await isWhole())) {
+    await bucket.delete(keys.metadata, { signal }).catch(() => {});
+    throw deletedMeanwhile(bucket, name);
   }
   return { record, outcome };
 }

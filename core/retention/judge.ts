@@ -21,7 +21,7 @@ export interface BackupFacts {
   pin?: Pin;
   /** A verification found it damaged. */
   damaged?: boolean;
-  /** Until when its bucket holds it against deletion. */
+  /** Until when the bucket it was made in holds it against deletion, by its record; a copy may lie in another. */
   retained?: Date;
 }
 
@@ -133,7 +133,7 @@ function aged({ end, schedule }: BackupFacts, now: Date): Verdict {
 
 function keptWhatever({ pin, retained, start }: BackupFacts, now: Date): string | undefined {
   if (pin) return pinText(pin);
-  if (retained && retained > now) return `its bucket holds it until ${timestamp(retained)}`;
+  if (retained && retained > now) return `its record says that its bucket holds it until ${timestamp(retained)}`;
   return start && now.getTime() - start.getTime() < GRACE_MS ? "younger than the grace of 1h" : undefined;
 }
 

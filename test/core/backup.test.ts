@@ -320,6 +320,45 @@ describe("a backup in its bucket", () => {
     assert.deepEqual(await listBackups(bucket), []);
   });
 
+  it("is listed whole or not at all, wherever a deletion and a commit without a lock meet", async () => {
+    const left = memoryBucket();
+    await assert.rejects(run(failingAt(left, 8), "full"));
+    const { folder, tar, metadata } = backupKeys("full");
+    /** Lets a deletion come up to one of its steps before one of the commit's, and go on once the commit has ended. */
+    const meet = async (committing: number, deleting: number) => {
+      const bucket = await copyOf(left);
+      const [come, over] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      let [commits, deletes] = [0, 0];
+      const deletions = stepped(bucket, async (step) => {
+        deletes = step;
+        if (step === deleting) come.resolve();
+        if (step === deleting) await over.promise;
+      });
+      let deletion: Promise<unknown> = Promise.resolve();
+      const commit = stepped(bucket, async (step) => {
+        commits = step;
+        if (step !== committing) return;
+        deletion = deleteBackup(deletions, "full").catch(() => {});
+        await Promise.race([come.promise, deletion]);
+      });
+      await run(commit, "full").catch(() => {});
+      over.resolve();
+      await deletion;
+      const present = await listFolder(bucket, folder);
+      if (present.has(metadata)) {
+        const files = Object.keys(sealOf(await readBackup(bucket, "full"))?.files ?? {}).map((file) => folder + file);
+        const missing = [tar, ...files].filter((key) => !present.has(key));
+        assert.deepEqual(missing, [], `the deletion's step ${deleting} before the commit's ${committing}`);
+      }
+      return { commits, deletes };
+    };
+    const { commits } = await meet(0, 0);
+    assert.ok(commits > 10);
+    for (let committing = 1; committing <= commits; committing++)
+      for (let [deleting, deletes] = [1, 1]; deleting <= deletes; deleting++)
+        ({ deletes } = await meet(committing, deleting));
+  });
+
   it("adopts an interrupted run's archive only for the same options", async () => {
     const bucket = memoryBucket();
     await assert.rejects(run(failingAt(bucket, 8), "full"));
@@ -432,4 +471,26 @@ function cluster(): KubernetesObject[] {
     object("storage.k8s.io/v1", "StorageClass", "gold", undefined, { provisioner: "example.com/gold" }),
     object("example.com/v1", "Widget", "widget-1", "shop", { metadata: { labels: { app: "shop" } } }),
   ];
+}
+
+/** A bucket that asks before each of its calls, which are counted from 1. */
+function stepped(bucket: Bucket, before: (step: number) => Promise<void>): Bucket {
+  let steps = 0;
+  const step = () => before(++steps);
+  return {
+    ...bucket,
+    put: async (...args) => step().then(() => bucket.put(...args)),
+    get: async (...args) => step().then(() => bucket.get(...args)),
+    delete: async (...args) => step().then(() => bucket.delete(...args)),
+    async *list(...args) {
+      await step();
+      yield* bucket.list(...args);
+    },
+  };
+}
+
+async function copyOf(bucket: Bucket): Promise<Bucket> {
+  const copy = memoryBucket();
+  for (const key of (await listFolder(bucket, "")).keys()) await copy.put(key, await readObject(bucket, key));
+  return copy;
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { backupKeys, restoreKeys } from "../../core/catalog.ts";
 import { deleteBackup, deleteRestore } from "../../core/delete.ts";
 import { cancelWork, lockState, reopen } from "../../core/lock.ts";
+import { pinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { putBackup } from "./location-sample.ts";
@@ -26,6 +27,35 @@ describe("a deletion", () => {
     await assert.rejects(deleteBackup(stalling, "b", undefined, { timing }), { kind: "busy" });
     assert.equal((await Array.fromAsync(bucket.list(tar))).length, 1);
     assert.equal((await lockState({ bucket, kind: "backups", name: "b" })).state, "held");
+  });
+
+  it("that has looked for pins is not told to have been stopped by one that comes then", async () => {
+    const bucket = memoryBucket();
+    await putBackup(bucket, "b", []);
+    let pins = 0;
+    const pinning: Bucket = {
+      ...bucket,
+      async delete(key, options) {
+        if (pins++ === 0) await assert.rejects(pinBackup(bucket, "b"), { kind: "busy" });
+        await bucket.delete(key, options);
+      },
+    };
+    await deleteBackup(pinning, "b");
+    assert.ok(pins > 0);
+    await assert.rejects(pinBackup(bucket, "b"), { kind: "missing" });
+  });
+
+  it("that has ended before a pin is stored leaves nothing to be pinned", async () => {
+    const bucket = memoryBucket();
+    await putBackup(bucket, "b", []);
+    const late: Bucket = {
+      ...bucket,
+      async put(key, body, options) {
+        await deleteBackup(bucket, "b");
+        await bucket.put(key, body, options);
+      },
+    };
+    await assert.rejects(pinBackup(late, "b"), { kind: "missing" });
   });
 
   it("of what was called off holds its lock, though somebody lets it go on meanwhile", async () => {

@@ -27,7 +27,7 @@ describe("the lock of a backup or restore", () => {
     let working = 0;
     const ends = await Promise.all(
       Array.from({ length: 20 }, async () => {
-        const lock = await take(scope, async () => done);
+        const lock = await take(scope, async () => done, { ...TIMING, renew: 5_000, valid: 20_000 });
         if (typeof lock === "string") return lock;
         await using _ = lock;
         assert.equal(++working, 1);

@@ -194,7 +194,7 @@ describe("reasons", () => {
       "a lock",
       [old({ retained: new Date("2027-01-01T00:00:00Z") }), newer],
       last,
-      "keep: its bucket holds it until 2027-01-01T00:00:00Z",
+      "keep: its record says that its bucket holds it until 2027-01-01T00:00:00Z",
     ],
     [
       "a lock that has ended",

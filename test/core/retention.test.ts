@@ -259,7 +259,7 @@ describe("what is not to be deleted", () => {
     const bucket = memoryBucket();
     await putDays(bucket, "s", 2, { retained: ago(-30) });
     const given = config({ s: { keepLast: 1 } });
-    const held = "its bucket holds it until 2026-12-24T12:00:00Z";
+    const held = "its record says that its bucket holds it until 2026-12-24T12:00:00Z";
     assert.deepEqual(told(await run(bucket, given))[0], ["backup", "s-2026-11-22", "keep", held]);
     await assert.rejects(
       asOf(NOW, () => deleteBackup(bucket, "s-2026-11-22")),
