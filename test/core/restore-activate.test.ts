@@ -312,3 +312,16 @@ describe("storage classes", () => {
     assert.equal(await image("q"), "mirror.example/nginx");
   });
 });
+
+describe("activating in a cluster", () => {
+  const other = restoreTarget();
+
+  it("that isn't the one of the restore is refused, and changes nothing", async () => {
+    const bucket = await backedUp(workloads);
+    await runRestore(run(bucket, "r", { scaleTo: 0 }));
+    const wrong = activateRestore({ kube: other.kube, bucket, name: "r", signal });
+    await assert.rejects(wrong, { kind: "invalid", message: 'restore "r" was into another cluster than this one' });
+    assert.deepEqual(other.kube.writes, []);
+    assert.ok((await activate(bucket)).counts.activated > 0);
+  });
+});

@@ -12,6 +12,8 @@ import { goJson } from "../../objects/fields.ts";
 import type { Bucket } from "../../ports.ts";
 import type { Problem } from "../../report.ts";
 import { labelValue, RESTORE_NAME } from "../fixes.ts";
+import { readNotes } from "../undo/notes.ts";
+import { intoAnother } from "../undo/remains.ts";
 import { PARKINGS, type Parking, unparking } from "./parking.ts";
 
 /** What activating a restore did: the same for the command line and whoever calls it. */
@@ -35,8 +37,8 @@ const ATTEMPTS = 5;
  * CronJobs no longer suspended. It is found by the restore's label and our annotation, which goes with the same
  * request; so a run that was stopped can be run again, and a second one finds nothing.
  *
- * Throws `missing` for an unknown restore, `invalid` for one that scaled nothing, `unreachable` when the server is
- * gone. What happens to single objects is in the answer.
+ * Throws `missing` for an unknown restore, `invalid` for one that scaled nothing or was made into another cluster, `unreachable`
+ * when the server is gone. What happens to single objects is in the answer.
  */
 export async function activateRestore(run: {
   kube: Kube;
@@ -55,6 +57,7 @@ export async function activateRestore(run: {
       },
     );
   }
+  await checkCluster(run);
   const document: ActivationDocument = {
     schemaVersion: 1,
     kind: "activation",
@@ -73,6 +76,26 @@ export async function activateRestore(run: {
     }
   }
   return document;
+}
+
+/** Throws `invalid` where the restore noted another cluster. One that noted none, or a cluster that hides which it is, passes. */
+async function checkCluster({
+  kube,
+  bucket,
+  name,
+  signal,
+}: {
+  kube: Kube;
+  bucket: Bucket;
+  name: string;
+  signal: AbortSignal;
+}) {
+  const notes = await readNotes(bucket, name, signal);
+  const response = await kube.request({ path: "/api/v1/namespaces/kube-system", signal });
+  if (response.status !== 200) return;
+  const { uid } = (parseExact(response.body) as KubernetesObject).metadata;
+  if (notes.length === 0 || notes.some(({ clusterUid }) => clusterUid === "" || clusterUid === uid)) return;
+  throw intoAnother(name);
 }
 
 interface Activating {

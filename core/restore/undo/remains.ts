@@ -94,9 +94,7 @@ export async function findRemains(undoing: Undoing, survey: Survey, archive: Arc
     },
     async found({ kube, served, target, signal }) {
       if (target.clusterUid !== clusterUid) {
-        throw new LifeboatError("invalid", `restore "${restore}" was into another cluster than this one`, {
-          hint: "name the cluster that it was into",
-        });
+        throw intoAnother(restore);
       }
       const steps: PlannedStep[] = [];
       for (const key of creates.keys()) {
@@ -163,4 +161,11 @@ export function changedBy(object: KubernetesObject, since: Date): string | undef
   );
   const last = writes.sort((a, b) => Date.parse(String(a.time)) - Date.parse(String(b.time))).at(-1);
   return last && `${at(last, "manager")} at ${at(last, "time")}`;
+}
+
+/** What was restored into another cluster is neither undone nor activated in this one. */
+export function intoAnother(restore: string): LifeboatError {
+  return new LifeboatError("invalid", `restore "${restore}" was into another cluster than this one`, {
+    hint: "name the cluster that it was into",
+  });
 }
