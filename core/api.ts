@@ -6,6 +6,7 @@ import { answerHeaders, boundBody, refusalOf } from "./api/guard.ts";
 import { InvalidRequest, problemResponse, Refusal } from "./api/problem.ts";
 import { addReading } from "./api/reading.ts";
 import { addRestores } from "./api/restores.ts";
+import { addRetention } from "./api/retention.ts";
 import { routes } from "./api/routes.ts";
 
 export type { ApiDeps } from "./api/answers.ts";
@@ -33,6 +34,7 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
   addBackups(app, deps);
   addReading(app, deps);
   addRestores(app, deps);
+  addRetention(app, deps);
   app.get("/openapi.json", (context) => context.json(describe(app, deps)));
   app.notFound((context) => problemResponse(unrouted(app, context)));
   app.onError((error) => problemResponse(error, deps.log));

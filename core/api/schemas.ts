@@ -6,6 +6,7 @@ import { checkWish, restoreWish, verifyWish } from "../job.ts";
 import { MOST_REASON, pinSchema } from "../pins.ts";
 import type { RunDocument } from "../requests.ts";
 import { planSchema } from "../restore/plan/plandocument.ts";
+import type { RetentionDocument } from "../retention/document.ts";
 import { backupSpecSchema } from "../specs.ts";
 import type { Unreadable } from "./pages.ts";
 
@@ -281,6 +282,53 @@ export const historySchema = z
     warnings: problems,
   })
   .meta({ id: "History" });
+
+export const retentionQuery = pageQuery.extend({
+  schedule: z.string().min(1).optional().describe("only the backups of this schedule of the configuration"),
+});
+
+/** What POST /v1/retention takes. */
+export const retentionRequestSchema = z.strictObject({
+  kind: z.literal("retention").optional(),
+  schedule: z.string().min(1).optional().describe("of the configuration: only its backups"),
+});
+
+/** What retention would do; of its rows one page. */
+export const retentionPageSchema: z.ZodType<RetentionDocument & { continue?: string }> = z
+  .object({
+    schemaVersion: z.literal(1),
+    kind: z.literal("retention"),
+    name: z.string(),
+    dryRun: z.boolean(),
+    phase: z.enum(["Completed", "PartiallyFailed"]),
+    location: z.string(),
+    schedule: z.string().optional(),
+    timestamp: z.string().describe("the time by which ages were judged"),
+    counts: z.object({ keep: count, delete: count }).describe("of all rows"),
+    freedBytes: count,
+    rows: z.array(
+      z.object({
+        kind: z.enum(["backup", "restore", "unfinished", "run", "plan", "pin", "verification"]),
+        name: z.string(),
+        action: z.enum(["keep", "delete"]),
+        reason: z.string(),
+        schedule: z.string().optional(),
+        phase: z.string().optional(),
+        startTimestamp: z.string().optional(),
+        objects: count,
+        bytes: count,
+      }),
+    ),
+    warnings: problems,
+    errors: problems,
+    continue: z.string().optional(),
+  })
+  .meta({ id: "Retention" });
+
+/** A run of retention that was asked for. */
+export const retentionRunSchema = z
+  .object({ ...shared, kind: z.literal("retention"), phase: z.literal("New"), schedule: z.string().optional() })
+  .meta({ id: "RetentionRun" });
 
 /** What is in a backup. */
 export const itemListSchema = z

@@ -38,6 +38,7 @@ describe("the OpenAPI document", () => {
       "/v1/restores/{name}/logs get",
       "/v1/restores/{name}/objects get",
       "/v1/restores/{name}/report get",
+      "/v1/retention get,post",
       "/v1/search get",
     ]);
   });

@@ -8,6 +8,7 @@ import { lockState } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { settleRequest } from "../../core/runs.ts";
 import { putBackup, putRestore, type SampleApi, startApi } from "./api-sample.ts";
+import { DAY_MS, putBackup as putRetained } from "./retention-sample.ts";
 
 describe("the API", () => {
   let api: SampleApi;
@@ -186,6 +187,44 @@ describe("the API", () => {
       assert.equal((await api.send("POST", path, { json: { sample: "5" } })).status, 400);
       assert.equal((await api.send("POST", path, { json: { sample: "5%", readData: true } })).status, 400);
     });
+  });
+
+  describe("/v1/retention", () => {
+    const path = "/v1/retention";
+
+    it("tells in pages what would go, and hands over the job that does it", async () => {
+      const day = (days: number) => new Date(Date.now() - days * DAY_MS);
+      for (const days of [3, 2, 1])
+        await putRetained(api.bucket, { name: `aged-${days}`, start: day(days), schedule: "aged", ttl: "24h" });
+      const { status, body } = await api.send("GET", `${path}?limit=1`);
+      assert.deepEqual(
+        [status, body.kind, body.dryRun, body.counts.delete, body.rows.length],
+        [200, "retention", true, 2, 1],
+      );
+      const rest = await api.send("GET", `${path}?continue=${body.continue}`);
+      const rows = [...body.rows, ...rest.body.rows] as { name: string; action: string; reason: string }[];
+      const going = rows.filter(({ action }) => action === "delete").map(({ name }) => name);
+      assert.deepEqual(going, ["aged-2", "aged-3"]);
+      const asked = await api.send("POST", path, { json: { schedule: "hourly" } });
+      assert.deepEqual([asked.status, asked.headers.get("location")], [202, `${path}?schedule=hourly`]);
+      assert.deepEqual([asked.body.name, asked.body.phase], ["hourly", "New"]);
+      assert.deepEqual(api.jobs.at(-1), { kind: "retention", schedule: "hourly", caller: "someone" });
+      const own = await api.send("GET", `${path}?schedule=hourly`);
+      assert.ok((own.body.rows as { schedule: string }[]).every(({ schedule }) => schedule === "hourly"));
+    });
+
+    for (const [what, method, query, json] of [
+      ["an unknown schedule", "GET", "?schedule=hurly", undefined],
+      ["an unknown schedule", "POST", "", { schedule: "hurly" }],
+      ["an unknown field", "POST", "", { shedule: "hourly" }],
+      ["an unknown parameter", "GET", "?shedule=hourly", undefined],
+    ] as const) {
+      it(`refuses ${what} of a ${method}`, async () => {
+        const { length } = api.jobs;
+        assert.equal((await api.send(method, `${path}${query}`, { json })).status, 400);
+        assert.equal(api.jobs.length, length);
+      });
+    }
   });
 
   describe("the status of a run", () => {
