@@ -9,6 +9,7 @@ export { parseDuration } from "./backup/duration.ts";
 export type { Finding } from "./backup/lint.ts";
 export type { Consistency } from "./backup/photograph.ts";
 export { type BackupSpec, EXCLUDE_LABEL } from "./backup/scope.ts";
+export { type Browsing, browseBackup } from "./browse/browse.ts";
 export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.ts";
 export {
   type Backup,

@@ -4,7 +4,8 @@ import { LifeboatError } from "../errors.ts";
 import { resourceApiVersion } from "../kube/resource.ts";
 import { DEFINITIONS } from "../objects/resources.ts";
 import { timestamp } from "../timestamp.ts";
-import { adopted, created, updated } from "./objects.ts";
+import type { Objects, Scan } from "./list.ts";
+import { adopted, created, present, updated } from "./objects.ts";
 import { builtIn, definedResources, type Served } from "./resources.ts";
 import { alreadyExists, conflict, forbidden, invalid, notFound, StatusError } from "./status.ts";
 import { createStore, objectKey, type Store } from "./store.ts";
@@ -27,6 +28,24 @@ export interface WriteOptions {
 /** A cluster without a single object. */
 export function createCluster(): Cluster {
   return { store: createStore(), served: builtIn };
+}
+
+/** A cluster's objects, each shown in any version by its stored fields (conversion "None"). */
+export function objectsOf({ store }: Cluster): Objects {
+  function* scan(resource: Served, { namespace, ...range }: Scan) {
+    const prefix = namespace === "" ? "" : `${namespace}/`;
+    for (const { key, object } of store.scan(resource.collection, { prefix, ...range }))
+      yield { key, object: present(resource, object) };
+  }
+  return {
+    revision: store.revision,
+    get(resource, namespace, name) {
+      const object = store.get(resource.collection, objectKey(namespace, name));
+      return object && present(resource, object);
+    },
+    scan,
+    count: (resource, range) => [...scan(resource, range)].length,
+  };
 }
 
 /** The object stored under that name, or NotFound. */

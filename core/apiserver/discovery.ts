@@ -1,5 +1,8 @@
 import { resourceApiVersion } from "../kube/resource.ts";
-import { compareVersions, type Served, VERBS } from "./resources.ts";
+import { compareVersions, type Served } from "./resources.ts";
+
+/** The verbs of every resource of a cluster in memory: those of the real server but watch and deletecollection. */
+export const VERBS = ["create", "delete", "get", "list", "patch", "update"];
 
 const STATUS_VERBS = ["get", "patch", "update"];
 
@@ -8,16 +11,23 @@ export const AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGro
 
 /** Whether an `Accept` header asks for aggregated discovery in the version served here, v2. */
 export function wantsAggregated(accept: string): boolean {
-  return accept.split(",").some((type) => {
-    const parameters = new Set(type.split(";").map((part) => part.trim()));
-    return ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].every((part) => parameters.has(part));
+  return accepted(accept, "apidiscovery.k8s.io", "v2").includes("APIGroupDiscoveryList");
+}
+
+/** The kinds of a group's version that an `Accept` header asks to be shown, `as` it says, in its order; "" for plain JSON. */
+export function accepted(accept: string, group: string, version: string): string[] {
+  return accept.split(",").flatMap((type) => {
+    const [media, ...parameters] = type.split(";").map((part) => part.trim());
+    const given = new URLSearchParams(parameters.join("&"));
+    const as = given.get("as");
+    if (media !== "application/json" || as === null) return [""];
+    return given.get("g") === group && given.get("v") === version ? [as] : [];
   });
 }
 
 /** `/api`, unaggregated. */
-export function coreVersions(address: string): object {
-  const serverAddressByClientCIDRs = [{ clientCIDR: "0.0.0.0/0", serverAddress: address }];
-  return { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs };
+export function coreVersions(): object {
+  return { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] };
 }
 
 /** `/apis`, unaggregated. */
@@ -33,12 +43,12 @@ export function oneGroup(served: Served[], group: string): object | undefined {
 }
 
 /** `/api/v1` and `/apis/<group>/<version>`, or undefined where nothing of that version is served. */
-export function resourceList(served: Served[], group: string, version: string): object | undefined {
+export function resourceList(served: Served[], verbs: string[], group: string, version: string): object | undefined {
   const resources = served.filter((resource) => resource.group === group && resource.version === version);
   if (resources.length === 0) return undefined;
   const entries = resources.flatMap((resource) => {
     const { name, singular, namespaced, kind, hasStatus } = resource;
-    const main = { name, singularName: singular, namespaced, kind, verbs: VERBS, ...names(resource) };
+    const main = { name, singularName: singular, namespaced, kind, verbs, ...names(resource) };
     const status = { name: `${name}/status`, singularName: "", namespaced, kind, verbs: STATUS_VERBS };
     return hasStatus ? [main, status] : [main];
   });
@@ -51,20 +61,22 @@ export function resourceList(served: Served[], group: string, version: string): 
 }
 
 /** `/api` (the core group alone) or `/apis` (all others), aggregated. */
-export function aggregated(served: Served[], core: boolean): object {
+export function aggregated(served: Served[], verbs: string[], core: boolean): object {
   const groups = core ? [["", served.filter(({ group }) => group === "")] as const] : [...byGroup(served)];
   const items = groups.map(([group, resources]) => ({
     metadata: group === "" ? {} : { name: group },
     versions: versionsOf(resources).map((version) => ({
       version,
       freshness: "Current",
-      resources: resources.filter((resource) => resource.version === version).map(aggregatedEntry),
+      resources: resources
+        .filter((resource) => resource.version === version)
+        .map((resource) => aggregatedEntry(resource, verbs)),
     })),
   }));
   return { kind: "APIGroupDiscoveryList", apiVersion: "apidiscovery.k8s.io/v2", metadata: {}, items };
 }
 
-function aggregatedEntry(resource: Served): object {
+function aggregatedEntry(resource: Served, verbs: string[]): object {
   const { group, version, kind, name, namespaced, singular, hasStatus } = resource;
   const responseKind = { group, version, kind };
   const status = { subresource: "status", responseKind, verbs: STATUS_VERBS };
@@ -73,7 +85,7 @@ function aggregatedEntry(resource: Served): object {
     responseKind,
     scope: namespaced ? "Namespaced" : "Cluster",
     singularResource: singular,
-    verbs: VERBS,
+    verbs,
     ...names(resource),
     ...(hasStatus ? { subresources: [status] } : {}),
   };

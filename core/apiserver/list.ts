@@ -1,9 +1,41 @@
-import { resourceApiVersion } from "../kube/resource.ts";
-import { present } from "./objects.ts";
+import type { KubernetesObject } from "../archive/item.ts";
 import type { Served } from "./resources.ts";
-import { fieldSelector, labelSelector } from "./selectors.ts";
+import { fieldSelector, labelSelector, selectedName } from "./selectors.ts";
+import { type Shown, showList } from "./shown.ts";
 import { invalid, StatusError } from "./status.ts";
-import type { Store } from "./store.ts";
+
+/** The objects that a server shows. */
+export interface Objects {
+  /** The revision of the newest of them. */
+  revision(): number;
+  get(
+    resource: Served,
+    namespace: string,
+    name: string,
+  ): KubernetesObject | undefined | Promise<KubernetesObject | undefined>;
+  /** In an order that stays; each with a key that tells its place in it. May throw a StatusError. */
+  scan(resource: Served, range: Scan): Iterable<Keyed> | AsyncIterable<Keyed>;
+  /** How many a scan gives, where that is cheap to tell. */
+  count?(resource: Served, range: Scan): number;
+}
+
+/** An object with its key. */
+export interface Keyed {
+  key: string;
+  object: KubernetesObject;
+}
+
+/** Which of a resource's objects. */
+export interface Scan {
+  /** "" for all. */
+  namespace: string;
+  /** Only those that come after this key. */
+  after?: string;
+  /** As they were at this revision. */
+  revision?: number;
+  /** Which may be wanted, by what is known without looking into them; others need not be given. */
+  likely?: (facts: Pick<KubernetesObject["metadata"], "name" | "labels">) => boolean;
+}
 
 /** Where a paged list goes on: after that key, at that revision. */
 interface Continue {
@@ -12,49 +44,66 @@ interface Continue {
 }
 
 /**
- * A LIST's answer. `limit` cuts it into pages that all show the first one's revision; with
+ * A LIST's answer, in pieces. `limit` cuts it into pages that all show the first one's revision; with
  * `resourceVersionMatch=Exact` it shows exactly `resourceVersion`. Items of built-in kinds come without apiVersion and
  * kind, as the real server sends them. BadRequest or Invalid for a wrong token, selector or combination; Timeout for a
  * revision that is not reached yet.
  */
-export function list(store: Store, resource: Served, namespace: string, query: URLSearchParams): object {
-  const selected = labelSelector(query.get("labelSelector") ?? "");
-  const fielded = fieldSelector(query.get("fieldSelector") ?? "", resource.collection);
+export async function* list(
+  objects: Objects,
+  resource: Served,
+  namespace: string,
+  query: URLSearchParams,
+  shown: Shown,
+): AsyncGenerator<string> {
   const limit = wholeNumber(query, "limit") || Number.POSITIVE_INFINITY;
   const from = query.get("continue") ? parseContinue(query.get("continue")!, query) : undefined;
-  const revision = from?.rv ?? exactRevision(store, query) ?? store.revision();
-  const prefix = namespace === "" ? "" : `${namespace}/`;
-
-  const items: object[] = [];
+  const revision = from?.rv ?? exactRevision(objects, query) ?? objects.revision();
   const metadata: Record<string, unknown> = { resourceVersion: String(revision) };
-  let last = "";
-  let remaining = 0;
-  for (const { key, object } of store.scan(resource.collection, { prefix, after: from?.start, revision })) {
-    if (!selected(object) || !fielded(object)) continue;
-    if (items.length === limit) {
-      remaining += 1;
-      continue;
+
+  async function* page(): AsyncGenerator<KubernetesObject> {
+    let items = 0;
+    let last = "";
+    for await (const { key, object } of selected(objects, resource, namespace, query, {
+      after: from?.start,
+      revision,
+    })) {
+      if (items === limit) {
+        const token: Continue = { rv: revision, start: last };
+        metadata.continue = Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", ...token })).toString("base64url");
+        if (query.get("labelSelector") || query.get("fieldSelector")) return;
+        metadata.remainingItemCount = objects.count?.(resource, { namespace, after: last, revision });
+        return;
+      }
+      items += 1;
+      last = key;
+      yield object;
     }
-    items.push(listed(resource, present(resource, object)));
-    last = key;
   }
-  if (remaining > 0) {
-    const token: Continue = { rv: revision, start: last };
-    metadata.continue = Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", ...token })).toString("base64url");
-    if (!query.get("labelSelector") && !query.get("fieldSelector")) metadata.remainingItemCount = remaining;
-  }
-  return { kind: resource.listKind, apiVersion: resourceApiVersion(resource), metadata, items };
+  yield* showList(shown, page(), metadata);
 }
 
-function listed(resource: Served, object: object & { apiVersion: string; kind: string }): object {
-  if (resource.custom) return object;
-  const { apiVersion, kind, ...rest } = object;
-  return rest;
+/** The objects that a query's selectors select. */
+export async function* selected(
+  objects: Objects,
+  resource: Served,
+  namespace: string,
+  query: URLSearchParams,
+  range: Omit<Scan, "namespace" | "likely"> = {},
+): AsyncGenerator<Keyed> {
+  const labelled = labelSelector(query.get("labelSelector") ?? "");
+  const fields = query.get("fieldSelector") ?? "";
+  const fielded = fieldSelector(fields, resource.collection);
+  const only = selectedName(fields);
+  const likely: Scan["likely"] = ({ name, labels }) =>
+    (only === undefined || name === only) && labelled({ metadata: { labels } });
+  for await (const keyed of objects.scan(resource, { ...range, namespace, likely }))
+    if (labelled(keyed.object) && fielded(keyed.object)) yield keyed;
 }
 
 const LIST_OPTIONS = { group: "meta.k8s.io", name: "", kind: "ListOptions" };
 
-function exactRevision(store: Store, query: URLSearchParams): number | undefined {
+function exactRevision(objects: Objects, query: URLSearchParams): number | undefined {
   const match = query.get("resourceVersionMatch") ?? "";
   const wanted = wholeNumber(query, "resourceVersion");
   const refuse = (why: string) => invalid(LIST_OPTIONS, "", "resourceVersionMatch", why);
@@ -67,8 +116,8 @@ function exactRevision(store: Store, query: URLSearchParams): number | undefined
   if (match === "Exact" && wanted === 0) {
     throw refuse('Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
   }
-  if (wanted !== undefined && wanted > store.revision()) {
-    const message = `Too large resource version: ${wanted}, current: ${store.revision()}`;
+  if (wanted !== undefined && wanted > objects.revision()) {
+    const message = `Too large resource version: ${wanted}, current: ${objects.revision()}`;
     throw new StatusError("Timeout", message, { causes: [{ reason: "ResourceVersionTooLarge", message }] });
   }
   return match === "Exact" ? wanted : undefined;

@@ -22,10 +22,19 @@ export interface Served {
   initialStatus?: Record<string, unknown>;
   /** Defined by a CustomResourceDefinition. */
   custom: boolean;
+  /** The columns of its Table, where its definition gives some. */
+  columns?: PrinterColumn[];
 }
 
-/** The verbs of every resource: those of the real server but watch and deletecollection. */
-export const VERBS = ["create", "delete", "get", "list", "patch", "update"];
+/** A column that a definition gives its resource's Table, in Kubernetes' own words. */
+export interface PrinterColumn {
+  name: string;
+  type: string;
+  format?: string;
+  description?: string;
+  priority?: number;
+  jsonPath: string;
+}
 
 const NAMESPACED = true;
 const CLUSTER = false;
@@ -161,7 +170,13 @@ export interface DefinitionSpec {
     shortNames?: string[];
     categories?: string[];
   };
-  versions: { name: string; served: boolean; storage: boolean; subresources?: { status?: object } }[];
+  versions: {
+    name: string;
+    served: boolean;
+    storage: boolean;
+    subresources?: { status?: object };
+    additionalPrinterColumns?: PrinterColumn[];
+  }[];
 }
 
 /** A definition's `spec`; undefined where it lacks what the API server lets no definition go without. */
@@ -187,6 +202,7 @@ export function definedResources(definition: KubernetesObject): Served[] {
     namespaced: scope === "Namespaced",
     collection: resourceKey({ group, name: names.plural }),
     hasStatus: version.subresources?.status !== undefined,
+    columns: version.additionalPrinterColumns,
   }));
 }
 

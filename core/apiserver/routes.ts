@@ -1,7 +1,4 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { messageOf } from "../errors.ts";
-import { parseExact } from "../kube/json.ts";
-import { type Cluster, create, read, remove, replace } from "./cluster.ts";
 import {
   AGGREGATED,
   aggregated,
@@ -11,11 +8,11 @@ import {
   resourceList,
   wantsAggregated,
 } from "./discovery.ts";
-import { list } from "./list.ts";
-import { incoming, present } from "./objects.ts";
-import { isRecord, mergePatch } from "./patch.ts";
+import { list, type Objects } from "./list.ts";
 import type { Served } from "./resources.ts";
-import { conflict, StatusError } from "./status.ts";
+import { shownAs, showOne } from "./shown.ts";
+import { notFound, StatusError } from "./status.ts";
+import { isWatch, watch } from "./watch.ts";
 
 /** A request, read completely. */
 export interface Call {
@@ -25,24 +22,43 @@ export interface Call {
   accept: string;
   contentType: string;
   body: Buffer;
+  /** Aborted when the client is gone, or the server stops. */
+  signal: AbortSignal;
 }
 
-/** Its answer: a document to send as JSON. */
+/** Its answer: a document to send as JSON, or the text of one in pieces, which are sent as they come where it is `live`. */
 export interface Answer {
   code: number;
-  body: object;
+  body: object | AsyncIterable<string>;
   contentType?: string;
+  live?: boolean;
 }
 
-/** What the server says of itself. */
-export interface About {
+/** What a server is in front of. */
+export interface Backend {
+  /** The resources that it serves at the moment. */
+  served: Served[];
+  /** What may be done with each. */
+  verbs: string[];
+  objects: Objects;
+  /** Its version: "v1.36.3". */
   gitVersion: string;
-  /** host:port */
-  address: string;
+  /** When it is, for ages. */
+  now(): Date;
+  /** Answers what is no reading: creates, updates, patches, deletes. */
+  other(target: Target): Answer;
+}
+
+/** What a request is about: a resource's objects, in a namespace ("": in all, or in none), or one by name. */
+export interface Target {
+  resource: Served;
+  namespace: string;
+  name: string | undefined;
+  status: boolean;
 }
 
 /** Answers one request; throws a StatusError where Kubernetes would answer with a failure. */
-export function answer(cluster: Cluster, about: About, call: Call): Answer {
+export async function answer(backend: Backend, call: Call): Promise<Answer> {
   if (!/(^|,)\s*(application\/(json|\*)|\*\/\*)/.test(call.accept || "*/*")) {
     const message = "only the following media types are accepted: application/json";
     throw new StatusError("NotAcceptable", message, {});
@@ -51,25 +67,20 @@ export function answer(cluster: Cluster, about: About, call: Call): Answer {
   const [group, version, rest] =
     segments[0] === "api" ? ["", segments[1], segments.slice(2)] : [segments[1], segments[2], segments.slice(3)];
   const isResource = (segments[0] === "api" || segments[0] === "apis") && rest.length > 0;
-  if (isResource) return onResource(cluster, targetOf(cluster, group!, version!, rest), call);
+  if (isResource) return await onResource(backend, targetOf(backend.served, group!, version!, rest), call);
   if (call.method !== "GET") throw notAllowed();
-  return aboutServer(cluster, about, call, segments);
+  return aboutServer(backend, call, segments);
 }
 
-function aboutServer(
-  cluster: Cluster,
-  { gitVersion, address }: About,
-  { path, accept }: Call,
-  segments: string[],
-): Answer {
+function aboutServer({ served, verbs, gitVersion }: Backend, { path, accept }: Call, segments: string[]): Answer {
   const [root, group, version] = segments;
   if ((root === "api" || root === "apis") && segments.length === 1 && wantsAggregated(accept)) {
-    return { code: 200, body: aggregated(cluster.served, root === "api"), contentType: AGGREGATED };
+    return { code: 200, body: aggregated(served, verbs, root === "api"), contentType: AGGREGATED };
   }
   const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(gitVersion) ?? [];
   const documents: Record<string, () => object | undefined> = {
-    "/api": () => coreVersions(address),
-    "/apis": () => groupList(cluster.served),
+    "/api": () => coreVersions(),
+    "/apis": () => groupList(served),
     "/version": () => ({ major, minor, gitVersion, platform: `${process.platform}/${process.arch}` }),
     "/healthz": () => ({ status: "ok" }),
     "/livez": () => ({ status: "ok" }),
@@ -77,72 +88,42 @@ function aboutServer(
   };
   const document =
     documents[path]?.() ||
-    (root === "api" && segments.length === 2 && resourceList(cluster.served, "", group!)) ||
-    (root === "apis" && segments.length === 2 && oneGroup(cluster.served, group!)) ||
-    (root === "apis" && segments.length === 3 && resourceList(cluster.served, group!, version!));
+    (root === "api" && segments.length === 2 && resourceList(served, verbs, "", group!)) ||
+    (root === "apis" && segments.length === 2 && oneGroup(served, group!)) ||
+    (root === "apis" && segments.length === 3 && resourceList(served, verbs, group!, version!));
   if (!document) throw notServed();
   return { code: 200, body: document };
 }
 
-interface Target {
-  resource: Served;
-  namespace: string;
-  name: string | undefined;
-  status: boolean;
-}
-
-function targetOf(cluster: Cluster, group: string, version: string, rest: string[]): Target {
+function targetOf(served: Served[], group: string, version: string, rest: string[]): Target {
   const inNamespace = rest[0] === "namespaces" && rest.length > 2 && rest[2] !== "status";
   const [plural, name, subresource, ...more] = inNamespace ? rest.slice(2) : rest;
-  const resource = cluster.served.find((one) => one.name === plural && one.group === group && one.version === version);
+  const resource = served.find((one) => one.name === plural && one.group === group && one.version === version);
   const status = subresource === "status";
   if (!resource || more.length > 0 || (subresource !== undefined && !(status && resource.hasStatus))) throw notServed();
   if (resource.namespaced ? name !== undefined && !inNamespace : inNamespace) throw notServed();
   return { resource, namespace: inNamespace ? rest[1]! : "", name, status };
 }
 
-function onResource(cluster: Cluster, target: Target, call: Call): Answer {
-  const { resource, namespace, name, status } = target;
-  const dryRun = isDryRun(call.query.getAll("dryRun"));
-  const write = (code: number, object: KubernetesObject) => ({ code, body: present(resource, object) });
-  if (name === undefined) {
-    if (call.method === "GET") {
-      refuseWatch(call.query);
-      return { code: 200, body: list(cluster.store, resource, namespace, call.query) };
+async function onResource(backend: Backend, target: Target, call: Call): Promise<Answer> {
+  if (call.method !== "GET") return backend.other(target);
+  const { objects, now } = backend;
+  const { resource, namespace, name } = target;
+  const shown = shownAs(call, resource, now);
+  if (isWatch(call.query)) {
+    if (!backend.verbs.includes("watch")) {
+      throw new StatusError("MethodNotAllowed", "this server does not serve watches: list again instead", {});
     }
-    if (call.method !== "POST" || (resource.namespaced && namespace === "")) throw notAllowed();
-    return write(201, create(cluster, resource, incoming(resource, jsonBody(call), namespace), { dryRun }));
+    return { code: 200, body: watch(objects, target, call, shown), live: true };
   }
-  if (call.method === "GET") {
-    refuseWatch(call.query);
-    return write(200, read(cluster, resource, namespace, name));
-  }
-  if (call.method === "DELETE" && !status) return onDelete(cluster, target, call);
-  if (call.method !== "PUT" && call.method !== "PATCH") throw notAllowed();
-  const body = call.method === "PUT" ? jsonBody(call) : patchBody(call);
-  const live = read(cluster, resource, namespace, name);
-  const wanted = call.method === "PUT" ? body : mergePatch(present(resource, live), body);
-  return write(200, replace(cluster, resource, live, incoming(resource, wanted, namespace, name), { dryRun, status }));
+  if (name === undefined) return { code: 200, body: list(objects, resource, namespace, call.query, shown) };
+  return { code: 200, body: showOne(shown, await read(objects, resource, namespace, name)) };
 }
 
-function onDelete(cluster: Cluster, { resource, namespace, name }: Target, call: Call): Answer {
-  const options = call.body.length > 0 ? parse(call.body) : {};
-  const { dryRun, preconditions } = isRecord(options) ? options : {};
-  const live = read(cluster, resource, namespace, name!);
-  for (const [field, wanted] of Object.entries(isRecord(preconditions) ? preconditions : {})) {
-    const found = live.metadata[field];
-    if (wanted === found) continue;
-    throw conflict(
-      resource,
-      name!,
-      `Precondition failed: ${field} in precondition: ${wanted}, in object meta: ${found}`,
-    );
-  }
-  const dry = isDryRun([...call.query.getAll("dryRun"), ...(Array.isArray(dryRun) ? dryRun : [])]);
-  const kept = remove(cluster, resource, live, { dryRun: dry });
-  if (kept) return { code: 200, body: present(resource, kept) };
-  const details = { name, group: resource.group || undefined, kind: resource.name, uid: live.metadata.uid };
-  return { code: 200, body: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details } };
+async function read(objects: Objects, resource: Served, namespace: string, name: string): Promise<KubernetesObject> {
+  const object = await objects.get(resource, namespace, name);
+  if (!object) throw notFound(resource, name);
+  return object;
 }
 
 function segmentsOf(path: string): string[] {
@@ -153,47 +134,11 @@ function segmentsOf(path: string): string[] {
   }
 }
 
-function isDryRun(values: unknown[]): boolean {
-  const wrong = values.find((value) => value !== "All" && value !== "");
-  if (wrong !== undefined)
-    throw new StatusError("BadRequest", `dryRun: Unsupported value: "${wrong}": supported values: "All"`);
-  return values.includes("All");
-}
-
-function refuseWatch(query: URLSearchParams): void {
-  if (!["true", "1"].includes(query.get("watch") ?? "")) return;
-  throw new StatusError("MethodNotAllowed", "this server does not serve watches: list again instead", {});
-}
-
-/** A write's body. JSON alone, named as such: what a web page could send here without being asked is refused. */
-function jsonBody({ contentType, body }: Call): unknown {
-  if (mediaType(contentType) === "application/json") return parse(body);
-  const message = `the body of the request was in an unknown format (${contentType || "none named"}) - accepted media types include: application/json`;
-  throw new StatusError("UnsupportedMediaType", message, {});
-}
-
-function patchBody({ contentType, body }: Call): unknown {
-  if (mediaType(contentType) === "application/merge-patch+json") return parse(body);
-  const message = `this server takes no ${contentType || "patch without a type"} - accepted media types include: application/merge-patch+json`;
-  throw new StatusError("UnsupportedMediaType", message, {});
-}
-
-function mediaType(contentType: string): string {
-  return contentType.split(";", 1)[0]!.trim().toLowerCase();
-}
-
-function parse(body: Buffer): unknown {
-  try {
-    return parseExact(body);
-  } catch (error) {
-    throw new StatusError("BadRequest", `the body of the request is not JSON: ${messageOf(error)}`);
-  }
-}
-
 function notServed(): StatusError {
   return new StatusError("NotFound", "the server could not find the requested resource", {});
 }
 
-function notAllowed(): StatusError {
+/** 405, where nothing better is known to say. */
+export function notAllowed(): StatusError {
   return new StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource", {});
 }

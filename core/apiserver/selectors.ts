@@ -6,11 +6,14 @@ import { StatusError } from "./status.ts";
 /** Whether an object is selected. */
 export type Selector = (object: KubernetesObject) => boolean;
 
+/** Whether an object is selected of which only these are known. */
+export type LabelSelector = (object: { metadata: { labels?: Record<string, string> } }) => boolean;
+
 /**
  * Parses a label selector (`app=web,tier!=db,env in (a,b),!legacy`); empty selects all. BadRequest where it is no
  * selector; of Kubernetes' operators `>` and `<` are not known here.
  */
-export function labelSelector(text: string): Selector {
+export function labelSelector(text: string): LabelSelector {
   if (text === "") return () => true;
   try {
     const selector = parseSelector(text);
@@ -59,6 +62,11 @@ export function fieldSelector(text: string, collection: string): Selector {
       return (object: KubernetesObject) => (fieldText(object, path!) === value) === (operator !== "!=");
     });
   return (object) => terms.every((term) => term(object));
+}
+
+/** The name that a field selector asks for, where it asks for one. */
+export function selectedName(text: string): string | undefined {
+  return /(?:^|,)\s*metadata\.name\s*==?\s*([^,]*)/.exec(text)?.[1];
 }
 
 function fieldText(object: KubernetesObject, path: string): string {

@@ -221,6 +221,8 @@ function parseFooter(index: Source, text: string): IndexFooter {
 export interface Narrowing {
   /** Only members are read in which a path may begin with one of these texts. */
   within?: string[];
+  /** Only members are read that hold a path which is this text or sorts after it. */
+  from?: string;
   /** Only lines are parsed that hold all of these texts, in upper or lower case. */
   holding?: string[];
 }
@@ -271,9 +273,11 @@ const BEYOND_ASCII = /[^\0-\x7f]/;
 async function* readLines(
   index: Source,
   footer: IndexFooter,
-  { within, holding }: Narrowing,
+  { within, from = "", holding }: Narrowing,
 ): AsyncGenerator<Iterable<string>> {
-  const members = within ? footer.members.filter((member) => mayHold(member, within)) : footer.members;
+  const members = footer.members.filter(
+    (member) => member.largest >= from && (within === undefined || mayHold(member, within)),
+  );
   const texts = holding
     ?.filter(Boolean)
     .map(foldedText)

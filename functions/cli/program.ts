@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { EXIT_CODES } from "../../core/errors.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { addBackup } from "./backup.ts";
+import { addBrowse } from "./browse.ts";
 import { addCompletion } from "./completion.ts";
 import { addDemo } from "./demo.ts";
 import { addHiddenShared } from "./options.ts";
@@ -72,6 +73,7 @@ export function createProgram(signal: AbortSignal): Command {
     .addHelpText("after", EXAMPLES);
   addHiddenShared(program);
   addBackup(program, signal);
+  addBrowse(program, signal);
   addRestore(program, signal);
   addSchedule(program, signal);
   addRetention(program, signal);

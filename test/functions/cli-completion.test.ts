@@ -9,8 +9,8 @@ const run = promisify(execFile);
 
 /** What the line so far is completed with, in bash. Its last word is the one to complete. */
 const COMPLETIONS: [string, string][] = [
-  ["lifeboat ", "backup restore schedule retention serve demo completion"],
-  ["lifeboat b", "backup"],
+  ["lifeboat ", "backup browse restore schedule retention serve demo completion"],
+  ["lifeboat ba", "backup"],
   ["lifeboat backup ", "create get describe show diff search history logs download verify pin unpin copy delete"],
   ["lifeboat --location ./x restore ", "create activate undo get describe logs"],
   ["lifeboat backup create full --incl", "--include-namespaces --include-resources --include-cluster-resources"],
@@ -85,6 +85,7 @@ describe("help", { concurrency: true }, () => {
     "backup verify",
     "backup copy",
     "demo",
+    "browse",
     "completion",
   ]) {
     it(`lifeboat ${command} --help fits in 80 columns and, where there is something to run, shows examples`, async () => {
