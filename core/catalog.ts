@@ -103,6 +103,11 @@ export const OMITTED = "omit";
 /** The annotation of a backup whose Secrets are not in its archive: `OMITTED`, or how the names end of what holds them encrypted. */
 export const SECRETS = "lifeboat/secrets";
 
+/** Whether a backup is encrypted, all of it or its Secrets. */
+export function isEncrypted({ metadata: { annotations = {} } }: Backup): boolean {
+  return ENCRYPTION in annotations || (annotations[SECRETS] ?? OMITTED) !== OMITTED;
+}
+
 /** The annotation that vouches for the encrypted archive of Secrets, as the seal does for the other one. */
 export const SECRETS_INDEX_END = "lifeboat/secrets-index-end";
 

@@ -85,19 +85,23 @@ export function hookFailure({ name, container }: { name: string; container?: str
 }
 
 /**
- * Runs a hook, and logs what it wrote. Resolves with why it failed; undefined where it didn't. Throws what `kube.exec` throws:
+ * Runs a hook, and logs what it wrote; with `withhold`, only how much: a log is stored and shown in clear, where what is read is
+ * to be encrypted. Resolves with why it failed; undefined where it didn't. Throws what `kube.exec` throws:
  * then nobody knows how it ended.
  */
 export async function runHook(
   kube: Kube,
   { name, container, command, timeoutMs = TIMEOUT_MS }: Hook,
-  at: { namespace: string; pod: string; log: Log; signal?: AbortSignal },
+  at: { namespace: string; pod: string; log: Log; withhold?: boolean; signal?: AbortSignal },
 ): Promise<string | undefined> {
   if (command.length === 0) return "not run: its command is empty";
-  const { namespace, pod, log, signal } = at;
+  const { namespace, pod, log, withhold, signal } = at;
   const about = { pod: `${namespace}/${pod}`, container, hook: name };
   log("info", "Running a hook", about);
   const { exitCode, stdout, stderr } = await kube.exec({ namespace, pod, container, command, timeoutMs, signal });
-  log("info", "A hook ended", { ...about, exitCode, stdout, stderr });
-  return exitCode === 0 ? undefined : `its command ended with exit code ${exitCode}; the log has its output`;
+  const shown = (text: string) =>
+    withhold && text ? `${Buffer.byteLength(text)} bytes, left out since the backup is encrypted` : text;
+  log("info", "A hook ended", { ...about, exitCode, stdout: shown(stdout), stderr: shown(stderr) });
+  const where = withhold ? "" : "; the log has its output";
+  return exitCode === 0 ? undefined : `its command ended with exit code ${exitCode}${where}`;
 }

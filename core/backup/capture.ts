@@ -65,7 +65,7 @@ export async function captureCluster(
     log(level, problemLine(problem));
   };
   for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });
-  const hooking = { ...survey, kube, spec, log, report };
+  const hooking = { ...survey, kube, spec, log, withhold: encryption !== undefined, report };
   await using hooks = run.only ? podHooks([], hooking) : await findHooks(hooking, signal);
   if (hooks.pods > 0) run.progress?.({ items: 0, resource: "pre-hooks", remaining: undefined });
   await hooks.pre(signal);

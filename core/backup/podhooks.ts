@@ -56,6 +56,8 @@ export interface HookRun {
   /** Of the spec. */
   rules: HookRule[];
   log: Log;
+  /** As of `runHook`. */
+  withhold?: boolean;
   report: (level: "warning" | "error", problem: Problem) => void;
 }
 
@@ -99,7 +101,10 @@ export async function findHooks(
 }
 
 /** The hooks of these Pods, of which their metadata is known. Says what of their annotations isn't understood. */
-export function podHooks(metadata: KubernetesObject["metadata"][], { kube, rules, log, report }: HookRun): PodHooks {
+export function podHooks(
+  metadata: KubernetesObject["metadata"][],
+  { kube, rules, log, withhold, report }: HookRun,
+): PodHooks {
   const limit = pLimit(PODS_AT_ONCE);
   const status: HookStatus = { hooksAttempted: 0, hooksFailed: 0 };
   const unprepared = new Set<string>();
@@ -127,7 +132,7 @@ export function podHooks(metadata: KubernetesObject["metadata"][], { kube, rules
         container ??= pod.containers[0]!;
         pod.begun ||= phase === "pre";
         why = pod.containers.includes(container)
-          ? await runHook(kube, { ...hook, container }, { namespace, pod: name, log: tell })
+          ? await runHook(kube, { ...hook, container }, { namespace, pod: name, log: tell, withhold })
           : "the Pod has no such container";
       } catch (error) {
         if (signal) await throwIfGone(kube, error, signal);

@@ -180,7 +180,7 @@ async function extrasOf(
   return spec.prune ? await findExtras({ archive, backup, spec, ...known }) : undefined;
 }
 
-export interface RestoreInput extends PlanInput {
+export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"> {
   /** Called once for each item, as it ends. */
   outcome: (outcome: ItemOutcome) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
@@ -235,7 +235,7 @@ function isWrite({ action }: PlannedStep): boolean {
 /** The exec hooks of a restore that undoes none. */
 function hooksOf(
   { steps, target, fixing, policy }: Planned,
-  running: Pick<PostHooksInput, "kube" | "waitMs" | "log" | "report">,
+  running: Pick<PostHooksInput, "kube" | "waitMs" | "log" | "withhold" | "report">,
 ): PostHooks {
   // Under recreate a change may become a new Pod, whose hooks are then its own.
   const keeps = (action: string) => action === "skip" || (isChange(action) && policy !== "recreate");

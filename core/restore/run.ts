@@ -7,6 +7,7 @@ import {
   CALLER,
   CLUSTER,
   checkNewName,
+  isEncrypted,
   listFolder,
   type Restore,
   readRestorable,
@@ -139,6 +140,7 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         archive,
         backupName: spec.backupName,
         log: run.log.log,
+        withhold: Boolean(run.recipients?.length) || (source.backup && isEncrypted(source.backup)),
         outcome: heard,
         check: (planned) => {
           if (plan && source.backup) holdToPlan(plan, planned, basisOf(planned, source.backup));

@@ -8,6 +8,7 @@ import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { readTar } from "../../core/archive/reader.ts";
 import { bucketSource, type Source } from "../../core/archive/source.ts";
+import { backup } from "../../core/backup/backup.ts";
 import { holding } from "../../core/backup/hold.ts";
 import {
   backupKeys,
@@ -24,7 +25,7 @@ import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from ".
 import { encrypting, storedIn, unlocked } from "../../core/encryption/buckets.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
-import { connect } from "../../core/kube/client.ts";
+import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
@@ -265,6 +266,59 @@ describe("Secrets", () => {
       assert.deepEqual([...(await listFolder(bucket, "backups/")).keys()], []);
     }
   });
+});
+
+describe("what hooks write", () => {
+  const OUTPUT = "a dump with passwords";
+  const exec = { container: "a", command: ["dump"] };
+  const pod = sample("v1", "Pod", "shop/db", { spec: { containers: [{ name: "a", image: "x" }] } });
+  const hooked = (server: ApiServer): Kube => {
+    const kube = connect(readKubeconfig(server.kubeconfig));
+    return {
+      ...kube,
+      exec: async () => ({ exitCode: 0, stdout: OUTPUT, stderr: "" }),
+      /** Pods run as soon as they are there. */
+      async request(asked) {
+        const answer = await kube.request(asked);
+        if (asked.method !== "POST" || !asked.path.includes("/pods")) return answer;
+        const status = { phase: "Running", containerStatuses: [{ name: "a", state: { running: {} } }] };
+        const contentType = "application/merge-patch+json";
+        const path = "/api/v1/namespaces/shop/pods/db/status";
+        await kube.request({ method: "PATCH", path, contentType, body: JSON.stringify({ status }) });
+        return answer;
+      },
+    };
+  };
+
+  for (const encryption of ["none", "secrets", "all"] as const)
+    it(`is ${encryption === "none" ? "in" : "left out of"} the logs of a backup and of its restore, with encryption of ${encryption}`, async () => {
+      const from = await startApiServer({ objects: [...objects, pod] });
+      const to = await startApiServer({});
+      const [old, fresh] = [hooked(from), hooked(to)];
+      try {
+        const bucket = memoryBucket();
+        const resources = [{ name: "h", pre: [{ exec }], post: [] }];
+        const spec = { hooks: { resources }, ...(encryption === "secrets" && { secrets: "encrypt" as const }) };
+        const recipients = encryption === "none" ? [] : [recipient];
+        const log = startRunLog({});
+        await backup({ kube: old, bucket, name: "b", spec, recipients, log, signal });
+        const shown = startRunLog({});
+        const postHooks = [{ exec }];
+        await runRestore({
+          ...{ kube: fresh, bucket: withIdentity(bucket, identity), name: "r", log: shown },
+          signal: AbortSignal.timeout(20_000),
+          spec: { backupName: "b", hooks: { resources: [{ name: "h", postHooks }] } },
+        });
+        for (const text of [log, shown].map((one) => gunzipSync(one.gzipped()).toString())) {
+          assert.equal(text.includes(OUTPUT), encryption === "none", text);
+          assert.match(text, /A hook ended/);
+        }
+        if (encryption !== "none") await assertHidden(bucket, OUTPUT);
+      } finally {
+        await Promise.all([old.close(), fresh.close()]);
+        await Promise.all([from.stop(), to.stop()]);
+      }
+    });
 });
 
 describe("age files", () => {

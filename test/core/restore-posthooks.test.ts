@@ -155,6 +155,24 @@ describe("the hooks of a restore's Pods", () => {
     assert.deepEqual(ran, ["mine/a"]);
   });
 
+  it("are logged with what they wrote, or, where that is withheld, with how much it was", async () => {
+    for (const withhold of [false, true]) {
+      const { pod, rules } = await created(`db-${withhold}`, "a");
+      await change("PATCH", `${PODS}/db-${withhold}/status`, { status: running("a") });
+      const lines: string[] = [];
+      const exec = async () => ({ exitCode: 1, stdout: "hunter2", stderr: "" });
+      const log = (...line: unknown[]) => void lines.push(JSON.stringify(line));
+      const { hooks, errors } = hooking({ kube: { ...kube, exec }, rules, log, withhold });
+      hooks.created(itemOf(pod), pod);
+      hooks.close();
+      await hooks.run(new AbortController().signal);
+      const told = [...lines, errors()].join("\n");
+      assert.equal(told.includes("hunter2"), !withhold);
+      assert.equal(told.includes("7 bytes, left out"), withhold);
+      assert.equal(told.includes("the log has its output"), !withhold);
+    }
+  });
+
   it("end with the restore's signal, whatever they wait for", async () => {
     const { pod, rules } = await created("db", "a");
     const { hooks } = hooking({ rules });

@@ -34,6 +34,8 @@ export interface PostHooksInput {
   /** How long a container may take to be up whose hook sets no limit. */
   waitMs: number;
   log: Log;
+  /** As of `runHook`. */
+  withhold?: boolean;
   report: Pick<Report, "error" | "warn" | "tell">;
 }
 
@@ -233,7 +235,7 @@ async function runHooks(hooking: Hooking, pod: Awaited, containers: Set<string>,
 
 /** Runs one hook; resolves with why it failed. */
 async function tryHook(
-  { kube, log }: Hooking,
+  { kube, log, withhold }: Hooking,
   { item, since }: Awaited,
   hook: ExecHook,
   signal: AbortSignal,
@@ -242,7 +244,7 @@ async function tryHook(
   if (performance.now() - since > waitTimeoutMs)
     return `not run: its time to wait, ${seconds(waitTimeoutMs)}, was over`;
   try {
-    return await runHook(kube, hook, { namespace: item.namespace, pod: item.name, log, signal });
+    return await runHook(kube, hook, { namespace: item.namespace, pod: item.name, log, withhold, signal });
   } catch (error) {
     await throwIfGone(kube, error, signal);
     return messageOf(error);
