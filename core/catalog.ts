@@ -24,6 +24,7 @@ export const NOTES = `${OURS}notes/`;
 export const PINS = `${OURS}pins/`;
 export const VERIFIED = `${OURS}verified/`;
 export const VERIFICATIONS = `${OURS}verifications/`;
+export const TOLD = `${OURS}told/`;
 const PAUSES = `${OURS}schedules/`;
 
 /**
@@ -208,6 +209,11 @@ export function restoreSourceKey(name: string): string {
 /** All that runs of that name left, and the requests for them. */
 export function runFolder(kind: RunKind, name: string): string {
   return `${RUNS}${kind}/${name}/`;
+}
+
+/** The row that says of which failure of such jobs people were told last. `subject`: their schedule, or a job's own name. */
+export function toldFolder(kind: string, subject: string): string {
+  return `${TOLD}${kind}-${subject}/`;
 }
 
 /** Throws `invalid` unless `name` can name a Backup or Restore object in Kubernetes (a DNS-1123 subdomain). */

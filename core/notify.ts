@@ -40,8 +40,8 @@ const WANTED: Record<Notification["on"], Event[]> = {
   always: ["failure", "recovery", "success"],
 };
 
-/** Problems told of one job: a document with tens of thousands is no message. */
-const MOST_PROBLEMS = 100;
+/** Of each list of a document: one with tens of thousands of problems, or of backups that retention judged, is no message. */
+const MOST_ENTRIES = 100;
 const ATTEMPTS = 3;
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const BETWEEN_MS = 1_000;
@@ -94,12 +94,7 @@ function bodyOf({ format }: Notification, event: Event, document: Ended): string
     const text = `${event === "failure" ? ":x:" : ":white_check_mark:"} ${escaped(eventText(event, document))}`;
     return JSON.stringify({ text });
   }
-  const { warnings, errors } = document;
-  return JSON.stringify({
-    ...document,
-    warnings: warnings.slice(0, MOST_PROBLEMS),
-    errors: errors.slice(0, MOST_PROBLEMS),
-  });
+  return JSON.stringify(document, (_, value) => (Array.isArray(value) ? value.slice(0, MOST_ENTRIES) : value));
 }
 
 /** Slack's control characters (https://api.slack.com/reference/surfaces/formatting). */

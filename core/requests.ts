@@ -154,8 +154,8 @@ export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucke
 /** Submits the backup of a slot, unless it has been made or asked for before; whether it did. */
 export async function submitOnce(job: NamedJob, deps: { bucket: Bucket; jobs: Jobs }): Promise<boolean> {
   const folder = await listFolder(deps.bucket, backupKeys(job.name).folder);
-  const { requests } = await readRequests(deps.bucket, RUN_KINDS[job.kind], job.name);
-  if (requests.length > 0 || recordIn(folder, job.name)) return false;
+  const { handedOver } = await readRequests(deps.bucket, RUN_KINDS[job.kind], job.name);
+  if (handedOver.length > 0 || recordIn(folder, job.name)) return false;
   await submitJob(job, deps);
   return true;
 }
@@ -178,12 +178,17 @@ export function abandonJob(bucket: Bucket, job: Pick<NamedJob, "kind" | "name">,
   return putFailure(bucket, { ...job, key: keys.result, error: reason });
 }
 
-/** The keys of what was asked for and of how runs ended, oldest first; `open`: the requests since the last run that ended. */
+/**
+ * The keys of what was asked for and of how runs ended, oldest first. `open`: the requests since the last run that ended;
+ * `handedOver`: those that were not withdrawn, which leaves a result of the request's own name.
+ */
 async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal) {
   const keys = [...(await listFolder(bucket, runFolder(kind, name), signal)).keys()].sort();
   const requests = keys.filter((key) => key.endsWith("-job.json"));
   const result = keys.findLast((key) => key.endsWith("-result.json"));
-  return { requests, result, open: requests.filter((key) => key > (result ?? "")) };
+  const results = new Set(keys.filter((key) => key.endsWith("-result.json")));
+  const handedOver = requests.filter((key) => !results.has(key.replace(/-job\.json$/, "-result.json")));
+  return { requests, result, open: requests.filter((key) => key > (result ?? "")), handedOver };
 }
 
 /**

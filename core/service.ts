@@ -138,14 +138,19 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const config = await configuration();
         const bucket = await bucketAt(config);
         const now = new Date();
-        if (dueSlot(config.retentionSchedule, last, now)) await jobs.enqueue({ kind: "retention" });
-        const slot = dueSlot(config.verify?.schedule, last, now);
-        if (slot) await jobs.enqueue({ kind: "verify", slot: slot.toISOString() });
-        for (const { schedule, slot } of dueSlots(config, last, now)) {
-          if (await isPaused(bucket, schedule)) continue;
+        const handOver = dueSlots(config, last, now).map(({ schedule, slot }) => async () => {
+          if (await isPaused(bucket, schedule)) return;
           const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
           await submitOnce({ ...job, name: scheduledName(schedule.name, slot) }, { bucket, jobs });
-        }
+        });
+        if (dueSlot(config.retentionSchedule, last, now)) handOver.push(() => jobs.enqueue({ kind: "retention" }));
+        const slot = dueSlot(config.verify?.schedule, last, now)?.toISOString();
+        if (slot) handOver.push(() => jobs.enqueue({ kind: "verify", slot }));
+        // What can't be handed over holds up nothing else.
+        const failures: unknown[] = [];
+        for (const one of handOver) await one().catch((error) => failures.push(error));
+        for (const failure of failures.slice(1)) told(failure, listen);
+        if (failures.length > 0) throw failures[0];
       } catch (error) {
         throw told(error, listen);
       }
@@ -210,11 +215,16 @@ async function bodyOf(request: Request): Promise<Record<string, unknown>> {
   if (Number(request.headers.get("content-length")) > MAX_MESSAGE) throw tooLarge;
   const body = await request.arrayBuffer();
   if (body.byteLength > MAX_MESSAGE) throw tooLarge;
+  const refuse = (what: string) =>
+    new LifeboatError("invalid", `the body of the request is ${what}`, { hint: "it should be a job" });
+  let message: unknown;
   try {
-    return JSON.parse(new TextDecoder().decode(body)) as Record<string, unknown>;
+    message = JSON.parse(new TextDecoder().decode(body));
   } catch {
-    throw new LifeboatError("invalid", "the body of the request is not JSON", { hint: "it should be a job" });
+    throw refuse("not JSON");
   }
+  if (typeof message !== "object" || message === null || Array.isArray(message)) throw refuse("no JSON object");
+  return message as Record<string, unknown>;
 }
 
 /** The platform's bucket at a location. Throws `invalid` for a location of another platform. */

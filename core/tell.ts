@@ -1,12 +1,14 @@
-import { runFolder } from "./catalog.ts";
+import { z } from "zod";
+import { toldFolder } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { messageOf } from "./errors.ts";
 import { lastLocationVerification, lastVerification } from "./integrity/verified.ts";
 import { type Listen, logLine } from "./log.ts";
 import { type Ended, type Event, isWanted, notify } from "./notify.ts";
+import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
-import { endedBadlyBefore } from "./schedule/standing.ts";
 import type { CachedSecrets } from "./secrets.ts";
+import { newestState } from "./state.ts";
 
 /** What telling takes. */
 export interface Telling {
@@ -24,9 +26,13 @@ export function failureDocument(
   return { schemaVersion: 1, ...job, phase: "Failed", warnings: [], errors: [{ message: messageOf(error) }] };
 }
 
+/** The last failure of a row, or the recovery from it, and whose it was. */
+const toldSchema = z.object({ event: z.enum(["failure", "recovery"]), name: z.string() });
+
 /**
  * Tells who wants to know of a job that ended (notify.ts). A job that fails again under its name, as one that the platform
- * tries again, is told of once. Never throws.
+ * tries again, is told of once. The first success after a failure is a recovery: of jobs of
+ * its kind and schedule, or, without one, of its name. Never throws.
  */
 export async function tell(document: Ended, { config, bucket, secrets, listen }: Telling): Promise<void> {
   const { notifications } = config;
@@ -41,25 +47,24 @@ export async function tell(document: Ended, { config, bucket, secrets, listen }:
   }
 }
 
-async function eventOf(document: Ended, bucket: Bucket): Promise<Event | undefined> {
-  const { kind, name, phase, schedule } = document;
+/** What an end is, and from now on it is known to have been told; undefined where it had been before. */
+async function eventOf({ kind, name, phase, schedule }: Ended, bucket: Bucket): Promise<Event | undefined> {
   // What is damaged stays so: it is told of every time.
   if (kind === "verify" || kind === "verifyList") {
     if (phase !== "Completed") return "failure";
     const last = await (kind === "verify" ? lastVerification(bucket, name) : lastLocationVerification(bucket));
     return last?.recovered ? "recovery" : "success";
   }
-  const failures = kind === "retention" ? 0 : await failedRuns(bucket, kind, name);
-  // A failed run has left its own result already; one that is PartiallyFailed leaves none.
-  if (phase !== "Completed") return failures > (phase === "Failed" ? 1 : 0) ? undefined : "failure";
-  if (failures > 0) return "recovery";
-  return kind === "backup" && schedule && (await endedBadlyBefore(bucket, schedule, name)) ? "recovery" : "success";
-}
-
-/** How many runs of that name have failed. */
-async function failedRuns(bucket: Bucket, kind: string, name: string): Promise<number> {
-  let count = 0;
-  for await (const { key } of bucket.list(runFolder(kind === "backup" ? "backups" : "restores", name)))
-    if (key?.endsWith("-result.json")) count++;
-  return count;
+  const folder = toldFolder(kind, schedule ?? name);
+  const { number = 0, state } = (await newestState(bucket, folder, toldSchema)) ?? {};
+  const note = (event: "failure" | "recovery") =>
+    putJsonOnce(bucket, numberedKey(folder, number + 1), { event, name, at: new Date().toISOString() });
+  const isDown = state?.event === "failure";
+  if (phase !== "Completed") {
+    if (isDown && state.name === name) return undefined;
+    await note("failure");
+    return "failure";
+  }
+  if (!isDown) return "success";
+  return (await note("recovery")) ? "recovery" : "success";
 }

@@ -11,7 +11,7 @@ export interface RetentionRow {
    * `unfinished`: what an interrupted run or deletion left of a backup; `run`: the requests, logs and locks of runs of a
    * name; `pin`: what was said of a backup that is gone; `verification`: what was found of one that is gone, or before.
    */
-  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin" | "verification";
+  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin" | "verification" | "told";
   name: string;
   action: "keep" | "delete";
   reason: string;

@@ -13,6 +13,7 @@ import {
   RUNS,
   type RunKind,
   recordIn,
+  TOLD,
   VERIFICATIONS,
   VERIFIED,
 } from "../catalog.ts";
@@ -31,7 +32,7 @@ const DAY_MS = 24 * 3_600_000;
  * For how many days after its newest object was stored a leftover stays. Within a day an interrupted run may be repeated,
  * and then finishes what it left; a plan of last week is out of date; queues deliver a job again for weeks.
  */
-const DAYS = { unfinished: 1, plan: 7, run: 30, pin: 30, verification: 30 } as const;
+const DAYS = { unfinished: 1, plan: 7, run: 30, pin: 30, verification: 30, told: 30 } as const;
 
 const READS_AT_ONCE = 8;
 
@@ -68,7 +69,8 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
     ...straysIn(bucket, backups).filter(({ name }) => !covered.has(`backups/${name}`)),
     ...runs.flat().filter(({ name }) => !covered.has(name)),
     ...(await plansIn(bucket, signal)),
-    ...(await pinsIn(bucket, signal)).filter(({ name }) => !backups.folders.has(name)),
+    ...(await rowsIn(bucket, "told", TOLD, signal)),
+    ...(await rowsIn(bucket, "pin", PINS, signal)).filter(({ name }) => !backups.folders.has(name)),
     ...(await verificationsIn(scope, backups)).filter(({ name }) => !covered.has(`backups/${name}`)),
   ].filter(isOld);
 
@@ -149,9 +151,10 @@ async function plansIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]>
   });
 }
 
-async function pinsIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]> {
-  return [...(await foldersIn(bucket, PINS, signal))].map(([name, folder]) => {
-    return { kind: "pin", name, folder, remove: removing(bucket, folder) };
+/** What was said one after the other, by its subject. */
+async function rowsIn(bucket: Bucket, kind: "pin" | "told", root: string, signal: AbortSignal): Promise<Leftover[]> {
+  return [...(await foldersIn(bucket, root, signal))].map(([name, folder]) => {
+    return { kind, name, folder, remove: removing(bucket, folder) };
   });
 }
 

@@ -92,32 +92,18 @@ function expectation(clock: Clock, now: Date, paused: boolean, since: Date | und
   return { intervalSeconds: intervalMs / 1000, overdue };
 }
 
-/** Whether the last run of a schedule before its backup `name` failed, or left one that isn't whole. */
-export async function endedBadlyBefore(
-  bucket: Bucket,
-  schedule: string,
-  name: string,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  const slot = readScheduledName(name)?.slot;
-  if (!slot) return false;
-  const last = await newestCommitted(bucket, schedule, { signal, before: slot });
-  const failed = await failedRuns(bucket, schedule, last?.slot, signal);
-  return failed.some((run) => run.slot < slot) || (last !== undefined && last.backup.phase !== "Completed");
-}
-
-/** By their names: Velero's backups of a schedule of that name are among them. `before`: of the slots before it. */
+/** By their names: Velero's backups of a schedule of that name are among them. */
 async function newestCommitted(
   bucket: Bucket,
   schedule: string,
-  { before, good, signal }: { before?: Date; good?: boolean; signal?: AbortSignal },
+  { good, signal }: { good?: boolean; signal?: AbortSignal },
 ) {
   const folder = "backups/";
   const found: { name: string; slot: Date }[] = [];
   for await (const { prefix } of bucket.list(`${folder}${schedule}-`, { delimiter: "/", signal })) {
     const name = prefix?.slice(folder.length, -1) ?? "";
     const read = readScheduledName(name);
-    if (read?.schedule === schedule && !(before && read.slot >= before)) found.push({ name, slot: read.slot });
+    if (read?.schedule === schedule) found.push({ name, slot: read.slot });
   }
   for (const { name, slot } of found.reverse()) {
     const backup = await committed(bucket, name, signal);

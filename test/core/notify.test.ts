@@ -6,11 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import { backupKeys, readObject } from "../../core/catalog.ts";
+import { backupKeys, listFolder, readObject } from "../../core/catalog.ts";
 import type { BackupDocument } from "../../core/documents.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { notify } from "../../core/notify.ts";
 import type { Platform } from "../../core/ports.ts";
+import { openSecrets } from "../../core/secrets.ts";
 import { createService } from "../../core/service.ts";
+import { failureDocument } from "../../core/tell.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 
 interface Told {
@@ -90,11 +93,15 @@ function service(notification: Record<string, string>) {
     at(kubeconfig)
       .run({ kind: "backup", schedule: "hourly", slot: `2026-11-23T0${hour}:00:00Z` })
       .catch(() => {});
+  const restore = (kubeconfig: "good" | "bad", job: object) =>
+    at(kubeconfig)
+      .run({ kind: "restore", cluster: "a", ...job })
+      .catch(() => {});
   const verify = (more: object = { schedule: "hourly" }) =>
     at("bad")
       .run({ kind: "verify", ...more })
       .catch(() => {});
-  return { run, verify, bucket, lines };
+  return { run, restore, verify, bucket, lines };
 }
 
 const events = () => told.map(({ event }) => event);
@@ -134,6 +141,37 @@ describe("notifications", () => {
       ["backup", "hourly-20261123020000", "Failed", "a"],
     );
     assert.match(bad?.errors?.[0]?.message ?? "", /kubeconfig/);
+  });
+
+  it("tell of a restore from a plan that fails, and of the first success after it", async () => {
+    const { run, restore, bucket } = service({ on: "always" });
+    await run("good", 1);
+    await restore("good", { name: "green", dryRun: true, spec: { backupName: "hourly-20261123010000" } });
+    await restore("bad", { name: "green", plan: "green" });
+    await restore("bad", { name: "green", plan: "green" });
+    await restore("good", { name: "green", plan: "green" });
+    assert.deepEqual(
+      told.map(({ event, body }) => [event, body.kind, body.name]),
+      [
+        ["success", "backup", "hourly-20261123010000"],
+        ["failure", "restore", "green"],
+        ["recovery", "restore", "green"],
+      ],
+    );
+    const rows = await listFolder(bucket, "metadata/lifeboat/told/");
+    assert.deepEqual(
+      [...rows.keys()],
+      [1, 2].map((at) => `metadata/lifeboat/told/restore-green/00000${at}.json`),
+    );
+  });
+
+  it("hold no more than the first 100 entries of a list", async () => {
+    const many = Array.from({ length: 150 }, (_, at) => ({ message: `error ${at}` }));
+    const document = { ...failureDocument({ kind: "backup", name: "b", location: "file:///x" }, "x"), errors: many };
+    const secrets = openSecrets({ secrets: {} });
+    const notifications = { ops: { url: "env:NOTIFY_TEST_URL", format: "json", on: "always" } } as const;
+    await notify("failure", document, { notifications, secrets, log: () => {} });
+    assert.deepEqual(told[0]?.body.errors, many.slice(0, 100));
   });
 
   it("tell of a verification that found damage, every time", async () => {

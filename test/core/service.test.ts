@@ -383,6 +383,29 @@ describe("a job without a name", () => {
 
 describe("a platform with one clock for all schedules", () => {
   const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+  const OFTEN = {
+    LIFEBOAT_LOCATION: "file:///anywhere",
+    LIFEBOAT_CLUSTERS_A_KUBECONFIG: "env:A",
+    LIFEBOAT_SCHEDULES_OFTEN_SCHEDULE: "* * * * *",
+  };
+
+  /** A platform whose queue takes nothing until it is no longer away. */
+  function away() {
+    const bucket = directoryBucket(join(dir, `location-${++locations}`));
+    const jobs = { away: true, taken: [] as unknown[] };
+    const platform: Platform = {
+      buckets: { "file:": async () => bucket },
+      secrets: {},
+      clusters: {},
+      jobs: async () => ({
+        enqueue: async (job) => {
+          if (jobs.away) throw new Error("the queue is away");
+          jobs.taken.push(job);
+        },
+      }),
+    };
+    return { bucket, jobs, platform };
+  }
 
   test("hands over what has come due since it last looked, once", async () => {
     const { tick, jobs, run } = service();
@@ -395,27 +418,43 @@ describe("a platform with one clock for all schedules", () => {
   });
 
   test("hands over again what could not be handed over", async () => {
-    const bucket = directoryBucket(join(dir, `location-${++locations}`));
-    const jobs: unknown[] = [];
-    let away = true;
-    const platform: Platform = {
-      buckets: { "file:": async () => bucket },
-      secrets: {},
-      clusters: {},
-      jobs: async () => ({
-        enqueue: async (job) => (away ? Promise.reject(new Error("the queue is away")) : void jobs.push(job)),
-      }),
-    };
-    const env = {
-      LIFEBOAT_LOCATION: "file:///anywhere",
-      LIFEBOAT_CLUSTERS_A_KUBECONFIG: "env:A",
-      LIFEBOAT_SCHEDULES_OFTEN_SCHEDULE: "* * * * *",
-    };
-    const { tick } = createService(platform, { env, listen: () => {} });
+    const { jobs, platform } = away();
+    const { tick } = createService(platform, { env: OFTEN, listen: () => {} });
     await assert.rejects(tick(minutesAgo(5)));
-    away = false;
+    jobs.away = false;
     await tick(minutesAgo(0));
-    assert.equal(jobs.length, 1);
+    assert.equal(jobs.taken.length, 1);
+  });
+
+  test("hands over again what a bucket that takes no deletions could not forget", async () => {
+    const { bucket, jobs: handed, platform } = away();
+    bucket.delete = async () => {
+      throw new LifeboatError("denied", "it may only create");
+    };
+    const { tick } = createService(platform, { env: OFTEN, listen: () => {} });
+    await assert.rejects(tick(minutesAgo(5)));
+    handed.away = false;
+    await tick(minutesAgo(0));
+    assert.equal(handed.taken.length, 1);
+  });
+
+  test("hands over the schedules beside one whose state can't be read, and fails", async () => {
+    const { tick, jobs, bucket } = service({
+      LIFEBOAT_SCHEDULES_DAILY_SCHEDULE: "0 */1 * * *",
+      LIFEBOAT_SCHEDULES_DAILY_CLUSTER: "a",
+      LIFEBOAT_RETENTION_SCHEDULE: "@hourly",
+    });
+    await bucket.put("metadata/lifeboat/schedules/daily/000001.json", Buffer.from("{}"), { ifAbsent: true });
+    const { message } = await failure(tick(minutesAgo(60)));
+    assert.match(message, /daily\/000001\.json .* does not say whether the schedule is paused/);
+    const handed = jobs.map((job) => job as { kind: string; schedule?: string });
+    assert.deepEqual(
+      handed.map(({ kind, schedule }) => [kind, schedule]),
+      [
+        ["backup", "hourly"],
+        ["retention", undefined],
+      ],
+    );
   });
 
   test("hands over nothing of a schedule that is paused, as the bucket says", async () => {
@@ -494,13 +533,15 @@ describe("a job delivered by HTTP", () => {
 
   const bad: [what: string, body: string, status: number][] = [
     ["malformed JSON", "{", 400],
-    ["no job", "[]", 400],
+    ["no job", "{}", 400],
+    ["a list", "[]", 400],
+    ["null", "null", 400],
     ["an unknown schedule", '{"kind":"backup","schedule":"x"}', 400],
     ["more than a mebibyte", `{"kind":"backup","name":"${"x".repeat(1 << 20)}"}`, 400],
   ];
   for (const [what, body, status] of bad) {
     test(`${what} is a problem document`, async () => {
-      const answer = await deliver(service(), post(body), {});
+      const answer = await deliver(service(), post(body), { slot: SLOT });
       assert.deepEqual([answer.status, answer.headers.get("content-type")], [status, "application/problem+json"]);
       assert.equal(((await answer.json()) as { status: number }).status, status);
     });
