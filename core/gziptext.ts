@@ -3,6 +3,8 @@ import { gzipSync } from "node:zlib";
 /** Text that grows line by line and is kept compressed. */
 export interface GzipText {
   add(text: string): void;
+  /** Compresses what waits for more: nothing is added for a while. */
+  rest(): void;
   /** All so far, as one gzip file: members one after the other. */
   gzipped(): Buffer;
 }
@@ -22,6 +24,9 @@ export function gzipText(): GzipText {
     add(text) {
       pending += text;
       if (pending.length >= BATCH) compress();
+    },
+    rest() {
+      if (pending !== "") compress();
     },
     gzipped() {
       if (pending !== "" || members.length === 0) compress();

@@ -8,6 +8,7 @@ export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
 export { parseDuration } from "./backup/duration.ts";
 export type { Finding } from "./backup/lint.ts";
 export type { Consistency } from "./backup/photograph.ts";
+export { readPolicies } from "./backup/policies.ts";
 export { type BackupSpec, EXCLUDE_LABEL } from "./backup/scope.ts";
 export { type Browsing, browseBackup } from "./browse/browse.ts";
 export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.ts";
@@ -114,4 +115,4 @@ export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts"
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
 export { createService, deliver, type Ended, openBucket, type Service } from "./service.ts";
-export type { FilterSpec } from "./specs.ts";
+export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";

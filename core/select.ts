@@ -1,4 +1,7 @@
+import { z } from "zod";
 import { LifeboatError } from "./errors.ts";
+import { strictFields } from "./fields.ts";
+import { goGlob } from "./globs.ts";
 import { type Resource, resourceKey } from "./kube/resource.ts";
 
 /** Kubernetes' metav1.LabelSelector: all of its requirements must hold. */
@@ -12,6 +15,19 @@ export interface LabelRequirement {
   operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
   values?: string[];
 }
+
+export const labelSelectorSchema = strictFields({
+  matchLabels: z.record(z.string(), z.string()).optional(),
+  matchExpressions: z
+    .array(
+      strictFields({
+        key: z.string(),
+        operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
+        values: z.array(z.string()).optional(),
+      }),
+    )
+    .optional(),
+}) satisfies z.ZodType<LabelSelector>;
 
 /** Which fields of the spec a filter comes from, for messages: "Namespaces" stands for includedNamespaces and excludedNamespaces. */
 type FilterSubject = "Namespaces" | "Resources" | "ClusterScopedResources" | "NamespaceScopedResources";
@@ -34,12 +50,11 @@ export function nameFilter(includes: string[] | undefined, excludes: string[] | 
 }
 
 /**
- * Velero's filter of resources. Includes and excludes name them as kubectl does, in any case: plural, singular, kind or
+ * Velero's filter of resources. Includes and excludes name them as kubectl does: plural, singular or kind in any case, or
  * short name, with or without the group or its beginning ("deploy", "deployments.apps", "certificates.cert-manager").
  * Of several groups that serve a name without a group the core one wins, then the first of `resources`. Globs match the
  * group-resource string ("*.cert-manager.io"); a name that `resources` doesn't have is taken as that string. The
- * answer takes a resource or such a string. Throws `invalid` for "*" beside others or in excludes (in the newer filters
- * of the two scopes, excludes may be exactly "*" where nothing is included), and for a resource in both lists.
+ * answer takes a resource or such a string. Throws as `checkLists`.
  */
 export function resourceFilter(
   includes: string[] | undefined,
@@ -47,11 +62,9 @@ export function resourceFilter(
   resources: Pick<Resource, "group" | "name" | "kind" | "singular" | "shortNames">[],
   subject: Exclude<FilterSubject, "Namespaces"> = "Resources",
 ): (resource: string | Pick<Resource, "group" | "name">) => boolean {
+  checkLists(includes, excludes, subject);
   const resolve = (name: string) => resolveResource(name, resources);
-  const included = includes?.map(resolve);
-  const excluded = excludes?.map(resolve);
-  checkLists(included, excluded, subject);
-  const passes = globFilter(included, excluded);
+  const passes = globFilter(includes?.map(resolve), excludes?.map(resolve));
   return (resource) => passes(typeof resource === "string" ? resource : resourceKey(resource));
 }
 
@@ -61,11 +74,13 @@ export function resolveResource(
   resources: Pick<Resource, "group" | "name" | "kind" | "singular" | "shortNames">[],
 ): string {
   if (isGlob(name)) return name;
-  const [short = "", ...rest] = name.toLowerCase().split(".");
-  const group = rest.join(".");
+  const [short = "", ...rest] = name.split(".");
+  const lower = short.toLowerCase();
+  const group = rest.join(".").toLowerCase();
   const named = resources.filter(
     (resource) =>
-      [resource.name, resource.singular, resource.kind.toLowerCase(), ...resource.shortNames].includes(short) &&
+      ([resource.name, resource.singular, resource.kind.toLowerCase()].includes(lower) ||
+        resource.shortNames.includes(short)) &&
       resource.group.startsWith(group),
   );
   const found = named.find((resource) => resource.group === group) ?? named[0];
@@ -119,9 +134,14 @@ export function matchesSelector(selector: LabelSelector, labels: Record<string, 
   });
 }
 
-/** Throws `invalid` where both kinds of selectors are given (Velero, 5.1). */
+/** Whether it requires nothing. */
+export function isEmptySelector(selector: LabelSelector): boolean {
+  return requirements(selector).length === 0;
+}
+
+/** Throws `invalid` where both kinds of selectors are given, be it an empty list (Velero, 4.1 and 5.1). */
 export function checkOneSelector(one: LabelSelector | undefined, several: LabelSelector[] | undefined): void {
-  if (one && several?.length) throw invalid("labelSelector and orLabelSelectors can't be given together");
+  if (one && several) throw invalid("labelSelector and orLabelSelectors can't be given together");
 }
 
 /** One object as users name it. */
@@ -196,33 +216,23 @@ function globFilter(includes: string[] | undefined, excludes: string[] | undefin
   return (name) => included(name) && !excluded(name);
 }
 
-/** Whether a name is one of these, or matches one of the globs among them. Throws `invalid` for a broken glob. */
+/** Whether a text is one of these names or matches one of these globs, as Velero's library has them. Throws `invalid` for a broken one. */
 export function anyGlob(patterns: string[]): (name: string) => boolean {
   const names = new Set(patterns.filter((pattern) => !isGlob(pattern)));
-  const globs = patterns.filter(isGlob).map(globToRegExp);
+  const globs = patterns.filter(isGlob).map((pattern) => goGlob(pattern));
   return (name) => names.has(name) || globs.some((glob) => glob.test(name));
 }
 
 /** Whether a pattern of a filter is more than a name. */
 export function isGlob(pattern: string): boolean {
-  return /[*?[]/.test(pattern);
+  return /[*?[{]/.test(pattern);
 }
 
-function globToRegExp(pattern: string): RegExp {
-  const source = pattern.replace(/\*+|\?|\[[^\]]*\]|[^*?[]+|\[/g, (part) => {
-    if (part.startsWith("*")) return ".*";
-    if (part === "?") return ".";
-    if (part.startsWith("[") && part.length > 2) return `[${part.slice(1, -1).replace(/[\\[\]^]/g, "\\$&")}]`;
-    return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  });
-  try {
-    return new RegExp(`^${source}$`, "s");
-  } catch {
-    throw invalid(`pattern "${pattern}" has a range in brackets that runs backwards`);
-  }
-}
-
-function checkLists(includes: string[] = [], excludes: string[] = [], subject: FilterSubject): void {
+/**
+ * Throws `invalid` for what Velero's validation refuses of a pair of lists, as they are written: "*" beside others, "*" in
+ * excludes (in the newer filters of the two scopes it may stand there, alone and with nothing included), and a name in both.
+ */
+export function checkLists(includes: string[] = [], excludes: string[] = [], subject: FilterSubject): void {
   const [included, excluded] = [`included${subject}`, `excluded${subject}`];
   if (includes.includes("*") && includes.length > 1)
     throw invalid(`${included}: "*" stands for all and must be the only entry`);
@@ -240,17 +250,15 @@ function checkLists(includes: string[] = [], excludes: string[] = [], subject: F
   if (both !== undefined) throw invalid(`"${both}" is both in ${included} and in ${excluded}`);
 }
 
-function checkNamespacePattern(pattern: string): void {
+/** Throws `invalid` for a pattern of namespaces that Velero refuses; `loosely`, not because it could be no namespace's name. */
+export function checkNamespacePattern(pattern: string, { loosely = false } = {}): void {
   if (pattern === "*") return;
   const rules: [boolean, string][] = [
     [/[|()!{},]/.test(pattern), "holds one of | ( ) ! { } ,"],
     [pattern.includes("**"), "holds **"],
+    [/[[\]]/.test(pattern.replace(/\[[^\]]+\]/g, "")), "has brackets that are empty or not closed"],
     [
-      /\[\]/.test(pattern) || /[[\]]/.test(pattern.replace(/\[[^[\]]+\]/g, "")),
-      "has brackets that are empty or not closed",
-    ],
-    [
-      !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(pattern.replace(/\[[^[\]]+\]|[*?]/g, "x")),
+      !loosely && !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(pattern.replace(/[[\]*?]/g, "x")),
       "can't be a namespace's name",
     ],
   ];

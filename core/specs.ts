@@ -1,25 +1,23 @@
 import { z } from "zod";
 import { parseDuration } from "./backup/duration.ts";
+import { type ResourcePolicies, readPolicies } from "./backup/policies.ts";
+import type { Backup } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
+import { RUN } from "./integrity/seal.ts";
 import { mappingFault, namespaceFault } from "./restore/clone/mappings.ts";
-import { checkOneSelector, type LabelSelector, nameFilter, parseItem, resourceFilter, selectorText } from "./select.ts";
+import {
+  checkLists,
+  checkOneSelector,
+  labelSelectorSchema,
+  nameFilter,
+  parseItem,
+  resourceFilter,
+  selectorText,
+} from "./select.ts";
 
 const MOST_NAMES = 10_000;
 const names = z.array(z.string().min(1, "holds an empty name")).max(MOST_NAMES);
-
-const labelSelector = strictFields({
-  matchLabels: z.record(z.string(), z.string()).optional(),
-  matchExpressions: z
-    .array(
-      strictFields({
-        key: z.string(),
-        operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
-        values: z.array(z.string()).optional(),
-      }),
-    )
-    .optional(),
-}) satisfies z.ZodType<LabelSelector>;
 
 /** Who takes part: the fields that Velero's BackupSpec and RestoreSpec share, with their meaning. */
 const filters = {
@@ -30,10 +28,34 @@ const filters = {
   excludedResources: names.optional(),
   /** Unset: all cluster-scoped objects, unless `includedNamespaces` limits what takes part. */
   includeClusterResources: z.boolean().optional(),
-  labelSelector: labelSelector.optional(),
+  labelSelector: labelSelectorSchema.optional(),
 };
 
 export type FilterSpec = z.infer<z.ZodObject<typeof filters>>;
+
+/** In place of `labelSelector`: an object takes part that one of them selects. Velero writes null for none. */
+const orLabelSelectors = z.preprocess((given) => given ?? undefined, z.array(labelSelectorSchema).optional());
+
+const listOrNull = z.preprocess((given) => given ?? undefined, names.optional());
+
+/** Who takes part in a backup: the fields of Velero's BackupSpec alone. */
+const backupFilters = {
+  ...filters,
+  /** In place of the filters of resources above, which may not be given with them: one pair for each scope. */
+  includedClusterScopedResources: listOrNull,
+  excludedClusterScopedResources: listOrNull,
+  includedNamespaceScopedResources: listOrNull,
+  excludedNamespaceScopedResources: listOrNull,
+  orLabelSelectors,
+  /** Ours, in place of `resourcePolicy`: the text of such policies. */
+  resourcePolicyRules: z.string().optional(),
+};
+
+/** The filters of a backup, as they are asked for or, in its record, as they were carried out. */
+export type BackupFilters = z.infer<z.ZodObject<typeof backupFilters>> & {
+  /** The backup was made by Velero, with its rules for cluster-scoped objects. */
+  veleros?: boolean;
+};
 
 const duration = z.string().refine(isDuration, 'should be a duration like "30s" or "5m"');
 
@@ -45,7 +67,7 @@ function hooksSchema<Shape extends z.ZodRawShape>(hooks: Shape) {
     excludedNamespaces: names.optional(),
     includedResources: names.optional(),
     excludedResources: names.optional(),
-    labelSelector: labelSelector.optional(),
+    labelSelector: labelSelectorSchema.optional(),
     ...hooks,
   }).superRefine((fields, context) => checkFilters(fields as FilterSpec, context));
   return strictFields({ resources: z.array(entry).optional() });
@@ -64,8 +86,21 @@ const backupHook = z.array(strictFields({ exec: strictFields({ ...command, timeo
 /** Velero's BackupHooks (velero-format: 4.8). They are for Pods alone: entries whose resources don't include them mean nothing. */
 const backupHooks = hooksSchema({ pre: backupHook.optional(), post: backupHook.optional() });
 
+/** A ConfigMap of the namespace `velero`. */
+const configMap = strictFields({
+  apiGroup: z.literal("").nullish(),
+  kind: z.string().regex(/^configmap$/i, "is configmap"),
+  name: z.string().min(1),
+});
+
 const backupFields = {
-  ...filters,
+  ...backupFilters,
+  /** Policies that say who takes part, in a ConfigMap of the cluster's namespace `velero`. */
+  resourcePolicy: z.preprocess((given) => given ?? undefined, configMap.optional()),
+  /** By the plural of a resource: which objects come first in the archive, "namespace/name,namespace/name". */
+  orderedResources: z.preprocess((given) => given ?? undefined, z.record(z.string(), z.string()).optional()),
+  /** Claims that share the value of this label come along together; Velero's is velero.io/volume-group. */
+  volumeGroupSnapshotLabelKey: z.string().optional(),
   hooks: backupHooks.optional(),
   /** A Go duration; without one, and with Velero's "0s" for none, the backup never expires. */
   ttl: z.string().refine(isDuration, 'should be a duration like "720h" or "90m"').optional(),
@@ -126,18 +161,13 @@ const restoreFields = {
   existingResourcePolicy: z.enum(["none", "update", "recreate"]).optional(),
   preserveNodePorts: z.boolean().optional(),
   hooks: restoreHooks.optional(),
-  /** In place of `labelSelector`: an object takes part that one of them selects. */
-  orLabelSelectors: z.array(labelSelector).optional(),
+  orLabelSelectors,
   /** Whose status is restored too: unset, nobody's; empty, all; an object's own annotation says otherwise. */
   restoreStatus: strictFields({ includedResources: names.optional(), excludedResources: names.optional() }).optional(),
   /** Ours: only these objects of the backup, "namespace/resource/name" or "resource/name", and what they can't be without. */
   includedItems: names.optional(),
   /** Rules that change objects, in a ConfigMap of the target's namespace `velero`. */
-  resourceModifier: strictFields({
-    apiGroup: z.literal("").optional(),
-    kind: z.string().regex(/^configmap$/i, "is configmap"),
-    name: z.string().min(1),
-  }).optional(),
+  resourceModifier: configMap.optional(),
   /** Ours, in its place: the text of such rules. */
   resourceModifierRules: z.string().optional(),
   /** For clones, ours: from domains, prefixes of images' names and classes of the backup to those of the clone. */
@@ -167,23 +197,14 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
   datamover: ANY,
   defaultVolumesToFsBackup: OFF,
   defaultVolumesToRestic: OFF,
-  excludedClusterScopedResources: EMPTY,
-  excludedNamespaceScopedResources: EMPTY,
-  includedClusterScopedResources: EMPTY,
-  includedNamespaceScopedResources: EMPTY,
   itemOperationTimeout: ANY,
   /** Labels in it are read by `readSchedule`, as Velero does. */
   metadata: ANY,
-  /** All items are of one moment: their order stores nothing else. */
-  orderedResources: ANY,
-  orLabelSelectors: EMPTY,
-  resourcePolicy: EMPTY,
   snapshotMoveData: OFF,
   snapshotVolumes: OFF,
   /** The location of the configuration is the one. */
   storageLocation: ANY,
   uploaderConfig: ANY,
-  volumeGroupSnapshotLabelKey: ANY,
   volumeSnapshotLocations: ANY,
 };
 
@@ -231,29 +252,21 @@ export type RestoreSpec = Omit<z.infer<typeof restoreSpecSchema>, "backupName" |
   backupName: string;
 };
 
-/** The filters of Velero's that a stored backup may have been made with and that `filtersOf` can't apply. */
-const OTHER_FILTERS = [
-  "excludedClusterScopedResources",
-  "excludedNamespaceScopedResources",
-  "includedClusterScopedResources",
-  "includedNamespaceScopedResources",
-  "orLabelSelectors",
-  "resourcePolicy",
-];
-
 /**
- * The filters that a stored backup, ours or Velero's, was made with. Throws `invalid` where it has others than those of
- * `FilterSpec`: who took part in it then can't be told.
+ * The filters that a stored backup, ours or Velero's, was made with. Throws `invalid` where it was made with policies that its
+ * record doesn't hold: who took part in it then can't be told.
  */
-export function filtersOf(spec: Record<string, unknown>, backup: string): FilterSpec {
-  const other = OTHER_FILTERS.find((field) => !EMPTY(spec[field] ?? null));
-  if (other) {
-    throw new LifeboatError("invalid", `${backup} was made with ${other}: what it would have held can't be told`);
-  }
-  const given = Object.entries(spec).filter(([field, value]) => Object.hasOwn(filters, field) && value !== null);
-  const parsed = z.object(filters).safeParse(Object.fromEntries(given));
-  if (parsed.success) return parsed.data;
-  throw new LifeboatError("invalid", `the filters that ${backup} was made with can't be read`, { cause: parsed.error });
+export function filtersOf({ metadata, spec = {} }: Backup): BackupFilters {
+  const backup = `backup "${metadata.name}"`;
+  if (spec.resourcePolicy && !spec.resourcePolicyRules)
+    throw new LifeboatError("invalid", `${backup} was made with resourcePolicy: what it would have held can't be told`);
+  const given = Object.entries(spec).filter(([field, value]) => Object.hasOwn(backupFilters, field) && value !== null);
+  const parsed = z.object(backupFilters).safeParse(Object.fromEntries(given));
+  if (!parsed.success)
+    throw new LifeboatError("invalid", `the filters that ${backup} was made with can't be read`, {
+      cause: parsed.error,
+    });
+  return metadata.annotations?.[RUN] === undefined ? { ...parsed.data, veleros: true } : parsed.data;
 }
 
 /** The fields of a valid spec that are left out although they say something: for a warning. */
@@ -279,7 +292,9 @@ function specSchema<Shape extends typeof filters>(shape: Shape, others: Record<s
     .superRefine((spec, context) => checkFilters(spec as FilterSpec, context))
     .transform(
       (spec) =>
-        Object.fromEntries(Object.entries(spec).filter(([field]) => !Object.hasOwn(others, field))) as typeof spec,
+        Object.fromEntries(
+          Object.entries(spec).filter(([field, value]) => value !== undefined && !Object.hasOwn(others, field)),
+        ) as typeof spec,
     );
 }
 
@@ -291,12 +306,17 @@ function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
     } catch (error) {
       if (!isLifeboatError(error)) throw error;
       const [, named = "", message] = /^(\w+): (.*)$/s.exec(error.message) ?? [];
-      const itself = Object.hasOwn(filters, named);
+      const itself = Object.hasOwn(backupFilters, named);
       context.addIssue({ code: "custom", path: [itself ? named : field], message: itself ? message : error.message });
     }
   };
   check("includedNamespaces", () => nameFilter(spec.includedNamespaces, spec.excludedNamespaces));
-  check("includedResources", () => resourceFilter(spec.includedResources, spec.excludedResources, []));
+  const { resourcePolicy, resourcePolicyRules: rules } = spec as z.infer<z.ZodObject<typeof backupFields>>;
+  check("includedResources", () => checkBackupFilters(spec as BackupFilters));
+  check("resourcePolicyRules", () => {
+    if (resourcePolicy && rules !== undefined) throw new LifeboatError("invalid", "give it or resourcePolicy");
+    if (rules !== undefined) checkPolicies(spec, readPolicies(rules));
+  });
   if (spec.labelSelector) check("labelSelector", () => selectorText(spec.labelSelector!));
   const { orLabelSelectors, restoreStatus, includedItems } = spec as z.infer<z.ZodObject<typeof restoreFields>>;
   for (const [at, selector] of (orLabelSelectors ?? []).entries())
@@ -307,6 +327,43 @@ function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
     check("restoreStatus", () => resourceFilter(includedResources, excludedResources, []));
   }
   for (const item of includedItems ?? []) check("includedItems", () => parseItem(item));
+}
+
+/** Throws `invalid` for lists of resources that Velero refuses. */
+export function checkBackupFilters(spec: BackupFilters): void {
+  checkLists(spec.includedResources, spec.excludedResources, "Resources");
+  const { includedClusterScopedResources: included, excludedClusterScopedResources: excluded } = spec;
+  checkLists(included, excluded, "ClusterScopedResources");
+  checkLists(spec.includedNamespaceScopedResources, spec.excludedNamespaceScopedResources, "NamespaceScopedResources");
+  if (usesOldFilters(spec) && usesNewFilters(spec))
+    throw new LifeboatError("invalid", "the filters of both scopes can't be given with those of one", {
+      hint: "use includedResources, excludedResources and includeClusterResources, or included… and excluded…ScopedResources",
+    });
+}
+
+/** Whether filters of both scopes are used, Velero's older ones. */
+export function usesOldFilters({ includedResources, excludedResources, includeClusterResources }: FilterSpec): boolean {
+  return !!includedResources?.length || !!excludedResources?.length || includeClusterResources !== undefined;
+}
+
+function usesNewFilters(spec: BackupFilters): boolean {
+  return [
+    spec.includedClusterScopedResources,
+    spec.excludedClusterScopedResources,
+    spec.includedNamespaceScopedResources,
+    spec.excludedNamespaceScopedResources,
+  ].some((list) => list?.length);
+}
+
+/** Throws `invalid` for policies that can't be given with the filters (Velero, 4.1). */
+export function checkPolicies(spec: FilterSpec, policies: ResourcePolicies): void {
+  const filtering =
+    policies.includeExcludePolicy || policies.clusterScopedFilterPolicy || policies.namespacedFilterPolicies?.length;
+  if (filtering && usesOldFilters(spec))
+    throw new LifeboatError(
+      "invalid",
+      "policies that filter can't be given with includedResources, excludedResources or includeClusterResources",
+    );
 }
 
 function isDuration(text: string): boolean {

@@ -27,6 +27,7 @@ export interface BackupRun {
   only?: Picked;
   /** Of the Velero Backup, beside those that every one has. */
   labels?: Record<string, string>;
+  annotations?: Record<string, string>;
   /** For the record: the cluster's name in the configuration, where it has one, and who asked, where somebody did. */
   cluster?: string;
   caller?: string;

@@ -11,15 +11,16 @@ import type { Bucket } from "../ports.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { BackupRun } from "./backup.ts";
-import { collect, fixRevision, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
+import { collect, fixRevision, labelledNamespaces, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
 import { type Encryption, writeSecrets } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type HookRule, readHooks } from "./hooks.ts";
 import { startLint } from "./lint.ts";
 import { photograph } from "./photograph.ts";
 import { findHooks, podHooks } from "./podhooks.ts";
+import { policiesText } from "./policies.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
-import { type BackupScope, backupResources, backupScope } from "./scope.ts";
+import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { startInventory } from "./sidefiles.ts";
 
 /** What a run knows of the cluster before it writes anything. */
@@ -27,6 +28,8 @@ export interface Survey {
   startedAt: Date;
   discovery: Discovery;
   resources: Resource[];
+  /** The spec as it is carried out. */
+  settled: BackupSpec;
   scope: BackupScope;
   /** Of the spec. */
   rules: HookRule[];
@@ -39,12 +42,17 @@ export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Pr
   const startedAt = new Date();
   const discovery = await discover(kube, { signal });
   const resources = backupResources(discovery);
-  const scope = backupScope(spec, resources);
   const rules = readHooks(spec.hooks, resources);
+  const resourcePolicyRules = await policiesText(spec, kube, signal);
+  // Refuses contradictory filters before anything is listed.
+  backupScope(settledSpec({ ...spec, resourcePolicyRules }, []), resources);
   const namespaces = only
     ? await fixRevision(kube, listingsOf(only, resources), signal)
     : await listNamespaces(kube, resources, signal);
-  return { startedAt, discovery, resources, scope, rules, namespaces };
+  const settled = only ? spec : settledSpec({ ...spec, resourcePolicyRules }, labelledNamespaces(namespaces));
+  const names = namespaces.items.map(({ object }) => object.metadata.name);
+  const scope = backupScope(settled, resources, names);
+  return { startedAt, discovery, resources, settled, scope, rules, namespaces };
 }
 
 /**
@@ -58,7 +66,7 @@ export async function captureCluster(
 ): Promise<Archived> {
   const { kube, name, spec, signal } = run;
   const { log } = run.log;
-  const { startedAt, discovery, resources } = survey;
+  const { startedAt, discovery, resources, settled } = survey;
   const problems = { warning: [] as Problem[], error: [] as Problem[] };
   const report = (level: Exclude<LogLevel, "info">, problem: Problem) => {
     problems[level].push(problem);
@@ -78,7 +86,9 @@ export async function captureCluster(
     resourceVersion: revision,
     source: discovery.version,
     spec,
+    settled,
     labels: run.labels,
+    annotations: run.annotations,
     cluster: run.cluster,
     caller: run.caller,
   };

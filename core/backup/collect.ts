@@ -7,14 +7,15 @@ import { metadataOf } from "../kube/json.ts";
 import { listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
-import { CLAIMS, DEFINITIONS, VOLUMES } from "../objects/resources.ts";
+import { NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
-import { matchesSelector, selectorText } from "../select.ts";
+import { selectorText } from "../select.ts";
 import { PODS } from "./hooks.ts";
 import { type Lint, looksInto } from "./lint.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
-import { type BackupScope, type BackupSpec, EXCLUDE_LABEL } from "./scope.ts";
+import { startRelated } from "./related.ts";
+import { type BackupScope, type BackupSpec, EXCLUDE_LABEL, matchesOne } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 
 /** How many lists may be under way at once; each holds one page. */
@@ -58,26 +59,43 @@ export async function fixRevision(kube: Kube, listings: Listing[], signal: Abort
   throw new LifeboatError("invalid", "the cluster serves nothing of what is to be kept");
 }
 
+/** Namespaces that are in no backup, nor is what is in them. */
+export function labelledNamespaces({ items }: Namespaces): string[] {
+  return items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name);
+}
+
 /** Who takes part, in a cluster that has these Namespaces: those with the exclude label don't, nor what is in them. */
-export function participants(scope: BackupScope, spec: BackupSpec, { items }: Namespaces) {
-  const labelled = new Set(items.filter(({ object }) => isExcluded(object)).map(({ object }) => object.metadata.name));
-  const names = items.map(({ object }) => object.metadata.name);
+export function participants(scope: BackupScope, namespaces: Namespaces) {
+  const labelled = new Set(labelledNamespaces(namespaces));
+  const names = namespaces.items.map(({ object }) => object.metadata.name);
   const inNamespace = (namespace: string) => scope.includesNamespace(namespace) && !labelled.has(namespace);
   const included = names.filter(inNamespace).sort();
-  const labelSelector = spec.labelSelector && selectorText(spec.labelSelector);
+  const places = ({ namespaced }: Resource) => (namespaced && !scope.everyNamespace ? included : [""]);
   return {
     /** Of all Namespaces. */
     names,
-    /** The LISTs of what may take part. */
+    inNamespace,
+    /** The LISTs that hold all of a resource that may take part, whatever its labels. */
+    everything: (resource: Resource): Listing[] => {
+      return places(resource).map((place) => ({ resource, namespace: place || undefined }));
+    },
+    /** The LISTs of what may take part: where there are several selectors, one for each, which may hold the same. */
     listings: (resource: Resource): Listing[] =>
-      resource.namespaced && !scope.everyNamespace
-        ? included.map((namespace) => ({ resource, namespace, labelSelector }))
-        : [{ resource, labelSelector }],
-    /** Whether an object takes part that was listed. */
-    takesPart: ({ namespaced }: Resource, object: Pick<KubernetesObject, "metadata">) =>
+      places(resource).flatMap((place): Listing[] => {
+        const selectors = scope.unlistable ? undefined : scope.selectorsOf(resource, place);
+        const listing = { resource, namespace: place || undefined };
+        if (!selectors?.length) return selectors ? [listing] : [];
+        return selectors.map((selector) => ({ ...listing, labelSelector: selectorText(selector) }));
+      }),
+    /** Whether a backup takes account of an object that such a LIST gave. */
+    listed: (resource: Resource, { metadata: { namespace = "", labels } }: Pick<KubernetesObject, "metadata">) =>
+      (!namespace || inNamespace(namespace)) && scope.listedByPolicy(resource, namespace, labels),
+    /** Whether an object takes part, be it listed or needed. */
+    takesPart: (resource: Resource, object: Pick<KubernetesObject, "metadata">) =>
       !isExcluded(object) &&
       !object.metadata.deletionTimestamp &&
-      (!namespaced || inNamespace(object.metadata.namespace ?? "")),
+      (!resource.namespaced || inNamespace(object.metadata.namespace ?? "")) &&
+      scope.namedByPolicy(resource, object.metadata.namespace ?? "", object.metadata.name),
   };
 }
 
@@ -114,26 +132,33 @@ export interface Collection {
 }
 
 /**
- * Writes every object that takes part into the archive: resource by resource in the order given; then, of a limited
- * backup, the definitions and volumes that the stored objects can't be restored without (Velero's additional items),
- * whatever their labels; then the Namespaces. With `only` it is those objects and no others. A list that fails is a problem of the report and its objects
+ * Writes every object that takes part into the archive: what the spec orders, then resource by resource in the order given; then,
+ * of a limited backup, what comes along with the stored objects (related.ts); then the Namespaces. With `only` it is those objects and no others. A list that fails is a problem of the report and its objects
  * are missing; a server that no longer answers at all ends the run.
  */
 export async function collect(
   collection: Collection,
 ): Promise<{ items: number; bytes: number; secretsLeftOut: number }> {
   const { kube, resources, scope, spec, only, namespaces, photograph, writer, signal } = collection;
-  const { names, listings, takesPart } = participants(scope, spec, namespaces);
+  const { names, listings, listed, takesPart } = participants(scope, namespaces);
   const unmatched = scope.unmatched(names);
   for (const message of unmatched.included) collection.fail({ message });
   for (const message of unmatched.excluded) collection.warn({ message });
+  if (scope.unlistable) collection.fail({ message: UNLISTABLE });
 
   let items = 0;
   let bytes = 0;
   let secretsLeftOut = 0;
   const inhabited = new Set<string>();
-  const needs = { [DEFINITIONS]: new Set<string>(), [VOLUMES]: new Set<string>() };
   const stored = new Set<string>();
+  const collected = only ? [] : resources.filter(scope.collects);
+  const whole = new Set(collected.filter((resource) => scope.takesAll(resource)));
+  const related = startRelated(
+    resources,
+    (resource) => !only && !whole.has(resource) && scope.bringsAlong(resource),
+    spec,
+  );
+  const ordered = orderedNames(spec, collected);
 
   const store = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
     const { name, namespace = "" } = object.metadata;
@@ -143,9 +168,10 @@ export async function collect(
       if (only.unless?.(id, object)) return;
     } else if (!takesPart(resource, object)) return;
     if (key === PODS && collection.unprepared.has(`${namespace}/${name}`)) return;
-    if (key in needs) {
-      if (stored.has(`${key} ${name}`)) return;
-      stored.add(`${key} ${name}`);
+    if (scope.selectors.length > 1 || related.mayRepeat(key) || ordered.get(resource)?.has(nameOf(object))) {
+      const place = `${key} ${nameOf(object)}`;
+      if (stored.has(place)) return;
+      stored.add(place);
     }
     if (key === "secrets" && spec.secrets === "omit") {
       secretsLeftOut++;
@@ -169,9 +195,7 @@ export async function collect(
     if (key === VOLUMES) collection.inventory.addVolume(body);
     items++;
     bytes += body.length;
-    if (namespace) inhabited.add(namespace);
-    needs[DEFINITIONS].add(key);
-    if (key === CLAIMS) needs[VOLUMES].add((object as Claim).spec?.volumeName ?? "");
+    related.add(id, object);
   };
 
   const pages = async function* (listing: Listing): AsyncGenerator<Page> {
@@ -187,13 +211,17 @@ export async function collect(
     }
   };
 
-  const storeAll = async (listings: Listing[]) => {
+  const storeAll = async (
+    listings: Listing[],
+    take: (resource: Resource, body: Buffer, object: KubernetesObject) => Promise<void> | void = store,
+  ) => {
     for await (const { source, element } of readAhead(listings, pages, LISTS_AHEAD)) {
+      const { resource, names, wants = () => true } = source;
       for (const body of element.items) {
-        const object = readItem(source.resource, body);
-        if (source.names?.has(nameOf(object)) ?? true) await store(source.resource, body, object);
+        const object = readItem(resource, body, related.looksInto(resourceKey(resource)));
+        if ((names?.has(nameOf(object)) ?? true) && wants(object)) await take(resource, body, object);
       }
-      collection.progress({ items, resource: resourceKey(source.resource), remaining: element.remaining });
+      collection.progress({ items, resource: resourceKey(resource), remaining: element.remaining });
     }
   };
 
@@ -202,25 +230,47 @@ export async function collect(
     return { items, bytes, secretsLeftOut };
   }
 
-  const collected = resources.filter(scope.collects);
-  await storeAll(collected.flatMap(listings));
-  await storeAll(
-    resources
-      .filter((resource) => resourceKey(resource) in needs && scope.bringsAlong(resource))
-      .filter((resource) => spec.labelSelector || !collected.includes(resource))
-      .map((resource) => ({ resource, names: needs[resourceKey(resource) as keyof typeof needs] })),
-  );
+  const storeListed = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
+    if (!listed(resource, object)) return;
+    if (object.metadata.namespace) inhabited.add(object.metadata.namespace);
+    await store(resource, body, object);
+  };
+  const storeNeeded = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
+    if (scope.bringsAlong(resource)) await store(resource, body, object);
+  };
+  for (const [resource, names] of ordered) {
+    const found = new Map<string, Parameters<typeof storeListed>>();
+    const first = listings(resource).map((listing) => ({ ...listing, names }));
+    await storeAll(first, (...item) => void found.set(nameOf(item[2]), item));
+    for (const name of names) if (found.has(name)) await storeListed(...found.get(name)!);
+  }
+  await storeAll(collected.flatMap(listings), storeListed);
+  for (let needed = related.listings(); needed.length > 0; needed = related.listings())
+    await storeAll(needed, storeNeeded);
+  await storeAll(related.definitions(), storeNeeded);
 
-  const namespaceResource = resources.find((resource) => resourceKey(resource) === "namespaces");
-  if (namespaceResource && scope.includesResource(namespaceResource)) {
+  const namespaceResource = resources.find((resource) => resourceKey(resource) === NAMESPACES);
+  const selected = items;
+  if (namespaceResource && scope.storesNamespaces(namespaceResource)) {
     for (const { body, object } of namespaces.items) {
-      if (storesNamespace(collection, object, inhabited)) await store(namespaceResource, body, object);
+      if (storesNamespace(scope, object, inhabited)) await store(namespaceResource, body, object);
     }
   }
-  if (items === 0)
-    collection.warn({ message: "the cluster holds nothing that the filters select: the backup is empty" });
+  if (items === 0 || (selected === 0 && collected.length > 0)) {
+    const holds = items === 0 ? "is empty" : "holds only Namespaces";
+    collection.warn({ message: `the cluster holds nothing that the filters select: the backup ${holds}` });
+  }
   collection.log("info", `Backed up a total of ${items} items`);
   return { items, bytes, secretsLeftOut };
+}
+
+const UNLISTABLE =
+  "a selector is empty, with which nothing but Namespaces is stored, as with Velero: leave it out to store everything";
+
+/** `spec.orderedResources`: of a resource, which objects come first, in their order. */
+function orderedNames({ orderedResources = {} }: BackupSpec, resources: Resource[]): Map<Resource, Set<string>> {
+  const ordered = resources.filter(({ name }) => orderedResources[name]);
+  return new Map(ordered.map((resource) => [resource, new Set(orderedResources[resource.name]!.split(","))]));
 }
 
 /** The LISTs of picked objects: of one namespace where all of a resource are of one. */
@@ -243,19 +293,15 @@ function nameOf({ metadata: { namespace, name } }: KubernetesObject): string {
 }
 
 /**
- * Velero's rule (pkg/backup/item_collector.go): a Namespace is stored if something stored lives in it, or it is
- * Active and matches the selector or, where none is given, the name filter.
+ * Velero's rule (pkg/backup/item_collector.go): a Namespace is stored if something listed lives in it, or its labels match
+ * a selector, or it is included by name, unless selectors are given and no lists of namespaces.
  */
-function storesNamespace({ scope, spec }: Collection, object: KubernetesObject, inhabited: Set<string>): boolean {
+function storesNamespace(scope: BackupScope, object: KubernetesObject, inhabited: Set<string>): boolean {
   const { name, labels = {} } = object.metadata;
   if (inhabited.has(name)) return true;
-  if (spec.labelSelector)
-    return matchesSelector(spec.labelSelector, labels) || (!scope.everyNamespace && scope.includesNamespace(name));
-  return scope.includesNamespace(name);
-}
-
-interface Claim extends KubernetesObject {
-  spec?: { volumeName?: string };
+  const { selectors } = scope;
+  if (selectors.length > 0 && matchesOne(selectors, labels)) return true;
+  return (selectors.length === 0 || !scope.unlimited) && scope.includesNamespace(name);
 }
 
 function isExcluded(object: Pick<KubernetesObject, "metadata">): boolean {
@@ -264,9 +310,9 @@ function isExcluded(object: Pick<KubernetesObject, "metadata">): boolean {
 
 const IMAGE = Buffer.from('"image":"');
 
-/** As much of an object as a backup looks at: its metadata, and the rest only where it names images or other objects. */
-function readItem(resource: Resource, body: Buffer): KubernetesObject {
-  if (looksInto(resourceKey(resource), body) || body.includes(IMAGE)) return parse(body);
+/** As much of an object as a backup looks at: its metadata, and the rest where it names images or other objects, or `whole` says so. */
+function readItem(resource: Resource, body: Buffer, whole: boolean): KubernetesObject {
+  if (whole || looksInto(resourceKey(resource), body) || body.includes(IMAGE)) return parse(body);
   const metadata = metadataOf(body) as KubernetesObject["metadata"];
   return { apiVersion: resourceApiVersion(resource), kind: resource.kind, metadata };
 }

@@ -1,3 +1,4 @@
+import type { KubernetesObject } from "../archive/item.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { listPages, type Page } from "../kube/list.ts";
@@ -23,6 +24,8 @@ export interface Listing {
   labelSelector?: string;
   /** Of its objects only these are wanted: "namespace/name" or "name". */
   names?: ReadonlySet<string>;
+  /** Of its objects only those are wanted that stored ones need. */
+  wants?: (object: KubernetesObject) => boolean;
 }
 
 /** Objects per page: small pages keep memory small and cost little. */

@@ -14,7 +14,7 @@ import { LISTS_AHEAD, type Namespaces, participants } from "./collect.ts";
 import { type BackupHook, HOOK_ANNOTATION, type HookPhase, type HookRule, hooksOf, PODS } from "./hooks.ts";
 import type { Listing } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
-import type { BackupScope, BackupSpec } from "./scope.ts";
+import type { BackupScope } from "./scope.ts";
 
 /** Pods whose hooks run at the same time. */
 const PODS_AT_ONCE = 8;
@@ -76,12 +76,13 @@ interface HookedPod {
  * of single objects, which is what a restore keeps, takes `podHooks` of none.
  */
 export async function findHooks(
-  run: HookRun & { resources: Resource[]; scope: BackupScope; spec: BackupSpec; namespaces: Namespaces },
+  run: HookRun & { resources: Resource[]; scope: BackupScope; namespaces: Namespaces },
   signal: AbortSignal,
 ): Promise<PodHooks> {
-  const { kube, rules, resources, scope, spec, namespaces, report } = run;
-  const { listings, takesPart } = participants(scope, spec, namespaces);
-  const found: KubernetesObject["metadata"][] = [];
+  const { kube, rules, resources, scope, namespaces, report } = run;
+  const { listings, listed, takesPart } = participants(scope, namespaces);
+  /** By name: several selectors may select the same. */
+  const found = new Map<string, KubernetesObject["metadata"]>();
   const wanted = resources.filter((resource) => resourceKey(resource) === PODS && scope.collects(resource));
   const pages = ({ resource, ...listing }: Listing) =>
     listPages(kube, resource, { ...listing, limit: METADATA_PAGE, accept: METADATA_ONLY, signal });
@@ -90,14 +91,15 @@ export async function findHooks(
       for (const body of element.items) {
         if (rules.length === 0 && !body.includes(HOOK_ANNOTATION)) continue;
         const pod = JSON.parse(body.toString("utf8")) as KubernetesObject;
-        if (takesPart(source.resource, pod)) found.push(pod.metadata);
+        if (listed(source.resource, pod) && takesPart(source.resource, pod))
+          found.set(`${pod.metadata.namespace}/${pod.metadata.name}`, pod.metadata);
       }
     }
   } catch (error) {
     await throwIfGone(kube, error, signal);
     report("error", { resource: PODS, message: `which Pods have hooks can't be told: ${messageOf(error)}` });
   }
-  return podHooks(found, run);
+  return podHooks([...found.values()], run);
 }
 
 /** The hooks of these Pods, of which their metadata is known. Says what of their annotations isn't understood. */

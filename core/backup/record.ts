@@ -35,9 +35,13 @@ export interface ArchiveHeader {
   startTimestamp: string;
   resourceVersion: string;
   source: Discovery["version"];
+  /** As it was asked for. */
   spec: BackupSpec;
+  /** As it was carried out, which the record says; the same in archives of older versions. */
+  settled?: BackupSpec;
   /** Of the Velero Backup, beside those that every one has. */
   labels?: Record<string, string>;
+  annotations?: Record<string, string>;
   /** The cluster's name in the configuration, where it has one. */
   cluster?: string;
   /** Who asked for it, where somebody did. */
@@ -79,7 +83,7 @@ export function backupRecord(
   { header, outcome, encrypted }: Pick<Archived, "header" | "outcome" | "encrypted">,
   completedAt: Date,
 ): Backup {
-  const { spec, source, startTimestamp } = header;
+  const { source, startTimestamp, settled: spec = header.spec } = header;
   const { consistency, items, warnings, errors } = outcome;
   const retain = retentionOf(header);
   const { secrets } = outcome;
@@ -91,6 +95,7 @@ export function backupRecord(
       namespace: "velero",
       labels: { ...header.labels, "velero.io/storage-location": "default" },
       annotations: {
+        ...header.annotations,
         "velero.io/source-cluster-k8s-gitversion": source.gitVersion,
         "velero.io/source-cluster-k8s-major-version": source.major,
         "velero.io/source-cluster-k8s-minor-version": source.minor,

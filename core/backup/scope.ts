@@ -1,9 +1,21 @@
 import type { IndexEntry } from "../archive/index.ts";
+import { LifeboatError } from "../errors.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
-import { DEFINITIONS } from "../objects/resources.ts";
-import { includesAll, matchesSelector, nameFilter, resourceFilter } from "../select.ts";
-import type { BackupSpec } from "../specs.ts";
+import { DEFINITIONS, NAMESPACES } from "../objects/resources.ts";
+import {
+  anyGlob,
+  includesAll,
+  isEmptySelector,
+  isGlob,
+  type LabelSelector,
+  matchesSelector,
+  nameFilter,
+  resolveResource,
+  resourceFilter,
+} from "../select.ts";
+import { type BackupFilters, type BackupSpec, checkBackupFilters, checkPolicies, usesOldFilters } from "../specs.ts";
+import { isCatchAll, type ResourceFilter, type ResourcePolicies, readPolicies } from "./policies.ts";
 
 export type { BackupSpec } from "../specs.ts";
 
@@ -12,6 +24,12 @@ export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
 
 /** Velero backs up what can be listed, created, read and deleted (velero pkg/discovery). */
 const REQUIRED_VERBS = ["list", "create", "get", "delete"];
+
+/** What Velero leaves to its own snapshots and never lists (velero pkg/controller/backup_controller.go). */
+const SNAPSHOTS = {
+  namespaced: "volumesnapshots.snapshot.storage.k8s.io",
+  cluster: "volumesnapshotcontents.snapshot.storage.k8s.io",
+};
 
 /** Where two API groups serve the same objects, the resource that loses (velero pkg/backup/item_collector.go). */
 const COHABITANTS: Record<string, string> = {
@@ -36,59 +54,145 @@ export function backupResources(discovery: Discovery): Resource[] {
     .sort((a, b) => (resourceKey(a) < resourceKey(b) ? -1 : 1));
 }
 
-/** Who takes part in a backup. Throws `invalid` for contradictory filters. */
-export function backupScope(spec: BackupSpec, resources: Resource[]) {
-  const includesResource = resourceFilter(spec.includedResources, spec.excludedResources, resources);
-  const notExcluded = resourceFilter(undefined, spec.excludedResources, resources);
+/** Which resources filters let in, by their group-resource strings (Velero's ShouldInclude and ShouldExclude). */
+interface Rules {
+  /** Whether its objects are listed. */
+  includes(resource: Resource): boolean;
+  /** Whether they don't even come along with others; asked of cluster-scoped ones. */
+  excludes(resource: Resource): boolean;
+}
+
+/** What decides beside the lists. */
+interface Premises {
+  /** The namespaces are no limit, so that cluster-scoped objects are taken where nothing else is said of them. */
+  everywhere: boolean;
+  /** Entries of the lists that are no limit either. */
+  disregarded: string[];
+}
+
+/** A pair of lists whose names are resolved. */
+interface Lists {
+  included: string[];
+  excluded: string[];
+}
+
+/** How the objects of a resource are selected: by one selector, by one of several, or, without any, all. */
+type Selectors = LabelSelector[];
+
+/**
+ * The spec as Velero carries it out and records it: with what it leaves to its snapshots, and the namespaces that carry the exclude
+ * label, in its lists. Throws `invalid` for contradictory filters, and where the spec names such a namespace, as Velero does.
+ */
+export function settledSpec(spec: BackupSpec, labelled: string[]): BackupSpec {
+  checkBackupFilters(spec);
+  const [named] = labelled.filter((name) => spec.includedNamespaces?.includes(name));
+  if (named)
+    throw new LifeboatError("invalid", `includedNamespaces: "${named}" carries the label ${EXCLUDE_LABEL}=true`, {
+      hint: "take away the label, or leave out the namespace",
+    });
+  const adding = (names: string[] = [], more: string[]) => [...names, ...more.filter((name) => !names.includes(name))];
+  const without = (names: string[] = [], more: string[]) => {
+    const left = names.filter((name) => !more.includes(name));
+    return left.length > 0 ? left : undefined;
+  };
+  const both = [SNAPSHOTS.namespaced, SNAPSHOTS.cluster];
+  const lists: Partial<BackupSpec> = usesOldFilters(spec)
+    ? {
+        includedResources: without(spec.includedResources, both),
+        excludedResources: adding(spec.excludedResources, both),
+      }
+    : {
+        includedClusterScopedResources: without(spec.includedClusterScopedResources, [SNAPSHOTS.cluster]),
+        excludedClusterScopedResources: adding(spec.excludedClusterScopedResources, [SNAPSHOTS.cluster]),
+        includedNamespaceScopedResources: without(spec.includedNamespaceScopedResources, [SNAPSHOTS.namespaced]),
+        excludedNamespaceScopedResources: adding(spec.excludedNamespaceScopedResources, [SNAPSHOTS.namespaced]),
+      };
+  const excludedNamespaces = labelled.length ? adding(spec.excludedNamespaces, labelled) : spec.excludedNamespaces;
+  return JSON.parse(JSON.stringify({ ...spec, ...lists, excludedNamespaces })) as BackupSpec;
+}
+
+/**
+ * Who takes part in a backup, by the filters of a spec as they are carried out (`settledSpec`) or were. `namespaces` are the
+ * cluster's, where they are known. Throws `invalid` for contradictory filters.
+ */
+export function backupScope(spec: BackupFilters, resources: Resource[], namespaces?: string[]) {
+  const policies = spec.resourcePolicyRules === undefined ? undefined : readPolicies(spec.resourcePolicyRules);
+  if (policies) checkPolicies(spec, policies);
   const includesNamespace = nameFilter(spec.includedNamespaces, spec.excludedNamespaces);
   const everyNamespace = includesAll(spec.includedNamespaces);
-  const withClusterScoped = spec.includeClusterResources ?? everyNamespace;
+  const unlimited = (everyNamespace || namesAll(spec, namespaces)) && !limitsByExcluding(spec, namespaces);
+  const rules = usesOldFilters(spec) ? oldRules(spec, resources) : newRules(spec, resources, policies);
+  const veleros = rules({ everywhere: unlimited, disregarded: [] });
+  /** Ours, where no list says which cluster-scoped objects are wanted: neither excluding namespaces nor what Velero adds to the lists limits them. */
+  const ours = rules({ everywhere: everyNamespace, disregarded: Object.values(SNAPSHOTS) });
+  const includes = (resource: Resource) => veleros.includes(resource) || (!spec.veleros && ours.includes(resource));
+  const selectors: Selectors = spec.labelSelector ? [spec.labelSelector] : (spec.orLabelSelectors ?? []);
+  const { forNamespace, filtersNamespaces, forCluster } = readFilterPolicies(policies, resources);
+  const definitions = resources.find((resource) => resourceKey(resource) === DEFINITIONS);
+
+  const namespacePolicy = (namespace: string, key: string) => {
+    const policy = forNamespace(namespace);
+    return policy && { filter: policy.kinds.get(key) ?? policy.others };
+  };
   return {
     includesNamespace,
     /** Lists may ask for all namespaces at once. */
     everyNamespace,
+    /** Neither includes nor excludes of namespaces limit what is taken. */
+    unlimited,
+    selectors,
+    /** Nothing can be listed with one of the selectors, as with Velero: an empty one. */
+    unlistable: selectors.some(isEmptySelector),
     /** What the lists name and the cluster doesn't have: a typing error in an include must not pass for a backup. */
-    unmatched: (namespaces: string[]) => {
-      const missingNamespaces = (names: string[] = []) =>
-        names.filter((name) => name !== "*" && !namespaces.some(nameFilter([name], [])));
-      const missingResources = (names: string[] = []) =>
-        names.filter((name) => name !== "*" && !resources.some(resourceFilter([name], [], resources)));
-      const tell = (field: string, what: string, names: string[]) =>
-        names.map((name) => `${field}: the cluster has no ${what} "${name}"`);
-      return {
-        included: [
-          ...tell("includedNamespaces", "Namespace", missingNamespaces(spec.includedNamespaces)),
-          ...tell("includedResources", "resource", missingResources(spec.includedResources)),
-        ],
-        excluded: [
-          ...tell("excludedNamespaces", "Namespace", missingNamespaces(spec.excludedNamespaces)),
-          ...tell("excludedResources", "resource", missingResources(spec.excludedResources)),
-        ],
-      };
-    },
+    unmatched: (names: string[]) => unmatched(spec, resources, names),
     /** Whether the objects of this resource are collected as such. Namespaces follow rules of their own. */
-    collects: (resource: Resource): boolean =>
-      includesResource(resource) &&
-      (resource.namespaced || (withClusterScoped && resourceKey(resource) !== "namespaces")),
+    collects: (resource: Resource): boolean => resourceKey(resource) !== NAMESPACES && includes(resource),
     /**
-     * Whether an object of this cluster-scoped resource may come along because a stored one needs it: the definition
-     * of a custom resource unless definitions are excluded, anything else only if the lists let it in (Velero's rule
+     * Whether an object of this resource may come along because a stored one needs it: what lies in a namespace only if it
+     * is included, what doesn't unless it is excluded, definitions only where they are not included anyway (Velero's rules
      * for additional items).
      */
-    bringsAlong: (resource: Resource): boolean =>
-      spec.includeClusterResources !== false &&
-      (resourceKey(resource) === DEFINITIONS ? notExcluded(resource) : includesResource(resource)),
-    /** Whether the lists of resources let this one in, whatever its scope. */
-    includesResource,
+    bringsAlong: (resource: Resource): boolean => {
+      if (resource.namespaced) return includes(resource);
+      const twice = resourceKey(resource) === DEFINITIONS && definitions && veleros.includes(definitions);
+      return !twice && !veleros.excludes(resource);
+    },
+    /** Whether the Namespaces that take part are stored. */
+    storesNamespaces: (resource: Resource): boolean => includes(resource),
+    /** How a LIST of the resource, in one namespace or ("") in all, selects; undefined where it need not be made. */
+    selectorsOf(resource: Resource, namespace: string): Selectors | undefined {
+      const key = resourceKey(resource);
+      const policy = namespacePolicy(namespace, key);
+      if (policy && !policy.filter) return undefined;
+      if (!resource.namespaced && forCluster) {
+        const filter = forCluster.get(key);
+        return filter ? filter.selectors : selectors;
+      }
+      return policy?.filter?.selectors ?? selectors;
+    },
+    /** Whether all objects of a collected resource are listed, in the namespaces that are included. */
+    takesAll: (resource: Resource): boolean =>
+      selectors.length === 0 &&
+      !forNamespace("") &&
+      !(resource.namespaced ? filtersNamespaces : forCluster?.has(resourceKey(resource))),
+    /** Whether policies take an object that a LIST over all namespaces gave. */
+    listedByPolicy(resource: Resource, namespace: string, labels: Record<string, string> = {}): boolean {
+      const policy = namespace && everyNamespace ? namespacePolicy(namespace, resourceKey(resource)) : undefined;
+      return !policy || (!!policy.filter && matchesOne(policy.filter.selectors, labels));
+    },
+    /** Whether policies take an object of this name, however it was found. */
+    namedByPolicy(resource: Resource, namespace: string, name: string): boolean {
+      const key = resourceKey(resource);
+      const filter = namespace ? namespacePolicy(namespace, key)?.filter : forCluster?.get(key);
+      return filter?.takesName(name) ?? true;
+    },
   };
 }
 
 /** Whether a backup of this spec would have stored an object, had it been there: as far as such a spec and its labels tell. */
-export function storedBy(spec: BackupSpec, resources: Resource[]) {
+export function storedBy(spec: BackupFilters, resources: Resource[]) {
   const scope = backupScope(spec, resources);
   const byKey = new Map(resources.map((resource) => [resourceKey(resource), resource]));
-  const selects = (labels: Record<string, string>) =>
-    !spec.labelSelector || matchesSelector(spec.labelSelector, labels);
   return ({
     resource,
     namespace,
@@ -96,11 +200,169 @@ export function storedBy(spec: BackupSpec, resources: Resource[]) {
     labels,
   }: Pick<IndexEntry, "resource" | "namespace" | "name" | "labels">): boolean => {
     const known = byKey.get(resource);
-    if (!known) return false;
-    if (resource === "namespaces")
-      return scope.includesResource(known) && scope.includesNamespace(name) && selects(labels);
-    return scope.collects(known) && (!namespace || scope.includesNamespace(namespace)) && selects(labels);
+    if (!known || scope.unlistable || !scope.namedByPolicy(known, namespace, name)) return false;
+    if (resource === NAMESPACES)
+      return scope.storesNamespaces(known) && scope.includesNamespace(name) && matchesOne(scope.selectors, labels);
+    if (!scope.collects(known) || (namespace && !scope.includesNamespace(namespace))) return false;
+    const selectors = scope.selectorsOf(known, scope.everyNamespace ? "" : namespace);
+    return !!selectors && matchesOne(selectors, labels) && scope.listedByPolicy(known, namespace, labels);
   };
 }
 
 export type BackupScope = ReturnType<typeof backupScope>;
+
+/** Whether labels satisfy one of the selectors, where there are some. */
+export function matchesOne(selectors: LabelSelector[], labels: Record<string, string>): boolean {
+  return selectors.length === 0 || selectors.some((selector) => matchesSelector(selector, labels));
+}
+
+/** The older filters, of both scopes together (velero GlobalIncludesExcludes). */
+function oldRules(spec: BackupFilters, resources: Resource[]) {
+  const resolve = (names: string[] = []) => names.map((name) => resolveResource(name, resources));
+  const lists = { included: resolve(spec.includedResources), excluded: resolve(spec.excludedResources) };
+  const excluded = anyGlob(lists.excluded);
+  const passes = passing(lists);
+  return ({ everywhere }: Premises): Rules => ({
+    includes(resource) {
+      const key = resourceKey(resource);
+      const ofCluster = !resource.namespaced && key !== NAMESPACES;
+      if (!resource.namespaced && spec.includeClusterResources === false) return false;
+      if (ofCluster && spec.includeClusterResources === undefined && !everywhere) return false;
+      return passes(key);
+    },
+    excludes(resource) {
+      const key = resourceKey(resource);
+      if (excluded(key) || spec.includeClusterResources === false) return true;
+      return spec.includeClusterResources === undefined && !passes(key);
+    },
+  });
+}
+
+/** The newer filters, a pair of lists for each scope, to which policies may add (velero ScopeIncludesExcludes). */
+function newRules(spec: BackupFilters, resources: Resource[], policies: ResourcePolicies | undefined) {
+  const { includeExcludePolicy: more } = policies ?? {};
+  const listsOf = (namespaced: boolean, scope: "ClusterScopedResources" | "NamespaceScopedResources"): Lists => {
+    const ofScope = (names: string[] | null | undefined) => resolveInScope(names ?? [], resources, namespaced);
+    const lists = { included: ofScope(spec[`included${scope}`]), excluded: ofScope(spec[`excluded${scope}`]) };
+    for (const list of ["excluded", "included"] as const)
+      for (const name of ofScope(more?.[`${list}${scope}`]))
+        if (!anyGlob(lists.included)(name) && !anyGlob(lists.excluded)(name)) lists[list].push(name);
+    return lists;
+  };
+  const cluster = listsOf(false, "ClusterScopedResources");
+  const namespaced = listsOf(true, "NamespaceScopedResources");
+  const [clusterIncluded, clusterExcluded] = [anyGlob(cluster.included), anyGlob(cluster.excluded)];
+  const passes = passing(namespaced);
+  return ({ everywhere, disregarded }: Premises): Rules => {
+    const limit = (names: string[]) => names.some((name) => !disregarded.includes(name));
+    const unsaid = !limit(cluster.included) && !limit(cluster.excluded);
+    const all = everywhere && unsaid && includesAll(namespaced.included) && !limit(namespaced.excluded);
+    return {
+      includes(resource) {
+        const key = resourceKey(resource);
+        if (resource.namespaced) return passes(key);
+        return !clusterExcluded(key) && (all || clusterIncluded(key) || key === NAMESPACES);
+      },
+      excludes: (resource) => clusterExcluded(resourceKey(resource)),
+    };
+  };
+}
+
+function passing({ included, excluded }: Lists): (key: string) => boolean {
+  const [includes, excludes] = [anyGlob(included), anyGlob(excluded)];
+  return (key) => !excludes(key) && (included.length === 0 || includes(key));
+}
+
+/** Names of resources as group-resource strings; those of the other scope mean nothing. */
+function resolveInScope(names: string[], resources: Resource[], namespaced: boolean): string[] {
+  const otherScope = new Set(resources.filter((one) => one.namespaced !== namespaced).map(resourceKey));
+  return names.map((name) => resolveResource(name, resources)).filter((name) => !otherScope.has(name));
+}
+
+/** Whether what is included are exactly the cluster's namespaces. Globs stand for those that they match. */
+function namesAll({ includedNamespaces = [] }: BackupFilters, namespaces: string[] | undefined): boolean {
+  if (!namespaces) return false;
+  const passes = anyGlob(includedNamespaces);
+  const missing = includedNamespaces.some((name) => !isGlob(name) && !namespaces.includes(name));
+  return !missing && namespaces.every(passes);
+}
+
+/** Whether a namespace is excluded; globs that match none don't count where globs stand for what they match (Velero's expansion). */
+function limitsByExcluding(spec: BackupFilters, namespaces: string[] | undefined): boolean {
+  const { includedNamespaces, excludedNamespaces = [] } = spec;
+  const expanded =
+    namespaces &&
+    !includesAll(includedNamespaces) &&
+    [...(includedNamespaces ?? []), ...excludedNamespaces].some(isGlob);
+  if (!expanded) return excludedNamespaces.length > 0;
+  return excludedNamespaces.some((name) => !isGlob(name) || namespaces.some(anyGlob([name])));
+}
+
+interface PolicyFilter {
+  selectors: Selectors;
+  takesName(name: string): boolean;
+}
+
+/** The policies that say kind by kind who takes part: those for namespaces, and the one for what lies in none. */
+function readFilterPolicies(policies: ResourcePolicies | undefined, resources: Resource[]) {
+  const read = (filter: ResourceFilter): PolicyFilter => {
+    const { labelSelector, orLabelSelectors, names, excludedNames } = filter;
+    const selectors = [labelSelector, ...(orLabelSelectors ?? [])].filter((one) => one && !isEmptySelector(one));
+    const passes = passing({ included: names ?? [], excluded: excludedNames ?? [] });
+    return { selectors: selectors as Selectors, takesName: (name) => passes(name) };
+  };
+  const byKind = (filters: ResourceFilter[]) => {
+    const kinds = new Map<string, PolicyFilter>();
+    let others: PolicyFilter | undefined;
+    for (const filter of filters) {
+      if (isCatchAll(filter)) others = read(filter);
+      else for (const kind of filter.kinds ?? []) kinds.set(resolveResource(kind, resources), read(filter));
+    }
+    return { kinds, others };
+  };
+  const patterns = (policies?.namespacedFilterPolicies ?? []).flatMap(({ namespaces, resourceFilters }) => {
+    const policy = byKind(resourceFilters);
+    return namespaces.map((pattern) => ({ pattern, matches: anyGlob([pattern]), policy }));
+  });
+  const cluster = policies?.clusterScopedFilterPolicy;
+  return {
+    /** An exact name counts before globs, and of those the first. */
+    forNamespace: (namespace: string) =>
+      (patterns.find(({ pattern }) => pattern === namespace) ?? patterns.find(({ matches }) => matches(namespace)))
+        ?.policy,
+    filtersNamespaces: patterns.length > 0,
+    forCluster: cluster && byKind(cluster.resourceFilters).kinds,
+  };
+}
+
+function unmatched(spec: BackupFilters, resources: Resource[], namespaces: string[]) {
+  const missing = (field: keyof BackupFilters, what: string, known: (name: string) => boolean) =>
+    ((spec[field] ?? []) as string[])
+      .filter((name) => name !== "*" && !Object.values(SNAPSHOTS).includes(name) && !known(name))
+      .map((name) => `${field}: the cluster has no ${what} "${name}"`);
+  const hasNamespace = (name: string) => namespaces.some(nameFilter([name], []));
+  const hasResource = (name: string) => resources.some(resourceFilter([name], [], resources));
+  const of = (list: "included" | "excluded") => [
+    ...missing(`${list}Namespaces`, "Namespace", hasNamespace),
+    ...missing(`${list}Resources`, "resource", hasResource),
+    ...missing(`${list}ClusterScopedResources`, "resource", hasResource),
+    ...missing(`${list}NamespaceScopedResources`, "resource", hasResource),
+  ];
+  /** What is there, but not in this scope, means nothing, as with Velero. */
+  const ofOtherScope = (field: keyof BackupFilters, namespaced: boolean) =>
+    missing(
+      field,
+      namespaced ? "namespaced resource" : "cluster-scoped resource",
+      (name) => !hasResource(name) || resolveInScope([name], resources, namespaced).length > 0,
+    );
+  return {
+    included: of("included"),
+    excluded: [
+      ...of("excluded"),
+      ...ofOtherScope("includedClusterScopedResources", false),
+      ...ofOtherScope("excludedClusterScopedResources", false),
+      ...ofOtherScope("includedNamespaceScopedResources", true),
+      ...ofOtherScope("excludedNamespaceScopedResources", true),
+    ],
+  };
+}

@@ -40,22 +40,25 @@ interface PersistentVolume extends KubernetesObject {
 
 /** An empty inventory. */
 export function startInventory(): Inventory {
-  const text = gzipText();
+  const texts = new Map<string, ReturnType<typeof gzipText>>();
   const volumeInfos: VolumeInfo[] = [];
-  let current: string | undefined;
+  let current = "";
   return {
     volumeInfos,
     add({ namespace, name, apiVersion, kind }) {
       const key = `${apiVersion}/${kind}`;
-      if (key !== current) text.add(`${current === undefined ? "{" : "],"}${JSON.stringify(key)}:[`);
-      else text.add(",");
+      const text = texts.get(key);
+      if (key !== current) texts.get(current)?.rest();
       current = key;
-      text.add(JSON.stringify(namespace ? `${namespace}/${name}` : name));
+      if (!text) texts.set(key, gzipText());
+      const opening = text ? "," : `${texts.size === 1 ? "{" : "],"}${JSON.stringify(key)}:[`;
+      (text ?? texts.get(key)!).add(`${opening}${JSON.stringify(namespace ? `${namespace}/${name}` : name)}`);
     },
     addVolume: (body) => volumeInfos.push(volumeInfo(parseExact(body) as PersistentVolume)),
     resourceList() {
-      text.add(current === undefined ? "{}\n" : "]}\n");
-      return text.gzipped();
+      const end = gzipText();
+      end.add(texts.size === 0 ? "{}\n" : "]}\n");
+      return Buffer.concat([...texts.values(), end].map((text) => text.gzipped()));
     },
   };
 }

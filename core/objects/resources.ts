@@ -5,6 +5,9 @@ export const SERVICES = "services";
 export const API_SERVICES = "apiservices.apiregistration.k8s.io";
 export const CLAIMS = "persistentvolumeclaims";
 export const VOLUMES = "persistentvolumes";
+export const ACCOUNTS = "serviceaccounts";
+export const BINDINGS = "clusterrolebindings.rbac.authorization.k8s.io";
+export const CLUSTER_ROLES = "clusterroles.rbac.authorization.k8s.io";
 export const PRIORITY_CLASSES = "priorityclasses.scheduling.k8s.io";
 
 const OWN_GROUPS = new Set([

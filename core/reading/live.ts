@@ -44,10 +44,9 @@ export async function liveSide(input: LiveInput): Promise<Side & { resources: Re
   const { kube, record, filters, signal = new AbortController().signal } = input;
   const discovery = await discover(kube, { signal });
   const resources = backupResources(discovery);
-  const spec = filtersOf(record.spec ?? {}, `backup "${record.metadata.name}"`);
-  const scope = backupScope(spec, resources);
+  const scope = backupScope(filtersOf(record), resources);
   const namespaces = await listNamespaces(kube, resources, signal);
-  const { listings, takesPart } = participants(scope, { ...spec, labelSelector: undefined }, namespaces);
+  const { everything, takesPart } = participants(scope, namespaces);
   const photo = photograph(kube, namespaces.revision, { signal });
   const served = (key: string) => resources.find((resource) => resourceKey(resource) === key);
   /** By resource or group: why it can't be told what there is of it. */
@@ -77,7 +76,7 @@ export async function liveSide(input: LiveInput): Promise<Side & { resources: Re
       .filter((resource) => scope.collects(resource) || held?.has(resourceKey(resource)))
       .filter((resource) => wanted({ resource: resourceKey(resource), kind: resource.kind }))
       .flatMap((resource) => {
-        if (!resource.namespaced || some.length === 0) return listings(resource);
+        if (!resource.namespaced || some.length === 0) return everything(resource);
         return some.map((namespace) => ({ resource, namespace }));
       });
   }

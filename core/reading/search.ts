@@ -185,15 +185,20 @@ function isOwn(resource: string): boolean {
   return builtIn.some((one) => resourceKey(one) === resource);
 }
 
+/** A glob in which braces and backslashes are characters like others. */
+function withoutBraces(glob: string): string {
+  return isGlob(glob) ? glob.replace(/[\\{}]/g, "\\$&") : glob;
+}
+
 /** Whether an entry is what is looked for, its kind aside. Throws `invalid`. */
 export function matcherOf({ text, name, namespace, image, label }: Criteria): (entry: IndexEntry) => boolean {
   const tests: ((entry: IndexEntry) => boolean)[] = [];
   if (name) {
-    const matches = anyGlob([name]);
+    const matches = anyGlob([withoutBraces(name)]);
     tests.push((entry) => matches(entry.name));
   }
   if (namespace) {
-    const matches = anyGlob([namespace]);
+    const matches = anyGlob([withoutBraces(namespace)]);
     tests.push((entry) => matches(entry.namespace));
   }
   if (image) tests.push(({ images }) => images.some((one) => holds(one, folded(image))));

@@ -76,13 +76,13 @@ export function scaledBy(scaler: KubernetesObject): string {
 
 /** What it means that a backup doesn't hold an object. `resources`: those that its filters may name, and the object's own. */
 export function absenceIn({ record, withoutSecrets }: Omit<OpenBackup, "archive">, resources: Resource[]): Absence {
-  const { metadata, status, spec = {} } = record;
+  const { metadata, status } = record;
   const nothing = (why: string): Absence => ({ tells: () => false, why });
   if (status?.phase !== "Completed") return nothing(`it is ${status?.phase ?? "in no phase"}`);
   if (metadata.labels?.[BEFORE_RESTORE_LABEL] !== undefined)
     return nothing("it holds only what a restore was about to touch");
   try {
-    const stored = storedBy(filtersOf(spec, `backup "${metadata.name}"`), resources);
+    const stored = storedBy(filtersOf(record), resources);
     return {
       tells: (entry) => !(withoutSecrets && entry.resource === "secrets") && stored(entry),
       why: withoutSecrets?.message ?? "its filters leave them out",

@@ -46,7 +46,7 @@ export interface Selection {
  */
 export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
   const { includedResources, excludedResources, labelSelector, orLabelSelectors = [] } = spec;
-  checkOneSelector(labelSelector, orLabelSelectors);
+  checkOneSelector(labelSelector, spec.orLabelSelectors);
   const selectors = labelSelector ? [labelSelector] : orLabelSelectors;
   const items = spec.includedItems && namedItems(spec.includedItems, resources);
   const asked = includedResources?.find((name) => neverRestored(resolveResource(name, resources)));

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { addAction, addFilterFlags, addHiddenShared, addShared, commaList } from "./options.ts";
+import { addAction, addBackupFilterFlags, addFilterFlags, addHiddenShared, addShared, commaList } from "./options.ts";
 
 /** `lifeboat backup …`: verbs and flags as Velero's. */
 export function addBackup(program: Command, signal: AbortSignal): void {
@@ -11,13 +11,17 @@ export function addBackup(program: Command, signal: AbortSignal): void {
       .helpCommand(false),
   );
 
-  const create = addFilterFlags(
-    backup
-      .command("create")
-      .summary("back up a cluster")
-      .description("Backs up a cluster: everything in it, unless flags say otherwise.")
-      .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)"),
+  const create = addBackupFilterFlags(
+    addFilterFlags(
+      backup
+        .command("create")
+        .summary("back up a cluster")
+        .description("Backs up a cluster: everything in it, unless flags say otherwise.")
+        .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)"),
+    ),
   )
+    .option("--labels <pairs>", "labels of the backup, e.g. team=web,tier=front", commaList)
+    .option("--annotations <pairs>", "annotations of the backup", commaList)
     .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")
     .addOption(
       new Option("--secrets <how>", "store Secrets as all else, leave them out, or encrypt only them").choices([

@@ -1,11 +1,17 @@
+import { readFile } from "node:fs/promises";
 import {
+  type BackupSpec,
+  checkBackupFilters,
+  checkPolicies,
   type FilterSpec,
   isLifeboatError,
+  type LabelSelector,
   LifeboatError,
   nameFilter,
   nameTime,
   parseDuration,
   parseSelector,
+  readPolicies,
 } from "../../core/index.ts";
 
 /** The flags that `backup create` and `restore create` both have, as commander gives them. */
@@ -30,21 +36,57 @@ export function filterSpec(options: FilterOptions): FilterSpec {
   if (options.selector === "") {
     throw new LifeboatError("invalid", "--selector is empty", { hint: "leave it out to select everything" });
   }
-  checkNamespaces(options);
-  const both = options.includeResources?.find((name) => options.excludeResources?.includes(name));
-  if (both) {
-    throw new LifeboatError("invalid", `"${both}" is both in --include-resources and in --exclude-resources`, {
-      hint: "leave it out of one of them",
-    });
-  }
-  return withoutUndefined({
+  const lists = {
     includedNamespaces: options.includeNamespaces,
     excludedNamespaces: options.excludeNamespaces,
     includedResources: options.includeResources,
     excludedResources: options.excludeResources,
+  };
+  inFlags(() => {
+    nameFilter(lists.includedNamespaces, lists.excludedNamespaces);
+    checkBackupFilters(lists);
+  });
+  return withoutUndefined({
+    ...lists,
     includeClusterResources: booleanOf(options.includeClusterResources),
     labelSelector: readFlag("--selector", options.selector, parseSelector),
   });
+}
+
+/** The flags that `backup create` has beside those. */
+export interface BackupFilterOptions extends FilterOptions {
+  includeClusterScopedResources?: string[];
+  excludeClusterScopedResources?: string[];
+  includeNamespaceScopedResources?: string[];
+  excludeNamespaceScopedResources?: string[];
+  orSelector?: string;
+  orderedResources?: string;
+  resourcePoliciesFile?: string;
+  resourcePoliciesConfigmap?: string;
+}
+
+/** Checks the filter flags of a backup as far as that goes without a cluster. Throws `invalid`, naming the flag. */
+export async function backupFilterSpec(options: BackupFilterOptions): Promise<BackupSpec> {
+  const { resourcePoliciesFile: file, resourcePoliciesConfigmap: configmap } = options;
+  const rules = await readTextFlag("--resource-policies-file", file, { "--resource-policies-configmap": configmap });
+  const spec: BackupSpec = withoutUndefined({
+    ...filterSpec(options),
+    includedClusterScopedResources: options.includeClusterScopedResources,
+    excludedClusterScopedResources: options.excludeClusterScopedResources,
+    includedNamespaceScopedResources: options.includeNamespaceScopedResources,
+    excludedNamespaceScopedResources: options.excludeNamespaceScopedResources,
+    orLabelSelectors: readSelectors(options.orSelector),
+    orderedResources: readMappings("--ordered-resources", "=", options.orderedResources?.split(";")),
+    resourcePolicyRules: rules,
+    resourcePolicy: configMapFlag(configmap),
+  });
+  if (spec.labelSelector && spec.orLabelSelectors)
+    throw new LifeboatError("invalid", "give one of --selector and --or-selector");
+  inFlags(() => {
+    checkBackupFilters(spec);
+    if (rules !== undefined) checkPolicies(spec, readPolicies(rules, file));
+  });
+  return spec;
 }
 
 /** Checks a duration flag and gives its text back. Throws `invalid`, naming the flag. */
@@ -84,17 +126,79 @@ export function timestampedName(prefix: string, now = new Date()): string {
   return `${prefix}-${nameTime(now)}`;
 }
 
-/** Velero's rules for namespaces speak of the spec's fields: here they are flags. */
-function checkNamespaces({ includeNamespaces, excludeNamespaces }: FilterOptions): void {
+/** The rules of filters speak of the spec's fields: here they are flags. */
+function inFlags(check: () => void): void {
   try {
-    nameFilter(includeNamespaces, excludeNamespaces);
+    check();
   } catch (error) {
     if (!isLifeboatError(error)) throw error;
-    const inFlags = (text: string) => text.replace(/\b(in|ex)cludedNamespaces\b/g, "--$1clude-namespaces");
-    throw new LifeboatError(error.kind, inFlags(error.message), {
-      hint: inFlags(error.hint ?? "leave it out of one of them"),
+    const translated = (text: string) =>
+      text
+        .replace(/\b(in|ex)cluded([A-Z]\w+)\b/g, (_, which: string, what: string) => flagOf(`${which}clude${what}`))
+        .replaceAll("includeClusterResources", "--include-cluster-resources");
+    throw new LifeboatError(error.kind, translated(error.message), {
+      hint: translated(error.hint ?? "leave it out of one of them"),
     });
   }
+}
+
+/** `app=web or app=api`, as Velero's `--or-selector`. Throws `invalid`. */
+export function readSelectors(text: string | undefined): LabelSelector[] | undefined {
+  return text?.split(/\s+or\s+/).map((selector) => readFlag("--or-selector", selector, parseSelector)!);
+}
+
+/** Pairs of a flag as a mapping. Throws `invalid`, with an example of how they are written. */
+export function readMappings(
+  flag: string,
+  between: string,
+  pairs: string[] | undefined,
+): Record<string, string> | undefined {
+  if (!pairs) return undefined;
+  const mapping: Record<string, string> = {};
+  for (const pair of pairs) {
+    const [from = "", to = "", ...rest] = pair.split(between);
+    const fault =
+      !from || !to || rest.length > 0
+        ? `"${pair}" is not a pair`
+        : Object.hasOwn(mapping, from)
+          ? `"${from}" stands there twice`
+          : undefined;
+    if (fault) throw new LifeboatError("invalid", `${flag}: ${fault}`, { hint: `write it like ${EXAMPLES[flag]}` });
+    mapping[from] = to;
+  }
+  return mapping;
+}
+
+const EXAMPLES: Record<string, string> = {
+  "--ordered-resources": "'pods=shop/a,shop/b;configmaps=shop/c'",
+  "--labels": "--labels team=web,tier=front",
+  "--annotations": "--annotations example.com/ticket=OPS-1",
+  "--namespace-mappings": "shop:shop-copy,db:db-copy",
+  "--map-domain": "shop.example=green.example",
+  "--map-registry": "registry.example=mirror.example/blue,docker.io=hub.example",
+  "--map-storage-class": "gp2=premium",
+  "--map-ingress-class": "nginx=traefik",
+};
+
+/** The text of the file that a flag names. Throws `invalid` where `other`, a flag in its place, is given too. */
+export async function readTextFlag(
+  flag: string,
+  file: string | undefined,
+  other: Record<string, string | undefined>,
+): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  const [also] = Object.keys(other).filter((name) => other[name] !== undefined);
+  if (also) throw new LifeboatError("invalid", `give one of ${flag} and ${also}`);
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    throw new LifeboatError("invalid", `${flag}: can't read ${file}`, { cause });
+  }
+}
+
+/** A ConfigMap that a flag names, as specs name it. */
+export function configMapFlag(name: string | undefined): { kind: string; name: string } | undefined {
+  return name === undefined ? undefined : { kind: "configmap", name };
 }
 
 /** What `read` makes of a flag's text; its errors name the flag. */

@@ -96,6 +96,32 @@ export function addFilterFlags(command: Command): Command {
     .option("-l, --selector <labels>", "only objects with these labels, e.g. app=web,tier!=db");
 }
 
+/** Adds the flags of `BackupFilterOptions`: who takes part in a backup, beside those of `addFilterFlags`. */
+export function addBackupFilterFlags(command: Command): Command {
+  const scopes = [
+    ["cluster-scoped", "cluster-scoped"],
+    ["namespace-scoped", "namespaced"],
+  ];
+  for (const [flag, scope] of scopes)
+    command
+      .option(
+        `--include-${flag}-resources <names>`,
+        `only these ${scope} resources, in place of the flags of both`,
+        commaList,
+      )
+      .option(`--exclude-${flag}-resources <names>`, `without these ${scope} resources; * for none`, commaList);
+  return command
+    .option("--or-selector <labels>", OR_SELECTOR)
+    .option("--ordered-resources <order>", "what comes first in the archive: 'pods=ns/a,ns/b;configmaps=ns/c'")
+    .option("--resource-policies-file <file>", "who takes part, by the policies of a file, in Velero's syntax")
+    .option(
+      "--resource-policies-configmap <name>",
+      "who takes part, by the policies of a ConfigMap in namespace velero",
+    );
+}
+
+export const OR_SELECTOR = "objects that one of several selectors selects: 'app=web or app=api'";
+
 /** Makes the verb that `load` gives the command's action; it is loaded only when it is called. */
 export function addAction<Options>(command: Command, signal: AbortSignal, load: () => Promise<Verb<Options>>): Command {
   return command.action(async (...given: unknown[]) => {

@@ -1,5 +1,13 @@
 import { type Command, Option } from "commander";
-import { addAction, addFilterFlags, addHiddenShared, addShared, commaList, optionalBoolean } from "./options.ts";
+import {
+  addAction,
+  addFilterFlags,
+  addHiddenShared,
+  addShared,
+  commaList,
+  OR_SELECTOR,
+  optionalBoolean,
+} from "./options.ts";
 
 const CLUSTER = ["kubeconfig", "context", "cluster", "location", "config"] as const;
 const RUNNING = [...CLUSTER, "trustedKey", "signingKey", "identity", "recipient", "output", "verbose"] as const;
@@ -38,7 +46,7 @@ export function addRestore(program: Command, signal: AbortSignal): void {
         "what to do with objects that exist and differ: none (default), update, or recreate where that takes it",
       ).choices(["none", "update", "recreate"]),
     )
-    .option("--or-selector <labels>", "objects that one of several selectors selects: 'app=web or app=api'")
+    .option("--or-selector <labels>", OR_SELECTOR)
     .option("--include <item>", "only this object, e.g. shop/deployments.apps/web, clusterroles/admin", commaList)
     .option("--status-include-resources <names>", "restore the status of these resources too; * for all", commaList)
     .option("--status-exclude-resources <names>", "restore no status of these", commaList)

@@ -99,24 +99,25 @@ describe("what a backup holds", () => {
       expected: ["configmaps/namespaces/shop/shop-settings", "namespaces/cluster/shop"],
     },
     {
-      what: "no cluster-scoped objects but Namespaces",
+      what: "no cluster-scoped objects, Namespaces among them, as with Velero",
       spec: { includeClusterResources: false, excludedResources: ["serviceaccounts"] },
-      expected: ALL.filter((path) => /\/namespaces\/|^namespaces/.test(path) && !path.includes("serviceaccounts")),
+      expected: ALL.filter((path) => path.includes("/namespaces/") && !path.includes("serviceaccounts")),
     },
     {
-      what: "what a label selects, and the Namespace it lives in",
+      what: "what a label selects, and all Namespaces where one is excluded (here by its label), as with Velero",
       spec: { labelSelector: { matchLabels: { app: "pay" } } },
-      expected: ["configmaps/namespaces/pay/pay-settings", "namespaces/cluster/pay"],
+      expected: ["configmaps/namespaces/pay/pay-settings", "namespaces/cluster/pay", "namespaces/cluster/shop"],
     },
     {
       what: "what a label selects, and what that needs, whatever the labels of it",
       spec: { labelSelector: { matchLabels: { app: "shop" } } },
-      expected: ALL.filter((path) => /widget|shop-data|volume-1|cluster\/shop/.test(path)),
+      expected: ALL.filter((path) => /widget|shop-data|volume-1|cluster\/(shop|pay)/.test(path)),
     },
     {
       what: "what a label selects only once, though it is needed too",
       spec: { labelSelector: { matchLabels: { disk: "yes" } } },
       expected: [
+        "namespaces/cluster/pay",
         "namespaces/cluster/shop",
         "persistentvolumeclaims/namespaces/shop/shop-data",
         "persistentvolumes/cluster/volume-1",
@@ -134,7 +135,11 @@ describe("what a backup holds", () => {
   ];
   const overlooked: [what: string, spec: BackupSpec, warning: RegExp][] = [
     ["an exclude that matches nothing", { excludedResources: ["secrtes"] }, /no resource "secrtes"/],
-    ["a selector that selects nothing", { labelSelector: { matchLabels: { app: "pya" } } }, /the backup is empty/],
+    [
+      "a selector that selects nothing",
+      { labelSelector: { matchLabels: { app: "pya" } } },
+      /the backup holds only Namespaces/,
+    ],
   ];
   for (const [what, spec, warning] of overlooked) {
     it(`warns of ${what}`, async () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { goGlob } from "../../core/globs.ts";
 import { parseExact } from "../../core/kube/json.ts";
 import type { Fields } from "../../core/objects/fields.ts";
-import { goGlob } from "../../core/restore/modifiers/globs.ts";
 import { copyOf, type Operation, patched, pointerSteps } from "../../core/restore/modifiers/jsonpatch.ts";
 import { readModifiers } from "../../core/restore/modifiers/modifierfile.ts";
 import { modify } from "../../core/restore/modifiers/modifiers.ts";

@@ -228,7 +228,7 @@ describe("prune", () => {
       /only what a restore was about to touch/,
     ],
     ["a PartiallyFailed backup", { backupName: "partial" }, /is PartiallyFailed/],
-    ["a backup with filters it doesn't know", { backupName: "foreign" }, /includedNamespaceScopedResources/],
+    ["a backup with policies that it doesn't hold", { backupName: "foreign" }, /made with resourcePolicy/],
   ];
   for (const [what, more, message] of refused) {
     it(`is refused for ${what}, and nothing is written`, async () => {
@@ -237,7 +237,7 @@ describe("prune", () => {
       const record = await readBackup(bucket, "b");
       for (const [name, change] of Object.entries({
         partial: { status: { ...record.status, phase: "PartiallyFailed" } },
-        foreign: { spec: { ...record.spec, includedNamespaceScopedResources: ["pods"] } },
+        foreign: { spec: { ...record.spec, resourcePolicy: { kind: "configmap", name: "a" } } },
       })) {
         const { body } = await sealRecord({ ...record, ...change, metadata: { name } }, sealOf(record)!);
         await bucket.put(backupKeys(name).metadata, body);

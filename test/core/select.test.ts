@@ -30,6 +30,7 @@ describe("nameFilter", () => {
     { includes: ["team-[ab]"], passes: ["team-a", "team-b"] },
     { includes: ["team-[b-z]"], passes: ["team-b", "team-c"] },
     { includes: ["*-*"], excludes: ["team-*"], passes: ["shop-db", "shop-web"] },
+    { includes: ["team-[b-c]"], passes: ["team-b", "team-c"] },
     { excludes: ["shop", "team-?"], passes: ["default", "shop-db", "shop-web"] },
     { includes: ["nothing-like-it*"], passes: [] },
   ];
@@ -83,6 +84,7 @@ describe("resourceFilter", () => {
     ["po", "pods"],
     ["Pod", "pods"],
     ["PODS", "pods"],
+    ["PO", "PO"],
     ["events", "events"],
     ["events.events.k8s.io", "events.events.k8s.io"],
     ["deploy", "deployments.apps"],
@@ -119,7 +121,7 @@ describe("resourceFilter", () => {
   const broken: [string[], string[], "Resources" | "ClusterScopedResources", RegExp][] = [
     [["*", "pods"], [], "Resources", /includedResources/],
     [[], ["*"], "Resources", /excludedResources: "\*" would exclude everything/],
-    [["deploy"], ["deployments"], "Resources", /"deployments.apps" is both/],
+    [["deploy"], ["deploy"], "Resources", /"deploy" is both/],
     [["pods"], ["*"], "ClusterScopedResources", /excludedClusterScopedResources: "\*" must be the only entry/],
   ];
   for (const [includes, excludes, subject, message] of broken) {
@@ -127,6 +129,10 @@ describe("resourceFilter", () => {
       assert.throws(() => resourceFilter(includes, excludes, resources, subject), invalid(message));
     });
   }
+
+  it("lets an exclude win over another name of the same resource", () => {
+    assert.equal(resourceFilter(["deploy"], ["deployments"], resources)("deployments.apps"), false);
+  });
 
   it("takes a lone * in the excludes of the newer filters", () => {
     assert.equal(resourceFilter([], ["*"], resources, "ClusterScopedResources")("nodes"), false);

@@ -60,10 +60,24 @@ describe("a BackupSpec", () => {
       { hooks: { resources: [{ name: "a", includedResources: ["pods", "*"] }] } },
       ['hooks.resources.0.includedResources: "*" stands for all and must be the only entry'],
     ],
-    [{ orLabelSelectors: [{ matchLabels: { a: "b" } }] }, ["orLabelSelectors: is not supported yet"]],
-    [{ includedClusterScopedResources: ["*"] }, ["includedClusterScopedResources: is not supported yet"]],
+    [
+      { labelSelector: { matchLabels: { a: "b" } }, orLabelSelectors: [{ matchLabels: { a: "b" } }] },
+      ["orLabelSelectors: labelSelector and orLabelSelectors can't be given together"],
+    ],
+    [
+      { includedClusterScopedResources: ["*", "nodes"] },
+      ['includedClusterScopedResources: "*" stands for all and must be the only entry'],
+    ],
+    [
+      { includedResources: ["pods"], includedNamespaceScopedResources: ["pods"] },
+      ["includedResources: the filters of both scopes can't be given with those of one"],
+    ],
     [{ snapshotVolumes: true }, ["snapshotVolumes: is not supported yet"]],
-    [{ resourcePolicy: { kind: "configmap", name: "a" } }, ["resourcePolicy: is not supported yet"]],
+    [{ resourcePolicy: { kind: "secret", name: "a" } }, ["resourcePolicy.kind: is configmap"]],
+    [
+      { resourcePolicyRules: "version: v1\nvolumePolicies: [{ action: { type: snapshot } }]" },
+      ["resourcePolicyRules: volumePolicies.0.action.type: is not supported yet: volumes' data is not backed up"],
+    ],
     [{ TTL: "1h" }, ['unknown field "TTL": did you mean ttl?']],
     [{ ttl: "30d" }, ['ttl: should be a duration like "720h" or "90m"']],
     [{ includedNamespaces: "a" }, ["includedNamespaces: should be a list, not a text"]],

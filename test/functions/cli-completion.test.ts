@@ -13,7 +13,10 @@ const COMPLETIONS: [string, string][] = [
   ["lifeboat ba", "backup"],
   ["lifeboat backup ", "create get describe show diff search history logs download verify pin unpin copy delete"],
   ["lifeboat --location ./x restore ", "create activate undo get describe logs"],
-  ["lifeboat backup create full --incl", "--include-namespaces --include-resources --include-cluster-resources"],
+  [
+    "lifeboat backup create full --incl",
+    "--include-namespaces --include-resources --include-cluster-resources --include-cluster-scoped-resources --include-namespace-scoped-resources",
+  ],
   ["lifeboat backup get -o ", "table json yaml"],
   ["lifeboat restore create --existing-resource-policy u", "update"],
   ["lifeboat backup download x -o back", "backup.kubeconfig"],

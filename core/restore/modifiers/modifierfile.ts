@@ -1,10 +1,10 @@
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
 import { LifeboatError, messageOf } from "../../errors.ts";
+import { goGlob } from "../../globs.ts";
 import { parseExact } from "../../kube/json.ts";
 import { meant } from "../../nearest.ts";
 import { type Fields, isFields } from "../../objects/fields.ts";
 import { type LabelSelector, selectorText } from "../../select.ts";
-import { goGlob } from "./globs.ts";
 import { type Operation, pointerSteps } from "./jsonpatch.ts";
 import type { ModifierPatch, ModifierRule } from "./modifiers.ts";
 

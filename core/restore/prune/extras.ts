@@ -10,7 +10,7 @@ import { type Resource, resourceKey } from "../../kube/resource.ts";
 import { DEFINITIONS, isOwn, NAMESPACES } from "../../objects/resources.ts";
 import { someOf } from "../../report.ts";
 import { isGlob, resourceFilter } from "../../select.ts";
-import { type BackupSpec, filtersOf } from "../../specs.ts";
+import { filtersOf } from "../../specs.ts";
 import { targetNamespace } from "../fixes.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import type { Extras, Target } from "../plan/target.ts";
@@ -183,8 +183,7 @@ function scopeOf(backup: Backup | undefined, served: Resource[]): (entry: Select
       '"lifeboat restore undo" brings back what was there before that restore',
     );
   }
-  const spec: BackupSpec = filtersOf(backup?.spec ?? {}, name);
-  const stored = storedBy(spec, served);
+  const stored = storedBy(filtersOf(backup!), served);
   const withoutSecrets = metadata?.annotations?.[SECRETS] === OMITTED;
   return (entry) => !(withoutSecrets && entry.resource === "secrets") && stored(entry);
 }

@@ -9,9 +9,10 @@ import {
   type Kube,
 } from "../../../core/index.ts";
 import {
+  type BackupFilterOptions,
+  backupFilterSpec,
   durationFlag,
-  type FilterOptions,
-  filterSpec,
+  readMappings,
   retainFlag,
   timestampedName,
   withoutUndefined,
@@ -25,7 +26,9 @@ import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
 const PROBLEMS_SHOWN = 10;
 
-interface CreateOptions extends FilterOptions {
+interface CreateOptions extends BackupFilterOptions {
+  labels?: string[];
+  annotations?: string[];
   ttl?: string;
   retainUntil?: string;
   retainMode?: "governance" | "compliance";
@@ -36,7 +39,7 @@ interface CreateOptions extends FilterOptions {
 export async function createBackup({ args, options, signal }: Invocation<CreateOptions>): Promise<number> {
   const name = (args[0] as string | undefined) ?? timestampedName("backup");
   const spec: BackupSpec = withoutUndefined({
-    ...filterSpec(options),
+    ...(await backupFilterSpec(options)),
     ttl: durationFlag("--ttl", options.ttl),
     retainFor: retainFlag(options.retainUntil),
     retainMode: options.retainMode,
@@ -51,8 +54,12 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     const told: BackupRun["progress"] = ({ items, resource, remaining }) =>
       progress.update({ done: items, current: { resource, remaining } });
     const making = { kind: "backup", names: [name], options, signal } as const;
+    const described = {
+      labels: readMappings("--labels", "=", options.labels),
+      annotations: readMappings("--annotations", "=", options.annotations),
+    };
     const { result, durationMs } = await underLock(making, session, (running) =>
-      backup({ kube, bucket, name, spec, signer, recipients, ...running, progress: told }),
+      backup({ kube, bucket, name, spec, ...described, signer, recipients, ...running, progress: told }),
     );
     const { record, outcome, adopted } = result;
     const document = backupDocument(record, bucket.location, { durationMs, ...outcome });

@@ -1,11 +1,9 @@
-import { readFile } from "node:fs/promises";
 import {
   type Bucket,
   checkNewName,
   type Kube,
   LifeboatError,
   newestBackup,
-  parseSelector,
   RESTORABLE,
   type RestoreSpec,
   readModifiers,
@@ -14,7 +12,17 @@ import {
   runRestore,
   specOf,
 } from "../../../core/index.ts";
-import { booleanOf, type FilterOptions, filterSpec, readFlag, timestampedName, withoutUndefined } from "../filters.ts";
+import {
+  booleanOf,
+  configMapFlag,
+  type FilterOptions,
+  filterSpec,
+  readMappings,
+  readSelectors,
+  readTextFlag,
+  timestampedName,
+  withoutUndefined,
+} from "../filters.ts";
 import type { Invocation } from "../options.ts";
 import { COMMAND, targetFlags } from "../session.ts";
 import { carry } from "./carry.ts";
@@ -59,9 +67,7 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     includedItems: options.include,
     restoreStatus: readStatuses(options),
     resourceModifierRules: await readModifierFile(options),
-    resourceModifier: options.resourceModifierConfigmap
-      ? { kind: "configmap", name: options.resourceModifierConfigmap }
-      : undefined,
+    resourceModifier: configMapFlag(options.resourceModifierConfigmap),
     domainMapping: readMappings("--map-domain", "=", options.mapDomain),
     registryMapping: readMappings("--map-registry", "=", options.mapRegistry),
     storageClassMapping: readMappings("--map-storage-class", "=", options.mapStorageClass),
@@ -86,10 +92,6 @@ export async function createRestore({ args, options, signal }: Invocation<Create
       },
     };
   });
-}
-
-function readSelectors(text: string | undefined): RestoreSpec["orLabelSelectors"] {
-  return text?.split(/\s+or\s+/).map((selector) => readFlag("--or-selector", selector, parseSelector)!);
 }
 
 function readStatuses({ statusIncludeResources, statusExcludeResources }: CreateOptions): RestoreSpec["restoreStatus"] {
@@ -127,43 +129,11 @@ async function sourceOf(options: CreateOptions, bucket: Bucket, signal: AbortSig
   return (await newestBackup(bucket, options.fromSchedule!, { phases, signal })).metadata.name;
 }
 
-const EXAMPLES: Record<string, string> = {
-  "--namespace-mappings": "shop:shop-copy,db:db-copy",
-  "--map-domain": "shop.example=green.example",
-  "--map-registry": "registry.example=mirror.example/blue,docker.io=hub.example",
-  "--map-storage-class": "gp2=premium",
-  "--map-ingress-class": "nginx=traefik",
-};
-
-function readMappings(flag: string, between: string, pairs: string[] | undefined): Record<string, string> | undefined {
-  if (!pairs) return undefined;
-  const mapping: Record<string, string> = {};
-  for (const pair of pairs) {
-    const [from = "", to = "", ...rest] = pair.split(between);
-    const fault =
-      !from || !to || rest.length > 0
-        ? `"${pair}" is not a pair`
-        : Object.hasOwn(mapping, from)
-          ? `"${from}" stands there twice`
-          : undefined;
-    if (fault) throw new LifeboatError("invalid", `${flag}: ${fault}`, { hint: `write it like ${EXAMPLES[flag]}` });
-    mapping[from] = to;
-  }
-  return mapping;
-}
-
 async function readModifierFile(options: CreateOptions): Promise<string | undefined> {
-  const { resourceModifierFile: file, resourceModifierConfigmap } = options;
-  if (file === undefined) return undefined;
-  if (resourceModifierConfigmap !== undefined)
-    throw new LifeboatError("invalid", "give one of --resource-modifier-file and --resource-modifier-configmap");
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    throw new LifeboatError("invalid", `--resource-modifier-file: can't read ${file}`, { cause });
-  }
-  await readModifiers(text, file);
+  const text = await readTextFlag("--resource-modifier-file", options.resourceModifierFile, {
+    "--resource-modifier-configmap": options.resourceModifierConfigmap,
+  });
+  if (text !== undefined) await readModifiers(text, options.resourceModifierFile!);
   return text;
 }
 

@@ -1,4 +1,4 @@
-import { LifeboatError } from "../../errors.ts";
+import { LifeboatError } from "./errors.ts";
 
 /**
  * A glob as gobwas/glob, Velero's, reads it: `*` and `?` stop at the separator (one character; none where not given), `**` does
