@@ -4,6 +4,7 @@ import { openArchive, readTar } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
 import { backupKeys } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
+import { readClusterUid } from "../kube/clusteruid.ts";
 import type { ObjectRetention } from "../ports.ts";
 import type { BackupRun } from "./backup.ts";
 import { retentionOf } from "./hold.ts";
@@ -11,12 +12,12 @@ import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OU
 import { takeInventory } from "./sidefiles.ts";
 
 /**
- * Takes over the archive that an interrupted run left: checks that it was made with the same options, and writes its
- * index where that is missing. Throws `conflict` where no run of ours wrote it or the options differ, `corrupt` where
- * the archive is damaged.
+ * Takes over the archive that an interrupted run left: checks that it was made of the same cluster with the same options, and
+ * writes its index where that is missing. Throws `conflict` where no run of ours wrote it, or the cluster, its name, the
+ * options or the labels differ, `corrupt` where the archive is damaged.
  */
 export async function adoptArchive(run: BackupRun, present: Map<string, number>): Promise<Archived> {
-  const { bucket, name, spec, signal } = run;
+  const { bucket, name, signal } = run;
   const keys = backupKeys(name);
   const header = await readHeader(await bucket.get(keys.tar, { signal }));
   if (!header) {
@@ -24,14 +25,11 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
       hint: "choose another name, or delete it",
     });
   }
-  if (!isDeepStrictEqual(header.spec, JSON.parse(JSON.stringify(spec)))) {
-    throw new LifeboatError(
-      "conflict",
-      `an unfinished backup "${name}" with other options lies in ${bucket.location}`,
-      {
-        hint: "run it again with the same options to finish it, choose another name, or delete it",
-      },
-    );
+  const difference = await differenceOf(header, run);
+  if (difference) {
+    throw new LifeboatError("conflict", `an unfinished backup "${name}" ${difference} lies in ${bucket.location}`, {
+      hint: "run it again as it was to finish it, choose another name, or delete it",
+    });
   }
   const { run: writtenBy, startTimestamp } = header;
   run.log.log("warning", `Adopted what the interrupted run ${writtenBy} wrote: the cluster as of ${startTimestamp}`);
@@ -49,6 +47,20 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
   } finally {
     await archive.close();
   }
+}
+
+/** What makes an archive another backup than the run's; undefined where nothing does. Who asked for it makes no difference. */
+async function differenceOf(
+  { spec, labels, cluster, clusterUid }: ArchiveHeader,
+  run: BackupRun,
+): Promise<string | undefined> {
+  const asStored = (value: object = {}) => JSON.parse(JSON.stringify(value));
+  if (clusterUid !== undefined && clusterUid !== (await readClusterUid(run.kube, run.signal)))
+    return `of another cluster${cluster === undefined ? "" : `, "${cluster}",`}`;
+  if (cluster !== run.cluster)
+    return cluster === undefined ? "of a cluster without a name" : `of the cluster by another name, "${cluster}",`;
+  if (!isDeepStrictEqual(spec, asStored(run.spec))) return "with other options";
+  return isDeepStrictEqual(labels ?? {}, asStored(run.labels)) ? undefined : "with other labels";
 }
 
 /** What the archive says of itself, which stands before its items; undefined where it says nothing. */

@@ -4,6 +4,7 @@ import { together, writeArchive } from "../archive/writer.ts";
 import { backupKeys, OMITTED } from "../catalog.ts";
 import { encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { readClusterUid } from "../kube/clusteruid.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Resource } from "../kube/resource.ts";
 import type { LogLevel } from "../log.ts";
@@ -35,6 +36,7 @@ export interface Survey {
   rules: HookRule[];
   /** As they are, and the revision that counts where no hook is run. */
   namespaces: Namespaces;
+  clusterUid: string | undefined;
 }
 
 /** Asks the cluster what it serves, checks filters and hooks against it and fixes the revision. Writes nothing. */
@@ -49,10 +51,11 @@ export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Pr
   const namespaces = only
     ? await fixRevision(kube, listingsOf(only, resources), signal)
     : await listNamespaces(kube, resources, signal);
+  const clusterUid = await readClusterUid(kube, signal);
   const settled = only ? spec : settledSpec({ ...spec, resourcePolicyRules }, labelledNamespaces(namespaces));
   const names = namespaces.items.map(({ object }) => object.metadata.name);
   const scope = backupScope(settled, resources, names);
-  return { startedAt, discovery, resources, settled, scope, rules, namespaces };
+  return { startedAt, discovery, resources, settled, scope, rules, namespaces, clusterUid };
 }
 
 /**
@@ -90,6 +93,7 @@ export async function captureCluster(
     labels: run.labels,
     annotations: run.annotations,
     cluster: run.cluster,
+    clusterUid: survey.clusterUid,
     caller: run.caller,
   };
   const held = holding(run.bucket, retentionOf(header));

@@ -44,6 +44,8 @@ export interface ArchiveHeader {
   annotations?: Record<string, string>;
   /** The cluster's name in the configuration, where it has one. */
   cluster?: string;
+  /** Which cluster it is, by the UID of its Namespace kube-system, where that could be read. */
+  clusterUid?: string;
   /** Who asked for it, where somebody did. */
   caller?: string;
 }

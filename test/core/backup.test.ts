@@ -28,6 +28,7 @@ import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { problemLine } from "../../core/report.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { backupOf } from "./integrity-sample.ts";
 
 let server: ApiServer;
 let kube: Kube;
@@ -374,6 +375,24 @@ describe("a backup in its bucket", () => {
     const { adopted } = await run(bucket, "full");
     assert.ok(adopted);
     assert.match(await readLog(bucket, "backups", "full"), /Adopted what the interrupted run/);
+  });
+
+  it("adopts no archive of another cluster, of the cluster by another name, or with other labels", async () => {
+    const bucket = memoryBucket();
+    await assert.rejects(backupOf(server, { bucket: failingAt(bucket, 8), name: "full", cluster: "a" }));
+    const other = await startApiServer({ objects: cluster() });
+    try {
+      const cases = [
+        { at: other, run: { cluster: "a" }, message: /of another cluster, "a", lies in/ },
+        { at: server, run: { cluster: "b" }, message: /of the cluster by another name, "a", lies in/ },
+        { at: server, run: { cluster: "a", labels: { team: "shop" } }, message: /with other labels lies in/ },
+      ];
+      for (const { at, run, message } of cases)
+        await assert.rejects(backupOf(at, { bucket, name: "full", ...run }), { kind: "conflict", message });
+    } finally {
+      await other.stop();
+    }
+    assert.ok((await backupOf(server, { bucket, name: "full", cluster: "a", caller: "ann" })).adopted);
   });
 
   it("ends with the signal's reason, leaving its log", async () => {
