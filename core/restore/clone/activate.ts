@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { readRestore } from "../../catalog.ts";
 import { LifeboatError, messageOf } from "../../errors.ts";
 import { expectOk, type Kube } from "../../kube/client.ts";
+import { readClusterUid } from "../../kube/clusteruid.ts";
 import { discover } from "../../kube/discovery.ts";
 import { throwIfGone } from "../../kube/gone.ts";
 import { parseExact } from "../../kube/json.ts";
@@ -91,9 +92,8 @@ async function checkCluster({
   signal: AbortSignal;
 }) {
   const notes = await readNotes(bucket, name, signal);
-  const response = await kube.request({ path: "/api/v1/namespaces/kube-system", signal });
-  if (response.status !== 200) return;
-  const { uid } = (parseExact(response.body) as KubernetesObject).metadata;
+  const uid = await readClusterUid(kube, signal);
+  if (uid === undefined) return;
   if (notes.length === 0 || notes.some(({ clusterUid }) => clusterUid === "" || clusterUid === uid)) return;
   throw intoAnother(name);
 }
