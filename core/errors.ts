@@ -36,12 +36,15 @@ export const ERROR_KINDS = {
 export class LifeboatError extends Error {
   readonly kind: ErrorKind;
   readonly hint: string | undefined;
+  /** Of `corrupt`: the key of what is damaged, where that is one object or file. */
+  readonly key: string | undefined;
 
-  constructor(kind: ErrorKind, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(kind: ErrorKind, message: string, options: { hint?: string; key?: string; cause?: unknown } = {}) {
     super(message, { cause: options.cause });
     this.name = "LifeboatError";
     this.kind = kind;
     this.hint = options.hint;
+    this.key = options.key;
   }
 }
 

@@ -4,7 +4,7 @@ export { orAborted, pause } from "./abort.ts";
 export { problemResponse } from "./api/problem.ts";
 export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
-export { type BackupResult, type BackupRun, backup } from "./backup/backup.ts";
+export { type BackupRun, backup } from "./backup/backup.ts";
 export { parseDuration } from "./backup/duration.ts";
 export type { Finding } from "./backup/lint.ts";
 export type { Consistency } from "./backup/photograph.ts";
@@ -14,7 +14,6 @@ export { type Browsing, browseBackup } from "./browse/browse.ts";
 export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.ts";
 export {
   type Backup,
-  backupKeys,
   backupKeysOf,
   type CatalogRow,
   checkNewName,
@@ -32,7 +31,7 @@ export {
   restoreKeysOf,
   rowProblem,
 } from "./catalog.ts";
-export { type ClusterReference, openCluster } from "./cluster.ts";
+export { openCluster } from "./cluster.ts";
 export { type Config, parseConfig, type Schedule } from "./config.ts";
 export { clusterOf, scheduleOf } from "./configured.ts";
 export { deleteBackup } from "./delete.ts";
@@ -52,7 +51,7 @@ export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
-export { type CopyDocument, copyBackup } from "./integrity/copy.ts";
+export { copyBackup } from "./integrity/copy.ts";
 export type { VerifyDocument, VerifyListDocument } from "./integrity/document.ts";
 export { type Drill, drillBackup } from "./integrity/drill.ts";
 export { damageLine } from "./integrity/findings.ts";
@@ -68,7 +67,7 @@ export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { secretText } from "./localsecrets.ts";
-export { parseLocation, readLocation } from "./location.ts";
+export { readLocation } from "./location.ts";
 export { type Claim, checkNotHeld, claimLock } from "./lock.ts";
 export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";
@@ -86,15 +85,14 @@ export type {
   ObjectRetention,
   Platform,
   Secrets,
-  Signer,
 } from "./ports.ts";
-export { type DiffDocument, type DiffState, diff, type ObjectChange } from "./reading/diff.ts";
+export { type DiffDocument, type DiffState, diff } from "./reading/diff.ts";
 export { type HistoryDocument, history, type ObjectEvent } from "./reading/history.ts";
 export type { Reading } from "./reading/open.ts";
 export { MOST_FOUND, type SearchDocument, search } from "./reading/search.ts";
-export { type Shown, showItem } from "./reading/show.ts";
+export { showItem } from "./reading/show.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";
-export { abandonJob, type NamedJob } from "./requests.ts";
+export { abandonJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/clone/activate.ts";
 export { readModifiers } from "./restore/modifiers/modifierfile.ts";
 export { groupOutcomes, groupProblems, readOutcomes, reportPage } from "./restore/outcomes.ts";
@@ -106,9 +104,8 @@ export type { RestoreSpec } from "./restore/spec.ts";
 export { findUndo, rehearseUndo, runUndo } from "./restore/undo/undo.ts";
 export type { RetentionDocument, RetentionRow } from "./retention/document.ts";
 export { previewRetention } from "./retention/retention.ts";
-export { type Outcome, runJob } from "./run.ts";
+export { runJob } from "./run.ts";
 export { readClock } from "./schedule/cron.ts";
-export { readBackupManifest } from "./schedule/manifest.ts";
 export { readPause, setPaused } from "./schedule/pause.ts";
 export { missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";

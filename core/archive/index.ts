@@ -403,6 +403,7 @@ function parse(index: Source, text: string): unknown {
 
 function damaged(index: Source, reason: string): LifeboatError {
   return new LifeboatError("corrupt", `the index ${index.name} is damaged: ${reason}`, {
+    key: index.name,
     hint: "The backup was damaged after it was written. Without the index object, Lifeboat rebuilds it from the archive.",
   });
 }

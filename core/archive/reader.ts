@@ -277,6 +277,7 @@ async function* bySegment(entries: AsyncIterable<IndexEntry> | Iterable<IndexEnt
 
 function damaged(tar: Source, reason: string): LifeboatError {
   return new LifeboatError("corrupt", `the archive ${tar.name} is damaged: ${reason}`, {
+    key: tar.name,
     hint: "It was damaged or replaced after it was written: use another backup, or another copy of this one.",
   });
 }

@@ -64,7 +64,9 @@ export async function spool(name: string, bytes: AsyncIterable<Buffer>): Promise
 
 function whole(name: string, bytes: Buffer, length: number): Buffer {
   if (bytes.length !== length) {
-    throw new LifeboatError("corrupt", `${name} ends too early: ${length} bytes were wanted, ${bytes.length} came`);
+    throw new LifeboatError("corrupt", `${name} ends too early: ${length} bytes were wanted, ${bytes.length} came`, {
+      key: name,
+    });
   }
   return bytes;
 }

@@ -158,6 +158,7 @@ async function unwrap(file: Source, header: Buffer, identities: string[]): Promi
 
 function damaged({ name }: Source, reason: string): LifeboatError {
   return new LifeboatError("corrupt", `${name} is damaged: ${reason}`, {
+    key: name,
     hint: "use another backup, or another copy of this one",
   });
 }

@@ -126,7 +126,7 @@ async function checkIndexed(checking: Checking, reading: Reading): Promise<Archi
   const opened = openArchive(bucket, keys, { signal, indexEnd: seal?.indexEnd });
   const archive = await opened.catch((error: unknown) => {
     if (isLifeboatError(error, "corrupt")) {
-      found.damage(error.message.includes(`the archive ${keys.tar}`) ? keys.tar : keys.index, error.message);
+      found.damage(error.key === keys.tar ? keys.tar : keys.index, error.message);
     } else if (isLifeboatError(error, "invalid")) {
       found.unchecked.push(error.message);
     } else throw error;

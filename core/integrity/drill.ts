@@ -41,7 +41,7 @@ export interface DrillOptions {
  * Nothing is written but to memory. Throws as `openBackup` and `planRestore`.
  */
 export async function drillBackup(bucket: Bucket, record: Backup, options: DrillOptions): Promise<Drill> {
-  const archive = await openBackup(bucket, record, { ...options, secrets: "needed" });
+  const archive = await openBackup(bucket, record, options);
   try {
     return await (options.kube
       ? rehearsed(options.kube, archive, record, options)

@@ -9,7 +9,7 @@ import { checkTrusted, sealOf } from "./seal.ts";
 /** How a backup is opened. */
 export interface Opening {
   trustedKeys?: string[];
-  /** Where they alone are encrypted: without an identity that reads them they are "needed" (`denied`), or left out. */
+  /** Where they alone are encrypted: without an identity that reads them they are "needed" (`denied`), which is the default, or left out. */
   secrets?: "needed" | "if readable";
   /** As of `openArchive`. */
   whole?: (bytes: number) => void;
@@ -46,7 +46,7 @@ async function withSecrets(
 export async function openBackup(
   bucket: Bucket,
   record: Backup,
-  { trustedKeys, secrets = "if readable", whole, signal }: Opening = {},
+  { trustedKeys, secrets = "needed", whole, signal }: Opening = {},
 ): Promise<Archive> {
   checkTrusted(record, trustedKeys);
   const keys = backupKeysOf(record);

@@ -40,9 +40,13 @@ export async function openToRead(
     return { record, archive: await openBackup(bucket, record, opening), withoutSecrets };
   }
   try {
-    return { record, archive: await openBackup(bucket, record, { ...opening, secrets: "needed" }) };
+    return { record, archive: await openBackup(bucket, record, opening) };
   } catch (error) {
     if (annotations?.[SECRETS] === undefined || !isLifeboatError(error, "denied")) throw error;
-    return { record, archive: await openBackup(bucket, record, opening), withoutSecrets: error };
+    return {
+      record,
+      archive: await openBackup(bucket, record, { ...opening, secrets: "if readable" }),
+      withoutSecrets: error,
+    };
   }
 }

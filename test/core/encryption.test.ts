@@ -24,6 +24,7 @@ import { readBackupDocument } from "../../core/documents.ts";
 import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from "../../core/encryption/age.ts";
 import { encrypting, storedIn, unlocked } from "../../core/encryption/buckets.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { openBackup } from "../../core/integrity/open.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
@@ -243,6 +244,7 @@ describe("Secrets", () => {
     const bucket = memoryBucket();
     await backupInto(bucket, "encrypt", [recipient]);
     await assert.rejects(restored(withIdentity(bucket), {}, liveSecret), { kind: "denied" });
+    await assert.rejects(openBackup(withIdentity(bucket), await readBackup(bucket, "b")), { kind: "denied" });
     const spec = { backupName: "b", excludedResources: ["secrets"] };
     assert.equal(await restored(withIdentity(bucket), { spec }, liveSecret), undefined);
   });
