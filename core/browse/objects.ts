@@ -1,6 +1,6 @@
 import type { Objects, Scan } from "../apiserver/list.ts";
 import type { Served } from "../apiserver/resources.ts";
-import { forbidden, StatusError } from "../apiserver/status.ts";
+import { StatusError } from "../apiserver/status.ts";
 import { objectKey } from "../apiserver/store.ts";
 import type { IndexEntry } from "../archive/index.ts";
 import { itemPath, itemsPath, type KubernetesObject } from "../archive/item.ts";
@@ -18,7 +18,7 @@ export function backupObjects({ archive, withoutSecrets }: OpenBackup, { revisio
   function refuseSecrets(resource: Served): void {
     if (resource.collection !== "secrets" || !withoutSecrets) return;
     const { message, hint } = withoutSecrets;
-    throw forbidden(resource, "", hint ? `${message}; ${hint}` : message);
+    throw new StatusError("Forbidden", `secrets is forbidden: ${message}${hint ? `; ${hint}` : ""}`);
   }
 
   return {
