@@ -88,11 +88,12 @@ describe("the command line", { concurrency: 3 }, () => {
       "WARNINGS",
       "CREATED",
       "EXPIRES",
+      "VERIFIED",
       "PINNED",
       "ITEMS",
       "CONSISTENCY",
     ]);
-    assert.match(row, /^full +Completed +0 +0 +[-\d]{10} [:\d]{8} UTC +29d +- +\d+ +exact$/);
+    assert.match(row, /^full +Completed +0 +0 +[-\d]{10} [:\d]{8} UTC +29d +- +- +\d+ +exact$/);
   });
 
   it("flags may stand before the noun, between noun and verb, and after it", async () => {
