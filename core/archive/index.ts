@@ -274,7 +274,7 @@ async function* readLines(
   index: Source,
   footer: IndexFooter,
   { within, from = "", holding }: Narrowing,
-): AsyncGenerator<Iterable<string>> {
+): AsyncGenerator<string[]> {
   const members = footer.members.filter(
     (member) => member.largest >= from && (within === undefined || mayHold(member, within)),
   );
@@ -283,15 +283,33 @@ async function* readLines(
     .map(foldedText)
     .sort((a, b) => b.length - a.length);
   for await (const { member, raw } of ahead(memberReads(index, members), 2)) {
-    yield texts?.length ? linesHolding(index, raw, texts) : allLines(index, member, raw);
+    let count = 0;
+    for (const text of partsOf(index, raw)) {
+      const lines = texts?.length ? linesHolding(text, texts) : linesOf(text);
+      count += lines.length;
+      yield lines;
+    }
+    if (!texts?.length && count !== member.items) throw damaged(index, "a part of it has lines too many or too few");
     release(raw);
   }
 }
 
-function allLines(index: Source, { items }: IndexMember, raw: Buffer): string[] {
-  const lines = raw.toString("latin1").split("\n");
-  if (lines.pop() === "" && lines.length === items) return lines;
-  throw damaged(index, "a part of it has lines too many or too few");
+function linesOf(text: string): string[] {
+  const lines = text.split("\n");
+  lines.pop();
+  return lines;
+}
+
+/** How much of a member is made a text at a time: beyond about 128 KB each would be a mapping of memory of its own. */
+const PART = 64 * 1024;
+
+/** A member's lines as texts of some of them, each with its line feed, their bytes one a character. */
+function* partsOf(index: Source, raw: Buffer): Generator<string> {
+  for (let start = 0, end: number; start < raw.length; start = end) {
+    end = (start + PART < raw.length ? raw.indexOf("\n", start + PART) : raw.lastIndexOf("\n")) + 1;
+    if (end <= start) throw damaged(index, "a part of it ends within a line");
+    yield raw.toString("latin1", start, end);
+  }
 }
 
 /** A text as lines hold it: its bytes, one a character, in lower case. */
@@ -300,20 +318,17 @@ function foldedText(text: string): string {
 }
 
 /** Searched for the first text, the longest. It takes a fifth of the time of parsing all lines. */
-function* linesHolding(index: Source, raw: Buffer, [longest = "", ...others]: string[]): Generator<string> {
-  const text = raw.toString("latin1");
+function linesHolding(text: string, [longest = "", ...others]: string[]): string[] {
+  const lines: string[] = [];
   const folded = text.toLowerCase();
-  let end = 0;
+  let end = -1;
   for (let at = folded.indexOf(longest); at >= 0; at = folded.indexOf(longest, end)) {
-    const start = folded.lastIndexOf("\n", at) + 1;
+    const start = Math.max(end, folded.lastIndexOf("\n", at)) + 1;
     end = folded.indexOf("\n", at);
-    if (end < 0) throw damaged(index, "a part of it ends within a line");
-    if (others.length === 0) yield text.slice(start, end);
-    else {
-      const line = folded.slice(start, end);
-      if (others.every((other) => line.includes(other))) yield text.slice(start, end);
-    }
+    const line = others.length ? folded.slice(start, end) : "";
+    if (others.every((other) => line.includes(other))) lines.push(text.slice(start, end));
   }
+  return lines;
 }
 
 function mayHold({ smallest, largest }: IndexMember, beginnings: string[]): boolean {
