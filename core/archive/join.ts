@@ -5,9 +5,10 @@ import type { Archive } from "./reader.ts";
 
 /**
  * Several archives as one, which may be none: their items one after the other, and of an object that more than one holds
- * the first, but for `visit`, which hears of each. The segments of its entries are counted through.
+ * the first, but for `visit`, which hears of each. The segments of its entries are counted through. `disjoint`: no object is
+ * in two of them, so that no path need be remembered.
  */
-export function joinArchives(archives: Archive[]): Archive {
+export function joinArchives(archives: Archive[], { disjoint = false } = {}): Archive {
   const firsts: number[] = [];
   let segments = 0;
   for (const { totals } of archives) {
@@ -24,7 +25,7 @@ export function joinArchives(archives: Archive[]): Archive {
       for await (const entry of archive.entries(match, narrow)) {
         const path = itemPath(entry);
         if (!given.has(path)) yield counted(entry, place);
-        given.add(path);
+        if (!disjoint && place < archives.length - 1) given.add(path);
       }
     }
   }

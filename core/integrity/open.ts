@@ -27,10 +27,8 @@ async function withSecrets(
   if (suffix === undefined || suffix === OMITTED) return archive;
   try {
     const keys = secretsKeys(name, suffix);
-    return joinArchives([
-      archive,
-      await openArchive(bucket, keys, { signal, indexEnd: annotations[SECRETS_INDEX_END] }),
-    ]);
+    const theirs = await openArchive(bucket, keys, { signal, indexEnd: annotations[SECRETS_INDEX_END] });
+    return joinArchives([archive, theirs], { disjoint: true });
   } catch (error) {
     if (secrets === "if readable" && isLifeboatError(error, "denied")) return archive;
     throw error;
