@@ -3,6 +3,7 @@ import type { ApiDeps } from "./api.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
 import { ALL, type Job, readJob } from "./job.ts";
@@ -71,6 +72,8 @@ export interface ServiceOptions {
   listen?: Listen;
   /** What requests must bear where the platform doesn't authenticate them. */
   token?: string;
+  /** Who takes the locks, where a process runs all there is: what it leaves when it is killed need not be waited for. */
+  by?: Holder;
   timing?: LockTiming;
 }
 
@@ -80,7 +83,7 @@ export interface ServiceOptions {
  * environment.
  */
 export function createService(platform: Platform, options: ServiceOptions = {}): Service {
-  const { env = process.env, listen = toStandardOutput, token, timing } = options;
+  const { env = process.env, listen = toStandardOutput, token, by, timing } = options;
   const secrets = openSecrets(platform);
   const buckets = new Map<string, Promise<Bucket>>();
 
@@ -123,7 +126,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const bucket = await bucketAt(config);
         const { runJob } = await import("./run.ts");
         const { clusters } = platform;
-        const context = { config, bucket, secrets, clusters, delivery, deadline, signal, listen: heard, timing };
+        const context = { config, bucket, secrets, clusters, delivery, deadline, signal, listen: heard, by, timing };
         return judged(await runJob(job, context));
       } catch (error) {
         throw told(error, heard);

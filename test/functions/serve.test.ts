@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backupKeys, runFolder } from "../../core/catalog.ts";
+import { thisProcess } from "../../core/holder.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { ENVIRONMENT, lifeboat, MAIN } from "../e2e/lifeboat.ts";
 import { makeScratch, type Scratch, shop, startCluster, startGate } from "./cli-sample.ts";
@@ -53,7 +54,7 @@ async function startServe(args: string[], env: Record<string, string> = {}) {
         await sleep(50);
       }
     },
-    signal: () => child.kill("SIGTERM"),
+    signal: (signal: NodeJS.Signals = "SIGTERM") => child.kill(signal),
     ended,
     async stop() {
       child.kill("SIGTERM");
@@ -294,7 +295,7 @@ describe("lifeboat serve", () => {
         const key = (await keysIn(runFolder("backups", name))).find((key) => key.endsWith("-result.json"));
         return key && String(Buffer.concat(await Array.fromAsync(await bucket.get(key))));
       };
-      return { server, open, committed, failure, stop: gate.stop };
+      return { server, file, open, committed, failure, stop: gate.stop };
     }
 
     it("finishes it, and takes nothing new", async () => {
@@ -330,6 +331,22 @@ describe("lifeboat serve", () => {
       } finally {
         open();
         await server.stop();
+        await stop();
+      }
+    });
+
+    it("makes it at once when it is asked for again, if it was killed", { skip: !thisProcess() }, async () => {
+      const { server, file, open, committed, stop } = await startSlow("killed");
+      server.signal("SIGKILL");
+      await server.ended;
+      open();
+      const next = await startServe(["--config", file]);
+      try {
+        assert.equal((await next.send("POST", "/v1/backups", { name: "slow" })).status, 202);
+        await next.until(/msg="ends" kind=backup name=slow result=Completed/);
+        assert.equal(await committed("slow"), true);
+      } finally {
+        await next.stop();
         await stop();
       }
     });

@@ -12,6 +12,7 @@ import {
   problemResponse,
   type Schedule,
   type Service,
+  thisProcess,
 } from "../../../core/index.ts";
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
@@ -51,7 +52,10 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   const bucket = await openBucket({ ...options, location });
 
   const jobs = memoryJobs((job) => runner.run(job));
-  const service = createService({ ...terminal, jobs: async () => jobs }, { config, token, listen: say });
+  const service = createService(
+    { ...terminal, jobs: async () => jobs },
+    { config, token, by: thisProcess(), listen: say },
+  );
   const runner = createRunner({ service, jobs, bucket, tell }, { stopping: signal, stopped });
 
   for (const schedule of Object.values(schedules)) {
