@@ -87,6 +87,15 @@ describe("a scheduled backup", () => {
     assert.equal(spec?.ttl, "720h");
   });
 
+  test("tells at its end, in a line that alarms can look for, how it ended", async () => {
+    const { run, lines } = service();
+    await run(SCHEDULED);
+    assert.match(
+      lines.at(-1) ?? "",
+      / level=info msg="job ended" job=backup schedule=hourly phase=Completed name=hourly-20261123020000$/,
+    );
+  });
+
   test("without a slot takes the schedule's last one", async () => {
     const { run } = service();
     const before = new Date();
@@ -230,6 +239,7 @@ describe("a job that fails", () => {
       assert.deepEqual([kindOf(error), error.name], [kind, name], error.message);
       assert.deepEqual(await listBackups(bucket), []);
       assert(lines.some((line) => line.includes("level=error")));
+      assert(!lines.some((line) => line.includes("phase=Completed")));
     });
   }
 

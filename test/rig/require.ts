@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BINARY_NAMES, type BinaryName, rigUnavailable } from "./binaries.ts";
@@ -14,11 +15,20 @@ const told = new Set<string>();
 
 /**
  * What a test that needs more than Node passes as node:test's `skip`: false, or the reason. It needs `rig` (real
- * servers; all binaries, or the parts named) or `shared` (the folder beside the clone). A skip is told on stderr, and
+ * servers; all binaries, or the parts named), `shared` (the folder beside the clone) or `terraform` (the program, and
+ * that folder's stand-ins for its providers). A skip is told on stderr, and
  * where the environment's `REQUIRE` (say `rig,shared`) names it, it is an error instead.
  */
-export function requireOrSkip(what: "rig" | "shared", parts: readonly RigPart[] = BINARY_NAMES): string | false {
-  const reason = what === "rig" ? partsUnavailable(parts) : sharedUnavailable();
+export function requireOrSkip(
+  what: "rig" | "shared" | "terraform",
+  parts: readonly RigPart[] = BINARY_NAMES,
+): string | false {
+  const reasons = {
+    rig: () => partsUnavailable(parts),
+    shared: sharedUnavailable,
+    terraform: () => sharedUnavailable() ?? terraformUnavailable(),
+  };
+  const reason = reasons[what]();
   if (!reason) return false;
   const demanded = (process.env.REQUIRE ?? "").split(",").map((name) => name.trim());
   if (demanded.includes(what)) throw new Error(`REQUIRE=${what}, but it can't be had here: ${reason}`);
@@ -36,4 +46,8 @@ function partsUnavailable(parts: readonly RigPart[]): string | undefined {
 
 function sharedUnavailable(): string | undefined {
   return existsSync(sharedDir) ? undefined : "needs the folder `shared` beside the clone";
+}
+
+function terraformUnavailable(): string | undefined {
+  return spawnSync("terraform", ["version"]).status === 0 ? undefined : "needs `terraform` in the PATH";
 }

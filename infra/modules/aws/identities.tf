@@ -1,0 +1,250 @@
+locals {
+  log_statement = { for job in local.jobs : job => {
+    Sid      = "Log"
+    Effect   = "Allow"
+    Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    Resource = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${local.function_names[job]}:*"]
+  } }
+
+  dead_letter_statement = {
+    Sid      = "LeaveDeadLetters"
+    Effect   = "Allow"
+    Action   = ["sqs:SendMessage"]
+    Resource = [local.dead_letters_arn]
+  }
+
+  # Of the whole bucket: only who may list without a condition is told that an object is absent (404, not 403).
+  list_statement = {
+    Sid      = "List"
+    Effect   = "Allow"
+    Action   = ["s3:ListBucket"]
+    Resource = [local.bucket_arn]
+  }
+
+  read_statement = {
+    Sid      = "Read"
+    Effect   = "Allow"
+    Action   = ["s3:GetObject"]
+    Resource = ["${local.objects_arn}/*"]
+  }
+
+  upload_actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+
+  bucket_statements = {
+    backup = [
+      local.list_statement,
+      local.read_statement,
+      {
+        Sid      = "Create"
+        Effect   = "Allow"
+        Action   = concat(local.upload_actions, var.retain ? ["s3:PutObjectRetention"] : [])
+        Resource = ["${local.objects_arn}/*"]
+      },
+    ]
+    restore = [
+      local.list_statement,
+      local.read_statement,
+      {
+        # Its record and report; locks, requests and notes; and the backup NAME-before (NAME-before-2, …) of what it touches.
+        Sid    = "Create"
+        Effect = "Allow"
+        Action = local.upload_actions
+        Resource = [
+          "${local.objects_arn}/restores/*",
+          "${local.objects_arn}/metadata/*",
+          "${local.objects_arn}/backups/*-before/*",
+          "${local.objects_arn}/backups/*-before-*/*",
+        ]
+      },
+    ]
+    retention = [
+      local.list_statement,
+      local.read_statement,
+      {
+        Sid      = "SeeWhatIsHeld"
+        Effect   = "Allow"
+        Action   = ["s3:GetObjectRetention"]
+        Resource = ["${local.objects_arn}/*"]
+      },
+      {
+        Sid      = "Create"
+        Effect   = "Allow"
+        Action   = local.upload_actions
+        Resource = ["${local.objects_arn}/metadata/*"]
+      },
+      {
+        Sid      = "Delete"
+        Effect   = "Allow"
+        Action   = ["s3:DeleteObject"]
+        Resource = ["${local.objects_arn}/*"]
+      },
+    ]
+  }
+
+  secret_arns = { for job in local.jobs : job => distinct(concat(
+    var.secrets[job],
+    var.configuration_secret == null ? [] : [var.configuration_secret],
+  )) }
+
+  secret_statements = { for job in local.jobs : job => concat(
+    [for arns in [local.secret_arns[job]] : {
+      Sid      = "ReadSecrets"
+      Effect   = "Allow"
+      Action   = ["secretsmanager:GetSecretValue"]
+      Resource = arns
+    } if length(arns) > 0],
+    [for arns in [var.secrets_kms_keys] : {
+      Sid       = "DecryptSecrets"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = arns
+      Condition = { StringLike = { "kms:ViaService" = "secretsmanager.*.amazonaws.com" } }
+    } if length(arns) > 0 && length(local.secret_arns[job]) > 0],
+  ) }
+
+  bucket_key_statements = [for key in compact([var.bucket_kms_key]) : {
+    Sid       = "UseBucketKey"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource  = [key]
+    Condition = { StringLike = { "kms:ViaService" = "s3.*.amazonaws.com" } }
+  }]
+
+  cluster_statements = [for arns in [[
+    for name in var.clusters : "arn:${local.partition}:eks:${local.region}:${local.account}:cluster/${name}"
+    ]] : {
+    Sid      = "FindClusters"
+    Effect   = "Allow"
+    Action   = ["eks:DescribeCluster"]
+    Resource = arns
+  } if length(arns) > 0]
+
+  # Lambda makes the function's interfaces by its role, and these actions take no single resource; the code itself
+  # is denied them.
+  vpc_statements = { for job in local.jobs : job => flatten([for vpc in var.vpc == null ? [] : [var.vpc] : [
+    {
+      Sid    = "BeInVpc"
+      Effect = "Allow"
+      Action = [
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+      ]
+      Resource  = ["*"]
+      Condition = {}
+    },
+    {
+      Sid    = "NotByTheCode"
+      Effect = "Deny"
+      Action = [
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+      ]
+      Resource  = ["*"]
+      Condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.function_arns[job]] } }
+    },
+  ]]) }
+
+  # Requests to its URL become jobs of its own.
+  own_statements = {
+    backup    = []
+    retention = []
+    restore = [{
+      Sid      = "HandOverJobs"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = [local.function_arns.restore]
+    }]
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each = local.jobs
+
+  name = local.function_names[each.key]
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]
+  })
+  tags = var.tags
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = local.jobs
+
+  name = "lifeboat"
+  role = aws_iam_role.function[each.key].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [local.log_statement[each.key]],
+      [local.dead_letter_statement],
+      local.bucket_statements[each.key],
+      local.bucket_key_statements,
+      local.secret_statements[each.key],
+      each.key == "retention" ? [] : local.cluster_statements,
+      local.own_statements[each.key],
+      local.vpc_statements[each.key],
+    )
+  })
+}
+
+# Both rights are needed to call a function's URL.
+resource "aws_iam_policy" "restore_caller" {
+  name        = "${var.name}-restore-caller"
+  description = "Call Lifeboat's restore endpoint"
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect    = "Allow"
+        Action    = ["lambda:InvokeFunctionUrl"]
+        Resource  = [local.function_arns.restore]
+        Condition = { StringEquals = { "lambda:FunctionUrlAuthType" = "AWS_IAM" } }
+      },
+      {
+        Effect    = "Allow"
+        Action    = ["lambda:InvokeFunction"]
+        Resource  = [local.function_arns.restore]
+        Condition = { Bool = { "lambda:InvokedViaFunctionUrl" = "true" } }
+      },
+    ]
+  })
+  tags = var.tags
+}
+
+resource "aws_iam_role_policy_attachment" "restore_caller" {
+  for_each = toset(var.restore_principals)
+
+  role       = each.value
+  policy_arn = aws_iam_policy.restore_caller.arn
+}
+
+resource "aws_eks_access_entry" "backup" {
+  for_each = toset(var.clusters)
+
+  cluster_name      = each.value
+  principal_arn     = aws_iam_role.function["backup"].arn
+  kubernetes_groups = concat(["lifeboat:backup"], var.hooks ? ["lifeboat:hooks"] : [])
+  tags              = var.tags
+}
+
+resource "aws_eks_access_entry" "restore" {
+  for_each = toset(var.clusters)
+
+  cluster_name      = each.value
+  principal_arn     = aws_iam_role.function["restore"].arn
+  kubernetes_groups = ["lifeboat:restore"]
+  tags              = var.tags
+}

@@ -1,0 +1,325 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "111122223333" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { region = "eu-west-1" }
+  }
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::111122223333:policy/lifeboat-restore-caller" }
+  }
+}
+
+variables {
+  package       = "tests/package.zip"
+  bucket        = "acme-backups"
+  prefix        = "prod"
+  configuration = "clusters: {prod: {eks: {name: prod, region: eu-west-1}}}"
+  clusters      = ["prod"]
+  secrets = {
+    backup  = ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod-kubeconfig-AbCdEf"]
+    restore = ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:green-kubeconfig-AbCdEf"]
+  }
+  restore_principals = ["operator"]
+  alarm_actions      = ["arn:aws:sns:eu-west-1:111122223333:oncall"]
+  schedules = {
+    hourly = {
+      expressions      = ["cron(0 * * * ? *)"]
+      time_zone        = "Europe/Berlin"
+      job              = { kind = "backup", schedule = "hourly" }
+      interval_seconds = 3600
+    }
+    friday-13 = {
+      expressions      = ["cron(0 2 13 * ? *)", "cron(0 2 ? * 6 *)"]
+      job              = { kind = "backup", schedule = "friday-13" }
+      interval_seconds = 604800
+    }
+    verify    = { expressions = ["rate(1 day)"], job = { kind = "verify" }, interval_seconds = 86400 }
+    retention = { expressions = ["cron(45 4 * * ? *)"], job = { kind = "retention" }, interval_seconds = 86400 }
+    paused = {
+      expressions      = ["rate(6 hours)"]
+      job              = { kind = "backup", schedule = "paused" }
+      interval_seconds = 21600
+      paused           = true
+    }
+  }
+}
+
+run "what_it_makes" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement :
+      alltrue([for action in statement.Action : !strcontains(action, "Delete") && !strcontains(action, "*") && !strcontains(action, "Bypass")])
+    ])
+    error_message = "the backup function may delete, or has a wildcard among its actions"
+  }
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement :
+      alltrue([for resource in statement.Resource : !startswith(resource, "*")])
+    ])
+    error_message = "the backup function has a right on everything"
+  }
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : statement.Action
+      ])) == toset([
+      "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage", "s3:ListBucket", "s3:GetObject", "s3:PutObject",
+      "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "secretsmanager:GetSecretValue", "eks:DescribeCluster",
+    ])
+    error_message = "the backup function's rights are not those that it needs"
+  }
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : statement.Resource if statement.Sid == "ReadSecrets"
+    ])) == toset(var.secrets.backup)
+    error_message = "the backup function may read other secrets than those named"
+  }
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["restore"].policy).Statement :
+      statement.Resource if contains(statement.Action, "s3:PutObject")
+      ])) == toset([
+      "arn:aws:s3:::acme-backups/prod/restores/*", "arn:aws:s3:::acme-backups/prod/metadata/*",
+      "arn:aws:s3:::acme-backups/prod/backups/*-before/*", "arn:aws:s3:::acme-backups/prod/backups/*-before-*/*",
+    ])
+    error_message = "the restore function may write elsewhere"
+  }
+  assert {
+    condition = [
+      for job, policy in aws_iam_role_policy.function : job
+      if contains(flatten([for statement in jsondecode(policy.policy).Statement : statement.Action]), "s3:DeleteObject")
+    ] == ["retention"]
+    error_message = "others than retention may delete"
+  }
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.function : !strcontains(policy.policy, "BypassGovernance") && !strcontains(policy.policy, "DeleteObjectVersion")])
+    error_message = "somebody may lift what holds an object"
+  }
+  assert {
+    condition = alltrue([
+      for function in aws_lambda_function.this :
+      function.filename == var.package && function.source_code_hash == filebase64sha256(var.package)
+    ])
+    error_message = "a function is made of another zip than the one given"
+  }
+  assert {
+    condition     = aws_lambda_function_url.restore.authorization_type == "AWS_IAM" && aws_lambda_function_url.restore.function_name == "lifeboat-restore"
+    error_message = "the restore endpoint is public"
+  }
+  assert {
+    condition = [for statement in jsondecode(aws_iam_policy.restore_caller.policy).Statement : statement.Resource] == [
+      ["arn:aws:lambda:eu-west-1:111122223333:function:lifeboat-restore"],
+      ["arn:aws:lambda:eu-west-1:111122223333:function:lifeboat-restore"],
+    ]
+    error_message = "who may restore may call other functions"
+  }
+  assert {
+    condition     = keys(aws_iam_role_policy_attachment.restore_caller) == ["operator"]
+    error_message = "others than the principals named may call the restore endpoint"
+  }
+  assert {
+    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.this : config.destination_config[0].on_failure[0].destination == "arn:aws:sqs:eu-west-1:111122223333:lifeboat-dead-letters"])
+    error_message = "a function has no target for dead letters"
+  }
+  assert {
+    condition     = aws_lambda_function.this["restore"].environment[0].variables.LIFEBOAT_LOCATION == "s3://acme-backups/prod?region=eu-west-1"
+    error_message = "the functions work on another location"
+  }
+  assert {
+    condition     = keys(aws_scheduler_schedule.this) == ["friday-13-0", "friday-13-1", "hourly-0", "paused-0", "retention-0", "verify-0"]
+    error_message = "not one schedule for each expression"
+  }
+  assert {
+    condition = alltrue([
+      for schedule in aws_scheduler_schedule.this :
+      schedule.target[0].dead_letter_config[0].arn == "arn:aws:sqs:eu-west-1:111122223333:lifeboat-dead-letters" && schedule.target[0].retry_policy[0].maximum_retry_attempts == 3
+    ])
+    error_message = "a schedule has no target for dead letters"
+  }
+  assert {
+    condition     = aws_scheduler_schedule.this["hourly-0"].target[0].input == "{\"kind\":\"backup\",\"schedule\":\"hourly\",\"slot\":\"<aws.scheduler.scheduled-time>\"}"
+    error_message = "EventBridge would find no slot to fill in"
+  }
+  assert {
+    condition     = aws_scheduler_schedule.this["retention-0"].target[0].input == "{\"kind\":\"retention\"}" && endswith(aws_scheduler_schedule.this["retention-0"].target[0].arn, ":lifeboat-retention")
+    error_message = "retention is not a job of its own function"
+  }
+  assert {
+    condition     = aws_scheduler_schedule.this["paused-0"].state == "DISABLED" && aws_scheduler_schedule.this["hourly-0"].state == "ENABLED"
+    error_message = "a paused schedule runs"
+  }
+  assert {
+    condition     = aws_scheduler_schedule.this["hourly-0"].schedule_expression_timezone == "Europe/Berlin"
+    error_message = "the time zone is lost"
+  }
+  assert {
+    condition     = aws_s3_bucket_versioning.this[0].versioning_configuration[0].status == "Enabled"
+    error_message = "the bucket keeps no versions"
+  }
+  assert {
+    condition = alltrue([
+      for block in aws_s3_bucket_public_access_block.this :
+      block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets
+    ])
+    error_message = "the bucket can be made public"
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_s3_bucket_policy.this[0].policy).Statement : statement.Sid] == ["OnlyTls", "NothingIsOverwritten"]
+    error_message = "the bucket's policy is not the one expected"
+  }
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.no_good_backup) == ["hourly"] && output.schedules_without_alarm == ["friday-13"]
+    error_message = "not the schedules that CloudWatch can watch"
+  }
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.no_good_backup["hourly"].period * aws_cloudwatch_metric_alarm.no_good_backup["hourly"].evaluation_periods == 7200 &&
+      aws_cloudwatch_metric_alarm.no_good_backup["hourly"].treat_missing_data == "breaching"
+    )
+    error_message = "silence is no alarm after twice the interval"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_metric_filter.good_backup["hourly"].pattern == "\"job=backup schedule=hourly phase=Completed\""
+    error_message = "the filter does not look for what the function logs"
+  }
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.failed), values(aws_cloudwatch_metric_alarm.no_good_backup), [aws_cloudwatch_metric_alarm.dead_letters]) :
+      alarm.alarm_actions == toset(["arn:aws:sns:eu-west-1:111122223333:oncall"])
+    ])
+    error_message = "an alarm tells nobody"
+  }
+}
+
+run "every_setting_but_hooks_leaves_the_cluster_alone" {
+  command = plan
+
+  variables {
+    retain               = true
+    object_lock          = true
+    vpc                  = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    bucket_kms_key       = "arn:aws:kms:eu-west-1:111122223333:key/1"
+    secrets_kms_keys     = ["arn:aws:kms:eu-west-1:111122223333:key/2"]
+    configuration        = null
+    configuration_secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:lifeboat-AbCdEf"
+  }
+
+  assert {
+    condition     = alltrue([for entry in aws_eks_access_entry.backup : entry.kubernetes_groups == toset(["lifeboat:backup"])])
+    error_message = "without hooks the backup function is in a group that can write"
+  }
+  assert {
+    condition = toset([
+      for action in flatten([for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : statement.Action]) :
+      action if startswith(action, "eks:")
+    ]) == toset(["eks:DescribeCluster"])
+    error_message = "the backup function has rights on EKS beyond reading where a cluster is"
+  }
+  assert {
+    condition = !contains(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : statement.Action
+    ]), "s3:DeleteObject")
+    error_message = "a setting lets the backup function delete"
+  }
+  assert {
+    condition = contains(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : statement.Action
+    ]), "s3:PutObjectRetention")
+    error_message = "retain adds no right to hold objects"
+  }
+  assert {
+    condition     = aws_lambda_function.this["backup"].environment[0].variables.LIFEBOAT_CONFIG == "aws-sm://${var.configuration_secret}"
+    error_message = "the configuration's secret is not handed over as a reference"
+  }
+}
+
+run "hooks" {
+  command = plan
+
+  variables {
+    hooks = true
+  }
+
+  assert {
+    condition     = aws_eks_access_entry.backup["prod"].kubernetes_groups == toset(["lifeboat:backup", "lifeboat:hooks"])
+    error_message = "hooks adds no group"
+  }
+}
+
+run "existing_bucket" {
+  command = plan
+
+  variables {
+    create_bucket = false
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket.this) + length(aws_s3_bucket_policy.this) + length(aws_s3_bucket_lifecycle_configuration.this) == 0
+    error_message = "an existing bucket is touched"
+  }
+}
+
+run "a_line_of_crontab" {
+  command = plan
+  variables {
+    schedules = { hourly = { expressions = ["0 * * * *"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 3600 } }
+  }
+  expect_failures = [var.schedules]
+}
+
+run "a_cron_of_five_fields" {
+  command = plan
+  variables {
+    schedules = { hourly = { expressions = ["cron(0 * * * *)"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 3600 } }
+  }
+  expect_failures = [var.schedules]
+}
+
+run "an_interval_of_a_second" {
+  command = plan
+  variables {
+    schedules = { hourly = { expressions = ["rate(1 hour)"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 1 } }
+  }
+  expect_failures = [var.schedules]
+}
+
+run "a_schedule_of_restores" {
+  command = plan
+  variables {
+    schedules = { hourly = { expressions = ["rate(1 hour)"], job = { kind = "restore" }, interval_seconds = 3600 } }
+  }
+  expect_failures = [var.schedules]
+}
+
+run "names_that_are_none_and_rights_on_everything" {
+  command = plan
+  variables {
+    name               = "My Lifeboat"
+    bucket             = "Acme_Backups"
+    secrets            = { backup = ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:*"] }
+    restore_principals = ["*"]
+  }
+  expect_failures = [var.name, var.bucket, var.secrets, var.restore_principals]
+}
+
+run "no_configuration" {
+  command = plan
+  variables {
+    configuration = null
+  }
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "a_configuration_too_long" {
+  command = plan
+  variables {
+    configuration = join("", [for line in range(500) : "# ${line} 0123456789\n"])
+  }
+  expect_failures = [aws_lambda_function.this]
+}

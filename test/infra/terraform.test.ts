@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
+import { parseAllDocuments } from "yaml";
+import { requireOrSkip, sharedDir } from "../rig/require.ts";
+
+const run = promisify(execFile);
+const ROOT = join(import.meta.dirname, "../..");
+const INFRA = join(ROOT, "infra");
+const PROVIDERS = join(ROOT, "node_modules/.cache/terraform-offline");
+
+/** Each cloud's module, its page, and the examples that use it. */
+const CLOUDS = [{ cloud: "aws", page: "docs/aws.md", examples: ["aws-eks", "aws-existing"] }];
+
+describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
+  let dir: string;
+  let env: NodeJS.ProcessEnv;
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "lifeboat-terraform-"));
+    await cp(INFRA, join(dir, "infra"), { recursive: true });
+    const { stdout } = await run(join(sharedDir, "tools/terraform-offline/setup.sh"), [PROVIDERS]);
+    const exports = [...stdout.matchAll(/^export (\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+    env = { ...process.env, ...Object.fromEntries(exports) };
+  });
+  after(() => rm(dir, { recursive: true, force: true }));
+
+  const terraform = (folder: string, ...args: string[]) =>
+    run("terraform", [...args], { cwd: join(dir, "infra", folder), env }).catch((error) =>
+      assert.fail(`terraform ${args.join(" ")} in ${folder}: ${error.stdout}${error.stderr}`),
+    );
+
+  test("finds every file formatted", () => terraform(".", "fmt", "-check", "-recursive"));
+
+  for (const { cloud, examples } of CLOUDS) {
+    for (const folder of [`modules/${cloud}`, ...examples.map((name) => `examples/${name}`)]) {
+      test(`finds ${folder} valid, and its tests pass`, async () => {
+        await writeFile(join(dir, "infra", folder, "tests/package.zip"), "a zip");
+        await terraform(folder, "init", "-no-color");
+        await terraform(folder, "validate", "-no-color");
+        const { stdout } = await terraform(folder, "test", "-no-color");
+        assert.match(stdout, /Success! [1-9]\d* passed, 0 failed/);
+      });
+    }
+  }
+});
+
+for (const { cloud, page, examples } of CLOUDS) {
+  describe(`the ${cloud} module's documentation`, () => {
+    const module = join(INFRA, "modules", cloud);
+
+    for (const kind of ["variable", "output"] as const) {
+      test(`has every ${kind} in a table that is true`, async () => {
+        const readme = await readFile(join(module, "README.md"), "utf8");
+        assert(
+          readme.includes(tableOf(kind, await blocksOf(module, kind))),
+          `write:\n${tableOf(kind, await blocksOf(module, kind))}`,
+        );
+      });
+    }
+
+    test("names on its page only examples and outputs that exist", async () => {
+      const text = await readFile(join(ROOT, page), "utf8");
+      const named = [...text.matchAll(/infra\/examples\/([\w-]+)/g)].map(([, name]) => name ?? "");
+      assert(named.length > 0);
+      for (const name of named) assert(examples.includes(name), name);
+      const [example = ""] = named;
+      const outputs = (await blocksOf(join(INFRA, "examples", example), "output")).map(({ name }) => name);
+      const asked = [...text.matchAll(/output -raw (\w+)/g)].map(([, name]) => name ?? "");
+      assert(asked.length > 0);
+      for (const output of asked) assert(outputs.includes(output), output);
+      for (const [path] of text.matchAll(/infra\/kubernetes\/[\w-]+\.yaml/g))
+        assert(existsSync(join(ROOT, path)), path);
+    });
+  });
+}
+
+describe("the rights in a cluster", () => {
+  const rulesOf = async (name: string): Promise<{ resources: string[]; verbs: string[] }[]> => {
+    const documents = parseAllDocuments(await readFile(join(INFRA, "kubernetes", `${name}.yaml`), "utf8"));
+    return documents.map((document) => document.toJS()).find(({ kind }) => kind === "ClusterRole").rules;
+  };
+
+  test("of a backup are to list, and to get one Namespace", async () => {
+    const rights = (await rulesOf("backup")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
+    assert.deepEqual(rights, ["* list", "namespaces get"]);
+  });
+
+  test("of hooks are to run commands in Pods", async () => {
+    const rights = (await rulesOf("hooks")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
+    assert.deepEqual(rights, ["pods get", "pods/exec get create"]);
+  });
+
+  for (const name of ["backup", "hooks", "restore"]) {
+    test(`of ${name} go to the group that the modules name`, async () => {
+      const documents = parseAllDocuments(await readFile(join(INFRA, "kubernetes", `${name}.yaml`), "utf8"));
+      const binding = documents.map((document) => document.toJS()).find(({ kind }) => kind === "ClusterRoleBinding");
+      assert.deepEqual(
+        [binding.subjects[0].kind, binding.subjects[0].name, binding.roleRef.name],
+        ["Group", `lifeboat:${name}`, `lifeboat-${name}`],
+      );
+    });
+  }
+});
+
+interface Block {
+  name: string;
+  description: string;
+  type: string;
+  default?: string;
+}
+
+/** The variables or outputs of a module, as `terraform fmt` writes them. */
+async function blocksOf(folder: string, kind: "variable" | "output"): Promise<Block[]> {
+  const files = (await readdir(folder)).filter((name) => name.endsWith(".tf")).sort();
+  const text = (await Promise.all(files.map((name) => readFile(join(folder, name), "utf8")))).join("\n");
+  return [...text.matchAll(new RegExp(`^${kind} "(\\w+)" \\{\\n(.*?)^\\}`, "gms"))].map(([, name = "", body = ""]) => {
+    const field = (wanted: string) => new RegExp(`^  ${wanted} += (.*)$`, "m").exec(body)?.[1];
+    const description = JSON.parse(field("description") ?? '""');
+    return { name, description, type: (field("type") ?? "").replace(/\(?[{(]+$/, ""), default: field("default") };
+  });
+}
+
+function tableOf(kind: "variable" | "output", blocks: Block[]): string {
+  const row = (...cells: string[]) => `| ${cells.join(" | ")} |`;
+  if (kind === "output") {
+    return ["| output | |", "|---|---|", ...blocks.map((one) => row(`\`${one.name}\``, one.description))].join("\n");
+  }
+  const given = (one: Block) => (one.default === undefined ? "**needed**" : `\`${one.default}\``);
+  const rows = blocks.map((one) => row(`\`${one.name}\``, `\`${one.type}\``, given(one), one.description));
+  return ["| variable | type | default | |", "|---|---|---|---|", ...rows].join("\n");
+}
