@@ -187,8 +187,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
  * these fields stay together, in this order.
  */
 function endLine(job: Job, { phase = "", name = "" }: Ended): string {
-  const schedule = "schedule" in job && job.schedule !== undefined ? { schedule: job.schedule } : {};
-  return logLine("info", "job ended", { job: job.kind, ...schedule, phase, name });
+  const { kind, schedule } = { schedule: undefined, ...job };
+  return logLine("info", "job ended", { job: kind, ...(schedule !== undefined && { schedule }), phase, name });
 }
 
 function stackOf(error: unknown): string {

@@ -35,7 +35,9 @@ describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
       assert.fail(`terraform ${args.join(" ")} in ${folder}: ${error.stdout}${error.stderr}`),
     );
 
-  test("finds every file formatted", () => terraform(".", "fmt", "-check", "-recursive"));
+  test("finds every file formatted", async () => {
+    await terraform(".", "fmt", "-check", "-recursive");
+  });
 
   for (const { cloud, examples } of CLOUDS) {
     for (const folder of [`modules/${cloud}`, ...examples.map((name) => `examples/${name}`)]) {
