@@ -107,6 +107,7 @@ export { previewRetention } from "./retention/retention.ts";
 export { runJob } from "./run.ts";
 export { readClock } from "./schedule/cron.ts";
 export { readPause, setPaused } from "./schedule/pause.ts";
+export { renderSchedules, type Target } from "./schedule/render.ts";
 export { missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";

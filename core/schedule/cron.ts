@@ -45,20 +45,43 @@ const DESCRIPTORS: Record<string, string> = {
   "@hourly": "0 * * * *",
 };
 
+/** Of January, of February, and so on. */
+const MOST_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const MINUTE_MS = 60_000;
 const LONGEST_EVERY_MS = 5 * 366 * 24 * 60 * MINUTE_MS;
 
+/** A schedule as it stands in the configuration. */
+export interface Written {
+  /** Five fields, a descriptor or `@every d`; a time zone may stand before. */
+  schedule: string;
+  timeZone?: string;
+}
+
+/** What a field matches: everything, or numbers in rising order, at least one. */
+export type Numbers = "*" | readonly number[];
+
+/** Cron's five fields; a weekday is 0, Sunday, to 6. A day matches by `days` OR `weekdays` where neither is "*". */
+export interface CronFields {
+  readonly minutes: Numbers;
+  readonly hours: Numbers;
+  readonly days: Numbers;
+  readonly months: Numbers;
+  readonly weekdays: Numbers;
+}
+
+/** A schedule as it was read: fields in an IANA zone, or the milliseconds between slots, which are multiples of them since the epoch. */
+export type Timing = { readonly timeZone: string } & ({ readonly fields: CronFields } | { readonly every: number });
+
 /**
- * The clock of a schedule as Velero writes it: what robfig's standard parser takes, that is five fields (`*`, `?`,
+ * Reads a schedule as Velero writes it: what robfig's standard parser takes, that is five fields (`*`, `?`,
  * lists, ranges, steps, names of months and days), `@hourly` and the like, `@every 6h`, `CRON_TZ=Zone` or `TZ=Zone`
  * before it; also 7 for Sunday. A day matches by day of month OR day of week where neither begins with `*`.
  * Without a zone the fields are in UTC, as in Velero's image. The slots of `@every d` are the multiples of d since the
- * Unix epoch. Where clocks are put forward, a schedule of one time a day that is skipped is due at the end of the gap
- * (Velero would leave that day out); where they are put back it is due once.
+ * Unix epoch.
  *
  * Throws `invalid` for what can't be read, for less than a minute, and for what is never due.
  */
-export function readClock({ schedule, timeZone }: { schedule: string; timeZone?: string }): Clock {
+export function readTiming({ schedule, timeZone }: Written): Timing {
   const refuse = (reason: string, hint = 'write five fields, "0 3 * * *", or @hourly, @daily, @every 6h') =>
     new LifeboatError("invalid", `"${schedule}" is not a schedule: ${reason}`, { hint });
   const [, prefix, text = ""] = /^(?:(?:CRON_)?TZ=(\S*)\s)?(.*)$/s.exec(schedule.trim()) ?? [];
@@ -69,23 +92,44 @@ export function readClock({ schedule, timeZone }: { schedule: string; timeZone?:
   if (!isTimeZone(zone)) throw refuse(`there is no time zone "${zone}"`, "write it like Europe/Berlin, or UTC");
 
   const spec = text.trim();
-  if (spec.startsWith("@every ")) return everyClock(spec.slice("@every ".length).trim(), zone, refuse);
+  if (spec.startsWith("@every ")) {
+    return { timeZone: zone, every: readEvery(spec.slice("@every ".length).trim(), refuse) };
+  }
   if (spec.startsWith("@") && !Object.hasOwn(DESCRIPTORS, spec)) {
     throw refuse(`${spec} is unknown`, `use one of ${Object.keys(DESCRIPTORS).join(", ")}, @every`);
   }
-  const fields = (DESCRIPTORS[spec] ?? spec).split(/\s+/).filter(Boolean);
-  if (fields.length !== FIELDS.length) {
-    throw refuse(`it has ${fields.length} ${fields.length === 1 ? "field" : "fields"}, not 5`);
+  const texts = (DESCRIPTORS[spec] ?? spec).split(/\s+/).filter(Boolean);
+  if (texts.length !== FIELDS.length) {
+    throw refuse(`it has ${texts.length} ${texts.length === 1 ? "field" : "fields"}, not 5`);
   }
-  const pattern = fields.map((text, at) => readField(text, FIELDS[at]!, refuse)).join(" ");
-  const clock = cronClock(pattern, zone);
-  if (!clock.next(new Date(0))) throw refuse("no day of the calendar matches it");
-  return clock;
+  const [minutes, hours, days, months, weekdays] = texts.map((text, at) => readField(text, FIELDS[at]!, refuse));
+  const fields = { minutes, hours, days, months, weekdays } as CronFields;
+  if (!hasDay(fields)) throw refuse("no day of the calendar matches it");
+  return { timeZone: zone, fields };
 }
 
-/** The pattern is croner's by now: only `*` and lists of numbers, which leave nothing to read differently. */
-function cronClock(pattern: string, timeZone: string): Clock {
-  const cron = new Cron(pattern, { timezone: timeZone, mode: "5-part", paused: true });
+/** Whether the calendar has a day that the fields match: not so 30 February. */
+export function hasDay({ days, months, weekdays }: CronFields): boolean {
+  if (days === "*" || weekdays !== "*") return true;
+  return MOST_DAYS.some((most, at) => days[0]! <= most && (months === "*" || months.includes(at + 1)));
+}
+
+/**
+ * The clock of a schedule that `readTiming` takes. Where clocks are put forward, a schedule of one time a day that is
+ * skipped is due at the end of the gap (Velero would leave that day out); where they are put back it is due once.
+ *
+ * Throws as `readTiming`.
+ */
+export function readClock(written: Written): Clock {
+  const timing = readTiming(written);
+  return "every" in timing ? everyClock(timing.every, timing.timeZone) : cronClock(timing.fields, timing.timeZone);
+}
+
+/** The pattern has only `*` and lists of numbers, which leave croner nothing to read differently. */
+function cronClock({ minutes, hours, days, months, weekdays }: CronFields, timeZone: string): Clock {
+  const zone = timeZone === "UTC" ? { utcOffset: 0 } : { timezone: timeZone };
+  const pattern = [minutes, hours, days, months, weekdays].join(" ");
+  const cron = new Cron(pattern, { ...zone, mode: "5-part", paused: true });
   return {
     timeZone,
     next: (after) => cron.nextRun(after) ?? undefined,
@@ -93,7 +137,13 @@ function cronClock(pattern: string, timeZone: string): Clock {
   };
 }
 
-function everyClock(text: string, timeZone: string, refuse: (reason: string) => LifeboatError): Clock {
+function everyClock(every: number, timeZone: string): Clock {
+  const slot = (date: Date, ahead: number) => new Date((Math.floor(date.getTime() / every) + ahead) * every);
+  return { timeZone, next: (after) => slot(after, 1), last: (atOrBefore) => slot(atOrBefore, 0) };
+}
+
+/** In milliseconds, whole seconds. */
+function readEvery(text: string, refuse: (reason: string) => LifeboatError): number {
   let duration: number;
   try {
     duration = Math.floor(parseDuration(text) / 1000) * 1000;
@@ -102,12 +152,11 @@ function everyClock(text: string, timeZone: string, refuse: (reason: string) => 
   }
   if (duration < MINUTE_MS) throw refuse("it is due more often than once a minute");
   if (!(duration <= LONGEST_EVERY_MS)) throw refuse("it is due less often than once in five years");
-  const slot = (date: Date, ahead: number) => new Date((Math.floor(date.getTime() / duration) + ahead) * duration);
-  return { timeZone, next: (after) => slot(after, 1), last: (atOrBefore) => slot(atOrBefore, 0) };
+  return duration;
 }
 
-/** One field as `*` or as the list of its numbers: "1-5/2,fri" is "1,3,5". */
-function readField(text: string, field: Field, refuse: (reason: string) => LifeboatError): string {
+/** "1-5/2,fri" is [1, 3, 5]. */
+function readField(text: string, field: Field, refuse: (reason: string) => LifeboatError): Numbers {
   const numbers = new Set<number>();
   let every = false;
   for (const range of text.split(",").filter(Boolean)) {
@@ -118,7 +167,7 @@ function readField(text: string, field: Field, refuse: (reason: string) => Lifeb
     }
   }
   if (numbers.size === 0) throw refuse(`the ${field.name} "${text}" holds nothing`);
-  return every ? "*" : [...numbers].sort((a, b) => a - b).join(",");
+  return every ? "*" : [...numbers].sort((a, b) => a - b);
 }
 
 /** `*`, `?`, a number, or a range of two, each perhaps with a step; a number with a step goes on to the field's end. */

@@ -6,15 +6,19 @@ import { azure, QUEUE } from "./platform.ts";
 const service = createService(azure);
 /** The functionTimeout of host.json, in milliseconds. */
 const TIMEOUT = 2 * 3600 * 1000;
-/** When the schedules are looked at, in the host's own notation, with seconds. */
+/** When the schedules are looked at, in the host's own notation, with seconds; several between ";". */
 const CLOCK = process.env.LIFEBOAT_CLOCK ?? "0 */5 * * * *";
 
-/** One clock for all schedules, since the host's knows neither time zones nor all of our cron: what is due goes to the queue. */
-app.timer("clock", {
-  schedule: CLOCK,
-  retry: { strategy: "fixedDelay", maxRetryCount: 2, delayInterval: { seconds: 30 } },
-  handler: ({ scheduleStatus }) => service.tick(scheduleStatus?.last ? new Date(scheduleStatus.last) : undefined),
-});
+/** For all schedules, since the host's clock knows neither time zones nor all of our cron: what is due goes to the queue. */
+for (const [at, schedule] of CLOCK.split(/\s*;\s*/)
+  .filter(Boolean)
+  .entries()) {
+  app.timer(at === 0 ? "clock" : `clock${at + 1}`, {
+    schedule,
+    retry: { strategy: "fixedDelay", maxRetryCount: 2, delayInterval: { seconds: 30 } },
+    handler: ({ scheduleStatus }) => service.tick(scheduleStatus?.last ? new Date(scheduleStatus.last) : undefined),
+  });
+}
 
 /** The host delivers a job that fails again, and puts it into the poison queue in the end. */
 app.storageQueue("jobs", {

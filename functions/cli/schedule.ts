@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { addAction, addHiddenShared, addShared } from "./options.ts";
 
 /** `lifeboat schedule …`: the schedules of the configuration. */
@@ -6,8 +6,8 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
   const schedule = addHiddenShared(
     program
       .command("schedule")
-      .description("Lists, pauses and runs the schedules of the configuration.")
-      .summary("list, pause and run the schedules of the configuration")
+      .description("Lists, pauses, runs and renders the schedules of the configuration.")
+      .summary("list, pause, run and render the schedules of the configuration")
       .helpCommand(false),
   );
 
@@ -35,6 +35,18 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
     .addHelpText("after", "\nExamples:\n  lifeboat schedule next\n  lifeboat schedule next hourly --count 24\n");
   addShared(next, ["config", "output"]);
   addAction(next, signal, async () => (await import("./schedule/next.ts")).nextSlots);
+
+  const render = schedule
+    .command("render")
+    .summary("write the schedules for a cloud's clock")
+    .description(
+      "Prints the schedules as a cloud's own clock takes them, as Terraform's variables: EventBridge Scheduler (aws), " +
+        "Cloud Scheduler (gcp), timers of Azure Functions (azure).",
+    )
+    .addOption(new Option("--target <cloud>", "whose clock").choices(["aws", "gcp", "azure"]).makeOptionMandatory())
+    .addHelpText("after", "\nExamples:\n  lifeboat schedule render --target aws > lifeboat.auto.tfvars.json\n");
+  addShared(render, ["config"]);
+  addAction(render, signal, async () => (await import("./schedule/render.ts")).printRendered);
 
   const run = schedule
     .command("run")

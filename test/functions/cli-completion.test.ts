@@ -79,6 +79,7 @@ describe("help", { concurrency: true }, () => {
     "schedule",
     "schedule get",
     "schedule next",
+    "schedule render",
     "schedule run",
     "schedule pause",
     "retention",

@@ -150,6 +150,46 @@ schedules:
     }
   });
 
+  it("render writes the schedules for a cloud's clock, retention and verify too, as variables of Terraform", async () => {
+    const own = {
+      ...env,
+      LIFEBOAT_SCHEDULES_VERIFY_SCHEDULE: "@weekly",
+      LIFEBOAT_RETENTION_SCHEDULE: "45 4 * * *",
+      LIFEBOAT_VERIFY_SCHEDULE: "CRON_TZ=Europe/Berlin 0 5 1 * mon",
+    };
+    const rendered = async (target: string) => {
+      const { code, stdout, stderr } = await lifeboat(["schedule", "render", "--target", target], own);
+      assert.deepEqual([code, stderr], [0, ""]);
+      return JSON.parse(stdout);
+    };
+    const [aws, gcp, azure] = await Promise.all(["aws", "gcp", "azure"].map(rendered));
+    assert.deepEqual(Object.keys(aws.schedules).sort(), ["hourly", "nightly", "retention", "verify", "verify_job"]);
+    assert.deepEqual(aws.schedules.nightly, {
+      expressions: ["cron(30 2 * * ? *)"],
+      time_zone: "Europe/Berlin",
+      job: { kind: "backup", schedule: "nightly" },
+      interval_seconds: 90_000,
+      paused: true,
+    });
+    assert.deepEqual(aws.schedules.verify_job.expressions, ["cron(0 5 1 * ? *)", "cron(0 5 ? * 2 *)"]);
+    assert.deepEqual(gcp.schedules.verify_job, {
+      expressions: ["0 5 1 * 1"],
+      time_zone: "Europe/Berlin",
+      job: { kind: "verify" },
+      interval_seconds: 7 * 86_400 + 3600,
+      paused: false,
+    });
+    assert.deepEqual(azure, {
+      clock: ["0 0 * * * *", "0 30 * * * *", "0 0 0 * * 0", "0 45 4 * * *", "0 */15 * * * *"],
+      schedules: Object.fromEntries(
+        Object.entries<Record<string, unknown>>(aws.schedules).map(([name, { expressions, time_zone, ...rest }]) => [
+          name,
+          rest,
+        ]),
+      ),
+    });
+  });
+
   const MISTAKES: [args: string, env: Record<string, string>, code: number, says: string[]][] = [
     ["schedule get hurly", {}, 2, ['error: the configuration has no schedule "hurly"', "hint: it has hourly, nightly"]],
     [
@@ -159,6 +199,24 @@ schedules:
       ['error: the configuration has no schedule "hurly"', "hint: it has hourly, nightly"],
     ],
     ["schedule next --count 0", {}, 2, ['error: --count is "0"', "hint: use a number from 1 to 10000"]],
+    [
+      "schedule render --target vax",
+      {},
+      2,
+      [
+        "error: option '--target <cloud>' argument 'vax' is invalid. Allowed choices are aws, gcp, azure.",
+        "hint: see: lifeboat schedule render --help",
+      ],
+    ],
+    [
+      "schedule render --target aws",
+      { LIFEBOAT_SCHEDULES_HOURLY_SCHEDULE: "@every 7h" },
+      2,
+      [
+        "error: schedules can't be rendered",
+        'hint: hourly: EventBridge Scheduler can\'t be told "@every 7h": it fits into no day evenly; write it as five fields, "0 */6 * * *", or @every with whole minutes that divide a day (6h, 90m), or 168h',
+      ],
+    ],
     ["schedule get --config /nonexistent", {}, 5, ["error: there is no configuration: no file /nonexistent"]],
     [
       "schedule get",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { ncrontab } from "../../core/schedule/dialects.ts";
 import { makeBundle } from "../rig/bundles.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { startAzureHost } from "../rig/runtimes/azure.ts";
@@ -123,6 +124,19 @@ describe("the Azure Functions library over a stand-in of its host", () => {
         trigger: { type: "httpTrigger", authLevel: "anonymous", methods: ["GET"], route: "healthz" },
       },
     ]);
+  });
+
+  it("has a timer for each expression of LIFEBOAT_CLOCK, as they were rendered", async () => {
+    await using bundle = await makeBundle("azure");
+    const clock = ncrontab({ schedule: "30 2 1,15 * mon" });
+    await using host = await startAzureHost({ dir: bundle.dir, env: { LIFEBOAT_CLOCK: clock.join("; ") } });
+    assert.deepEqual(
+      host.functions.filter(({ retry }) => retry).map(({ name, trigger }) => [name, trigger.schedule]),
+      [
+        ["clock", "0 30 2 1,15 * *"],
+        ["clock2", "0 30 2 * * 1"],
+      ],
+    );
   });
 
   it("fires timers and delivers messages; what a function throws is a failure", async () => {
