@@ -138,6 +138,7 @@ describe("how a schedule stands", () => {
       },
       next: "2026-08-21T09:00:00Z",
       missed: ["2026-08-21T07:00:00Z"],
+      lastVerified: undefined,
       lastGood: {
         name: "hourly-20260821050000",
         phase: "Completed",

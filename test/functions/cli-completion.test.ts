@@ -20,7 +20,7 @@ const COMPLETIONS: [string, string][] = [
   ["lifeboat backup get -o ", "table json yaml"],
   ["lifeboat restore create --existing-resource-policy u", "update"],
   ["lifeboat backup download x -o back", "backup.kubeconfig"],
-  ["lifeboat schedule ", "get next run pause unpause"],
+  ["lifeboat schedule ", "get next render run pause unpause"],
   ["lifeboat schedule get --config back", "backup.kubeconfig"],
   ["lifeboat completion ", "bash zsh fish"],
   ["lifeboat backup create ", ""],
