@@ -117,6 +117,15 @@ const jobSchema = z.discriminatedUnion("kind", [
 
 export type Job = z.infer<typeof jobSchema>;
 
+/** Whether it is the verification of a whole location, not of one backup or schedule. */
+export function isOfLocation({
+  kind,
+  name,
+  schedule,
+}: Partial<Record<"kind" | "name" | "schedule", unknown>>): boolean {
+  return kind === "verify" && name === undefined && schedule === undefined;
+}
+
 /** The job that a trigger's message is. Throws `invalid`, with the place of what is wrong. */
 export function readJob(message: unknown): Job {
   const parsed = jobSchema.safeParse(message);

@@ -2,9 +2,8 @@ import { z } from "zod";
 import { PINS, pinFolder, readBackup } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
 import { isLocked } from "./lock.ts";
-import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
-import { newestState, newestStates, type Placed } from "./state.ts";
+import { newestState, newestStates, type Placed, say } from "./state.ts";
 import { timestamp } from "./timestamp.ts";
 
 /** That a backup must not be deleted, and, where it was said, since when, by whom and why. */
@@ -49,7 +48,7 @@ export async function pinBackup(
   { by, reason, signal }: { by?: string; reason?: string; signal?: AbortSignal } = {},
 ): Promise<boolean> {
   await readBackup(bucket, backup, signal);
-  const said = await say(bucket, backup, { pinned: true, by, reason }, signal);
+  const said = await sayPin(bucket, backup, { pinned: true, by, reason }, signal);
   if (await isLocked({ bucket, kind: "backups", name: backup }, signal)) {
     throw new LifeboatError(
       "busy",
@@ -69,7 +68,7 @@ export async function unpinBackup(
   backup: string,
   { by, signal }: { by?: string; signal?: AbortSignal } = {},
 ): Promise<boolean> {
-  if (await say(bucket, backup, { pinned: false, by }, signal)) return true;
+  if (await sayPin(bucket, backup, { pinned: false, by }, signal)) return true;
   await readBackup(bucket, backup, signal);
   return false;
 }
@@ -88,13 +87,10 @@ export function pinText({ at, by, reason }: Pin): string {
   return ["pinned", by && ` by ${by}`, at && ` at ${at}`, reason && `: ${reason}`].filter(Boolean).join("");
 }
 
-async function say(bucket: Bucket, backup: string, state: State, signal?: AbortSignal): Promise<boolean> {
-  for (;;) {
-    const placed = await stateOf(bucket, backup, signal);
-    if ((pinOf(placed) !== undefined) === state.pinned) return false;
-    const key = numberedKey(pinFolder(backup), (placed?.number ?? 0) + 1);
-    if (await putJsonOnce(bucket, key, { ...state, at: timestamp(new Date()) }, signal)) return true;
-  }
+function sayPin(bucket: Bucket, backup: string, state: State, signal?: AbortSignal): Promise<boolean> {
+  const next = (placed: Placed<State> | undefined) =>
+    (pinOf(placed) !== undefined) === state.pinned ? undefined : { ...state, at: timestamp(new Date()) };
+  return say(bucket, pinFolder(backup), stateSchema, next, signal);
 }
 
 function stateOf(bucket: Bucket, backup: string, signal?: AbortSignal): Promise<Placed<State> | undefined> {

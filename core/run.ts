@@ -32,7 +32,7 @@ import { runLocationVerification } from "./integrity/job.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { noteVerification } from "./integrity/verified.ts";
 import { verifyBackup } from "./integrity/verify.ts";
-import { ALL, type Job, type RecordedJob, readShare } from "./job.ts";
+import { ALL, isOfLocation, type Job, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
@@ -144,10 +144,6 @@ function subjectOf(job: Job, { schedules }: Config): { name: string; cluster?: s
   if (job.kind === "retention") return { name: retentionName(schedule), schedule };
   if (isOfLocation(job)) return { name: ALL };
   return { name: name ?? schedule ?? "", cluster: cluster ?? schedules[schedule ?? ""]?.cluster, schedule };
-}
-
-function isOfLocation(job: Job): boolean {
-  return job.kind === "verify" && job.name === undefined && job.schedule === undefined;
 }
 
 async function doJob(job: Job, context: Named): Promise<Outcome> {

@@ -68,11 +68,16 @@ export function resourceFilter(
   return (resource) => passes(typeof resource === "string" ? resource : resourceKey(resource));
 }
 
+/** The resource that a user's name of one stands for (see `resourceFilter`); undefined where none of these is meant. */
+export function findResource<One extends NamedResource>(name: string, resources: One[]): One | undefined {
+  const key = resolveResource(name, resources);
+  return resources.find((resource) => resourceKey(resource) === key);
+}
+
+type NamedResource = Pick<Resource, "group" | "name" | "kind" | "singular" | "shortNames">;
+
 /** The group-resource string a user's name of a resource stands for (see `resourceFilter`); the name itself where there is none. */
-export function resolveResource(
-  name: string,
-  resources: Pick<Resource, "group" | "name" | "kind" | "singular" | "shortNames">[],
-): string {
+export function resolveResource(name: string, resources: NamedResource[]): string {
   if (isGlob(name)) return name;
   const [short = "", ...rest] = name.split(".");
   const lower = short.toLowerCase();

@@ -6,7 +6,7 @@ import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors
 import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
-import { ALL, type Job, readJob } from "./job.ts";
+import { ALL, isOfLocation, type Job, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
 import { type Listen, logLine } from "./log.ts";
@@ -219,9 +219,9 @@ export async function deliver(
 }
 
 /** Whether it is a schedule's backup, or the verification of the location. */
-function hasSlot({ kind, schedule, name }: Record<string, unknown>): boolean {
-  if (name !== undefined) return false;
-  return kind === "verify" ? schedule === undefined : kind === "backup" && schedule !== undefined;
+function hasSlot(message: Record<string, unknown>): boolean {
+  const { kind, schedule, name } = message;
+  return isOfLocation(message) || (kind === "backup" && name === undefined && schedule !== undefined);
 }
 
 async function bodyOf(request: Request): Promise<Record<string, unknown>> {

@@ -1,7 +1,7 @@
 import pLimit from "p-limit";
 import type { z } from "zod";
 import { readObject } from "./catalog.ts";
-import { listObjects, newestOf, numberIn } from "./once.ts";
+import { listObjects, newestOf, numberedKey, numberIn, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 
 /** What the newest object of a row (`numberedKey`) says. */
@@ -21,6 +21,25 @@ export async function newestState<State>(
 ): Promise<Placed<State> | undefined> {
   const newest = await newestOf(bucket, folder, signal);
   return newest && placed(bucket, newest, schema, signal);
+}
+
+/**
+ * Says what `next` makes of what a row says now; false where it makes nothing of that. Of several that say something at
+ * once, each sees what the one before it said. Throws what the bucket and `next` throw.
+ */
+export async function say<State>(
+  bucket: Bucket,
+  folder: string,
+  schema: z.ZodType<State>,
+  next: (placed: Placed<State> | undefined) => object | undefined,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  for (;;) {
+    const placed = await newestState(bucket, folder, schema, signal);
+    const said = next(placed);
+    if (!said) return false;
+    if (await putJsonOnce(bucket, numberedKey(folder, (placed?.number ?? 0) + 1), said, signal)) return true;
+  }
 }
 
 const READS_AT_ONCE = 16;

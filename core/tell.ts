@@ -5,10 +5,9 @@ import { messageOf } from "./errors.ts";
 import { lastLocationVerification, lastVerification } from "./integrity/verified.ts";
 import { type Listen, logLine } from "./log.ts";
 import { type Ended, type Event, isWanted, notify } from "./notify.ts";
-import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 import type { CachedSecrets } from "./secrets.ts";
-import { newestState } from "./state.ts";
+import { type Placed, say } from "./state.ts";
 
 /** What telling takes. */
 export interface Telling {
@@ -28,11 +27,12 @@ export function failureDocument(
 
 /** The last failure of a row, or the recovery from it, and whose it was. */
 const toldSchema = z.object({ event: z.enum(["failure", "recovery"]), name: z.string() });
+type Told = z.infer<typeof toldSchema>;
 
 /**
  * Tells who wants to know of a job that ended (notify.ts). A job that fails again under its name, as one that the platform
- * tries again, is told of once. The first success after a failure is a recovery: of jobs of
- * its kind and schedule, or, without one, of its name. Never throws.
+ * tries again, is told of once. The first success after a failure is a recovery: of jobs of its kind and schedule, or,
+ * without one, of its name. Never throws.
  */
 export async function tell(document: Ended, { config, bucket, secrets, listen }: Telling): Promise<void> {
   const { notifications } = config;
@@ -55,16 +55,13 @@ async function eventOf({ kind, name, phase, schedule }: Ended, bucket: Bucket): 
     const last = await (kind === "verify" ? lastVerification(bucket, name) : lastLocationVerification(bucket));
     return last?.recovered ? "recovery" : "success";
   }
-  const folder = toldFolder(kind, schedule ?? name);
-  const { number = 0, state } = (await newestState(bucket, folder, toldSchema)) ?? {};
-  const note = (event: "failure" | "recovery") =>
-    putJsonOnce(bucket, numberedKey(folder, number + 1), { event, name, at: new Date().toISOString() });
-  const isDown = state?.event === "failure";
-  if (phase !== "Completed") {
-    if (isDown && state.name === name) return undefined;
-    await note("failure");
-    return "failure";
-  }
-  if (!isDown) return "success";
-  return (await note("recovery")) ? "recovery" : "success";
+  let event: Event | undefined;
+  const next = ({ state }: Partial<Placed<Told>> = {}) => {
+    const isDown = state?.event === "failure";
+    if (phase === "Completed") event = isDown ? "recovery" : "success";
+    else event = isDown && state.name === name ? undefined : "failure";
+    return event === undefined || event === "success" ? undefined : { event, name, at: new Date().toISOString() };
+  };
+  await say(bucket, toldFolder(kind, schedule ?? name), toldSchema, next);
+  return event;
 }

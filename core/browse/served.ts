@@ -3,6 +3,7 @@ import { objectKey } from "../apiserver/store.ts";
 import type { Archive } from "../archive/reader.ts";
 import { resourceKey } from "../kube/resource.ts";
 import { resourcesOf } from "../reading/find.ts";
+import { unserved } from "../restore/selection.ts";
 
 /** What a backup's index tells of all it holds. */
 export interface Holdings {
@@ -58,11 +59,9 @@ function servedOf(known: Served[], held: Map<string, Held>): Served[] {
 }
 
 function undefinedResource(key: string, { kind, namespaced, versions }: Held): Served[] {
-  const dot = key.indexOf(".");
-  const [name, group] = dot < 0 ? [key, ""] : [key.slice(0, dot), key.slice(dot + 1)];
+  const named = unserved(key, kind);
   return [...versions].map((version) => ({
-    ...{ group, version, name, kind, namespaced, collection: key },
-    ...{ listKind: `${kind}List`, singular: kind.toLowerCase(), shortNames: [], categories: [] },
-    ...{ hasStatus: false, custom: !builtIn.some((one) => one.group === group) },
+    ...{ ...named, version, namespaced, collection: key, listKind: `${kind}List`, categories: [] },
+    ...{ hasStatus: false, custom: !builtIn.some(({ group }) => group === named.group) },
   }));
 }

@@ -1,9 +1,8 @@
 import { z } from "zod";
 import { VERIFIED, verificationFolder, verifiedFolder } from "../catalog.ts";
 import { ALL } from "../job.ts";
-import { numberedKey, putJsonOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
-import { newestState, newestStates } from "../state.ts";
+import { newestState, newestStates, type Placed, say } from "../state.ts";
 import { timestamp } from "../timestamp.ts";
 import { type VerifyDocument, type VerifyListDocument, verifyListSchema, verifySchema } from "./document.ts";
 import { damageText } from "./findings.ts";
@@ -77,13 +76,14 @@ export function noteVerification(
   document: VerifyDocument,
   read: number,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const at = timestamp(new Date());
   const found = document.ok ? undefined : { at, reason: damageText(document.damaged) };
-  return say(bucket, verifiedFolder(document.name), backupStateSchema, signal, (before) => {
+  const next = ({ state: before }: Partial<Placed<BackupState>> = {}): BackupState => {
     const damage = found ?? (read < 1 ? before?.damage : undefined);
     return { at, document, damage, recovered: before?.damage !== undefined && !damage };
-  });
+  };
+  return say(bucket, verifiedFolder(document.name), backupStateSchema, next, signal);
 }
 
 /** The newest verification of the location; undefined where there is none, or it can't be read. */
@@ -99,27 +99,15 @@ export function noteLocationVerification(
   bucket: Bucket,
   { document, slot }: { document?: VerifyListDocument; slot?: string },
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const at = timestamp(new Date());
-  return say(bucket, verificationFolder(ALL), locationStateSchema, signal, (before) => {
+  const next = ({ state: before }: Partial<Placed<LocationState>> = {}): LocationState => {
     const recovered = before !== undefined && !before.document?.ok && document?.ok === true;
     return { at, slot, document, recovered };
-  });
+  };
+  return say(bucket, verificationFolder(ALL), locationStateSchema, next, signal);
 }
 
 function verifiedOf(state: BackupState | undefined): Verified | undefined {
   return state && { at: state.at, ok: state.damage === undefined, damage: state.damage };
-}
-
-async function say<State extends object>(
-  bucket: Bucket,
-  folder: string,
-  schema: z.ZodType<State>,
-  signal: AbortSignal | undefined,
-  next: (before: State | undefined) => State,
-): Promise<void> {
-  for (;;) {
-    const placed = await newestState(bucket, folder, schema, signal);
-    if (await putJsonOnce(bucket, numberedKey(folder, (placed?.number ?? 0) + 1), next(placed?.state), signal)) return;
-  }
 }

@@ -6,7 +6,7 @@ import { type Resource, resourceKey } from "../kube/resource.ts";
 import type { FieldChange } from "../objects/diff.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
-import { isGlob, parseItem, resolveResource } from "../select.ts";
+import { findResource, isGlob, parseItem } from "../select.ts";
 import type { FilterSpec } from "../specs.ts";
 import { timestamp } from "../timestamp.ts";
 import { type Compared, compare, fieldsOf, type Pair } from "./compare.ts";
@@ -140,7 +140,7 @@ async function findIn(opened: OpenBackup[], live: Resource[] = [], text: string)
     }
   }
   const item = parseItem(text);
-  const resource = live.find((one) => resourceKey(one) === resolveResource(item.resource, live));
+  const resource = findResource(item.resource, live);
   if (resource) return { id: { ...item, resource: resourceKey(resource) }, missing };
   throw missing;
 }
@@ -152,9 +152,7 @@ export async function knownTo(opened: OpenBackup[], filters: FilterSpec = {}): P
     ...(includedResources ?? []),
     ...(excludedResources ?? []),
   ]);
-  const own = builtIn.map(resourceKey);
-  const isOwn = (name: string) => isGlob(name) || own.includes(resolveResource(name, builtIn));
-  const known = names.every(isOwn)
+  const known = names.every((name) => isGlob(name) || findResource(name, builtIn))
     ? builtIn
     : (await Promise.all(opened.map(({ archive }) => resourcesOf(archive)))).flat();
   return known.map((resource) => ({ ...resource, verbs: [], preferred: true }));

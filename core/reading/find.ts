@@ -9,7 +9,7 @@ import { meant, nearest } from "../nearest.ts";
 import { DEFINITIONS } from "../objects/resources.ts";
 import { someOf } from "../report.ts";
 import { means } from "../restore/selection.ts";
-import { type NamedItem, parseItem, resolveResource } from "../select.ts";
+import { findResource, type NamedItem, parseItem, resolveResource } from "../select.ts";
 import type { OpenBackup } from "./open.ts";
 
 /** The resources that a backup's cluster served, as far as the backup tells: Kubernetes' own, and those that its definitions define. */
@@ -94,7 +94,7 @@ async function findAnywhere(
 }
 
 function unknownKind(name: string, backup: string, kinds: Map<string, string>, resources: Served[]): LifeboatError {
-  const known = resources.find((resource) => resourceKey(resource) === resolveResource(name, resources));
+  const known = findResource(name, resources);
   if (known) return new LifeboatError("missing", `${backup} holds no ${resourceKey(known)}`);
   const names = [...kinds].flatMap(([resource, kind]) => [resource, resource.split(".")[0]!, kind.toLowerCase()]);
   const near = meant(name, [...names, ...resources.flatMap(({ name, shortNames }) => [name, ...shortNames])]);

@@ -4,7 +4,7 @@ import type { ItemId } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
 import { resourceKey } from "../kube/resource.ts";
 import { means } from "../restore/selection.ts";
-import { parseItem, resolveResource } from "../select.ts";
+import { findResource, parseItem, resolveResource } from "../select.ts";
 import type { Backups } from "./backups.ts";
 import { findItem, theOne } from "./find.ts";
 import { definedIn, findObjects } from "./search.ts";
@@ -21,7 +21,7 @@ export async function findAmong<T>(
   look: (id: ItemId) => Promise<T | undefined>,
 ): Promise<{ id: ItemId; seen: T }> {
   const { namespace, name, resource: called } = parseItem(text);
-  const own = builtIn.find((one) => resourceKey(one) === resolveResource(called, builtIn));
+  const own = findResource(called, builtIn);
   if (own && (namespace !== "" || !own.namespaced)) {
     const id = { resource: resourceKey(own), namespace, name };
     const seen = await look(id);

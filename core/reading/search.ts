@@ -7,7 +7,7 @@ import { meant } from "../nearest.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { means } from "../restore/selection.ts";
-import { anyGlob, isGlob, matchesSelector, parseSelector, resolveResource } from "../select.ts";
+import { anyGlob, findResource, isGlob, matchesSelector, parseSelector, resolveResource } from "../select.ts";
 import { type Backups, type BackupTime, type Choice, chooseBackups, timeOf } from "./backups.ts";
 import { resourcesOf } from "./find.ts";
 import type { Reading } from "./open.ts";
@@ -160,8 +160,11 @@ function newestFirst(objects: FoundObject[]): FoundObject[] {
 /** What `--kind` means: `resource` where it is one of Kubernetes' own. Definitions in backups tell of others. */
 async function kindOf(kind: string | undefined, backups: Backups) {
   if (kind === undefined) return { takes: () => true };
-  const own = resolveResource(kind, builtIn);
-  if (isOwn(own)) return { resource: own, takes: ({ resource }: IndexEntry) => resource === own };
+  const own = findResource(kind, builtIn);
+  if (own) {
+    const resource = resourceKey(own);
+    return { resource, takes: (entry: IndexEntry) => entry.resource === resource };
+  }
   const resources = await definedIn(backups);
   const resolved = resolveResource(kind, resources);
   return {
@@ -178,11 +181,6 @@ export async function definedIn(backups: Backups): Promise<Served[]> {
   const defined = backups.each(backups.records.toReversed(), ({ archive }) => resourcesOf(archive));
   for await (const { found } of defined) if (found.length > builtIn.length) return found;
   return builtIn;
-}
-
-/** Whether a group-resource string is of Kubernetes itself. */
-function isOwn(resource: string): boolean {
-  return builtIn.some((one) => resourceKey(one) === resource);
 }
 
 /** A glob in which braces and backslashes are characters like others. */

@@ -119,34 +119,29 @@ locals {
     Resource = arns
   } if length(arns) > 0]
 
+  interface_actions = [
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
+
   # Lambda makes the function's interfaces by its role, and these actions take no single resource; the code itself
   # is denied them.
   vpc_statements = { for job in local.jobs : job => flatten([for vpc in var.vpc == null ? [] : [var.vpc] : [
     {
-      Sid    = "BeInVpc"
-      Effect = "Allow"
-      Action = [
-        "ec2:CreateNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        "ec2:DeleteNetworkInterface",
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:UnassignPrivateIpAddresses",
-      ]
+      Sid       = "BeInVpc"
+      Effect    = "Allow"
+      Action    = local.interface_actions
       Resource  = ["*"]
       Condition = {}
     },
     {
-      Sid    = "NotByTheCode"
-      Effect = "Deny"
-      Action = [
-        "ec2:CreateNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        "ec2:DeleteNetworkInterface",
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:UnassignPrivateIpAddresses",
-      ]
+      Sid       = "NotByTheCode"
+      Effect    = "Deny"
+      Action    = local.interface_actions
       Resource  = ["*"]
       Condition = { ArnEquals = { "lambda:SourceFunctionArn" = [local.function_arns[job]] } }
     },
