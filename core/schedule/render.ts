@@ -88,11 +88,13 @@ function longestInterval(written: Written, now: Date): number {
   const hours = numbersOf(fields.hours, 24);
   const minutes = numbersOf(fields.minutes, 60);
   const times = hours.flatMap((hour) => minutes.map((minute) => hour * 3600 + minute * 60));
-  const overNight = longestDays(fields) * DAY_SECONDS - times.at(-1)! + times[0]!;
+  const days = longestDays(fields);
+  const overNight = days * DAY_SECONDS - times.at(-1)! + times[0]!;
   const longest = times.reduce((most, time, at) => Math.max(most, time - (times[at - 1] ?? time)), overNight);
   const offsets = offsetsOf(timeZone, now);
   const putBack = (Math.max(...offsets) - Math.min(...offsets)) * 60;
-  return fields.hours === "*" && putBack % 3600 === 0 ? longest : longest + putBack;
+  const isHourly = fields.hours === "*" && days === 1;
+  return isHourly && putBack % 3600 === 0 ? longest : longest + putBack;
 }
 
 /** How many days there are at most from one that matches to the next. */

@@ -298,6 +298,8 @@ const REFUSED: [schedule: string, reason: RegExp][] = [
 
 /** How far slots are apart at most. */
 const INTERVALS: [schedule: string, zone: string, seconds: number][] = [
+  // From 23:00 on 2 April, in summer time, to 00:00 on 2 March.
+  ["0 * 2 3-4 *", "Europe/Berlin", 335 * 86_400 - 23 * 3_600 + 3_600],
   ["0 * * * *", "Europe/Berlin", 3600],
   ["*/5 9-17 * * 1-5", "UTC", (2 * 24 + 15) * 3600 + 300],
   ["30 2 * * *", "UTC", 86_400],
