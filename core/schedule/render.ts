@@ -2,7 +2,7 @@ import type { Config } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import { type CronFields, type Numbers, readTiming, type Written } from "./cron.ts";
 import { cloudScheduler, eventBridge, ncrontab, platformZone } from "./dialects.ts";
-import { offsetsOf } from "./offsets.ts";
+import { gapsOf, offsetsOf } from "./offsets.ts";
 
 /** The clouds whose clocks schedules can be written for. */
 export type Target = "aws" | "gcp" | "azure";
@@ -80,7 +80,7 @@ const DAY_SECONDS = 86_400;
 /** After so many years of the Gregorian calendar the weekdays come again, but for 2100. */
 const CYCLE_DAYS = 28 * 365.25;
 
-/** In seconds: no two slots that follow each other are further apart, also where clocks are put back. */
+/** In seconds: no two slots that follow each other are further apart, also where clocks are changed. */
 function longestInterval(written: Written, now: Date): number {
   const timing = readTiming(written);
   if ("every" in timing) return timing.every / 1000;
@@ -88,7 +88,10 @@ function longestInterval(written: Written, now: Date): number {
   const hours = numbersOf(fields.hours, 24);
   const minutes = numbersOf(fields.minutes, 60);
   const times = hours.flatMap((hour) => minutes.map((minute) => hour * 3600 + minute * 60));
-  const days = longestDays(fields);
+  // One time alone is made up for at the end of the gap (`readClock`); of several none is.
+  const skipsDays =
+    times.length > 1 && gapsOf(timeZone, now).some(({ first, end }) => first <= times[0]! && times.at(-1)! < end);
+  const days = longestDays(fields, skipsDays ? 2 : 1);
   const overNight = days * DAY_SECONDS - times.at(-1)! + times[0]!;
   const longest = times.reduce((most, time, at) => Math.max(most, time - (times[at - 1] ?? time)), overNight);
   const offsets = offsetsOf(timeZone, now);
@@ -97,17 +100,18 @@ function longestInterval(written: Written, now: Date): number {
   return isHourly && putBack % 3600 === 0 ? longest : longest + putBack;
 }
 
-/** How many days there are at most from one that matches to the next. */
-function longestDays({ days, months, weekdays }: CronFields): number {
+/** How many days there are at most from one that matches to the next, or, with `later` 2, to the one after that. */
+function longestDays({ days, months, weekdays }: CronFields, later: 1 | 2): number {
   const matches = (numbers: Numbers, number: number) => numbers === "*" || numbers.includes(number);
-  let [last, longest] = [Number.NaN, 1];
+  const matched: number[] = [];
+  let longest: number = later;
   for (let day = 0; day <= 2 * CYCLE_DAYS; day++) {
     const date = new Date(day * DAY_SECONDS * 1000);
     if (!matches(months, date.getUTCMonth() + 1)) continue;
     const [byDay, byWeekday] = [matches(days, date.getUTCDate()), matches(weekdays, date.getUTCDay())];
     if (!(days === "*" || weekdays === "*" ? byDay && byWeekday : byDay || byWeekday)) continue;
-    longest = Math.max(longest, day - last || 1);
-    last = day;
+    matched.push(day);
+    if (matched.length > later) longest = Math.max(longest, day - matched.shift()!);
   }
   return longest;
 }

@@ -301,6 +301,9 @@ const INTERVALS: [schedule: string, zone: string, seconds: number][] = [
   // From 23:00 on 2 April, in summer time, to 00:00 on 2 March.
   ["0 * 2 3-4 *", "Europe/Berlin", 335 * 86_400 - 23 * 3_600 + 3_600],
   ["0 * * * *", "Europe/Berlin", 3600],
+  // The Sunday on which clocks are put forward at one o'clock has none.
+  ["0,3 1 * * 0", "Europe/London", 14 * 86_400 - 180 + 3_600],
+  ["0,3 2 * * 0", "Europe/London", 7 * 86_400 - 180 + 3_600],
   ["*/5 9-17 * * 1-5", "UTC", (2 * 24 + 15) * 3600 + 300],
   ["30 2 * * *", "UTC", 86_400],
   ["30 2 * * *", "Europe/Berlin", 90_000],
