@@ -252,11 +252,13 @@ export async function visitEntries(index: Source, footer: IndexFooter, narrow: N
         // No string holds a quote after a comma: it would be escaped. A label may be named as a field is, but for the last one.
         const uid = line.indexOf(',"uid":');
         const labels = line.indexOf(',"labels":', uid);
-        const place = line.lastIndexOf(',"segment":');
+        const place = line.lastIndexOf(',"segment":', line.length - LEAST_PLACE);
         visit(line.slice(0, uid), line.slice(labels, place), () => readEntry(index, footer, line));
       }
 }
 
+/** How long at least is what a line says of the place: it begins no later than that before the line's end. */
+const LEAST_PLACE = `,"segment":0,"offset":0,"size":0,"sha256":"${"0".repeat(64)}"}`.length;
 /** How the lines end of entries that are `other`. */
 const OTHER = ',"other":true}';
 
@@ -323,8 +325,9 @@ function linesHolding(text: string, [longest = "", ...others]: string[]): string
   const folded = text.toLowerCase();
   let end = -1;
   for (let at = folded.indexOf(longest); at >= 0; at = folded.indexOf(longest, end)) {
-    const start = Math.max(end, folded.lastIndexOf("\n", at)) + 1;
-    end = folded.indexOf("\n", at);
+    const next = folded.indexOf("\n", end + 1);
+    const start = (next > at ? end : folded.lastIndexOf("\n", at)) + 1;
+    end = next > at ? next : folded.indexOf("\n", at);
     const line = others.length ? folded.slice(start, end) : "";
     if (others.every((other) => line.includes(other))) lines.push(text.slice(start, end));
   }

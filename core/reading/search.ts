@@ -91,8 +91,8 @@ export async function search(
   return { ...frame, ...found, warnings };
 }
 
-/** What is remembered of an object. */
-type Hit = Pick<FoundObject, "resource" | "kind" | "namespace" | "name"> & { path: string };
+/** What is remembered of an object; `object`: what is told of it, once it has been. */
+type Hit = Pick<FoundObject, "resource" | "kind" | "namespace" | "name"> & { path: string; object?: FoundObject };
 
 /**
  * The objects that `takes` takes, with the backups that they are in, newest first. Each object is looked at once for each state of
@@ -130,15 +130,18 @@ export async function findObjects(
   for await (const { record, found: hits } of looked) {
     searched += 1;
     const time = timeOf(record);
-    for (const { path, resource, kind, namespace, name } of hits) {
-      const object = objects.get(path);
+    for (const hit of hits) {
+      const object = hit.object ?? objects.get(hit.path);
       if (object) {
         // Of two archives that are one backup's, both may hold it.
         if (object.first !== time) object.backups += 1;
         object.first = time;
-      } else if (objects.size < most)
-        objects.set(path, { resource, kind, namespace, name, backups: 1, first: time, last: time });
-      else cut = true;
+        hit.object = object;
+      } else if (objects.size < most) {
+        const { path, ...named } = hit;
+        hit.object = { ...named, backups: 1, first: time, last: time };
+        objects.set(path, hit.object);
+      } else cut = true;
     }
   }
   return { searched, objects: newestFirst([...objects.values()]), ...(cut && { cut }) };
