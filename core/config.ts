@@ -1,7 +1,7 @@
 import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { parseDuration } from "./backup/duration.ts";
 import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
+import { parseDuration } from "./duration.ts";
 import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";

@@ -1,4 +1,4 @@
-import { parseDuration } from "./backup/duration.ts";
+import { parseDuration } from "./duration.ts";
 import { isLifeboatError } from "./errors.ts";
 import type { Kube } from "./kube/client.ts";
 import type { Log } from "./log.ts";

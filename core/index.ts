@@ -5,7 +5,6 @@ export { problemResponse } from "./api/problem.ts";
 export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
 export { type BackupRun, backup } from "./backup/backup.ts";
-export { parseDuration } from "./backup/duration.ts";
 export type { Finding } from "./backup/lint.ts";
 export type { Consistency } from "./backup/photograph.ts";
 export { readPolicies } from "./backup/policies.ts";
@@ -47,13 +46,13 @@ export {
   readRestoreDocument,
   restoreDocument,
 } from "./documents.ts";
+export { parseDuration } from "./duration.ts";
 export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
 export { copyBackup } from "./integrity/copy.ts";
 export type { VerifyDocument, VerifyListDocument } from "./integrity/document.ts";
-export { type Drill, drillBackup } from "./integrity/drill.ts";
 export { damageLine } from "./integrity/findings.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 export type { Verified } from "./integrity/verified.ts";
@@ -94,6 +93,7 @@ export { showItem } from "./reading/show.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/clone/activate.ts";
+export { type Drill, drillBackup } from "./restore/drill.ts";
 export { readModifiers } from "./restore/modifiers/modifierfile.ts";
 export { groupOutcomes, groupProblems, readOutcomes, reportPage } from "./restore/outcomes.ts";
 export { runDryRun } from "./restore/plan/dryrun.ts";

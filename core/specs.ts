@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { parseDuration } from "./backup/duration.ts";
 import { type ResourcePolicies, readPolicies } from "./backup/policies.ts";
 import type { Backup } from "./catalog.ts";
+import { parseDuration } from "./duration.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { strictFields } from "./fields.ts";
 import { RUN } from "./integrity/seal.ts";

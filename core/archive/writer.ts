@@ -32,6 +32,9 @@ const PART = /^(?!\.{1,2}$)[^/\0]+$/;
 
 /** The first entry of every archive: the layout's version (velero-format.md section 2). */
 export const VERSION_FILE = { path: "metadata/version", body: Buffer.from("1.1.0\n") };
+/** Where an archive of ours says of itself how it came to be, and how it went. */
+export const HEADER_FILE = "metadata/lifeboat.json";
+export const OUTCOME_FILE = "metadata/lifeboat-outcome.json";
 
 /** Starts an archive. `mtime`: of every entry, cut to seconds. The same calls give the same bytes, on one version of Node. */
 export function writeArchive(options: { mtime: Date }): ArchiveWriter {

@@ -2,13 +2,14 @@ import { isDeepStrictEqual } from "node:util";
 import { digestingIndex, type IndexDigests } from "../archive/index.ts";
 import { openArchive, readTar } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
+import { HEADER_FILE, OUTCOME_FILE } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import type { ObjectRetention } from "../ports.ts";
 import type { BackupRun } from "./backup.ts";
 import { retentionOf } from "./hold.ts";
-import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { takeInventory } from "./sidefiles.ts";
 
 /**

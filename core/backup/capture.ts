@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { digestingIndex } from "../archive/index.ts";
-import { together, writeArchive } from "../archive/writer.ts";
+import { HEADER_FILE, OUTCOME_FILE, together, writeArchive } from "../archive/writer.ts";
 import { backupKeys, OMITTED } from "../catalog.ts";
 import { encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
@@ -20,7 +20,7 @@ import { startLint } from "./lint.ts";
 import { photograph } from "./photograph.ts";
 import { findHooks, podHooks } from "./podhooks.ts";
 import { policiesText } from "./policies.ts";
-import { type Archived, type ArchiveHeader, type ArchiveOutcome, HEADER_FILE, OUTCOME_FILE } from "./record.ts";
+import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { startInventory } from "./sidefiles.ts";
 

@@ -1,5 +1,5 @@
+import { addDuration } from "../duration.ts";
 import type { Bucket, ObjectRetention } from "../ports.ts";
-import { addDuration } from "./duration.ts";
 import type { ArchiveHeader } from "./record.ts";
 
 /** How long what a backup stores is held in its bucket; undefined where its spec doesn't ask for that. */

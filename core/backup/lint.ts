@@ -2,7 +2,7 @@ import type { ItemId, KubernetesObject } from "../archive/item.ts";
 import { at, isFields } from "../objects/fields.ts";
 import { API_SERVICES, DEFINITIONS, groupOf, isOwn } from "../objects/resources.ts";
 import { rowsByResource } from "../objects/rows.ts";
-import { neverRestored, skipReason } from "../restore/skips.ts";
+import { neverRestored, skipReason } from "../skips.ts";
 import { LINT_RULES, type LintRule, SECRET_MAKERS, TARGETS } from "./lintrules.ts";
 
 /** Something that a restore of the backup into an empty cluster would miss. The run of the backup went no worse for it. */

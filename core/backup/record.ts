@@ -10,11 +10,11 @@ import {
   SECRETS,
   SECRETS_INDEX_END,
 } from "../catalog.ts";
+import { addDuration } from "../duration.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
-import { addDuration } from "./duration.ts";
 import type { SecretsFacts } from "./encryption.ts";
 import { retentionOf } from "./hold.ts";
 import type { Finding } from "./lint.ts";
@@ -22,10 +22,6 @@ import type { Consistency } from "./photograph.ts";
 import type { HookStatus } from "./podhooks.ts";
 import type { BackupSpec } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
-
-/** Where the archive says of itself how it came to be, and how it went. */
-export const HEADER_FILE = "metadata/lifeboat.json";
-export const OUTCOME_FILE = "metadata/lifeboat-outcome.json";
 
 /** First entry of ours in the archive: what the run knew when it began. */
 export interface ArchiveHeader {

@@ -3,7 +3,7 @@ import { parseItemPath } from "../archive/item.ts";
 import { type Archive, isSegmented, openArchive, readTar } from "../archive/reader.ts";
 import { readFacts } from "../archive/rebuild.ts";
 import { bucketSource } from "../archive/source.ts";
-import { type ArchiveOutcome, OUTCOME_FILE } from "../backup/record.ts";
+import { OUTCOME_FILE } from "../archive/writer.ts";
 import { type Backup, type backupKeys, ENCRYPTION, RESTORABLE, readSideFile, SECRETS } from "../catalog.ts";
 import { backupDocument, readBackupDocument, readResourceList } from "../documents.ts";
 import { ENCRYPTED, storedIn } from "../encryption/buckets.ts";
@@ -21,6 +21,14 @@ export interface Checking {
   /** What lies in its folder. */
   present: Map<string, number>;
   found: Findings;
+}
+
+/** What its archive says of how it went, as far as other files say it too. */
+interface Outcome {
+  /** Secrets that are in no archive, or, with their bytes, in one of their own. */
+  secrets?: { count: number; bytes?: number };
+  warnings: unknown[];
+  errors: unknown[];
 }
 
 interface Reading {
@@ -175,9 +183,10 @@ async function checkAgreement(checking: Checking, archive: Archive, signal?: Abo
   const outcome = await found.orDamage(keys.tar, async () => {
     const file = await archive.file(OUTCOME_FILE);
     if (!file) throw new LifeboatError("corrupt", `it has no ${OUTCOME_FILE}`);
-    return JSON.parse(file.toString()) as ArchiveOutcome;
+    return JSON.parse(file.toString()) as Outcome;
   });
-  const apart = outcome?.secrets && "bytes" in outcome.secrets ? outcome.secrets : { count: 0, bytes: 0 };
+  const { secrets } = outcome ?? {};
+  const apart = secrets?.bytes === undefined ? { count: 0, bytes: 0 } : { bytes: secrets.bytes, count: secrets.count };
   if (apart.count) kinds["v1/Secret"] = apart.count;
   const list = found.isDamaged(keys.resourceList)
     ? undefined

@@ -1,6 +1,6 @@
 import { joinArchives } from "../archive/join.ts";
 import { type Archive, openArchive } from "../archive/reader.ts";
-import { HEADER_FILE } from "../backup/record.ts";
+import { HEADER_FILE } from "../archive/writer.ts";
 import { type Backup, backupKeysOf, OMITTED, SECRETS, SECRETS_INDEX_END, secretsKeys } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";

@@ -13,8 +13,8 @@ import {
   resolveResource,
   resourceFilter,
 } from "../select.ts";
+import { neverRestored } from "../skips.ts";
 import type { FilterSpec } from "../specs.ts";
-import { neverRestored } from "./skips.ts";
 import type { RestoreSpec } from "./spec.ts";
 
 /** As much of an item, or of a live object, as filters look at. */

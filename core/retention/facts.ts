@@ -1,5 +1,5 @@
-import { addDuration, parseDuration } from "../backup/duration.ts";
 import { type Backup, BEFORE_RESTORE_LABEL, type CatalogRow, RETAINED_UNTIL, SCHEDULE_LABEL } from "../catalog.ts";
+import { addDuration, parseDuration } from "../duration.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Pin } from "../pins.ts";

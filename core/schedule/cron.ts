@@ -1,5 +1,5 @@
 import { Cron } from "croner";
-import { parseDuration } from "../backup/duration.ts";
+import { parseDuration } from "../duration.ts";
 import { LifeboatError } from "../errors.ts";
 
 /** When a schedule is due. Its slots are whole seconds. */

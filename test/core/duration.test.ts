@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { addDuration, parseDuration } from "../../core/backup/duration.ts";
+import { addDuration, parseDuration } from "../../core/duration.ts";
 
 describe("Go durations", () => {
   for (const [text, milliseconds] of [

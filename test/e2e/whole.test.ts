@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { SKIPS } from "../../core/restore/skips.ts";
+import { SKIPS } from "../../core/skips.ts";
 import { writes } from "../rig/audit.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";

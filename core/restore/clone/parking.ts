@@ -119,15 +119,6 @@ export const PARKING_FIXES: Fix[] = PARKINGS.map(({ id, resources, why, annotati
   },
 }));
 
-/** Controllers whose Pods come back by themselves when they are set going, by kind; DaemonSets only where they stand still at all. */
-const SCALED_KINDS = ["ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet"];
-
-/** Whether a Pod belongs to what `scaleTo` scales: restored, its controller would delete it at once. */
-export function isScaledAway({ ownerReferences }: KubernetesObject["metadata"], scaleTo: number | undefined): boolean {
-  const kind = ownerReferences?.find(({ controller }) => controller)?.kind ?? "";
-  return scaleTo !== undefined && SCALED_KINDS.includes(kind) && (kind !== "DaemonSet" || scaleTo === 0);
-}
-
 /** The merge patch that sets a parked object going, its annotation removed; undefined where it isn't parked. */
 export function unparking(live: KubernetesObject, { annotation, unpark }: Parking): Fields | undefined {
   const noted = live.metadata.annotations?.[annotation];

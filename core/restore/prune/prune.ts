@@ -2,7 +2,7 @@ import type { ItemId, KubernetesObject } from "../../archive/item.ts";
 import { EXCLUDE_LABEL } from "../../backup/scope.ts";
 import { at } from "../../objects/fields.ts";
 import { groupOf, isOwn } from "../../objects/resources.ts";
-import { neverRestored, type SkipFacts, skipReason } from "../skips.ts";
+import { neverRestored, type SkipFacts, skipReason } from "../../skips.ts";
 import { CLEANS_UP, neverDeleted } from "../write/deletions.ts";
 
 /** What the rules know beside the live object. */

@@ -8,7 +8,7 @@ import { listPages, METADATA_ONLY } from "../../kube/list.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
 import type { Log } from "../../log.ts";
 import { DEFINITIONS, NAMESPACES } from "../../objects/resources.ts";
-import { neverRestored } from "../skips.ts";
+import { neverRestored } from "../../skips.ts";
 
 /** Names, "namespace/name" or "name", by their group-resource strings. */
 export type Names = Map<string, Set<string>>;

@@ -1,14 +1,14 @@
 import { startApiServer } from "../apiserver/server.ts";
 import type { Archive } from "../archive/reader.ts";
 import type { Backup } from "../catalog.ts";
+import { openBackup } from "../integrity/open.ts";
 import { connect, type Kube } from "../kube/client.ts";
 import { readKubeconfig } from "../kube/kubeconfig.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
-import { rehearse } from "../restore/plan/rehearsal.ts";
-import { type PlanInput, planRestore, restore } from "../restore/restore.ts";
-import { openBackup } from "./open.ts";
+import { rehearse } from "./plan/rehearsal.ts";
+import { type PlanInput, planRestore, restore } from "./restore.ts";
 
 /** How a restore that was rehearsed would have gone. */
 export interface Drill {

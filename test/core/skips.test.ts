@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { neverRestored, SKIPS, skipReason } from "../../core/restore/skips.ts";
+import { neverRestored, SKIPS, skipReason } from "../../core/skips.ts";
 
 const facts = { nodes: new Set(["node-1"]), selectingServices: new Set(["shop/web"]) };
 

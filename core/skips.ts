@@ -1,7 +1,6 @@
-import type { ItemId, KubernetesObject } from "../archive/item.ts";
-import { at, entriesOf } from "../objects/fields.ts";
-import { rowsByResource } from "../objects/rows.ts";
-import { isScaledAway } from "./clone/parking.ts";
+import type { ItemId, KubernetesObject } from "./archive/item.ts";
+import { at, entriesOf } from "./objects/fields.ts";
+import { rowsByResource } from "./objects/rows.ts";
 
 /** What the rules know beside the object itself. */
 export interface SkipFacts {
@@ -216,6 +215,15 @@ export function skipReason(
 /** Whether no object of the resource (a group-resource string) is ever restored. */
 export function neverRestored(resource: string): boolean {
   return SKIPS.some(({ resources, when, inside }) => !when && !inside && resources?.includes(resource));
+}
+
+/** Controllers whose Pods come back by themselves when they are set going, by kind; DaemonSets only where they stand still at all. */
+const SCALED_KINDS = ["ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet"];
+
+/** Whether a Pod belongs to what `scaleTo` scales: restored, its controller would delete it at once. */
+function isScaledAway(metadata: Metadata, scaleTo: number | undefined): boolean {
+  const kind = controllerOf(metadata)?.kind ?? "";
+  return scaleTo !== undefined && SCALED_KINDS.includes(kind) && (kind !== "DaemonSet" || scaleTo === 0);
 }
 
 function controllerOf({ ownerReferences }: Metadata) {
