@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { parseAllDocuments } from "yaml";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
+import { type Block, blocksOf } from "./blocks.ts";
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, "../..");
 const INFRA = join(ROOT, "infra");
 const PROVIDERS = join(ROOT, "node_modules/.cache/terraform-offline");
 
-/** Each cloud's module, its page, and the examples that use it. */
-const CLOUDS = [{ cloud: "aws", page: "docs/aws.md", examples: ["aws-eks", "aws-existing"] }];
+/** Each cloud's module, and the examples that use it. */
+const CLOUDS = [{ cloud: "aws", examples: ["aws-eks", "aws-existing"] }];
 
 describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
   let dir: string;
@@ -52,7 +52,7 @@ describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
   }
 });
 
-for (const { cloud, page, examples } of CLOUDS) {
+for (const { cloud } of CLOUDS) {
   describe(`the ${cloud} module's documentation`, () => {
     const module = join(INFRA, "modules", cloud);
 
@@ -65,20 +65,6 @@ for (const { cloud, page, examples } of CLOUDS) {
         );
       });
     }
-
-    test("names on its page only examples and outputs that exist", async () => {
-      const text = await readFile(join(ROOT, page), "utf8");
-      const named = [...text.matchAll(/infra\/examples\/([\w-]+)/g)].map(([, name]) => name ?? "");
-      assert(named.length > 0);
-      for (const name of named) assert(examples.includes(name), name);
-      const [example = ""] = named;
-      const outputs = (await blocksOf(join(INFRA, "examples", example), "output")).map(({ name }) => name);
-      const asked = [...text.matchAll(/output -raw (\w+)/g)].map(([, name]) => name ?? "");
-      assert(asked.length > 0);
-      for (const output of asked) assert(outputs.includes(output), output);
-      for (const [path] of text.matchAll(/infra\/kubernetes\/[\w-]+\.yaml/g))
-        assert(existsSync(join(ROOT, path)), path);
-    });
   });
 }
 
@@ -109,24 +95,6 @@ describe("the rights in a cluster", () => {
     });
   }
 });
-
-interface Block {
-  name: string;
-  description: string;
-  type: string;
-  default?: string;
-}
-
-/** The variables or outputs of a module, as `terraform fmt` writes them. */
-async function blocksOf(folder: string, kind: "variable" | "output"): Promise<Block[]> {
-  const files = (await readdir(folder)).filter((name) => name.endsWith(".tf")).sort();
-  const text = (await Promise.all(files.map((name) => readFile(join(folder, name), "utf8")))).join("\n");
-  return [...text.matchAll(new RegExp(`^${kind} "(\\w+)" \\{\\n(.*?)^\\}`, "gms"))].map(([, name = "", body = ""]) => {
-    const field = (wanted: string) => new RegExp(`^  ${wanted} += (.*)$`, "m").exec(body)?.[1];
-    const description = JSON.parse(field("description") ?? '""');
-    return { name, description, type: (field("type") ?? "").replace(/\(?[{(]+$/, ""), default: field("default") };
-  });
-}
 
 function tableOf(kind: "variable" | "output", blocks: Block[]): string {
   const row = (...cells: string[]) => `| ${cells.join(" | ")} |`;
