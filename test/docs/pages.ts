@@ -52,7 +52,7 @@ const PROGRAMS = new Set(
 const KNOWN_VARIABLE = /^(AWS|AZURE|CLOUDSDK|GOOGLE|LIFEBOAT|TF)_[A-Z_]+$|^(HOME|KUBECONFIG|PATH|PWD|USER)$/;
 
 /** Words in capitals that stand for nothing else. */
-const NO_PLACEHOLDER = /^(GET|POST|PUT|DELETE|PATCH|AWS_\w+|LIFEBOAT_\w+|CRON_TZ)$/;
+const NO_PLACEHOLDER = /^(GET|POST|PUT|DELETE|PATCH|AWS_\w+|LIFEBOAT_\w+|CRON_TZ|JSON)$/;
 
 /** Spans of OpenTelemetry, which are no commands. */
 const TRACES = new Set(["survey", "capture", "commit", "plan", "keep", "write"].map((name) => `lifeboat ${name}`));
@@ -151,7 +151,10 @@ async function faultsOf({ words: all, line }: ShellCommand, reading: Reading, fe
     lifeboat: () => lifeboatFaults(args),
     npx: () => npxFaults(args, root),
     npm: () => npmFaults(args, root),
-    node: () => (existsSync(join(root, cwd, args[0] ?? "")) ? [] : [`${args[0]} is not in ${folderText(cwd)}`]),
+    node: () =>
+      args[0]?.startsWith("-") || existsSync(join(root, cwd, args[0] ?? ""))
+        ? []
+        : [`${args[0]} is not in ${folderText(cwd)}`],
     terraform: () => terraformFaults(args, root, cwd),
   };
   return [...faults, ...((await special[program]?.()) ?? [])];
