@@ -2,7 +2,11 @@ import { GoogleAuth } from "google-auth-library";
 import { googleError } from "./errors.ts";
 import { isOnThisMachine, NO_PROJECT, send, unlessAborted } from "./http.ts";
 
-const SCOPE = "https://www.googleapis.com/auth/cloud-platform";
+/**
+ * The second one is for GKE: without it, a cluster knows the account by its numeric id, not by its e-mail address
+ * (`defaultScopes` in kubernetes/cloud-provider-gcp, cmd/gke-gcloud-auth-plugin).
+ */
+const SCOPES = ["cloud-platform", "userinfo.email"].map((name) => `https://www.googleapis.com/auth/${name}`);
 
 /** One call of an API: what is wanted by it, for messages; the path begins with "/". */
 export interface Call {
@@ -24,7 +28,7 @@ export function googleApi(name: string): { auth: GoogleAuth; call<T>(call: Call)
   const endpoint = process.env.LIFEBOAT_GCP_ENDPOINT;
   if (endpoint) isOnThisMachine(endpoint, "LIFEBOAT_GCP_ENDPOINT");
   const base = endpoint || `https://${name}.googleapis.com`;
-  const auth = new GoogleAuth({ scopes: SCOPE, ...NO_PROJECT });
+  const auth = new GoogleAuth({ scopes: SCOPES, ...NO_PROJECT });
   return {
     auth,
     async call<T>({ wanted, path, method = "GET", data, signal }: Call): Promise<T> {

@@ -81,6 +81,11 @@ describe("GKE clusters", () => {
     assert.equal(second.token, gcp.tokens.at(-1));
   });
 
+  test("a token tells the cluster the account's e-mail address", async () => {
+    await gkeClusters().token({}, signal);
+    assert.deepEqual(gcp.scopes.map((scope) => scope.split("/").at(-1)).sort(), ["cloud-platform", "userinfo.email"]);
+  });
+
   test("a token obeys its signal", async () => {
     const reason = new Error("out of time");
     await assert.rejects(gkeClusters().token({}, AbortSignal.abort(reason)), (thrown) => thrown === reason);

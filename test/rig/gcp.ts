@@ -20,6 +20,8 @@ export interface Gcp extends AsyncDisposable {
   tokens: readonly string[];
   /** The seconds that the next tokens are told to be valid for. */
   tokenSeconds: number;
+  /** What the last token was asked for. */
+  scopes: string[];
   /** Adds a version to a secret and gives its number. */
   addSecret(name: string, value: string | Buffer): number;
   /** From now on that secret's checksum is wrong. */
@@ -72,9 +74,10 @@ export async function startGcp(): Promise<Gcp> {
     return secret;
   };
 
-  const metadata = (path: string): Answer => {
+  const metadata = ({ pathname: path, searchParams }: URL): Answer => {
     const headers = { "metadata-flavor": "Google" };
     if (path.endsWith("/service-accounts/default/token")) {
+      gcp.scopes = (searchParams.get("scopes") ?? "").split(",");
       tokens.push(`token-${randomUUID()}`);
       return {
         status: 200,
@@ -153,8 +156,9 @@ export async function startGcp(): Promise<Gcp> {
   };
 
   const server = createServer(async (request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://stand-in");
-    if (pathname.startsWith("/computeMetadata/")) return give(response, metadata(pathname));
+    const url = new URL(request.url ?? "/", "http://stand-in");
+    const { pathname } = url;
+    if (pathname.startsWith("/computeMetadata/")) return give(response, metadata(url));
     if (gcp.trouble === "unreachable") return request.socket.resetAndDestroy();
     if (gcp.trouble === "silent") return request.resume();
     give(response, await call(request, pathname));
@@ -173,6 +177,7 @@ export async function startGcp(): Promise<Gcp> {
     email: `rig@${project}.iam.gserviceaccount.com`,
     tokens,
     tokenSeconds: 3599,
+    scopes: [],
     addSecret: (name, value) => secretOf(name).versions.push(Buffer.from(value)),
     damageSecret: (name) => {
       secretOf(name).damaged = true;
