@@ -15,7 +15,10 @@ const INFRA = join(ROOT, "infra");
 const PROVIDERS = join(ROOT, "node_modules/.cache/terraform-offline");
 
 /** Each cloud's module, and the examples that use it. */
-const CLOUDS = [{ cloud: "aws", examples: ["aws-eks", "aws-existing"] }];
+const CLOUDS = [
+  { cloud: "aws", examples: ["aws-eks", "aws-existing"] },
+  { cloud: "gcp", examples: ["gcp-gke"] },
+];
 
 describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
   let dir: string;

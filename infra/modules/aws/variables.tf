@@ -161,8 +161,8 @@ variable "schedules" {
   default = {}
 
   validation {
-    condition     = alltrue([for name, _ in var.schedules : can(regex("^[a-z0-9]([a-z0-9-]{0,33}[a-z0-9])?$", name))])
-    error_message = "schedules: names of up to 35 lower-case letters, digits and hyphens, no hyphen first or last."
+    condition     = alltrue([for name, _ in var.schedules : can(regex("^[a-z0-9]([a-z0-9_-]{0,33}[a-z0-9])?$", name))])
+    error_message = "schedules: names of up to 35 lower-case letters, digits, hyphens and underscores, a letter or digit first and last."
   }
   validation {
     condition = alltrue(flatten([

@@ -37,8 +37,8 @@ variables {
       job              = { kind = "backup", schedule = "friday-13" }
       interval_seconds = 604800
     }
-    verify    = { expressions = ["rate(1 day)"], job = { kind = "verify" }, interval_seconds = 86400 }
-    retention = { expressions = ["cron(45 4 * * ? *)"], job = { kind = "retention" }, interval_seconds = 86400 }
+    verify        = { expressions = ["rate(1 day)"], job = { kind = "verify" }, interval_seconds = 86400 }
+    retention_job = { expressions = ["cron(45 4 * * ? *)"], job = { kind = "retention" }, interval_seconds = 86400 }
     paused = {
       expressions      = ["rate(6 hours)"]
       job              = { kind = "backup", schedule = "paused" }
@@ -132,7 +132,7 @@ run "what_it_makes" {
     error_message = "the functions work on another location"
   }
   assert {
-    condition     = keys(aws_scheduler_schedule.this) == ["friday-13-0", "friday-13-1", "hourly-0", "paused-0", "retention-0", "verify-0"]
+    condition     = keys(aws_scheduler_schedule.this) == ["friday-13-0", "friday-13-1", "hourly-0", "paused-0", "retention_job-0", "verify-0"]
     error_message = "not one schedule for each expression"
   }
   assert {
@@ -147,7 +147,7 @@ run "what_it_makes" {
     error_message = "EventBridge would find no slot to fill in"
   }
   assert {
-    condition     = aws_scheduler_schedule.this["retention-0"].target[0].input == "{\"kind\":\"retention\"}" && endswith(aws_scheduler_schedule.this["retention-0"].target[0].arn, ":lifeboat-retention")
+    condition     = aws_scheduler_schedule.this["retention_job-0"].target[0].input == "{\"kind\":\"retention\"}" && endswith(aws_scheduler_schedule.this["retention_job-0"].target[0].arn, ":lifeboat-retention")
     error_message = "retention is not a job of its own function"
   }
   assert {

@@ -1,0 +1,45 @@
+locals {
+  restore_uri      = google_cloudfunctions2_function.this["restore"].service_config[0].uri
+  run_command      = "gcloud workflows run ${google_workflows_workflow.jobs.name} --project ${var.project} --location ${var.region} --data"
+  cluster_bindings = merge({ for job in ["backup", "restore"] : job => job }, var.hooks ? { hooks = "backup" } : {})
+}
+
+output "location" {
+  description = "Where the backups lie, for `--location` and LIFEBOAT_LOCATION."
+  value       = local.location
+}
+
+output "service_accounts" {
+  description = "E-mail addresses of the functions' service accounts, for rights on a key or in another project."
+  value       = local.emails
+}
+
+output "restore_url" {
+  description = "URL of the restore function, for those in `restore_principals`."
+  value       = "${local.restore_uri}/"
+}
+
+output "dead_letters_command" {
+  description = "Takes the jobs that were given up out of their subscription, and prints them. Each can be given to `gcloud workflows run` as `--data`."
+  value       = "gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letters.name} --project ${var.project} --auto-ack --limit 100 --format 'value(message.data.decode(base64))'"
+}
+
+output "backup_command" {
+  description = "Makes a backup now, of the only cluster of the configuration."
+  value       = "${local.run_command} '{\"function\": \"backup\", \"job\": {\"kind\": \"backup\"}}'"
+}
+
+output "restore_command" {
+  description = "Asks for a restore of the newest backup of a schedule: replace SCHEDULE and CLUSTER."
+  value       = "curl -H \"Authorization: Bearer $(gcloud auth print-identity-token)\" -H 'content-type: application/json' -d '{\"cluster\": \"CLUSTER\", \"spec\": {\"scheduleName\": \"SCHEDULE\"}}' ${local.restore_uri}/v1/restores"
+}
+
+output "rbac_command" {
+  description = "Gives the functions' service accounts their rights in a cluster, from the root of Lifeboat's repository."
+  value = join(" && ", concat(
+    ["kubectl apply ${join(" ", [for role in keys(local.cluster_bindings) : "-f infra/kubernetes/${role}.yaml"])}"],
+    [for role, job in local.cluster_bindings :
+      "kubectl create clusterrolebinding lifeboat-${role}:${local.emails[job]} --clusterrole lifeboat-${role} --user ${local.emails[job]} --dry-run=client -o yaml | kubectl apply -f -"
+    ],
+  ))
+}
