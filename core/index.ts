@@ -112,5 +112,5 @@ export { missedSlots, nameTime, readScheduledName, scheduledName } from "./sched
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
-export { createService, deliver, type Ended, openBucket, type Service } from "./service.ts";
+export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";

@@ -45,11 +45,32 @@ export interface Service {
   /**
    * Hands over, as jobs, the backups that have come due, each slot once, retention and verification: for a platform with
    * one clock for all schedules.
-   * `last`: when it was called before, where that is known.
+   * `last`: when it was called before, where that is known. `kinds`: of jobs that are handed over, by default all.
    */
-  tick(last: Date | undefined): Promise<void>;
+  tick(last: Date | undefined, kinds?: readonly ClockKind[]): Promise<void>;
   /** Answers a request to the HTTP API. `caller`: who the platform says is asking. */
   fetch(request: Request, env?: { caller?: string }): Promise<Response>;
+}
+
+const CLOCK_KINDS = ["backup", "verify", "retention"] as const;
+/** A kind of job that has a schedule. */
+export type ClockKind = (typeof CLOCK_KINDS)[number];
+
+/**
+ * The kinds of jobs that a clock hands over, as the environment says them: `backup,verify`; none where the text is `none`,
+ * all where there is none. Throws `invalid`.
+ */
+export function readClockKinds(text = ""): readonly ClockKind[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.join() === "") return CLOCK_KINDS;
+  if (names.join() === "none") return [];
+  return names.map((name) => {
+    const kind = CLOCK_KINDS.find((known) => known === name);
+    if (kind) return kind;
+    throw new LifeboatError("invalid", `no clock hands over jobs of the kind ${JSON.stringify(name)}`, {
+      hint: `write some of ${CLOCK_KINDS.join(",")}, or none`,
+    });
+  });
 }
 
 /** A job's failure as a platform sees it; the name tells, for its retry rules, whether doing it again may help. */
@@ -134,7 +155,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         throw told(error, heard);
       }
     },
-    async tick(last) {
+    async tick(last, kinds = CLOCK_KINDS) {
       try {
         const [{ dueSlot, dueSlots }, { submitOnce }] = await Promise.all([
           import("./schedule/due.ts"),
@@ -143,13 +164,15 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const config = await configuration();
         const bucket = await bucketAt(config);
         const now = new Date();
-        const handOver = dueSlots(config, last, now).map(({ schedule, slot }) => async () => {
+        const due = kinds.includes("backup") ? dueSlots(config, last, now) : [];
+        const handOver = due.map(({ schedule, slot }) => async () => {
           if (await isPaused(bucket, schedule)) return;
           const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
           await submitOnce({ ...job, name: scheduledName(schedule.name, slot) }, { bucket, jobs });
         });
-        if (dueSlot(config.retentionSchedule, last, now)) handOver.push(() => jobs.enqueue({ kind: "retention" }));
-        const slot = dueSlot(config.verify?.schedule, last, now)?.toISOString();
+        if (kinds.includes("retention") && dueSlot(config.retentionSchedule, last, now))
+          handOver.push(() => jobs.enqueue({ kind: "retention" }));
+        const slot = kinds.includes("verify") && dueSlot(config.verify?.schedule, last, now)?.toISOString();
         if (slot) handOver.push(() => jobs.enqueue({ kind: "verify", slot }));
         // What can't be handed over holds up nothing else.
         const failures: unknown[] = [];

@@ -1,5 +1,5 @@
 import { app } from "@azure/functions";
-import { createService, type Listen } from "../../core/index.ts";
+import { createService, type Listen, readClockKinds } from "../../core/index.ts";
 import { answerOf, callerOf, requestOf } from "./http.ts";
 import { azure, QUEUE } from "./platform.ts";
 
@@ -8,15 +8,17 @@ const service = createService(azure);
 const TIMEOUT = 2 * 3600 * 1000;
 /** When the schedules are looked at, in the host's own notation, with seconds; several between ";". */
 const CLOCK = process.env.LIFEBOAT_CLOCK ?? "0 */5 * * * *";
+/** What the clock hands over: of several functions with an identity each, only one may make backups, one delete. */
+const KINDS = readClockKinds(process.env.LIFEBOAT_CLOCK_JOBS);
 
 /** For all schedules, since the host's clock knows neither time zones nor all of our cron: what is due goes to the queue. */
-for (const [at, schedule] of CLOCK.split(/\s*;\s*/)
-  .filter(Boolean)
-  .entries()) {
+const timers = KINDS.length === 0 ? [] : CLOCK.split(/\s*;\s*/).filter(Boolean);
+for (const [at, schedule] of timers.entries()) {
   app.timer(at === 0 ? "clock" : `clock${at + 1}`, {
     schedule,
     retry: { strategy: "fixedDelay", maxRetryCount: 2, delayInterval: { seconds: 30 } },
-    handler: ({ scheduleStatus }) => service.tick(scheduleStatus?.last ? new Date(scheduleStatus.last) : undefined),
+    handler: ({ scheduleStatus }) =>
+      service.tick(scheduleStatus?.last ? new Date(scheduleStatus.last) : undefined, KINDS),
   });
 }
 

@@ -15,7 +15,7 @@ import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Platform } from "../../core/ports.ts";
 import { dueSlot, dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
-import { createService, deliver, type JobFailed } from "../../core/service.ts";
+import { createService, deliver, type JobFailed, readClockKinds } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { DAY_MS, putBackup } from "./retention-sample.ts";
 
@@ -494,6 +494,19 @@ describe("a platform with one clock for all schedules", () => {
     const slots = [due("03:25", "03:30"), due("03:32", "03:37"), due("03:25", "03:29")];
     assert.deepEqual(slots, [at("03:30"), undefined, undefined]);
     assert.equal(dueSlot(undefined, at("03:25"), at("03:30")), undefined);
+  });
+
+  test("hands over only the kinds of jobs that are asked for", async () => {
+    const { tick, jobs } = service({ LIFEBOAT_RETENTION_SCHEDULE: "@hourly", LIFEBOAT_VERIFY_SCHEDULE: "@hourly" });
+    const kinds = () => jobs.splice(0).map((job) => (job as { kind: string }).kind);
+    await tick(minutesAgo(60), readClockKinds("retention"));
+    assert.deepEqual(kinds(), ["retention"]);
+    await tick(minutesAgo(60), readClockKinds("verify, backup"));
+    assert.deepEqual(kinds(), ["backup", "verify"]);
+    await tick(minutesAgo(60), readClockKinds("none"));
+    assert.deepEqual(kinds(), []);
+    assert.deepEqual(readClockKinds(), ["backup", "verify", "retention"]);
+    assert.throws(() => readClockKinds("backup,restore"), { kind: "invalid" });
   });
 
   test("looks back for what was missed, and not where the schedule says that it skips", () => {

@@ -139,6 +139,15 @@ describe("the Azure Functions library over a stand-in of its host", () => {
     );
   });
 
+  it("has no timer where its clock hands over nothing", async () => {
+    await using bundle = await makeBundle("azure");
+    await using host = await startAzureHost({ dir: bundle.dir, env: { LIFEBOAT_CLOCK_JOBS: "none" } });
+    assert.deepEqual(
+      host.functions.map(({ name }) => name),
+      ["jobs", "api"],
+    );
+  });
+
   it("fires timers and delivers messages; what a function throws is a failure", async () => {
     await using bundle = await sample("azure");
     await using host = await startAzureHost({ dir: bundle.dir, env: {} });

@@ -18,6 +18,7 @@ const PROVIDERS = join(ROOT, "node_modules/.cache/terraform-offline");
 const CLOUDS = [
   { cloud: "aws", examples: ["aws-eks", "aws-existing"] },
   { cloud: "gcp", examples: ["gcp-gke"] },
+  { cloud: "azure", examples: ["azure-aks", "azure-existing"] },
 ];
 
 describe("Terraform", { skip: requireOrSkip("terraform") }, () => {

@@ -1,0 +1,90 @@
+locals {
+  account_group = var.storage_account_resource_group == null ? local.group : "/subscriptions/${data.azurerm_client_config.current.subscription_id}/resourceGroups/${var.storage_account_resource_group}"
+  container_id  = "${local.account_group}/providers/Microsoft.Storage/storageAccounts/${var.storage_account}/blobServices/default/containers/${var.container}"
+}
+
+resource "azurerm_storage_account" "this" {
+  count = var.create_storage_account ? 1 : 0
+
+  name                              = var.storage_account
+  resource_group_name               = var.resource_group
+  location                          = local.region
+  account_tier                      = "Standard"
+  account_replication_type          = var.replication
+  min_tls_version                   = "TLS1_2"
+  https_traffic_only_enabled        = true
+  shared_access_key_enabled         = false
+  default_to_oauth_authentication   = true
+  local_user_enabled                = false
+  allow_nested_items_to_be_public   = false
+  cross_tenant_replication_enabled  = false
+  infrastructure_encryption_enabled = true
+  tags                              = var.tags
+
+  blob_properties {
+    versioning_enabled = true
+
+    delete_retention_policy {
+      days = var.noncurrent_days
+    }
+
+    container_delete_retention_policy {
+      days = var.noncurrent_days
+    }
+  }
+
+  # Objects can be held one by one; nothing is held by default, as the locks of runs must go again.
+  dynamic "immutability_policy" {
+    for_each = var.immutability ? [1] : []
+
+    content {
+      state                         = "Disabled"
+      period_since_creation_in_days = 1
+      allow_protected_append_writes = false
+    }
+  }
+
+  lifecycle {
+    prevent_destroy = true
+
+    precondition {
+      condition     = var.storage_account_resource_group == null
+      error_message = "storage_account_resource_group is for a storage account that exists: leave it out, or set create_storage_account to false."
+    }
+  }
+}
+
+resource "azurerm_storage_container" "this" {
+  count = var.create_storage_account ? 1 : 0
+
+  name                  = var.container
+  storage_account_id    = azurerm_storage_account.this[0].id
+  container_access_type = "private"
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+# A deleted object is a version until this takes it, within a day; then Azure keeps it for noncurrent_days. The other
+# way round it would not do: Azure counts a version's age from when the object was written.
+resource "azurerm_storage_management_policy" "this" {
+  count = var.create_storage_account ? 1 : 0
+
+  storage_account_id = azurerm_storage_account.this[0].id
+
+  rule {
+    name    = "leftovers"
+    enabled = true
+
+    filters {
+      blob_types = ["blockBlob"]
+    }
+
+    actions {
+      version {
+        delete_after_days_since_creation = 1
+      }
+    }
+  }
+}

@@ -1,0 +1,144 @@
+locals {
+  blobs  = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+  folder = var.prefix == "" ? "" : "${var.prefix}/"
+
+  # `add` makes new blobs; those of several blocks, above 8 MiB, need `write`.
+  actions = merge(
+    {
+      create = ["${local.blobs}/add/action", "${local.blobs}/write"]
+      delete = ["${local.blobs}/delete"]
+    },
+    var.retain ? { hold = ["${local.blobs}/immutableStorage/runAsSuperUser/action"] } : {},
+  )
+
+  # Paths of the container; where there are none, all of it.
+  all = var.prefix == "" ? [] : ["${local.folder}*"]
+  container_rights = {
+    backup = merge({ create = local.all }, var.retain ? { hold = local.all } : {})
+    # Its record and report; locks, requests and notes; and the backup NAME-before (NAME-before-2, …) of what it touches.
+    restore = { create = [for path in ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"] : "${local.folder}${path}"] }
+    retention = {
+      create = ["${local.folder}metadata/*"]
+      delete = local.all
+    }
+  }
+
+  # Roles that the module defines have ids of its own making, so that a plan shows them.
+  role_guids = { for right in keys(local.actions) : right => uuidv5("url", "lifeboat:${local.group}:${var.name}:${right}") }
+  role_ids = {
+    for right, guid in local.role_guids : right => "/subscriptions/${data.azurerm_client_config.current.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${guid}"
+  }
+
+  container_assignments = merge([for job, rights in local.container_rights : { for right, paths in rights : "${job}-${right}" => {
+    job   = job
+    scope = local.container_id
+    role  = null
+    id    = local.role_ids[right]
+    condition = length(paths) == 0 ? null : format(
+      "((%s) OR (%s))",
+      join(" AND ", [for action in local.actions[right] : "!(ActionMatches{'${action}'})"]),
+      join(" OR ", [for path in paths : "@Resource[${local.blobs}:path] StringLike '${path}'"]),
+    )
+  } }]...)
+
+  secret_ids = { for job in local.jobs : job => distinct(concat(
+    var.secrets[job],
+    var.configuration_secret == null ? [] : [var.configuration_secret],
+  )) }
+
+  # By names of Azure's own roles: what they are given on.
+  built_in = { for job in local.jobs : job => merge(
+    {
+      read           = { role = "Storage Blob Data Reader", scope = local.container_id }
+      host-blobs     = { role = "Storage Blob Data Owner", scope = azurerm_storage_account.host[job].id }
+      host-queues    = { role = "Storage Queue Data Contributor", scope = azurerm_storage_account.host[job].id }
+      host-tables    = { role = "Storage Table Data Contributor", scope = azurerm_storage_account.host[job].id }
+      host-telemetry = { role = "Monitoring Metrics Publisher", scope = azurerm_application_insights.this.id }
+    },
+    { for index, id in local.secret_ids[job] : "secret-${index}" => { role = "Key Vault Secrets User", scope = id } },
+    # Where the cluster is, and that it is known there: what it may do in it is the cluster's own to say.
+    { for index, id in job == "retention" ? [] : var.clusters : "cluster-${index}" => {
+      role = "Azure Kubernetes Service Cluster User Role", scope = id
+    } },
+  ) }
+
+  built_in_assignments = merge([for job, rights in local.built_in : { for right, given in rights : "${job}-${right}" => {
+    job       = job
+    scope     = given.scope
+    role      = given.role
+    id        = null
+    condition = null
+  } }]...)
+}
+
+resource "azurerm_user_assigned_identity" "function" {
+  for_each = local.jobs
+
+  name                = local.function_names[each.key]
+  resource_group_name = var.resource_group
+  location            = local.region
+  tags                = var.tags
+}
+
+resource "azurerm_role_definition" "this" {
+  for_each = local.actions
+
+  name               = "${var.name}-${each.key}-${local.suffix}"
+  role_definition_id = local.role_guids[each.key]
+  scope              = local.group
+  description        = "Lifeboat: ${each.key} blobs"
+  assignable_scopes  = distinct([local.group, local.account_group])
+
+  permissions {
+    data_actions = each.value
+  }
+}
+
+resource "azurerm_role_assignment" "function" {
+  for_each = merge(local.container_assignments, local.built_in_assignments)
+
+  scope                = each.value.scope
+  principal_id         = azurerm_user_assigned_identity.function[each.value.job].principal_id
+  principal_type       = "ServicePrincipal"
+  role_definition_name = each.value.role
+  role_definition_id   = each.value.id
+  condition            = each.value.condition
+  condition_version    = each.value.condition == null ? null : "2.0"
+
+  depends_on = [azurerm_role_definition.this, azurerm_storage_container.this]
+}
+
+# Who asks for a backup puts a job into the queue, and may do no more with it.
+resource "azurerm_role_assignment" "backup_caller" {
+  for_each = toset(var.backup_principals)
+
+  scope                = "${azurerm_storage_account.host["backup"].id}/queueServices/default/queues/${local.queue}"
+  principal_id         = each.value
+  role_definition_name = "Storage Queue Data Message Sender"
+
+  depends_on = [azurerm_storage_queue.jobs]
+}
+
+# The function asks for its key, beside the token that App Service wants.
+resource "azurerm_role_definition" "restore_caller" {
+  count = length(var.restore_principals) > 0 ? 1 : 0
+
+  name              = "${var.name}-restore-caller-${local.suffix}"
+  scope             = local.group
+  description       = "Lifeboat: read the key of the restore endpoint"
+  assignable_scopes = [local.group]
+
+  permissions {
+    actions = ["Microsoft.Web/sites/read", "Microsoft.Web/sites/host/listkeys/action"]
+  }
+}
+
+resource "azurerm_role_assignment" "restore_caller" {
+  for_each = toset(var.restore_principals)
+
+  scope              = "${local.group}/providers/Microsoft.Web/sites/${local.function_names.restore}"
+  principal_id       = each.value
+  role_definition_id = azurerm_role_definition.restore_caller[0].role_definition_resource_id
+
+  depends_on = [azurerm_resource_group_template_deployment.function]
+}
