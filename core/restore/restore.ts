@@ -119,7 +119,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
   const steps = planSteps({ survey, target, skim, served, fixing, policy });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
-  for (const volume of freeVolumes(steps, target.volumes, policy)) target.freed.add(volume);
+  for (const volume of freeVolumes(steps, target, policy)) target.freed.add(volume);
   const found = await extras?.found({ kube, served, target, signal });
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
   if (steps.some(isWrite)) await archive.check(unread(survey, target));

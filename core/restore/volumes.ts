@@ -44,14 +44,23 @@ export function createdVolumes(steps: PlannedStep[]): Set<string> {
   return new Set(steps.filter((step) => creates(step, VOLUMES)).map(({ item }) => item.name));
 }
 
+/** Whether a claim has no volume yet. */
+export function waits(claim: KubernetesObject): boolean {
+  return at(claim, "status", "phase") !== "Bound";
+}
+
 /**
- * A volume that exists and still belongs to a deleted claim which is restored now must be freed, or the claim waits for
- * ever: under `update` that is done (the volumes are given back), else it is a warning.
+ * A volume that exists and still belongs to a deleted claim which is restored now, or was restored before and is among
+ * the `waiting`, must be freed, or the claim waits for ever: under `update` that is done (the volumes are given back),
+ * else it is a warning.
  */
-export function freeVolumes(steps: PlannedStep[], volumes: Map<string, LiveVolume>, policy: Policy): Set<string> {
-  const claims = new Set(
-    steps.filter((step) => creates(step, CLAIMS)).map(({ item }) => `${item.namespace}/${item.name}`),
-  );
+export function freeVolumes(
+  steps: PlannedStep[],
+  { volumes, waiting }: { volumes: Map<string, LiveVolume>; waiting: Set<string> },
+  policy: Policy,
+): Set<string> {
+  const created = steps.filter((step) => creates(step, CLAIMS)).map(({ item }) => `${item.namespace}/${item.name}`);
+  const claims = new Set([...created, ...waiting]);
   const freed = new Set<string>();
   for (const step of steps) {
     const { entry, name } = step.item;

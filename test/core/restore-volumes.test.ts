@@ -84,6 +84,33 @@ describe("claims and volumes", () => {
     assert.deepEqual((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec, { volumeName: "pv" });
   });
 
+  it("of a deleted claim are bound under update to one that was restored before, and waits", async () => {
+    const archive = await archiveOf([claim, volume("Retain")]);
+    const path = "/api/v1/persistentvolumes/pv";
+    await create("/api/v1/persistentvolumes", volume("Retain"));
+    await change("PATCH", `${path}/status`, { status: { phase: "Released" } });
+    await restored(kube, archive);
+    assert.match(
+      said((await restored(kube, archive)).result.problems.warnings),
+      /pv: .*use --existing-resource-policy/,
+    );
+
+    const bound = await restored(kube, archive, { existingResourcePolicy: "update" });
+    assert.deepEqual([bound.result.counts.updated, bound.result.problems.warnings], [1, []]);
+    const { claimRef } = (await live(path)).spec as { claimRef: object };
+    assert.deepEqual(claimRef, { namespace: "shop", name: "data" });
+  });
+
+  it("of a deleted claim stay where the one of its name has another volume", async () => {
+    const archive = await archiveOf([claim, volume("Retain")]);
+    await create("/api/v1/persistentvolumes", volume("Retain"));
+    await change("PATCH", "/api/v1/persistentvolumes/pv/status", { status: { phase: "Released" } });
+    await restored(kube, archive);
+    await change("PATCH", "/api/v1/namespaces/shop/persistentvolumeclaims/data/status", { status: { phase: "Bound" } });
+    const { counts, problems } = (await restored(kube, archive, { existingResourcePolicy: "update" })).result;
+    assert.deepEqual([counts.updated, problems.warnings], [0, []]);
+  });
+
   it("don't take a volume that serves another claim", async () => {
     await restored(kube, await archiveOf([volume("Retain")]));
     await restored(kube, await archiveOf([claim]), { namespaceMapping: { shop: "copy" } });

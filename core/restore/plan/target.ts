@@ -14,7 +14,7 @@ import { neverRestored } from "../../skips.ts";
 import { nodePorts } from "../nodeports.ts";
 import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
-import { type LiveVolume, readVolume } from "../volumes.ts";
+import { type LiveVolume, readVolume, waits } from "../volumes.ts";
 import { BackendDown, noticingBackends } from "../write/backends.ts";
 import type { HookRule } from "../write/hooks.ts";
 import { namespaceGone, type Waiting } from "../write/waits.ts";
@@ -48,6 +48,8 @@ export interface Target extends CompareFacts {
   /** What to tell the user of the lists. */
   warnings: string[];
   volumes: Map<string, LiveVolume>;
+  /** Existing claims of the items, as "namespace/name", that have no volume yet. */
+  waiting: Set<string>;
   /** Names of volumes that are to be freed from their deleted claim. */
   freed: Set<string>;
 }
@@ -118,6 +120,7 @@ export async function readTarget(reading: Reading): Promise<Target> {
     nodes: new Set(),
     warnings: [],
     volumes: new Map(),
+    waiting: new Set(),
     scaled: new Set(),
     exact: reading.exact,
     freed: new Set(),
@@ -263,6 +266,8 @@ async function readList(
         extras?.saw({ resource: key, metadata, body }, place, target);
         if (place === undefined) continue;
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
+        if (key === CLAIMS && !deletionTimestamp && waits(parseExact(body) as KubernetesObject))
+          target.waiting.add(`${namespace}/${name}`);
         if (deletionTimestamp) target.digests.set(place, DELETING);
         else if (!mayBeFreed(name) && alike(survey.items[place]!, body)) target.digests.set(place, ALIKE);
         else {
