@@ -19,6 +19,7 @@ import { type Pin, readPin, readPins } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
 import type { RestoreResult } from "./restore/report.ts";
+import type { Usage } from "./usage.ts";
 
 /** What one backup is and how it went: the same for the command line, HTTP and functions. */
 export interface BackupDocument {
@@ -38,6 +39,8 @@ export interface BackupDocument {
   /** How many hooks were run, or should have been; absent where there were none. */
   hooks?: { attempted: number; failed: number };
   durationMs?: number;
+  /** What the run asked of its bucket until the backup was there; only in what the run itself tells. */
+  usage?: Usage;
   startTimestamp?: string;
   completionTimestamp?: string;
   /** When it expires; absent where it never does by itself. */
@@ -111,7 +114,7 @@ export interface Report {
 export function backupDocument(
   record: Backup,
   location: string,
-  report: Report & { durationMs?: number; pin?: Pin; verified?: Verified },
+  report: Report & { durationMs?: number; usage?: Usage; pin?: Pin; verified?: Verified },
 ): BackupDocument {
   const { metadata, spec = {}, status = {} } = record;
   const annotations = metadata.annotations ?? {};
@@ -128,6 +131,7 @@ export function backupDocument(
     findingCount: annotations[FINDINGS] === undefined ? undefined : Number(annotations[FINDINGS]),
     hooks: hookCounts(status.hookStatus),
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
+    usage: report.usage,
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
     expiration: status.expiration,

@@ -114,3 +114,4 @@ export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
 export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
+export { counting, type Usage } from "./usage.ts";

@@ -52,6 +52,7 @@ import { nameStem, scheduledName } from "./schedule/slots.ts";
 import type { CachedSecrets } from "./secrets.ts";
 import { measureJob, traced } from "./telemetry.ts";
 import { failureDocument, tell } from "./tell.ts";
+import { counting } from "./usage.ts";
 
 type BackupJob = Extract<Job, { kind: "backup" }>;
 type RestoreJob = Extract<Job, { kind: "restore" }>;
@@ -199,8 +200,10 @@ function endOf(document: Exclude<Result, PlanDocument>): Ended {
   return document;
 }
 
-async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
-  const { bucket, config, secrets, signal } = context;
+async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
+  const { bucket, usage } = counting(given.bucket);
+  const context = { ...given, bucket };
+  const { config, secrets, signal } = context;
   const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
   // Who names a backup and no slot wants it now; a clock's trigger does not.
   const slotted = schedule && (job.slot !== undefined || job.name === undefined);
@@ -223,7 +226,7 @@ async function runBackupJob(job: BackupJob, context: Named): Promise<Outcome> {
     const signer = configuredSigner(config.signing, secrets);
     const { recipients } = config.encryption;
     const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller, signer, recipients });
-    return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed() });
+    return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
   });
   return locked({ kind: "backup", name, found }, context, work);
 }

@@ -15,6 +15,7 @@ import type { Outcome } from "./run.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { scheduledName } from "./schedule/slots.ts";
 import { openSecrets } from "./secrets.ts";
+import type { Usage } from "./usage.ts";
 
 /** What one trigger brings beside its message. */
 export interface Trigger {
@@ -33,6 +34,9 @@ export interface Ended {
   phase?: string;
   duplicate: boolean;
   skipped?: string;
+  /** Of a backup that this run made: what it took, for what that costs. */
+  durationMs?: number;
+  usage?: Usage;
 }
 
 /** What a handler calls: a platform's triggers and requests, in the words of the core. */
@@ -293,7 +297,9 @@ function judged({ document, duplicate, skipped }: Outcome): Ended {
     throw damagedFailure(`${damaged.length + orphans.length} backups are damaged, the first: ${first}`);
   }
   const { kind, name, phase, errors } = document;
-  if (phase === "Completed") return { kind, name, phase, duplicate };
+  const took = document.kind === "backup" && document.usage;
+  if (phase === "Completed")
+    return { kind, name, phase, duplicate, ...(took && { durationMs: document.durationMs, usage: took }) };
   const message = `${kind} ${name} is ${phase}: ${errors.length} errors, the first: ${errors[0]?.message}`;
   throw new JobFailed(message, { retry: false, status: 500 });
 }

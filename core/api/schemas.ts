@@ -64,6 +64,7 @@ const problems = z.array(
     message: z.string(),
   }),
 );
+const count = z.number();
 const shared = { schemaVersion: z.literal(1), name: z.string(), phase: z.string(), location: z.string() };
 const ended = {
   durationMs: z.number().optional(),
@@ -91,6 +92,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     items: z.number(),
     bytes: z.number().optional(),
     findingCount: z.number().optional().describe("what a restore into an empty cluster would miss"),
+    usage: z.object({ puts: count, gets: count, lists: count, storedBytes: count }).optional(),
     hooks: z.object({ attempted: z.number(), failed: z.number() }).optional(),
     expiration: z.string().optional(),
     retainedUntil: z.string().optional(),
@@ -102,8 +104,6 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     ...ended,
   })
   .meta({ id: "Backup" });
-
-const count = z.number();
 
 /** A restore that has ended. */
 export const restoreSchema: z.ZodType<RestoreDocument> = z

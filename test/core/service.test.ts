@@ -385,7 +385,8 @@ describe("a job without a name", () => {
   test("has the same one whenever the platform delivers it again", async () => {
     const { run } = service();
     const job = { kind: "backup", cluster: "a" };
-    const first = await run(job, { delivery: "one" });
+    const { durationMs = 0, usage, ...first } = await run(job, { delivery: "one" });
+    assert(usage && durationMs > 0 && usage.puts > 10 && usage.storedBytes > 1000, JSON.stringify(usage));
     assert.deepEqual(await run(job, { delivery: "one" }), { ...first, duplicate: true });
     assert.notEqual((await run(job, { delivery: "two" })).name, first.name);
   });

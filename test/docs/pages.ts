@@ -44,8 +44,8 @@ const SHELL = new Set(["sh", "bash", "console", ""]);
 
 /** The programs that pages may ask for. Others are a typing error, or belong here and among what the page says it needs. */
 const PROGRAMS = new Set(
-  `age age-keygen aws az bash cat cd cp curl date eval export gcloud git kubectl lifeboat ls mkdir mv node npm npx openssl rm
-  sed sha256sum sleep tar terraform unset`.split(/\s+/),
+  `age age-keygen aws az bash cat cd cp curl date eval export gcloud git grep kubectl lifeboat ls mkdir mv node npm npx openssl rm
+  sed sha256sum sleep tar terraform unset xargs`.split(/\s+/),
 );
 
 /** Environment variables that are explained by those who read them. */

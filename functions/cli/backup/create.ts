@@ -5,6 +5,7 @@ import {
   backup,
   backupDocument,
   checkNewName,
+  counting,
   EXIT_CODES,
   type Kube,
 } from "../../../core/index.ts";
@@ -47,7 +48,8 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
   });
   const first = ({ server }: Kube) => `connecting to ${server}`;
   return inSession({ options, signal }, ["backing up", first], async (session) => {
-    const { kube, bucket, progress } = session;
+    const { kube, progress } = session;
+    const { bucket, usage } = counting(session.bucket);
     const signer = await signerOf(options);
     const recipients = await recipientsOf(options);
     checkNewName("backup", name);
@@ -58,11 +60,11 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
       labels: readMappings("--labels", "=", options.labels),
       annotations: readMappings("--annotations", "=", options.annotations),
     };
-    const { result, durationMs } = await underLock(making, session, (running) =>
+    const { result, durationMs } = await underLock(making, { ...session, bucket }, (running) =>
       backup({ kube, bucket, name, spec, ...described, signer, recipients, ...running, progress: told }),
     );
     const { record, outcome, adopted } = result;
-    const document = backupDocument(record, bucket.location, { durationMs, ...outcome });
+    const document = backupDocument(record, bucket.location, { durationMs, usage, ...outcome });
     await printResult(options.output, document, () => backupSummary(document, clusterText(kube, options), adopted));
     if (!options.output || options.output === "table") say(nextSteps(document, options));
     return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
