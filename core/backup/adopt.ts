@@ -4,32 +4,49 @@ import { openArchive, readTar } from "../archive/reader.ts";
 import { rebuildIndex } from "../archive/rebuild.ts";
 import { HEADER_FILE, OUTCOME_FILE } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
-import { LifeboatError } from "../errors.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { digestOf } from "../integrity/checks.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import type { ObjectRetention } from "../ports.ts";
 import type { BackupRun } from "./backup.ts";
 import { retentionOf } from "./hold.ts";
-import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
+import { type Archived, type ArchiveHeader, type ArchiveOutcome, secretFiles } from "./record.ts";
 import { takeInventory } from "./sidefiles.ts";
 
 /**
  * Takes over the archive that an interrupted run left: checks that it was made of the same cluster with the same options, and
- * writes its index where that is missing. Throws `conflict` where no run of ours wrote it, or the cluster, its name, the
- * options or the labels differ, `corrupt` where the archive is damaged.
+ * reads it whole: it is held to the digests of its index, or that is made of it where it is missing. Throws `conflict` where no
+ * run of ours wrote it, or the cluster, its name, the options or the labels differ, `corrupt` where it is damaged.
  */
 export async function adoptArchive(run: BackupRun, present: Map<string, number>): Promise<Archived> {
+  try {
+    return await takeOver(run, present);
+  } catch (error) {
+    if (!isLifeboatError(error, "corrupt")) throw error;
+    const { message, key } = error;
+    const what = `an unfinished backup "${run.name}" in ${run.bucket.location} can't be finished`;
+    throw new LifeboatError("corrupt", `${what}: ${message}`, { key, hint: leftoverHint(run.name), cause: error });
+  }
+}
+
+/** What to do about what an interrupted run left and no run finishes. */
+export function leftoverHint(name: string): string {
+  return `choose another name, or delete it: "lifeboat backup delete ${name}"`;
+}
+
+async function takeOver(run: BackupRun, present: Map<string, number>): Promise<Archived> {
   const { bucket, name, signal } = run;
   const keys = backupKeys(name);
   const header = await readHeader(await bucket.get(keys.tar, { signal }));
   if (!header) {
     throw new LifeboatError("conflict", `${keys.tar} lies in the way: no run of Lifeboat wrote it`, {
-      hint: "choose another name, or delete it",
+      hint: leftoverHint(name),
     });
   }
   const difference = await differenceOf(header, run);
   if (difference) {
     throw new LifeboatError("conflict", `an unfinished backup "${name}" ${difference} lies in ${bucket.location}`, {
-      hint: "run it again as it was to finish it, choose another name, or delete it",
+      hint: `run it again as it was to finish it, ${leftoverHint(name)}`,
     });
   }
   const { run: writtenBy, startTimestamp } = header;
@@ -37,11 +54,15 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
   if (!present.has(keys.index)) await writeMissingIndex(run, retentionOf(header));
   const archive = await openArchive(bucket, keys, { signal });
   try {
-    const outcome = await archive.file(OUTCOME_FILE);
-    if (!outcome) throw new LifeboatError("corrupt", `${keys.tar} has no ${OUTCOME_FILE}`);
+    if (present.has(keys.index))
+      for await (const { reason } of archive.verify()) throw new LifeboatError("corrupt", reason, { key: keys.tar });
+    const file = await archive.file(OUTCOME_FILE);
+    if (!file) throw new LifeboatError("corrupt", `${keys.tar} has no ${OUTCOME_FILE}`);
+    const outcome = JSON.parse(file.toString()) as ArchiveOutcome;
+    await checkSecrets(run, outcome);
     return {
       header,
-      outcome: JSON.parse(outcome.toString()) as ArchiveOutcome,
+      outcome,
       inventory: await takeInventory(archive),
       index: await storedIndex(run),
     };
@@ -71,6 +92,15 @@ export async function readHeader(tar: AsyncIterable<Buffer>): Promise<ArchiveHea
     if (!path.startsWith("metadata/")) return undefined;
   }
   return undefined;
+}
+
+/** That what holds the Secrets, where they alone are encrypted, is what the archive says. */
+async function checkSecrets({ bucket, name, signal }: BackupRun, outcome: ArchiveOutcome): Promise<void> {
+  for (const [file, digest] of Object.entries(secretFiles(outcome))) {
+    const key = backupKeys(name).folder + file;
+    if ((await digestOf(bucket, key, signal)) !== digest)
+      throw new LifeboatError("corrupt", `${key} differs from its digest`, { key });
+  }
 }
 
 async function storedIndex({ bucket, name, signal }: BackupRun): Promise<IndexDigests> {

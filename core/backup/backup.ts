@@ -8,12 +8,12 @@ import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
 import { traced } from "../telemetry.ts";
-import { adoptArchive } from "./adopt.ts";
+import { adoptArchive, leftoverHint } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Picked, Progress } from "./collect.ts";
 import { encryptionOf } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
-import { type Archived, type ArchiveOutcome, backupRecord } from "./record.ts";
+import { type Archived, type ArchiveOutcome, backupRecord, secretFiles } from "./record.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
 
@@ -53,9 +53,9 @@ export interface BackupResult {
 /**
  * Makes one backup: the archive and its index first, then the side files, then, as the commit, `velero-backup.json`.
  * Every object is created once and none is overwritten. An archive that an interrupted run left under the same name
- * is adopted instead of made again.
+ * is adopted instead of made again, unless the record is to be signed.
  *
- * Throws `conflict` where a backup of that name exists, `invalid` for contradictory filters, and whatever stopped the
+ * Throws `conflict` where a backup of that name exists, or an archive that may not be adopted, `invalid` for contradictory filters, and whatever stopped the
  * run; then nothing is listed, and once the cluster had answered, the run's log lies where `readLog` finds it.
  * Problems with single resources do not throw: they are in the outcome, and the phase is PartiallyFailed.
  */
@@ -72,6 +72,14 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
     throw new LifeboatError("conflict", `remains of a deleted backup "${name}" lie in ${bucket.location}`, {
       hint: "its deletion was interrupted: delete it again, or choose another name",
     });
+  }
+  // Whoever can write into the bucket can have left it, and its digests would agree.
+  if (adopted && run.signer) {
+    throw new LifeboatError(
+      "conflict",
+      `an unfinished backup "${name}" lies in ${bucket.location}: it can't be finished and signed, for nothing proves who wrote it`,
+      { hint: leftoverHint(name) },
+    );
   }
   const signer = await run.signer?.();
   const survey = adopted ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
@@ -113,10 +121,6 @@ async function commit(
     throw deletedMeanwhile(bucket, name);
   }
   return { record, outcome };
-}
-
-function secretFiles({ secrets }: ArchiveOutcome): Record<string, string> {
-  return secrets && "files" in secrets ? secrets.files : {};
 }
 
 function deletedMeanwhile(bucket: Bucket, name: string): LifeboatError {

@@ -62,6 +62,11 @@ export interface ArchiveOutcome {
   errors: Problem[];
 }
 
+/** SHA-256 by file name of what holds the Secrets, where they alone are encrypted. */
+export function secretFiles({ secrets }: ArchiveOutcome): Record<string, string> {
+  return secrets && "files" in secrets ? secrets.files : {};
+}
+
 /** An archive that is in the bucket, complete, with its index: all that the commit needs of it. */
 export interface Archived {
   header: ArchiveHeader;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { hash } from "node:crypto";
+import { generateKeyPairSync, hash, sign } from "node:crypto";
 import { buffer } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { pack } from "tar-stream";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { IndexEntry } from "../../core/archive/index.ts";
@@ -21,7 +22,7 @@ import {
 } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { backupDocument, readFindings } from "../../core/documents.ts";
-import { sealOf } from "../../core/integrity/seal.ts";
+import { sealOf, signedBy } from "../../core/integrity/seal.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
@@ -377,6 +378,64 @@ describe("a backup in its bucket", () => {
     assert.match(await readLog(bucket, "backups", "full"), /Adopted what the interrupted run/);
   });
 
+  it("adopts no archive that is damaged, wherever that is, and commits nothing", async () => {
+    const left = memoryBucket();
+    await assert.rejects(run(failingAt(left, 8), "full"));
+    const whole = await copyOf(left);
+    assert.ok((await run(whole, "full")).adopted);
+    const { tar, index } = backupKeys("full");
+    const { length } = await readObject(left, tar);
+    for (const indexed of [true, false]) {
+      for (let at = 30; at < length; at += Math.ceil(length / 15)) {
+        const bucket = await copyOf(left);
+        await spoil(bucket, tar, at);
+        if (!indexed) await bucket.delete(index);
+        const refused = { kind: "corrupt", message: /can't be finished: /, hint: /backup delete full/ };
+        const ended = await run(bucket, "full").catch((error: unknown) =>
+          assert.throws(() => assert.fail(error as Error), refused),
+        );
+        if (!ended) assert.deepEqual(await listBackups(bucket), []);
+        // The bytes of a gzip header that say nothing of what is in it are no damage where an index is made of the archive.
+        else if (!indexed) assert.deepEqual(await entriesOf(bucket), await entriesOf(whole), `byte ${at}`);
+        else assert.fail(`byte ${at}`);
+      }
+    }
+  });
+
+  it("adopts no archive whose encrypted Secrets are damaged", async () => {
+    const bucket = memoryBucket();
+    const recipient = await identityToRecipient(await generateX25519Identity());
+    const encrypted = { name: "full", spec: { secrets: "encrypt" } as const, recipients: [recipient] };
+    await assert.rejects(backupOf(server, { bucket: failingAt(bucket, 9), ...encrypted }));
+    const [key = ""] = [...(await listFolder(bucket, "backups/full/")).keys()].filter((key) =>
+      key.endsWith("tar.gz.age"),
+    );
+    await spoil(bucket, key, 200);
+    await assert.rejects(backupOf(server, { bucket, ...encrypted }), { kind: "corrupt", message: new RegExp(key) });
+    assert.deepEqual(await listBackups(bucket), []);
+  });
+
+  it("signs only what its own run wrote: what another left is not adopted, and can be deleted", async () => {
+    const bucket = memoryBucket();
+    await assert.rejects(run(failingAt(bucket, 8), "full"));
+    const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+    const key = publicKey.export({ format: "jwk" }).x!;
+    const signed = {
+      name: "full",
+      signer: async () => ({ publicKey: key, sign: async (message: Buffer) => sign(null, message, privateKey) }),
+    };
+    const before = await listFolder(bucket, "");
+    await assert.rejects(backupOf(server, { bucket, ...signed }), {
+      kind: "conflict",
+      message: /nothing proves who wrote it/,
+      hint: /another name.*lifeboat backup delete full/,
+    });
+    assert.deepEqual(await listFolder(bucket, ""), before);
+    assert.equal(signedBy((await backupOf(server, { bucket, ...signed, name: "next" })).record), key);
+    await deleteBackup(bucket, "full");
+    assert.equal(signedBy((await backupOf(server, { bucket, ...signed })).record), key);
+  });
+
   it("adopts no archive of another cluster, of the cluster by another name, or with other labels", async () => {
     const bucket = memoryBucket();
     await assert.rejects(backupOf(server, { bucket: failingAt(bucket, 8), name: "full", cluster: "a" }));
@@ -511,6 +570,14 @@ function stepped(bucket: Bucket, before: (step: number) => Promise<void>): Bucke
       yield* bucket.list(...args);
     },
   };
+}
+
+/** Stores an object anew with another byte at one place. */
+async function spoil(bucket: Bucket, key: string, at: number): Promise<void> {
+  const body = await readObject(bucket, key);
+  body[at]! ^= 1;
+  await bucket.delete(key);
+  await bucket.put(key, body);
 }
 
 async function copyOf(bucket: Bucket): Promise<Bucket> {
