@@ -7,6 +7,7 @@ import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import type { SigningKeys } from "./integrity/keys.ts";
 import { checkShare, verifyChoice, verifyWish } from "./job.ts";
+import { labelsSchema } from "./labels.ts";
 import { parseLocation } from "./location.ts";
 import { type Notification, notificationSchema } from "./notify.ts";
 import { type Retention, retentionSchema } from "./retention/rules.ts";
@@ -64,16 +65,6 @@ export interface Schedule {
 const name = z
   .string()
   .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "a name has lower-case letters, digits and inner '-', at most 63");
-const labelKey = z
-  .string()
-  .regex(
-    /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/,
-    "is not a key that Kubernetes takes for a label",
-  );
-const labelValue = z
-  .string()
-  .regex(/^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$/, "is not a value that Kubernetes takes for a label");
-
 const scheduleSchema = strictFields({
   schedule: z.string(),
   timeZone: z.string().optional(),
@@ -82,7 +73,7 @@ const scheduleSchema = strictFields({
   skipImmediately: z.boolean().default(false),
   template: backupSpecSchema.optional(),
   retention: retentionSchema.optional(),
-  labels: z.record(labelKey, labelValue).optional(),
+  labels: labelsSchema.optional(),
 }).superRefine((schedule, context) => {
   const reason = refusal(() => readClock(schedule));
   if (reason) context.addIssue({ code: "custom", path: ["schedule"], message: reason });

@@ -65,6 +65,7 @@ export { parseExact } from "./kube/json.ts";
 export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
+export { checkLabels } from "./labels.ts";
 export { secretText } from "./localsecrets.ts";
 export { readLocation } from "./location.ts";
 export { type Claim, checkNotHeld, claimLock } from "./lock.ts";

@@ -16,6 +16,12 @@ export function meant(name: string, names: readonly string[]): string | undefine
   return names.find((other) => other.toLowerCase() === best);
 }
 
+/** ", did you mean shop?", or nothing where none of `names` is near. */
+export function suggestion(name: string, names: readonly string[]): string {
+  const near = meant(name, names);
+  return near === undefined ? "" : `, did you mean ${near}?`;
+}
+
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (const [i, character] of [...a].entries()) {

@@ -313,6 +313,7 @@ function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
   check("includedNamespaces", () => nameFilter(spec.includedNamespaces, spec.excludedNamespaces));
   const { resourcePolicy, resourcePolicyRules: rules } = spec as z.infer<z.ZodObject<typeof backupFields>>;
   check("includedResources", () => checkBackupFilters(spec as BackupFilters));
+  check("retainMode", () => checkHold(spec as z.infer<z.ZodObject<typeof backupFields>>));
   check("resourcePolicyRules", () => {
     if (resourcePolicy && rules !== undefined) throw new LifeboatError("invalid", "give it or resourcePolicy");
     if (rules !== undefined) checkPolicies(spec, readPolicies(rules));
@@ -329,6 +330,12 @@ function checkFilters(spec: FilterSpec, context: z.RefinementCtx): void {
   for (const item of includedItems ?? []) check("includedItems", () => parseItem(item));
 }
 
+/** Throws `invalid` where a way of holding what is stored is given, and not for how long. */
+export function checkHold({ retainFor, retainMode }: Pick<BackupSpec, "retainFor" | "retainMode">): void {
+  if (retainMode && !retainFor)
+    throw new LifeboatError("invalid", "retainMode holds nothing without retainFor", { hint: "give both, or neither" });
+}
+
 /** Throws `invalid` for lists of resources that Velero refuses. */
 export function checkBackupFilters(spec: BackupFilters): void {
   checkLists(spec.includedResources, spec.excludedResources, "Resources");
@@ -337,7 +344,7 @@ export function checkBackupFilters(spec: BackupFilters): void {
   checkLists(spec.includedNamespaceScopedResources, spec.excludedNamespaceScopedResources, "NamespaceScopedResources");
   if (usesOldFilters(spec) && usesNewFilters(spec))
     throw new LifeboatError("invalid", "the filters of both scopes can't be given with those of one", {
-      hint: "use includedResources, excludedResources and includeClusterResources, or included… and excluded…ScopedResources",
+      hint: "use includedResources, excludedResources and includeClusterResources, or includedClusterScopedResources, excludedClusterScopedResources, includedNamespaceScopedResources and excludedNamespaceScopedResources",
     });
 }
 

@@ -17,7 +17,8 @@ const includeExcludePolicy = strictFields({
 }).superRefine((policy, context) => {
   for (const scope of ["ClusterScopedResources", "NamespaceScopedResources"] as const) {
     const [included, excluded] = [policy[`included${scope}`] ?? [], policy[`excluded${scope}`] ?? []];
-    if (included.includes("*") || excluded.includes("*")) tell(context, [`included${scope}`], 'can\'t hold "*" here');
+    for (const [list, names] of Object.entries({ included, excluded }))
+      if (names.includes("*")) tell(context, [`${list}${scope}`], 'can\'t hold "*" here');
     const both = included.find((name) => excluded.includes(name));
     if (both) tell(context, [`included${scope}`], `holds "${both}", and so does excluded${scope}`);
   }

@@ -2,6 +2,7 @@ import type { IndexEntry } from "../archive/index.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
+import { suggestion } from "../nearest.ts";
 import { DEFINITIONS, NAMESPACES } from "../objects/resources.ts";
 import {
   anyGlob,
@@ -144,7 +145,7 @@ export function backupScope(spec: BackupFilters, resources: Resource[], namespac
     /** Nothing can be listed with one of the selectors, as with Velero: an empty one. */
     unlistable: selectors.some(isEmptySelector),
     /** What the lists name and the cluster doesn't have: a typing error in an include must not pass for a backup. */
-    unmatched: (names: string[]) => unmatched(spec, resources, names),
+    unmatched: (names: string[]) => unmatched(spec, policies, resources, names),
     /** Whether the objects of this resource are collected as such. Namespaces follow rules of their own. */
     collects: (resource: Resource): boolean => resourceKey(resource) !== NAMESPACES && includes(resource),
     /**
@@ -238,10 +239,12 @@ function oldRules(spec: BackupFilters, resources: Resource[]) {
   });
 }
 
+const SCOPES = ["ClusterScopedResources", "NamespaceScopedResources"] as const;
+
 /** The newer filters, a pair of lists for each scope, to which policies may add (velero ScopeIncludesExcludes). */
 function newRules(spec: BackupFilters, resources: Resource[], policies: ResourcePolicies | undefined) {
   const { includeExcludePolicy: more } = policies ?? {};
-  const listsOf = (namespaced: boolean, scope: "ClusterScopedResources" | "NamespaceScopedResources"): Lists => {
+  const listsOf = (namespaced: boolean, scope: (typeof SCOPES)[number]): Lists => {
     const ofScope = (names: string[] | null | undefined) => resolveInScope(names ?? [], resources, namespaced);
     const lists = { included: ofScope(spec[`included${scope}`]), excluded: ofScope(spec[`excluded${scope}`]) };
     for (const list of ["excluded", "included"] as const)
@@ -335,18 +338,24 @@ function readFilterPolicies(policies: ResourcePolicies | undefined, resources: R
   };
 }
 
-function unmatched(spec: BackupFilters, resources: Resource[], namespaces: string[]) {
-  const missing = (field: keyof BackupFilters, what: string, known: (name: string) => boolean) =>
+function unmatched(
+  spec: BackupFilters,
+  policies: ResourcePolicies | undefined,
+  resources: Resource[],
+  namespaces: string[],
+) {
+  const missing = (field: keyof BackupFilters, what: string, known: (name: string) => boolean, names: string[] = []) =>
     ((spec[field] ?? []) as string[])
       .filter((name) => name !== "*" && !Object.values(SNAPSHOTS).includes(name) && !known(name))
-      .map((name) => `${field}: the cluster has no ${what} "${name}"`);
+      .map((name) => `${field}: the cluster has no ${what} "${name}"${suggestion(name, names)}`);
   const hasNamespace = (name: string) => namespaces.some(nameFilter([name], []));
   const hasResource = (name: string) => resources.some(resourceFilter([name], [], resources));
+  const resourceNames = [...new Set(resources.map(({ name }) => name))];
   const of = (list: "included" | "excluded") => [
-    ...missing(`${list}Namespaces`, "Namespace", hasNamespace),
-    ...missing(`${list}Resources`, "resource", hasResource),
-    ...missing(`${list}ClusterScopedResources`, "resource", hasResource),
-    ...missing(`${list}NamespaceScopedResources`, "resource", hasResource),
+    ...missing(`${list}Namespaces`, "Namespace", hasNamespace, namespaces),
+    ...missing(`${list}Resources`, "resource", hasResource, resourceNames),
+    ...missing(`${list}ClusterScopedResources`, "resource", hasResource, resourceNames),
+    ...missing(`${list}NamespaceScopedResources`, "resource", hasResource, resourceNames),
   ];
   /** What is there, but not in this scope, means nothing, as with Velero. */
   const ofOtherScope = (field: keyof BackupFilters, namespaced: boolean) =>
@@ -355,10 +364,25 @@ function unmatched(spec: BackupFilters, resources: Resource[], namespaces: strin
       namespaced ? "namespaced resource" : "cluster-scoped resource",
       (name) => !hasResource(name) || resolveInScope([name], resources, namespaced).length > 0,
     );
+  const { includeExcludePolicy, clusterScopedFilterPolicy: cluster, namespacedFilterPolicies } = policies ?? {};
+  /** Of policies, the names of resources: in the lists that they add to the spec's, and of the kinds that they filter. */
+  const inPolicies = (field: string, names: string[] | null | undefined) =>
+    (names ?? [])
+      .filter((name) => name !== "*" && !hasResource(name))
+      .map(
+        (name) =>
+          `resource policies, ${field}: the cluster has no resource "${name}"${suggestion(name, resourceNames)}`,
+      );
+  const inLists = (list: "included" | "excluded") =>
+    SCOPES.flatMap((scope) => inPolicies(`${list}${scope}`, includeExcludePolicy?.[`${list}${scope}`]));
+  const filtered = [cluster ?? [], namespacedFilterPolicies ?? []]
+    .flat()
+    .flatMap(({ resourceFilters }) => resourceFilters.flatMap(({ kinds }) => inPolicies("kinds", kinds)));
   return {
-    included: of("included"),
+    included: [...of("included"), ...inLists("included"), ...filtered],
     excluded: [
       ...of("excluded"),
+      ...inLists("excluded"),
       ...ofOtherScope("includedClusterScopedResources", false),
       ...ofOtherScope("excludedClusterScopedResources", false),
       ...ofOtherScope("includedNamespaceScopedResources", true),

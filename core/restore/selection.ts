@@ -2,7 +2,7 @@ import type { IndexEntry } from "../archive/index.ts";
 import { type ItemId, itemPath, itemsPath } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
-import { nearest } from "../nearest.ts";
+import { nearest, suggestion } from "../nearest.ts";
 import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, VOLUMES } from "../objects/resources.ts";
 import {
   checkOneSelector,
@@ -77,18 +77,19 @@ export function selection(spec: RestoreSpec, resources: Resource[]): Selection {
       const holdsNamespace = (name: string) => [...namespaces].some(nameFilter([name], []));
       const holdsResource = (name: string) =>
         items.some(perResource((known) => resourceFilter([name], [], known), resources));
-      const missing = (field: string, names: string[] = [], holds: (name: string) => boolean) =>
+      const missing = (field: string, names: string[] = [], held: string[], holds: (name: string) => boolean) =>
         names
           .filter((name) => name !== "*" && !holds(name))
-          .map((name) => `${field}: the backup doesn't hold "${name}"`);
+          .map((name) => `${field}: the backup doesn't hold "${name}"${suggestion(name, held)}`);
+      const [heldNamespaces, heldResources] = [[...namespaces].filter(Boolean), [...kinds.keys()]];
       return {
         included: [
-          ...missing("includedNamespaces", spec.includedNamespaces, holdsNamespace),
-          ...missing("includedResources", includedResources, holdsResource),
+          ...missing("includedNamespaces", spec.includedNamespaces, heldNamespaces, holdsNamespace),
+          ...missing("includedResources", includedResources, heldResources, holdsResource),
         ],
         excluded: [
-          ...missing("excludedNamespaces", spec.excludedNamespaces, holdsNamespace),
-          ...missing("excludedResources", spec.excludedResources, holdsResource),
+          ...missing("excludedNamespaces", spec.excludedNamespaces, heldNamespaces, holdsNamespace),
+          ...missing("excludedResources", spec.excludedResources, heldResources, holdsResource),
         ],
       };
     },

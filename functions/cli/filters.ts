@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import {
   type BackupSpec,
   checkBackupFilters,
+  checkLabels,
   checkPolicies,
   type FilterSpec,
   isLifeboatError,
@@ -82,9 +83,10 @@ export async function backupFilterSpec(options: BackupFilterOptions): Promise<Ba
   });
   if (spec.labelSelector && spec.orLabelSelectors)
     throw new LifeboatError("invalid", "give one of --selector and --or-selector");
+  const policies = rules === undefined ? undefined : readPolicies(rules, file);
   inFlags(() => {
     checkBackupFilters(spec);
-    if (rules !== undefined) checkPolicies(spec, readPolicies(rules, file));
+    if (policies) checkPolicies(spec, policies);
   });
   return spec;
 }
@@ -169,6 +171,14 @@ export function readMappings(
   return mapping;
 }
 
+/** `--labels` as Kubernetes takes them. Throws `invalid`. */
+export function labelsFlag(pairs: string[] | undefined): Record<string, string> | undefined {
+  return readFlag("--labels", readMappings("--labels", "=", pairs), (labels) => {
+    checkLabels(labels);
+    return labels;
+  });
+}
+
 const EXAMPLES: Record<string, string> = {
   "--ordered-resources": "'pods=shop/a,shop/b;configmaps=shop/c'",
   "--labels": "--labels team=web,tier=front",
@@ -202,10 +212,10 @@ export function configMapFlag(name: string | undefined): { kind: string; name: s
 }
 
 /** What `read` makes of a flag's text; its errors name the flag. */
-export function readFlag<T>(flag: string, text: string | undefined, read: (text: string) => T): T | undefined {
-  if (text === undefined) return undefined;
+export function readFlag<Given, T>(flag: string, given: Given | undefined, read: (given: Given) => T): T | undefined {
+  if (given === undefined) return undefined;
   try {
-    return read(text);
+    return read(given);
   } catch (error) {
     if (!isLifeboatError(error)) throw error;
     throw new LifeboatError(error.kind, `${flag}: ${error.message}`, { hint: error.hint });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { settledSpec, storedBy } from "../../core/backup/scope.ts";
+import { backupScope, settledSpec, storedBy } from "../../core/backup/scope.ts";
 import type { Backup } from "../../core/catalog.ts";
 import { RUN } from "../../core/integrity/seal.ts";
 import type { Resource } from "../../core/kube/resource.ts";
@@ -72,6 +72,26 @@ describe("what a stored backup would have held, which prunes and comparisons ask
     const spec: BackupSpec = { resourcePolicy: { kind: "configmap", name: "policies" } };
     assert.throws(() => held(spec, "velero"), { kind: "invalid" });
   });
+});
+
+describe("what a spec names and the cluster doesn't have", () => {
+  const cases: [text: string, field: string, list: "included" | "excluded"][] = [
+    ["includeExcludePolicy: { includedClusterScopedResources: [nope] }", "includedClusterScopedResources", "included"],
+    [
+      "includeExcludePolicy: { excludedNamespaceScopedResources: [nope] }",
+      "excludedNamespaceScopedResources",
+      "excluded",
+    ],
+    ["clusterScopedFilterPolicy: { resourceFilters: [{ kinds: [storageclasses, nope] }] }", "kinds", "included"],
+    ["namespacedFilterPolicies: [{ namespaces: [a], resourceFilters: [{ kinds: [nope] }, {}] }]", "kinds", "included"],
+  ];
+  for (const [text, field, list] of cases) {
+    it(`is told of resource policies too: ${text}`, () => {
+      const told = backupScope(rules(text), RESOURCES).unmatched(["a"]);
+      assert.deepEqual(told[list], [`resource policies, ${field}: the cluster has no resource "nope"`]);
+      assert.deepEqual(told[list === "included" ? "excluded" : "included"], []);
+    });
+  }
 });
 
 describe("a spec as it is carried out and recorded", () => {

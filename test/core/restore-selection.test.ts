@@ -137,9 +137,9 @@ describe("what is selected", () => {
     assert.deepEqual(await problems(includes), {
       warnings: [],
       errors: [
-        'includedNamespaces: the backup doesn\'t hold "shopp"',
+        'includedNamespaces: the backup doesn\'t hold "shopp", did you mean shop?',
         'includedNamespaces: the backup doesn\'t hold "x*"',
-        'includedResources: the backup doesn\'t hold "confmaps"',
+        'includedResources: the backup doesn\'t hold "confmaps", did you mean configmaps?',
       ],
     });
     const excludes = { excludedNamespaces: ["shpo"], excludedResources: ["secrtes"] };

@@ -123,6 +123,26 @@ const CASES: Case[] = [
     says: ['error: "Full_1" can\'t name a backup', `hint: ${DNS_1123}`],
   },
   {
+    what: "a way of holding and not for how long",
+    args: "--retain-mode compliance --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ["error: --retain-mode holds nothing without --retain-until", "hint: give both, or neither"],
+  },
+  {
+    what: "labels that no object could have",
+    args: "--labels tier=a/b --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ["error: --labels: tier: is not a value that Kubernetes takes for a label"],
+  },
+  {
+    what: "resource policies with an unknown field and a star, told as they are written",
+    args: "--resource-policies-file {scratch}/policies.yaml --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: [
+      'error: {scratch}/policies.yaml: includeExcludePolicy: unknown field "includeNamespaceScopedResources": did you mean includedNamespaceScopedResources?; includeExcludePolicy.excludedClusterScopedResources: can\'t hold "*" here',
+    ],
+  },
+  {
     what: "a time to live that is none",
     args: "--ttl soon --location {location} --kubeconfig {cluster}",
     code: 2,
@@ -355,6 +375,10 @@ describe("bad input", { concurrency: 3 }, () => {
       await startGate(cluster, (path) => (path === "/api/v1/namespaces" ? 403 : undefined)),
     ];
     await scratch.write("broken", "{ clusters: [\n");
+    await scratch.write(
+      "policies.yaml",
+      'version: v1\nincludeExcludePolicy: { excludedClusterScopedResources: ["*"], includeNamespaceScopedResources: [pods] }\n',
+    );
     await scratch.write("unreachable", cluster.kubeconfig.replace(cluster.url, "http://127.0.0.1:1"));
     await scratch.write("refused", gates[0]!.kubeconfig);
     await scratch.write("partial", gates[1]!.kubeconfig);

@@ -166,6 +166,6 @@ export function changedBy(object: KubernetesObject, since: Date): string | undef
 /** What was restored into another cluster is neither undone nor activated in this one. */
 export function intoAnother(restore: string): LifeboatError {
   return new LifeboatError("invalid", `restore "${restore}" was into another cluster than this one`, {
-    hint: "name the cluster that it was into",
+    hint: "name the cluster that it was into: --kubeconfig FILE --context NAME",
   });
 }

@@ -8,11 +8,13 @@ import {
   counting,
   EXIT_CODES,
   type Kube,
+  LifeboatError,
 } from "../../../core/index.ts";
 import {
   type BackupFilterOptions,
   backupFilterSpec,
   durationFlag,
+  labelsFlag,
   readMappings,
   retainFlag,
   timestampedName,
@@ -46,6 +48,11 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     retainMode: options.retainMode,
     secrets: options.secrets,
   });
+  if (options.retainMode && !options.retainUntil)
+    throw new LifeboatError("invalid", "--retain-mode holds nothing without --retain-until", {
+      hint: "give both, or neither",
+    });
+  const labels = labelsFlag(options.labels);
   const first = ({ server }: Kube) => `connecting to ${server}`;
   return inSession({ options, signal }, ["backing up", first], async (session) => {
     const { kube, progress } = session;
@@ -57,7 +64,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
       progress.update({ done: items, current: { resource, remaining } });
     const making = { kind: "backup", names: [name], options, signal } as const;
     const described = {
-      labels: readMappings("--labels", "=", options.labels),
+      labels,
       annotations: readMappings("--annotations", "=", options.annotations),
     };
     const { result, durationMs } = await underLock(making, { ...session, bucket }, (running) =>

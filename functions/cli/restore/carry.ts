@@ -37,7 +37,7 @@ export function carry(
   told: [string, (kube: Kube) => string],
   ask: (bucket: Bucket) => Promise<Asked>,
 ): Promise<number> {
-  return inSession({ options, signal }, told, async (session) => {
+  return inSession({ options, signal }, options.dryRun ? ["planning", told[1]] : told, async (session) => {
     const { kube, bucket, progress } = session;
     const { names, rehearse, carryOut, next } = await ask(bucket);
     const keys = {
