@@ -66,6 +66,8 @@ const WRONG: readonly (readonly [string, RegExp])[] = [
   ["node bench/costs.ts", /bench\/costs\.ts/],
   ["npm run bild", /no script bild/],
   ["npx lifebelt", /lifebelt/],
+  ["npx --yes osls@3.0.0 deploy", /osls@3\.0\.0: osls@\S+ is what is tested/],
+  ["npx --yes osls@4.3.1 deploy --param 'buckets=x'", /no such setting/],
   ["lifeboat backup describe NAME", /NAME is nowhere explained/],
   ["lifeboat backup describe '<name>'", /capitals/],
   ["lifeboat backup describe hourly-…", /dots/],

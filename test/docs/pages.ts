@@ -3,6 +3,7 @@ import { existsSync, globSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { promisify } from "node:util";
 import type { Command } from "commander";
+import { parse } from "yaml";
 import { closeOptionalValues } from "../../functions/cli/options.ts";
 import { createProgram } from "../../functions/cli/program.ts";
 import { blocksOf } from "../infra/blocks.ts";
@@ -239,6 +240,7 @@ function lifeboatNameFaults(args: string[]): string[] {
 
 function npxFaults([program = "", ...args]: string[], root: string): string[] | Promise<string[]> {
   if (program === "lifeboat") return lifeboatFaults(args);
+  if (program === "--yes") return oslsFaults(args, root);
   return existsSync(join(root, "node_modules/.bin", program)) ? [] : [`npx ${program}: no package here has it`];
 }
 
@@ -248,6 +250,20 @@ function npmFaults([verb = "", script = ""]: string[], root: string): string[] {
   };
   if (verb === "run") return script in scripts ? [] : [`package.json has no script ${script}`];
   return ["ci", "install", "pack", "test"].includes(verb) ? [] : [`npm ${verb} is not what a page should ask for`];
+}
+
+/** Of osls, which isn't installed here: only in the version that the rig has, and with settings that serverless.yml takes. */
+function oslsFaults([program = "", , ...args]: string[], root: string): string[] {
+  const read = (path: string) => readFileSync(join(root, path), "utf8");
+  const tested = `osls@${JSON.parse(read("test/rig/npm/osls/package.json")).dependencies.osls}`;
+  const { params } = parse(read("serverless.yml"), { logLevel: "silent" });
+  const named = args.filter((_, at) => args[at - 1] === "--param").map((setting) => setting.split("=", 1)[0] ?? "");
+  return [
+    ...(program === tested ? [] : [`npx --yes ${program}: ${tested} is what is tested`]),
+    ...named
+      .filter((name) => name !== "bucket" && !Object.hasOwn(params.default, name))
+      .map((name) => `osls --param ${name}: serverless.yml has no such setting`),
+  ];
 }
 
 async function terraformFaults(given: string[], root: string, cwd: string): Promise<string[]> {
