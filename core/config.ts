@@ -2,6 +2,7 @@ import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
 import { parseDuration } from "./duration.ts";
+import { encrypterFor } from "./encryption/age.ts";
 import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
@@ -95,7 +96,7 @@ const configSchema = strictFields({
   encryption: strictFields({
     /** Public keys of age. */
     recipients: z
-      .array(z.string().startsWith("age1", 'is not a public key of age: it begins with "age1"'))
+      .array(checkedBy((recipient) => encrypterFor([recipient])))
       .min(1, "is empty: leave it out to encrypt nothing")
       .optional(),
     identity: secretReference("identity.txt").optional(),
@@ -108,7 +109,7 @@ const configSchema = strictFields({
 });
 
 /** A text that `check` does not throw `invalid` for. */
-function checkedBy(check: (text: string) => void) {
+function checkedBy(check: (text: string) => unknown) {
   return z.string().superRefine((text, context) => {
     const reason = refusal(() => check(text));
     if (reason) context.addIssue({ code: "custom", message: reason });
@@ -294,7 +295,7 @@ function checkTTL(text: string): void {
   throw new LifeboatError("invalid", `"${text}" would delete every restore: leave it out, and none is`);
 }
 
-function refusal(read: () => void): string | undefined {
+function refusal(read: () => unknown): string | undefined {
   try {
     read();
     return undefined;

@@ -40,10 +40,10 @@ export class LifeboatError extends Error {
   readonly key: string | undefined;
 
   constructor(kind: ErrorKind, message: string, options: { hint?: string; key?: string; cause?: unknown } = {}) {
-    super(message, { cause: options.cause });
+    super(withoutIdentities(message), { cause: options.cause });
     this.name = "LifeboatError";
     this.kind = kind;
-    this.hint = options.hint;
+    this.hint = options.hint && withoutIdentities(options.hint);
     this.key = options.key;
   }
 }
@@ -56,5 +56,10 @@ export function isLifeboatError(error: unknown, kind?: ErrorKind): error is Life
 /** The first line of any thrown value, for reports. */
 export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message || error.name : String(error);
-  return text.split("\n", 1)[0] ?? "";
+  return withoutIdentities(text.split("\n", 1)[0] ?? "");
+}
+
+/** The text with no private key of age in it, wherever one came from: the last net of errors, reports and logs. */
+export function withoutIdentities(text: string): string {
+  return text.replace(/AGE-SECRET-KEY-[-0-9A-Z]+/gi, "AGE-SECRET-KEY-…");
 }

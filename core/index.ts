@@ -47,6 +47,7 @@ export {
   restoreDocument,
 } from "./documents.ts";
 export { parseDuration } from "./duration.ts";
+export { encrypterFor } from "./encryption/age.ts";
 export { unlockedBy } from "./encryption/configured.ts";
 export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 export { type Holder, thisProcess } from "./holder.ts";

@@ -1,3 +1,4 @@
+import { withoutIdentities } from "./errors.ts";
 import { gzipText } from "./gziptext.ts";
 import { timestamp } from "./timestamp.ts";
 
@@ -39,7 +40,7 @@ export function startRunLog(subject: Record<string, string>, listen?: Listen): R
 export function logLine(level: LogLevel, message: string, fields: Record<string, string | number> = {}): string {
   let line = `time=${JSON.stringify(timestamp(new Date()))} level=${level} msg=${JSON.stringify(message)}`;
   for (const [key, value] of Object.entries(fields)) line += ` ${key}=${logrusValue(String(value))}`;
-  return line;
+  return withoutIdentities(line);
 }
 
 function logrusValue(value: string): string {

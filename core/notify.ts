@@ -2,13 +2,12 @@ import { z } from "zod";
 import { pause } from "./abort.ts";
 import { LifeboatError, messageOf } from "./errors.ts";
 import { strictFields } from "./fields.ts";
-import type { Log } from "./log.ts";
-import type { CachedSecrets } from "./secrets.ts";
+import { type CachedSecrets, secretReference } from "./secrets.ts";
 
 /** Whom to tell of jobs that ended. */
 export const notificationSchema = strictFields({
   /** A reference to the secret that holds the webhook's URL: whoever knows such a URL may write there. */
-  url: z.string().regex(/^[a-z-]+:/, 'should be the reference of a secret, such as "env:NAME" or "aws-sm://name"'),
+  url: secretReference("url.txt", ", and a webhook's URL is a secret: who knows it may write there"),
   format: z.enum(["json", "slack"]).default("json"),
   on: z.enum(["failure", "change", "always"]).default("change"),
 });
@@ -53,21 +52,21 @@ export function isWanted(notifications: Record<string, Notification>, event: Eve
 
 /**
  * Tells all who want to know of a job that ended: the document itself as JSON, with the header `lifeboat-event`, or a text as Slack and
- * those that understand its messages take it. Whoever can't be told is a warning of the log: it never fails the job.
+ * those that understand its messages take it. Whoever can't be told is a warning: it never fails the job.
  */
 export async function notify(
   event: Event,
   document: Ended,
-  context: { notifications: Record<string, Notification>; secrets: CachedSecrets; log: Log },
+  context: { notifications: Record<string, Notification>; secrets: CachedSecrets; warn: (message: string) => void },
 ): Promise<void> {
-  const { notifications, secrets, log } = context;
+  const { notifications, secrets, warn } = context;
   const wanted = Object.entries(notifications).filter(([, { on }]) => WANTED[on].includes(event));
   await Promise.all(
     wanted.map(async ([name, notification]) => {
       try {
         await post(await urlOf(notification, secrets), event, bodyOf(notification, event, document));
       } catch (error) {
-        log("warning", `Notification "${name}" could not be sent: ${messageOf(error)}`);
+        warn(`Notification "${name}" could not be sent: ${messageOf(error)}`);
       }
     }),
   );

@@ -79,6 +79,8 @@ export interface JobContext {
   signal: AbortSignal;
   /** Each line of the run's log as it is written. */
   listen?: Listen;
+  /** Hears that somebody could not be told of the job's end (tell.ts). */
+  warn?: (message: string) => void;
   /** Who takes the lock, where a process can be told to have ended. */
   by?: Holder;
   timing?: LockTiming;

@@ -4,13 +4,16 @@ import { LifeboatError } from "./errors.ts";
 import { environmentSecrets, fileSecrets } from "./localsecrets.ts";
 import type { Platform, Secrets } from "./ports.ts";
 
-/** The schema of a reference, for messages to a file of that name. They do not quote what came: it may be the secret. */
-export const secretReference = (file: string) =>
+/**
+ * The schema of a reference, for messages to a file of that name, with the reason to want one. They do not quote what came: it may be
+ * the secret.
+ */
+export const secretReference = (file: string, reason = "") =>
   z
     .string()
     .regex(
       /^(aws-sm:\/\/|gcp-sm:\/\/|azure-kv:\/\/|env:|file:)./,
-      `is no reference: write file:/path/to/${file} or env:NAME, or a secret's: aws-sm://…, gcp-sm://… or azure-kv://…`,
+      `is no reference${reason}: write file:/path/to/${file} or env:NAME, or a secret's: aws-sm://…, gcp-sm://… or azure-kv://…`,
     );
 
 const KEPT_MS = 300_000;

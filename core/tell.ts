@@ -15,6 +15,11 @@ export interface Telling {
   bucket: Bucket;
   secrets: CachedSecrets;
   listen?: Listen;
+  /**
+   * Hears that somebody could not be told. The run's result and its log are complete by then: without it, `listen` hears a line of
+   * that.
+   */
+  warn?: (message: string) => void;
 }
 
 /** The document of a job that failed before it made one. */
@@ -34,16 +39,16 @@ type Told = z.infer<typeof toldSchema>;
  * tries again, is told of once. The first success after a failure is a recovery: of jobs of its kind and schedule, or,
  * without one, of its name. Never throws.
  */
-export async function tell(document: Ended, { config, bucket, secrets, listen }: Telling): Promise<void> {
+export async function tell(document: Ended, { config, bucket, secrets, listen, ...telling }: Telling): Promise<void> {
   const { notifications } = config;
-  const log = (level: "info" | "warning" | "error", message: string) => listen?.(logLine(level, message), level);
+  const warn = telling.warn ?? ((message) => listen?.(logLine("warning", message), "warning"));
   const failed = document.phase !== "Completed";
   if (!(failed ? isWanted(notifications, "failure") : isWanted(notifications, "recovery"))) return;
   try {
     const event = await eventOf(document, bucket);
-    if (event) await notify(event, document, { notifications, secrets, log });
+    if (event) await notify(event, document, { notifications, secrets, warn });
   } catch (error) {
-    log("warning", `Nobody was told of ${document.kind} ${document.name}: ${messageOf(error)}`);
+    warn(`Nobody was told of ${document.kind} ${document.name}: ${messageOf(error)}`);
   }
 }
 

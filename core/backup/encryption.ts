@@ -1,6 +1,7 @@
 import { digestingIndex } from "../archive/index.ts";
 import { type ArchiveWriter, writeArchive } from "../archive/writer.ts";
 import { secretsKeys } from "../catalog.ts";
+import { encrypterFor } from "../encryption/age.ts";
 import { ENCRYPTED, encrypting } from "../encryption/buckets.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
@@ -16,7 +17,8 @@ export interface Encryption {
 /**
  * What of a backup is to be encrypted: all of it where there are recipients, or only Secrets where its spec says so. Nobody here
  * can read what an interrupted run has encrypted and left: a later one has names of its own. `present`: what lies in the
- * backup's folder. Throws `invalid` for Secrets that are to be encrypted to nobody.
+ * backup's folder. Throws `invalid` for Secrets that are to be encrypted to nobody, and for a recipient that is no
+ * public key.
  */
 export function encryptionOf(
   { spec, recipients = [] }: { spec: BackupSpec; recipients?: string[] },
@@ -28,6 +30,7 @@ export function encryptionOf(
       hint: "give encryption.recipients in the configuration, or --recipient age1…",
     });
   }
+  encrypterFor(recipients);
   const keys = [...present];
   let suffix = ENCRYPTED;
   for (let number = 2; keys.some((key) => key.endsWith(suffix)); number++) suffix = `.${number}${ENCRYPTED}`;

@@ -19,20 +19,39 @@ const HEADER_START = "age-encryption.org/v1\n";
 /** Plain bytes that a reader of a whole file asks for at once. */
 const READ = 64 * CHUNK;
 
-/** Checks public keys ("age1…") and gives what encrypts to all of them. Throws `invalid`, naming the key. */
+/**
+ * Checks public keys ("age1…") and gives what encrypts to all of them. Throws `invalid`, naming the key; what doesn't look like a
+ * public key may be a private one, and is not quoted.
+ */
 export function encrypterFor(recipients: string[]): Encrypter {
   const encrypter = new Encrypter();
   for (const recipient of recipients) {
     try {
       encrypter.addRecipient(recipient);
-    } catch (cause) {
-      throw new LifeboatError("invalid", `"${recipient}" is not a public key of age`, {
-        hint: 'it begins with "age1": age-keygen prints one, "age-keygen -y FILE" that of an identity',
-        cause,
-      });
+    } catch {
+      throw noPublicKey(recipient);
     }
   }
   return encrypter;
+}
+
+function noPublicKey(text: string): LifeboatError {
+  const hint = 'age-keygen prints one, "age-keygen -y FILE" that of an identity';
+  if (/^\s*AGE-SECRET-KEY-/i.test(text))
+    return new LifeboatError(
+      "invalid",
+      'a recipient is a private key of age, not a public one, which begins with "age1"',
+      {
+        hint: `${hint}; the private key is for reading alone: --identity file:FILE`,
+      },
+    );
+  const isAlike = /^age1\w*$/.test(text);
+  const problem = isAlike ? `"${text}" is not a public key of age` : "a recipient is not a public key of age";
+  return new LifeboatError(
+    "invalid",
+    `${problem}: ${isAlike ? "it is cut off or mistyped" : 'that begins with "age1"'}`,
+    { hint },
+  );
 }
 
 /** The stream, encrypted. */

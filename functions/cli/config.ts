@@ -77,8 +77,13 @@ function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): 
     ...config.encryption,
     identity: identity && secret(identity, "LIFEBOAT_ENCRYPTION_IDENTITY"),
   };
+  const notifications = Object.entries(config.notifications).map(([name, notification]) => {
+    const variable = `LIFEBOAT_NOTIFICATIONS_${name.toUpperCase().replaceAll("-", "_")}_URL`;
+    return [name, { ...notification, url: secret(notification.url, variable) }] as const;
+  });
   return {
     ...config,
+    notifications: Object.assign(Object.create(null), Object.fromEntries(notifications)),
     encryption,
     location,
     clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)),

@@ -3,6 +3,7 @@ import {
   clusterOf,
   configuredSigner,
   connect,
+  encrypterFor,
   isLifeboatError,
   type Kube,
   LifeboatError,
@@ -33,9 +34,11 @@ async function identityOf(options: SharedOptions): Promise<string | undefined> {
   );
 }
 
-/** The public keys that backups are encrypted to; none where they aren't. */
+/** The public keys that backups are encrypted to; none where they aren't. Throws `invalid` for what is no such key. */
 export async function recipientsOf(options: SharedOptions): Promise<string[] | undefined> {
-  return options.recipient ?? (await loadConfig(options)).encryption.recipients;
+  const recipients = options.recipient ?? (await loadConfig(options)).encryption.recipients;
+  encrypterFor(recipients ?? []);
+  return recipients;
 }
 
 /**

@@ -23,7 +23,7 @@ import { deleteBackup } from "../../core/delete.ts";
 import { readBackupDocument } from "../../core/documents.ts";
 import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from "../../core/encryption/age.ts";
 import { encrypting, storedIn, unlocked } from "../../core/encryption/buckets.ts";
-import { LifeboatError } from "../../core/errors.ts";
+import { LifeboatError, messageOf } from "../../core/errors.ts";
 import { openBackup } from "../../core/integrity/open.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
@@ -261,11 +261,24 @@ describe("Secrets", () => {
   it("can't be encrypted to nobody, or to what is no key", async () => {
     for (const [recipients, message] of [
       [undefined, /needs the public keys/],
-      [["age1nonsense"], /"age1nonsense" is not a public key of age/],
+      [["age1nonsense"], /"age1nonsense" is not a public key of age: it is cut off or mistyped/],
+      [["nonsense"], /^a recipient is not a public key of age: that begins with "age1"$/],
+      [[identity], /^a recipient is a private key of age, not a public one/],
     ] as const) {
       const bucket = memoryBucket();
       await assert.rejects(backupInto(bucket, "encrypt", recipients && [...recipients]), { kind: "invalid", message });
-      assert.deepEqual([...(await listFolder(bucket, "backups/")).keys()], []);
+      assert.deepEqual([...(await listFolder(bucket, "")).keys()], []);
+    }
+  });
+
+  it("leaves no private key in errors and logs, however it came there", () => {
+    const error = new LifeboatError("invalid", `no ${identity}`, { hint: `not ${identity}` });
+    const log = startRunLog({ backup: identity });
+    log.log("error", `no ${identity}`, { key: identity });
+    const texts = [error.message, error.hint, messageOf(new Error(identity)), gunzipSync(log.gzipped()).toString()];
+    for (const text of texts) {
+      assert.match(text ?? "", /AGE-SECRET-KEY-…/);
+      assert.doesNotMatch(text ?? "", /AGE-SECRET-KEY-1/);
     }
   });
 });

@@ -170,7 +170,7 @@ describe("notifications", () => {
     const document = { ...failureDocument({ kind: "backup", name: "b", location: "file:///x" }, "x"), errors: many };
     const secrets = openSecrets({ secrets: {} });
     const notifications = { ops: { url: "env:NOTIFY_TEST_URL", format: "json", on: "always" } } as const;
-    await notify("failure", document, { notifications, secrets, log: () => {} });
+    await notify("failure", document, { notifications, secrets, warn: assert.fail });
     assert.deepEqual(told[0]?.body.errors, many.slice(0, 100));
   });
 

@@ -52,6 +52,20 @@ describe("a configuration's folder and clusters", { concurrency: 3 }, () => {
     assert.ok((await filesIn(scratch.path("work/own"))).includes("backups/b/velero-backup.json"));
   });
 
+  it("what can't work is told as the file is read, without the secret that stands in a reference's place", async () => {
+    const recipients = `encryption: { recipients: [age1xyz, AGE-SECRET-KEY-1QQPQQSZQS] }`;
+    await scratch.write(
+      "etc/wrong.yaml",
+      `location: ./bucket\n${recipients}\nnotifications: { ops: { url: "http://127.0.0.1:1/token" } }`,
+    );
+    const { code, stderr } = await run("etc", "schedule get --config wrong.yaml");
+    assert.equal(code, 2);
+    assert.match(stderr, /encryption\.recipients\.0: "age1xyz" is not a public key of age: it is cut off or mistyped/);
+    assert.match(stderr, /encryption\.recipients\.1: a recipient is a private key of age, not a public one/);
+    assert.match(stderr, /notifications\.ops\.url: is no reference, and a webhook's URL is a secret: .*write file:/);
+    assert.doesNotMatch(stderr, /token|QQPQQ/);
+  });
+
   it("without a kubeconfig the configuration's clusters are named", async () => {
     const { code, stderr } = await run("etc", "restore create --from-backup a");
     assert.equal(code, 2);

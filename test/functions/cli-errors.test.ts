@@ -348,6 +348,18 @@ const CASES: Case[] = [
     code: 2,
     says: ['error: --namespace-mappings: "shop" is not a pair', "hint: write it like shop:shop-copy,db:db-copy"],
   },
+  ...[
+    "--location {location} --kubeconfig {cluster}",
+    "restore create --from-backup full --kubeconfig {cluster} --location {location}",
+  ].map((args) => ({
+    what: `a private key as the recipient of ${args.split(" ")[0] === "restore" ? "what a restore keeps" : "a backup"}`,
+    args: `${args} --recipient AGE-SECRET-KEY-1QQPQQSZQS`,
+    code: 2,
+    says: [
+      'error: a recipient is a private key of age, not a public one, which begins with "age1"',
+      'hint: age-keygen prints one, "age-keygen -y FILE" that of an identity; the private key is for reading alone: --identity file:FILE',
+    ],
+  })),
   {
     what: "a policy that is none",
     args: "restore create --from-backup full --existing-resource-policy merge",

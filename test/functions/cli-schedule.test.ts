@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 import { document, ENVIRONMENT, lifeboat, MAIN } from "../e2e/lifeboat.ts";
@@ -89,6 +92,33 @@ schedules:
     assert.deepEqual(first.split(/ {3,}/).slice(0, 6), ["hourly", "0 * * * *", "prod", "-", "Failed", "-"]);
     assert.deepEqual([blank, heading], ["", 'Failed ("npx lifeboat backup logs NAME" tells more):']);
     assert.match(reason ?? "", /^ {2}hourly-\d{14}: can't read the secret env:UNSET: the variable is not set$/);
+  });
+
+  it("run tells on stderr who could not be told, and quote no URL", async () => {
+    const broken = createServer((_, response) => response.writeHead(500).end()).listen(0, "127.0.0.1");
+    try {
+      await once(broken, "listening");
+      const host = `127.0.0.1:${(broken.address() as AddressInfo).port}`;
+      const own = {
+        ...env,
+        LIFEBOAT_LOCATION: scratch.path("untold"),
+        ...{ OPS: `http://${host}/token`, GONE: "http://127.0.0.1:1/token" },
+      };
+      for (const [name, url] of Object.entries({ ops: "env:OPS", gone: "env:GONE", none: "file:nope" })) {
+        Object.assign(own, { [`LIFEBOAT_NOTIFICATIONS_${name.toUpperCase()}_URL`]: url });
+        Object.assign(own, { [`LIFEBOAT_NOTIFICATIONS_${name.toUpperCase()}_ON`]: "always" });
+      }
+      const { code, stdout, stderr } = await lifeboat(["schedule", "run", "hourly", "-o", "json"], own);
+      assert.equal(code, 0, stderr);
+      assert.equal((JSON.parse(stdout) as { phase: string }).phase, "Completed");
+      assert.deepEqual(stderr.trim().split("\n").sort(), [
+        `warning: Notification "gone" could not be sent: 127.0.0.1:1 can't be reached`,
+        `warning: Notification "none" could not be sent: can't read the secret file:nope: ENOENT`,
+        `warning: Notification "ops" could not be sent: ${host} answered 500`,
+      ]);
+    } finally {
+      broken.close();
+    }
   });
 
   it("next tells when schedules are due, in their zone and in UTC", async () => {

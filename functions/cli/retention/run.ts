@@ -24,6 +24,7 @@ export async function runAll(
       {
         ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, by: thisProcess(), signal },
         listen: options.verbose ? progress.line : undefined,
+        warn: (message) => progress.line(`warning: ${message}`),
       },
     );
     progress.end();

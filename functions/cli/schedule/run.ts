@@ -28,6 +28,7 @@ export async function runSchedule({ args, options, signal }: Invocation): Promis
       {
         ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, by: thisProcess(), signal },
         listen: options.verbose ? progress.line : undefined,
+        warn: (message) => progress.line(`warning: ${message}`),
       },
     );
     progress.end();
