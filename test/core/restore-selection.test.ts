@@ -145,7 +145,7 @@ describe("what is selected", () => {
     const excludes = { excludedNamespaces: ["shpo"], excludedResources: ["secrtes"] };
     assert.deepEqual((await problems(excludes)).warnings, [
       'excludedNamespaces: the backup doesn\'t hold "shpo"',
-      'excludedResources: the backup doesn\'t hold "secrtes"',
+      'excludedResources: the backup doesn\'t hold "secrtes", did you mean secrets?',
     ]);
     assert.deepEqual((await problems({ labelSelector: { matchLabels: { no: "one" } } })).warnings, [
       "the backup holds nothing that the filters select: nothing is restored",
