@@ -51,7 +51,8 @@ describe("the command line", { concurrency: 3 }, () => {
   it("backup create -o json prints one document, and names a backup that has no name", async () => {
     const made = await document<Record<string, unknown>>(["backup", "create", "--include-resources", "cm"], env);
     assert.match(String(made.name), /^backup-\d{14}$/);
-    const { name, durationMs, consistency, startTimestamp, completionTimestamp, spec, bytes, items, ...rest } = made;
+    const { name, durationMs, consistency, startTimestamp, completionTimestamp, spec, bytes, items, usage, ...rest } =
+      made;
     assert.deepEqual(rest, {
       schemaVersion: 1,
       kind: "backup",
@@ -65,7 +66,8 @@ describe("the command line", { concurrency: 3 }, () => {
     });
     assert.deepEqual(Object.keys(consistency as object), ["grade", "resourceVersion", "exceptions"]);
     assert.deepEqual((spec as Record<string, unknown>).includedResources, ["cm"]);
-    assert.ok([durationMs, bytes, items].every((value) => Number(value) > 0));
+    assert.deepEqual(Object.keys(usage as object), ["puts", "gets", "lists", "storedBytes"]);
+    assert.ok([durationMs, bytes, items, ...Object.values(usage as object)].every((value) => Number(value) > 0));
     assert.ok(startTimestamp && completionTimestamp);
   });
 
