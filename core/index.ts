@@ -54,7 +54,7 @@ export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
 export { copyBackup } from "./integrity/copy.ts";
 export type { VerifyDocument, VerifyListDocument } from "./integrity/document.ts";
-export { damageLine } from "./integrity/findings.ts";
+export { damageLines } from "./integrity/findings.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 export type { Verified } from "./integrity/verified.ts";
 export { type VerifyOptions, verifyBackup, verifyLocation } from "./integrity/verify.ts";

@@ -27,7 +27,7 @@ import {
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Holder } from "./holder.ts";
 import type { VerifyDocument, VerifyListDocument } from "./integrity/document.ts";
-import { damageLine, damageText } from "./integrity/findings.ts";
+import { damageLines, damageText } from "./integrity/findings.ts";
 import { runLocationVerification } from "./integrity/job.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { noteVerification } from "./integrity/verified.ts";
@@ -175,7 +175,7 @@ async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
   return locked({ kind: "verify", name, found: async () => undefined }, context, async ({ log, signal }) => {
     const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
     const document = await verifyBackup(bucket, name, { read, trustedKeys, signal });
-    for (const damage of document.damaged) log.log("error", damageLine(damage));
+    for (const line of damageLines(document.damaged)) log.log("error", line);
     await noteVerification(bucket, document, read, signal);
     await settleRequest(bucket, { kind: "verify", name });
     return document;
@@ -185,7 +185,7 @@ async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
 /** How a job ended, as it is told of: a verification that found damage has failed. */
 function endOf(document: Exclude<Result, PlanDocument>): Ended {
   if (document.kind === "verify") {
-    const errors = document.damaged.map((damage) => ({ message: damageLine(damage) }));
+    const errors = damageLines(document.damaged).map((message) => ({ message }));
     return { ...document, phase: document.ok ? "Completed" : "Failed", warnings: [], errors };
   }
   if (document.kind === "verifyList") {

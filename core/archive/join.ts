@@ -47,6 +47,7 @@ export function joinArchives(archives: Archive[], { disjoint = false } = {}): Ar
 
   return {
     totals: { items: sum(({ totals }) => totals.items), bytes: sum(({ totals }) => totals.bytes), segments },
+    remade: archives.find(({ remade }) => remade)?.remade,
     entries,
     async visit(narrow, visit) {
       for (const [place, archive] of archives.entries())

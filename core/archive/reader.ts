@@ -46,6 +46,8 @@ export interface VerifyingOptions {
 /** A backup's archive, open for reading. */
 export interface Archive {
   readonly totals: ArchiveTotals;
+  /** The key of the index, where that was missing and was made again from the archive. */
+  readonly remade?: string;
   /** In archive order; only those for which `match` holds. */
   entries(match?: (id: ItemId) => boolean, narrow?: Narrowing): AsyncIterable<IndexEntry>;
   /** As `entries`, at a fraction of the cost where few of them are wanted. */
@@ -98,7 +100,8 @@ export async function openArchive(
   const bytes = await bucket.get(keys.tar, { signal });
   if (!ours && indexEnd === undefined) return await spoolForeign(keys.tar, bytes, limits);
   const rebuilt = rebuildIndex(bytes, { limits });
-  return await archiveOf(tar, await spool(`${keys.index}, made again from the archive,`, rebuilt.index), indexEnd);
+  const remade = await spool(`${keys.index}, made again from the archive,`, rebuilt.index);
+  return { ...(await archiveOf(tar, remade, indexEnd)), remade: keys.index };
 }
 
 /** Whether an archive begins with a segment, as Lifeboat's do and Velero's don't. */

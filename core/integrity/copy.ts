@@ -7,7 +7,7 @@ import { claimLock, type LockTiming } from "../lock.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { digestOf } from "./checks.ts";
-import { type Damage, damageLine } from "./findings.ts";
+import { type Damage, damageText } from "./findings.ts";
 import { checkTrusted, sealOf } from "./seal.ts";
 import { type VerifyOptions, verifyFiles } from "./verify.ts";
 
@@ -149,8 +149,7 @@ function withoutIdentity(bucket: Bucket): Bucket {
 }
 
 function isDamaged(what: string, damaged: Damage[]): LifeboatError {
-  const more = damaged.length > 1 ? ` and in ${damaged.length - 1} more places` : "";
-  return new LifeboatError("corrupt", `${what}: it is damaged: ${damageLine(damaged[0]!)}${more}`, {
+  return new LifeboatError("corrupt", `${what}: it is damaged: ${damageText(damaged)}`, {
     hint: '"backup verify --read-data" of the original tells whether it is damaged itself; a copy that failed is listed nowhere, and can be deleted',
   });
 }

@@ -1,20 +1,27 @@
 import { z } from "zod";
 import { isLifeboatError } from "../errors.ts";
+import { someOf } from "../report.ts";
 
 /** What is wrong with one file, or with one item in it, whose path in the archive is told. */
 export const damageSchema = z.object({ key: z.string(), path: z.string().optional(), reason: z.string() });
 export type Damage = z.infer<typeof damageSchema>;
 
-/** A damage in a line. */
-export function damageLine({ key, path, reason }: Damage): string {
-  return `${key}: ${path ? `${path}: ` : ""}${reason}`;
+/** Damages, a line each; those of objects that say the same of one file, a part of it, are one line, which names the first few. */
+export function damageLines(damages: Damage[]): string[] {
+  const alike = Map.groupBy(damages, ({ key, reason }) => `${key}: ${reason}`);
+  return [...alike].map(([line, all]) => {
+    const paths = all.flatMap(({ path }) => path ?? []);
+    const { key, reason } = all[0]!;
+    if (paths.length < 2) return [key, ...paths, reason].join(": ");
+    return `${line}: ${paths.length} objects: ${someOf(paths, 3)}`;
+  });
 }
 
 /** Damages in a line: the first, and in how many more places; "" where there is none. */
-export function damageText([first, ...more]: Damage[]): string {
-  if (!first) return "";
+export function damageText(damages: Damage[]): string {
+  const [first = "", ...more] = damageLines(damages);
   const others = more.length === 1 ? "1 more place" : `${more.length} more places`;
-  return `${damageLine(first)}${more.length ? `, and in ${others}` : ""}`;
+  return `${first}${more.length ? `, and in ${others}` : ""}`;
 }
 
 /** What a verification has found so far. */

@@ -6,7 +6,7 @@ import { startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import type { JobContext } from "../run.ts";
 import type { VerifyListDocument } from "./document.ts";
-import { damageLine } from "./findings.ts";
+import { damageLines } from "./findings.ts";
 import { readTrustedKeys } from "./keys.ts";
 import { lastLocationVerification, noteLocationVerification, noteVerification, readAllVerified } from "./verified.ts";
 import { backupFolders, verifyLocation } from "./verify.ts";
@@ -78,7 +78,7 @@ async function verifyChosen(
     endsWith: () => isLifeboatError(signal.reason, "timeout"),
     async found(document) {
       const { name, ok, damaged } = document;
-      for (const damage of damaged) log("error", damageLine(damage));
+      for (const line of damageLines(damaged)) log("error", line);
       await noteVerification(bucket, document, read, signal);
       log(ok ? "info" : "error", `Backup ${name} is ${ok ? "intact" : "damaged"}`);
     },

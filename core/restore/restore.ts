@@ -125,6 +125,11 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   if (steps.some(isWrite)) await archive.check(unread(survey, target));
   const finalizers = exact ? [] : finalizerWarnings(heldBy(skim.finalizers, steps), discovery, groupsOf(survey));
   const warnings = [
+    ...(archive.remade
+      ? [
+          `${archive.remade} is missing: it was made again from the archive, and is what the backup's record vouches for`,
+        ]
+      : []),
     ...(exact ? [] : backupWarnings(input, survey)),
     ...survey.warnings,
     ...target.warnings,

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { listFolder, listRestores, readLog, readRestore, restoreKeys } from "../../core/catalog.ts";
+import { backupKeys, listFolder, listRestores, readLog, readRestore, restoreKeys } from "../../core/catalog.ts";
 import { readResourceList, readRestoreDocument } from "../../core/documents.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { runRestore } from "../../core/restore/run.ts";
+import { backedUp as backedUpWhole, settings } from "./integrity-sample.ts";
 import { backedUp, sample } from "./restore-sample.ts";
 import { restoreTarget } from "./restore-target.ts";
 
@@ -33,6 +34,22 @@ function failingAt(bucket: Bucket, nth: number, late: boolean): Bucket {
 }
 
 describe("the report of a restore", () => {
+  it("tells that the backup's index was missing, and restores all the same", async () => {
+    const bucket = await backedUpWhole(settings(2));
+    await bucket.delete(backupKeys("b").index);
+    const log = startRunLog({});
+    const spec = { backupName: "b" };
+    const { record, result } = await runRestore({ kube, bucket, name: "r", spec, log, signal: AbortSignal.any([]) });
+    assert.equal(record.status.phase, "Completed");
+    assert.ok(result.counts.created > 0);
+    assert.deepEqual(result.problems.warnings, [
+      {
+        message:
+          "backups/b/b-index.json.gz is missing: it was made again from the archive, and is what the backup's record vouches for",
+      },
+    ]);
+  });
+
   it("has Velero's names, and the record beside them", async () => {
     const bucket = await backedUp(items);
     await run(bucket);

@@ -53,8 +53,9 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
   it("verify finds nothing in a good backup, and prints what it looked at", async () => {
     assert.match(
       await succeeds("backup", "verify", "signed"),
-      /^Backup signed: Intact\n\n {2}Location: .*\n {2}Holds: +\d+ files, \d+ objects\n {2}Signed: +by [-\w]{43}\n {2}Not checked: +the data of 1 of 1 segments\n$/,
+      /^Backup signed: Intact, as far as it was read\n\n {2}Location: .*\n {2}Holds: +\d+ files, \d+ objects\n {2}Signed: +by [-\w]{43}\n {2}Not checked: +the data of 1 of 1 segments\n$/,
     );
+    assert.match(await succeeds("backup", "verify", "plain", "--read-data"), /^Backup plain: Intact\n/);
     const found = await document<VerifyDocument>(["backup", "verify", "plain", "--read-data"], env);
     const { location, items, ...rest } = found;
     assert.ok(items > 4 && location.startsWith("file://"));
@@ -76,6 +77,22 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
     }
   });
 
+  it("verify names a damaged part of an archive once, with the objects in it", async () => {
+    const location = await locationWith("flipped", async (folder) => {
+      const tar = await readFile(`${folder}/plain.tar.gz`);
+      tar[tar.length >> 1]! ^= 1;
+      await writeFile(`${folder}/plain.tar.gz`, tar);
+    });
+    const one = await lifeboat(["backup", "verify", "plain", "--read-data", "--location", location], env);
+    assert.equal(one.code, 6);
+    const [, ...lines] = one.stdout.slice(one.stdout.indexOf("Damaged:\n")).trim().split("\n");
+    assert.equal(lines.length, 1);
+    assert.match(
+      lines[0]!,
+      /plain\.tar\.gz: segment 0 differs from its digest: \d+ objects: \S+, \S+, \S+ and \d+ more$/,
+    );
+  });
+
   it("a removed record is exit code 5, and verify --all names its folder", async () => {
     const location = await locationWith("orphaned", (folder) => rm(`${folder}/velero-backup.json`));
     const one = await lifeboat(["backup", "verify", "plain", "--location", location], env);
@@ -86,7 +103,7 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
     );
     const all = await lifeboat(["backup", "verify", "--all", "--location", location], env);
     assert.equal(all.code, 5);
-    assert.match(all.stdout, /^signed +Intact +\d+ +\d+ +[-\w]{43}$/m);
+    assert.match(all.stdout, /^signed +Intact +\d+ +\d+ +[-\w]{43} +the data of 1 of 1 segments$/m);
     assert.match(all.stdout, /\nNo backups:\n {2}backups\/plain\/: there is no backup "plain"/);
   });
 

@@ -1,7 +1,7 @@
 import {
   type Bucket,
   type Drill,
-  damageLine,
+  damageLines,
   drillBackup,
   EXIT_CODES,
   LifeboatError,
@@ -125,9 +125,9 @@ function shareOf({ readData, sample }: Flags): number {
 const verdict = ({ ok }: VerifyDocument) => phaseText(ok ? "Intact" : "Damaged");
 
 function summary(document: VerifyDocument): string {
-  const { name, location, files, items, unchecked, signedBy } = document;
+  const { name, location, ok, files, items, unchecked, signedBy } = document;
   return [
-    `Backup ${printable(name)}: ${verdict(document)}\n\n`,
+    `Backup ${printable(name)}: ${verdict(document)}${ok && unchecked.length > 0 ? ", as far as it was read" : ""}\n\n`,
     `${fields(
       [
         ["Location", location],
@@ -144,9 +144,9 @@ function summary(document: VerifyDocument): string {
 function table({ backups, orphans }: VerifyListDocument): string {
   const rows = backups.map((backup) => [
     ...[printable(backup.name), verdict(backup), countText(backup.files), countText(backup.items)],
-    backup.signedBy ?? "no",
+    ...[backup.signedBy ?? "no", printable(backup.unchecked.join("; ")) || "-"],
   ]);
-  const heading = ["NAME", "STATUS", "FILES", "ITEMS", "SIGNED BY"];
+  const heading = ["NAME", "STATUS", "FILES", "ITEMS", "SIGNED BY", "NOT CHECKED"];
   return [
     backups.length > 0 ? columns([heading, ...rows]) : "",
     damageBlock(backups),
@@ -158,6 +158,6 @@ function table({ backups, orphans }: VerifyListDocument): string {
 }
 
 function damageBlock(documents: VerifyDocument[]): string {
-  const lines = documents.flatMap(({ damaged }) => damaged.map((damage) => ({ message: damageLine(damage) })));
+  const lines = documents.flatMap(({ damaged }) => damageLines(damaged).map((message) => ({ message })));
   return problemBlock("Damaged", lines, DAMAGES_SHOWN);
 }
