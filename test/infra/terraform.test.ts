@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { parseAllDocuments } from "yaml";
+import { parseConfig } from "../../core/config.ts";
+import { renderSchedules, type Target } from "../../core/schedule/render.ts";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
 import { type Block, blocksOf } from "./blocks.ts";
 
@@ -19,7 +21,20 @@ const CLOUDS = [
   { cloud: "aws", examples: ["aws-eks", "aws-existing"] },
   { cloud: "gcp", examples: ["gcp-gke"] },
   { cloud: "azure", examples: ["azure-aks", "azure-existing"] },
-];
+] as const;
+
+/** Of each kind that is rendered in a way of its own. */
+const CONFIG = `
+location: file:///backups
+clusters: {prod: {kubeconfig: "file:kubeconfig"}}
+schedules:
+  hourly: {schedule: "0 * * * *", cluster: prod}
+  retention: {schedule: "30 2 1,15 * mon", cluster: prod}
+  nightly: {schedule: "15 1 * * 7", timeZone: Europe/Berlin, cluster: prod, paused: true}
+  often: {schedule: "@every 6h", cluster: prod}
+retentionSchedule: "45 4 * * *"
+verify: {schedule: "@daily"}
+`;
 
 describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
   let dir: string;
@@ -46,7 +61,9 @@ describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
   for (const { cloud, examples } of CLOUDS) {
     for (const folder of [`modules/${cloud}`, ...examples.map((name) => `examples/${name}`)]) {
       test(`finds ${folder} valid, and its tests pass`, async () => {
-        await writeFile(join(dir, "infra", folder, "tests/package.zip"), "a zip");
+        const tests = join(dir, "infra", folder, "tests");
+        await writeFile(join(tests, "package.zip"), "a zip");
+        if (folder.startsWith("modules/")) await writeRendered(tests, cloud);
         await terraform(folder, "init", "-no-color");
         await terraform(folder, "validate", "-no-color");
         const { stdout } = await terraform(folder, "test", "-no-color");
@@ -99,6 +116,15 @@ describe("the rights in a cluster", () => {
     });
   }
 });
+
+/** Writes a test beside the module's own that plans the module with what `schedule render` prints. */
+async function writeRendered(tests: string, cloud: Target): Promise<void> {
+  const rendered = renderSchedules(parseConfig(CONFIG, {}).config, cloud);
+  const variables = Object.entries(rendered).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
+  const [given] = (await readFile(join(tests, "module.tftest.hcl"), "utf8")).split(/^run /m);
+  const run = `run "takes_what_is_rendered" {\ncommand = plan\nvariables {\n${variables.join("\n")}\n}\n}\n`;
+  await writeFile(join(tests, "rendered.tftest.hcl"), given + run);
+}
 
 function tableOf(kind: "variable" | "output", blocks: Block[]): string {
   const row = (...cells: string[]) => `| ${cells.join(" | ")} |`;

@@ -78,7 +78,7 @@ resource "azurerm_monitor_scheduled_query_rules_alert_v2" "dead_letters" {
   tags                    = var.tags
 
   criteria {
-    query                   = "StorageQueueLogs | where AccountName == \"${local.host_accounts[each.key]}\" and OperationName == \"PutMessage\" and StatusText == \"Success\" and Uri has \"/${local.dead_letters}/\""
+    query                   = "StorageQueueLogs | where AccountName == \"${local.host_accounts[each.key]}\" and OperationName == \"PutMessage\" and StatusText == \"Success\" and Uri contains \"/${local.dead_letters}/\""
     time_aggregation_method = "Count"
     operator                = "GreaterThan"
     threshold               = 0
