@@ -35,6 +35,10 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
   addReading(app, deps);
   addRestores(app, deps);
   addRetention(app, deps);
+  app.openapi(routes.check, async (context) => {
+    const { cluster } = context.req.valid("json");
+    return context.json(await deps.check(cluster, context.req.raw.signal), 200);
+  });
   app.get("/openapi.json", (context) => context.json(describe(app, deps)));
   app.notFound((context) => problemResponse(unrouted(app, context)));
   app.onError((error) => problemResponse(error, deps.log));

@@ -25,6 +25,8 @@ export const PINS = `${OURS}pins/`;
 export const VERIFIED = `${OURS}verified/`;
 export const VERIFICATIONS = `${OURS}verifications/`;
 export const TOLD = `${OURS}told/`;
+/** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
+export const PROBES = `${OURS}probes/`;
 const PAUSES = `${OURS}schedules/`;
 
 /**

@@ -145,6 +145,10 @@ function renewedInTime(ask: (signal: AbortSignal) => Promise<Token>): Authorize 
       if (!held || held.expires.getTime() <= Date.now()) throw error;
     }
     const left = held.expires.getTime() - Date.now();
-    return { ...bearer(held.token), expires: new Date(held.expires.getTime() - Math.min(MARGIN_MS, left / 3)) };
+    return {
+      ...bearer(held.token),
+      renewed: true,
+      expires: new Date(held.expires.getTime() - Math.min(MARGIN_MS, left / 3)),
+    };
   };
 }

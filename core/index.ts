@@ -30,6 +30,9 @@ export {
   restoreKeysOf,
   rowProblem,
 } from "./catalog.ts";
+export { type Checked, check, configuredClusters } from "./check/check.ts";
+export type { CheckedCluster } from "./check/cluster.ts";
+export type { Check, CheckDocument } from "./check/document.ts";
 export { openCluster } from "./cluster.ts";
 export { type Config, parseConfig, type Schedule } from "./config.ts";
 export { clusterOf, scheduleOf } from "./configured.ts";

@@ -113,9 +113,18 @@ const jobSchema = z.discriminatedUnion("kind", [
     /** Of the configuration: only its backups. */
     schedule: z.string().min(1).optional(),
   }),
+  z.strictObject({
+    kind: z.literal("check"),
+    ...asked,
+    /** Of the configuration: only this one. */
+    cluster: z.string().min(1).optional(),
+  }),
 ]);
 
 export type Job = z.infer<typeof jobSchema>;
+
+/** A job that is done under a lock and leaves something; a check is answered, and leaves nothing. */
+export type LockedJob = Exclude<Job, { kind: "check" }>;
 
 /** Whether it is the verification of a whole location, not of one backup or schedule. */
 export function isOfLocation({
@@ -132,6 +141,6 @@ export function readJob(message: unknown): Job {
   if (parsed.success) return parsed.data;
   const problems = fieldProblems(parsed.error).map(problemText).join("; ");
   throw new LifeboatError("invalid", `the message is no job: ${problems}`, {
-    hint: 'a job is {"kind": "backup", "schedule": …}, {"kind": "restore", "spec": {"backupName": …}}, {"kind": "verify", "name": …} or {"kind": "retention"}',
+    hint: 'a job is {"kind": "backup", "schedule": …}, {"kind": "restore", "spec": {"backupName": …}}, {"kind": "verify", "name": …}, {"kind": "retention"} or {"kind": "check"}',
   });
 }

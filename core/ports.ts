@@ -143,4 +143,6 @@ export interface Platform {
     aks?: () => Promise<ManagedClusters<AksReference>>;
   };
   jobs: () => Promise<Jobs>;
+  /** Bytes of memory that a function has, where the platform tells; absent where nothing is a function. */
+  memory?: () => number | undefined;
 }

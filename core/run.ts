@@ -32,7 +32,7 @@ import { runLocationVerification } from "./integrity/job.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { noteVerification } from "./integrity/verified.ts";
 import { verifyBackup } from "./integrity/verify.ts";
-import { ALL, isOfLocation, type Job, type RecordedJob, readShare } from "./job.ts";
+import { ALL, isOfLocation, type LockedJob, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
@@ -54,9 +54,9 @@ import { measureJob, traced } from "./telemetry.ts";
 import { failureDocument, tell } from "./tell.ts";
 import { counting } from "./usage.ts";
 
-type BackupJob = Extract<Job, { kind: "backup" }>;
-type RestoreJob = Extract<Job, { kind: "restore" }>;
-type VerifyJob = Extract<Job, { kind: "verify" }>;
+type BackupJob = Extract<LockedJob, { kind: "backup" }>;
+type RestoreJob = Extract<LockedJob, { kind: "restore" }>;
+type VerifyJob = Extract<LockedJob, { kind: "verify" }>;
 
 type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument | VerifyListDocument | RetentionDocument;
 
@@ -103,7 +103,7 @@ const RESERVE_MS = 60_000;
  * Throws `invalid` for a job that can't be run, `timeout` where the deadline is too near, and whatever stopped the run,
  * whose log then lies in the bucket. A backup or restore that is PartiallyFailed does not throw.
  */
-export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
+export async function runJob(job: LockedJob, context: JobContext): Promise<Outcome> {
   const { schedule, cluster, ...subject } = subjectOf(job, context.config);
   let { name } = subject;
   const attributes = { "lifeboat.job": job.kind, "lifeboat.cluster": cluster, "lifeboat.schedule": schedule };
@@ -142,14 +142,14 @@ export async function runJob(job: Job, context: JobContext): Promise<Outcome> {
 }
 
 /** What a job is about, as far as it tells itself. */
-function subjectOf(job: Job, { schedules }: Config): { name: string; cluster?: string; schedule?: string } {
+function subjectOf(job: LockedJob, { schedules }: Config): { name: string; cluster?: string; schedule?: string } {
   const { schedule, cluster, name } = { schedule: undefined, cluster: undefined, name: undefined, ...job };
   if (job.kind === "retention") return { name: retentionName(schedule), schedule };
   if (isOfLocation(job)) return { name: ALL };
   return { name: name ?? schedule ?? "", cluster: cluster ?? schedules[schedule ?? ""]?.cluster, schedule };
 }
 
-async function doJob(job: Job, context: Named): Promise<Outcome> {
+async function doJob(job: LockedJob, context: Named): Promise<Outcome> {
   using deadline = beforeDeadline(context.deadline);
   const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();

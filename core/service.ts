@@ -1,12 +1,14 @@
 import manifest from "../package.json" with { type: "json" };
 import type { ApiDeps } from "./api.ts";
+import type { Checked } from "./check/check.ts";
+import type { CheckDocument } from "./check/document.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
 import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
-import { ALL, isOfLocation, type Job, readJob } from "./job.ts";
+import { ALL, isOfLocation, type Job, type LockedJob, readJob } from "./job.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
 import { type Listen, logLine } from "./log.ts";
@@ -27,8 +29,8 @@ export interface Trigger {
   listen?: Listen;
 }
 
-/** How a job ended, in a few bytes: platforms limit what a function may return. */
-export interface Ended {
+/** How a job ended, in a few bytes: platforms limit what a function may return. Of a check, what it found. */
+export interface Ended extends Partial<Pick<CheckDocument, "ok" | "location" | "checks">> {
   kind?: Job["kind"] | "plan";
   name?: string;
   phase?: string;
@@ -43,7 +45,7 @@ export interface Ended {
 export interface Service {
   /**
    * Runs the job that a trigger's message is. Throws `JobFailed` where it fails or ends PartiallyFailed, so that the
-   * platform's retries and alarms see it.
+   * platform's retries and alarms see it. A check is answered, whatever it finds: somebody asks for it to read that.
    */
   run(message: unknown, trigger?: Trigger): Promise<Ended>;
   /**
@@ -143,10 +145,39 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     return failed;
   }
 
+  /** What there is to ask about. Secrets are read anew, so that one that was mended is seen. */
+  async function checked(cluster: string | undefined): Promise<Checked> {
+    const [{ configuredClusters }, config] = await Promise.all([import("./check/check.ts"), configuration()]);
+    const fresh = openSecrets(platform);
+    const clusters = configuredClusters(config, { name: cluster, secrets: fresh, clusters: platform.clusters });
+    const source = options.config ? "the configuration" : (env.LIFEBOAT_CONFIG ?? "the environment");
+    return { config, source, secrets: fresh, clusters, openBucket: storedAt };
+  }
+
+  /** Asks whether backups can be made here, and tells the log what is not well. */
+  async function checkHere(
+    cluster: string | undefined,
+    { deadline, signal, heard }: { deadline?: Date; signal: AbortSignal; heard: Listen },
+  ): Promise<CheckDocument> {
+    const { check } = await import("./check/check.ts");
+    const time = deadline && deadline.getTime() - Date.now();
+    const surroundings = platform.memory && { memory: platform.memory(), time };
+    const document = await check(() => checked(cluster), { surroundings, signal });
+    for (const { state, subject, name, question, message, todo } of document.checks) {
+      if (state !== "failed" && state !== "warning") continue;
+      const about = { subject, ...(name && { name }), question, ...(todo && { todo }) };
+      const level = state === "failed" ? "error" : "warning";
+      heard(logLine(level, message, about), level);
+    }
+    return document;
+  }
+
   return {
     async run(message, { delivery, deadline, signal = new AbortController().signal, listen: heard = listen } = {}) {
       try {
         const job = readJob(message);
+        if (job.kind === "check")
+          return { ...(await checkHere(job.cluster, { deadline, signal, heard })), duplicate: false };
         const config = await configuration();
         const bucket = await bucketAt(config);
         const { runJob } = await import("./run.ts");
@@ -199,7 +230,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       try {
         const config = await configuration();
         const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, request.signal);
-        deps = { config, bucket: await bucketAt(config), jobs, version, trustedKeys, token, log };
+        const check: ApiDeps["check"] = (cluster, signal) => checkHere(cluster, { signal, heard: listen });
+        deps = { config, bucket: await bucketAt(config), jobs, version, check, trustedKeys, token, log };
       } catch (error) {
         log(logLine("error", messageOf(error)));
         return problemResponse(unavailable());
@@ -213,7 +245,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
  * The line at the end of a job that went well. Alarms of platforms look for `job=backup schedule=NAME phase=Completed`:
  * these fields stay together, in this order.
  */
-function endLine(job: Job, { phase = "", name = "" }: Ended): string {
+function endLine(job: LockedJob, { phase = "", name = "" }: Ended): string {
   const { kind, schedule } = { schedule: undefined, ...job };
   return logLine("info", "job ended", { job: kind, ...(schedule !== undefined && { schedule }), phase, name });
 }

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { RUN_KINDS, readLog } from "../catalog.ts";
+import type { CheckDocument } from "../check/document.ts";
 import type { Config } from "../config.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket, Jobs } from "../ports.ts";
@@ -12,6 +13,8 @@ export interface ApiDeps {
   bucket: Bucket;
   jobs: Jobs;
   version: string;
+  /** Asks whether backups can be made, of all clusters or of one. */
+  check: (cluster: string | undefined, signal: AbortSignal) => Promise<CheckDocument>;
   /** Gives the public keys that are trusted; all is where it isn't given, or gives none. */
   trustedKeys?: () => Promise<string[]>;
   /** What every request but /healthz must bear; where there is none, the platform authenticates. */

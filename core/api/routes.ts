@@ -1,10 +1,12 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
+import { checkDocumentSchema } from "../check/document.ts";
 import { problemSchema } from "./problem.ts";
 import {
   backupListSchema,
   backupRequestSchema,
   backupSchema,
+  checkRequestSchema,
   findingListSchema,
   historyQuery,
   historySchema,
@@ -59,6 +61,16 @@ export const routes = {
     security: [],
     request: { query: noQuery },
     responses: { 200: answer("It does", z.object({ status: z.literal("ok"), version: z.string() })), ...problem },
+  }),
+  check: createRoute({
+    method: "post",
+    path: "/v1/checks",
+    summary: "Ask whether backups can be made, by the identity of the service: rights, credentials, bucket, clock",
+    request: { query: noQuery, body: body(checkRequestSchema, false) },
+    responses: {
+      200: answer("What was found; nothing is changed but for a probe in the bucket", checkDocumentSchema),
+      ...problem,
+    },
   }),
   listBackups: createRoute({
     method: "get",

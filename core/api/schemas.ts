@@ -287,6 +287,12 @@ export const retentionQuery = pageQuery.extend({
   schedule: z.string().min(1).optional().describe("only the backups of this schedule of the configuration"),
 });
 
+/** What POST /v1/checks takes. */
+export const checkRequestSchema = z.strictObject({
+  kind: z.literal("check").optional(),
+  cluster: cluster.optional().describe("of the configuration: only this one"),
+});
+
 /** What POST /v1/retention takes. */
 export const retentionRequestSchema = z.strictObject({
   kind: z.literal("retention").optional(),
@@ -308,7 +314,7 @@ export const retentionPageSchema: z.ZodType<RetentionDocument & { continue?: str
     freedBytes: count,
     rows: z.array(
       z.object({
-        kind: z.enum(["backup", "restore", "unfinished", "run", "plan", "pin", "verification"]),
+        kind: z.enum(["backup", "restore", "unfinished", "run", "plan", "pin", "verification", "told", "probe"]),
         name: z.string(),
         action: z.enum(["keep", "delete"]),
         reason: z.string(),

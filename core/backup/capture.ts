@@ -52,10 +52,28 @@ export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Pr
     ? await fixRevision(kube, listingsOf(only, resources), signal)
     : await listNamespaces(kube, resources, signal);
   const clusterUid = await readClusterUid(kube, signal);
-  const settled = only ? spec : settledSpec({ ...spec, resourcePolicyRules }, labelledNamespaces(namespaces));
-  const names = namespaces.items.map(({ object }) => object.metadata.name);
-  const scope = backupScope(settled, resources, names);
+  const facts = { resources, namespaces, resourcePolicyRules };
+  const { settled, scope } = only ? { settled: spec, scope: scopeOf(spec, facts) } : settle(spec, facts);
   return { startedAt, discovery, resources, settled, scope, rules, namespaces, clusterUid };
+}
+
+/** What a spec means in a cluster: as it is carried out, and who takes part by it. Throws `invalid` for contradictory filters. */
+export function settle(spec: BackupSpec, facts: ClusterFacts): { settled: BackupSpec; scope: BackupScope } {
+  const { namespaces, resourcePolicyRules } = facts;
+  const settled = settledSpec({ ...spec, resourcePolicyRules }, labelledNamespaces(namespaces));
+  return { settled, scope: scopeOf(settled, facts) };
+}
+
+interface ClusterFacts {
+  resources: Resource[];
+  namespaces: Namespaces;
+  /** As of `policiesText`. */
+  resourcePolicyRules?: string;
+}
+
+function scopeOf(settled: BackupSpec, { resources, namespaces }: ClusterFacts): BackupScope {
+  const names = namespaces.items.map(({ object }) => object.metadata.name);
+  return backupScope(settled, resources, names);
 }
 
 /**

@@ -198,11 +198,17 @@ export async function collect(
     related.add(id, object);
   };
 
+  /** Until one LIST is answered: why none is. */
+  let refusals: unknown[] | undefined = [];
   const pages = async function* (listing: Listing): AsyncGenerator<Page> {
     try {
-      yield* photograph.pages(listing);
+      for await (const page of photograph.pages(listing)) {
+        refusals = undefined;
+        yield page;
+      }
     } catch (error) {
       await throwIfGone(kube, error, signal);
+      refusals?.push(error);
       collection.fail({
         resource: resourceKey(listing.resource),
         namespace: listing.namespace,
@@ -245,6 +251,7 @@ export async function collect(
     for (const name of names) if (found.has(name)) await storeListed(...found.get(name)!);
   }
   await storeAll(collected.flatMap(listings), storeListed);
+  throwIfNothingMayBeListed(refusals);
   for (let needed = related.listings(); needed.length > 0; needed = related.listings())
     await storeAll(needed, storeNeeded);
   await storeAll(related.definitions(), storeNeeded);
@@ -262,6 +269,15 @@ export async function collect(
   }
   collection.log("info", `Backed up a total of ${items} items`);
   return { items, bytes, secretsLeftOut };
+}
+
+/** A backup of which every LIST was denied is none; what else keeps LISTs from being answered may pass. */
+function throwIfNothingMayBeListed(refusals: unknown[] = []): void {
+  const [first] = refusals;
+  if (!first || !refusals.every((error) => isLifeboatError(error, "denied"))) return;
+  throw new LifeboatError("denied", `nothing that is to be stored may be listed: ${messageOf(first)}`, {
+    hint: 'grant it by RBAC: "lifeboat location check" tells what is lacking, and how',
+  });
 }
 
 const UNLISTABLE =

@@ -1,7 +1,7 @@
 import type { Dispatcher } from "undici";
 import { abortedBy, orAborted, pause } from "../abort.ts";
 import { LifeboatError } from "../errors.ts";
-import type { Credentials } from "./credentials.ts";
+import { type CredentialFacts, type Credentials, factsOf } from "./credentials.ts";
 import type { ClusterAccess } from "./kubeconfig.ts";
 import { type NetworkFailure, networkFailure } from "./network.ts";
 import { type ExecResult, execInPod, type PodExec } from "./podexec.ts";
@@ -50,6 +50,8 @@ export interface Kube {
    * only where it was surely not begun.
    */
   exec(exec: PodExec): Promise<ExecResult>;
+  /** What the credentials in use tell of themselves. Throws what authentication throws. */
+  credential(signal?: AbortSignal): Promise<CredentialFacts>;
   /** Ends the connections, and requests that are still under way. */
   close(): Promise<void>;
 }
@@ -128,6 +130,7 @@ export function connect(
     request,
     exec: (exec) =>
       execInPod(exec, ({ headers, ...wanted }) => request({ ...wanted, upgrade: headers }), closing.signal),
+    credential: async (signal) => (await orAborted(sessionAfter(), signal)).facts,
     async close() {
       closing.abort(new LifeboatError("unreachable", `the client of ${access.server} is closed`));
       await session?.then(({ pool }) => pool.destroy()).catch(() => {});
@@ -144,6 +147,7 @@ interface Session {
   pool: Dispatcher;
   headers: Credentials["headers"];
   expires: Date | undefined;
+  facts: CredentialFacts;
 }
 
 async function openSession(
@@ -154,7 +158,8 @@ async function openSession(
   const access = await loading;
   const credentials = await access.authenticate(signal);
   const pool = await openPool(access, credentials, connections);
-  return { access, pool, headers: credentials.headers, expires: credentials.expires };
+  const { headers, expires } = credentials;
+  return { access, pool, headers, expires, facts: factsOf(credentials) };
 }
 
 type Attempt = { latencyMs: number } & (

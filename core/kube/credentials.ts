@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Authenticator } from "@kubernetes/client-node/dist/auth.js";
@@ -14,6 +15,17 @@ export interface Credentials {
   key?: Buffer | string;
   /** When they must be obtained anew at the latest. */
   expires?: Date;
+  /** Where they come from gives others before they end: a program, a provider, a file that something keeps fresh. */
+  renewed?: boolean;
+}
+
+/** What credentials tell of themselves; nothing of it is secret. */
+export interface CredentialFacts {
+  means: "token" | "password" | "certificate" | "none";
+  /** When they end, where they say so: a JWT's `exp`, a certificate's notAfter. */
+  ends?: Date;
+  /** As of `Credentials`. */
+  renewed: boolean;
 }
 
 /** Obtains what goes into `Authorization`, and when that ends. */
@@ -53,11 +65,38 @@ export async function authenticateUser(
   return { ...own, ...obtained, headers: { ...headers, ...impersonation(user) } };
 }
 
+/** What these credentials tell of themselves. */
+export function factsOf({ headers, cert, expires, renewed = false }: Credentials): CredentialFacts {
+  const [scheme = "", value = ""] = [headers.Authorization ?? ""].flat()[0]?.split(" ") ?? [];
+  if (scheme === "Bearer") return { means: "token", ends: expires ?? endOfToken(value), renewed };
+  if (scheme) return { means: "password", renewed };
+  if (cert) return { means: "certificate", ends: expires ?? endOfCertificate(cert), renewed };
+  return { means: "none", renewed };
+}
+
+/** The `exp` of a JWT; undefined for another token. */
+function endOfToken(token: string): Date | undefined {
+  try {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { exp?: unknown };
+    return typeof exp === "number" ? new Date(exp * 1000) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function endOfCertificate(pem: Buffer | string): Date | undefined {
+  try {
+    return new X509Certificate(pem).validToDate;
+  } catch {
+    return undefined;
+  }
+}
+
 async function authorization(
   user: KubeconfigUser,
   { directory, cluster, signal }: Parameters<typeof authenticateUser>[1],
 ): Promise<Credentials> {
-  if (user.tokenFile) return bearer(await readToken(resolve(directory, user.tokenFile)));
+  if (user.tokenFile) return { ...bearer(await readToken(resolve(directory, user.tokenFile))), renewed: true };
   if (user.token) return bearer(user.token);
   if (user.username) {
     const pair = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
@@ -66,9 +105,9 @@ async function authorization(
   if (user.authorize) return user.authorize(signal);
   if (user.exec) {
     const { token, ...rest } = await runExecPlugin(user.exec as ExecPlugin, { directory, cluster, signal });
-    return { ...rest, ...(token ? bearer(token) : { headers: {} }) };
+    return { ...rest, ...(token ? bearer(token) : { headers: {} }), renewed: true };
   }
-  if (user.authProvider) return askProvider(user);
+  if (user.authProvider) return { ...(await askProvider(user)), renewed: true };
   return { headers: {} };
 }
 

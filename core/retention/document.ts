@@ -9,9 +9,10 @@ import { timestamp } from "../timestamp.ts";
 export interface RetentionRow {
   /**
    * `unfinished`: what an interrupted run or deletion left of a backup; `run`: the requests, logs and locks of runs of a
-   * name; `pin`: what was said of a backup that is gone; `verification`: what was found of one that is gone, or before.
+   * name; `pin`: what was said of a backup that is gone; `verification`: what was found of one that is gone, or before; `told`:
+   * of which failure people were told; `probe`: what a check of the location stored.
    */
-  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin" | "verification" | "told";
+  kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin" | "verification" | "told" | "probe";
   name: string;
   action: "keep" | "delete";
   reason: string;

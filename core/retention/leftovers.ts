@@ -9,6 +9,7 @@ import {
   LOCKS,
   PINS,
   PLANS,
+  PROBES,
   RUN_KINDS,
   RUNS,
   type RunKind,
@@ -30,9 +31,9 @@ const DAY_MS = 24 * 3_600_000;
 
 /**
  * For how many days after its newest object was stored a leftover stays. Within a day an interrupted run may be repeated,
- * and then finishes what it left; a plan of last week is out of date; queues deliver a job again for weeks.
+ * and then finishes what it left; a probe is of no use once it is read; a plan of last week is out of date; queues deliver a job again for weeks.
  */
-const DAYS = { unfinished: 1, plan: 7, run: 30, pin: 30, verification: 30, told: 30 } as const;
+const DAYS = { unfinished: 1, probe: 1, plan: 7, run: 30, pin: 30, verification: 30, told: 30 } as const;
 
 const READS_AT_ONCE = 8;
 
@@ -70,6 +71,7 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
     ...runs.flat().filter(({ name }) => !covered.has(name)),
     ...(await plansIn(bucket, signal)),
     ...(await rowsIn(bucket, "told", TOLD, signal)),
+    ...(await rowsIn(bucket, "probe", PROBES, signal)),
     ...(await rowsIn(bucket, "pin", PINS, signal)).filter(({ name }) => !backups.folders.has(name)),
     ...(await verificationsIn(scope, backups)).filter(({ name }) => !covered.has(`backups/${name}`)),
   ].filter(isOld);
@@ -151,8 +153,13 @@ async function plansIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]>
   });
 }
 
-/** What was said one after the other, by its subject. */
-async function rowsIn(bucket: Bucket, kind: "pin" | "told", root: string, signal: AbortSignal): Promise<Leftover[]> {
+/** What was said one after the other, by its subject; and probes, which are objects. */
+async function rowsIn(
+  bucket: Bucket,
+  kind: "pin" | "told" | "probe",
+  root: string,
+  signal: AbortSignal,
+): Promise<Leftover[]> {
   return [...(await foldersIn(bucket, root, signal))].map(([name, folder]) => {
     return { kind, name, folder, remove: removing(bucket, folder) };
   });

@@ -7,4 +7,5 @@ export const aws: Platform = {
   clusters: { eks: async () => (await import("./clusters.ts")).eksClusters() },
   jobs: async () =>
     (await import("./jobs.ts")).lambdaJobs({ functionName: process.env.AWS_LAMBDA_FUNCTION_NAME ?? "" }),
+  memory: () => Number(process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE) * 1024 * 1024 || undefined,
 };

@@ -12,4 +12,5 @@ export const azure: Platform = {
     const account = process.env.AzureWebJobsStorage__accountName ?? "";
     return (await import("./jobs.ts")).storageQueueJobs({ account, queue: QUEUE });
   },
+  memory: () => process.constrainedMemory() || undefined,
 };

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createReadStream, type Dirent } from "node:fs";
 import { link, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import {
   abortable,
   type Bucket,
@@ -125,6 +125,16 @@ export function directoryBucket(path: string): Bucket {
       if (gone) await removeEmptyFolders(root, dirname(path));
     },
   };
+}
+
+/** Throws `missing` unless there is a directory at that location. */
+export async function checkDirectory(location: string): Promise<void> {
+  const path = fileURLToPath(location);
+  const found = await stat(path).catch(orAbsent(undefined));
+  if (found?.isDirectory()) return;
+  throw new LifeboatError("missing", `there is no directory ${path}`, {
+    hint: "correct the location; a directory is made by the first backup in it",
+  });
 }
 
 async function publish(temporary: string, target: string, ifAbsent: boolean): Promise<void> {

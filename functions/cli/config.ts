@@ -31,6 +31,11 @@ export async function readConfig(options: SharedOptions): Promise<Config | undef
   return found && parse(found, options);
 }
 
+/** Where the configuration comes from, for people. Throws as `loadConfig`. */
+export async function configSource(options: SharedOptions): Promise<string> {
+  return (await findText(options))?.source ?? "flags and the environment";
+}
+
 function parse(found: ConfigText | undefined, { location }: SharedOptions): Config {
   const env = location ? { ...process.env, LIFEBOAT_LOCATION: location } : process.env;
   try {

@@ -2,7 +2,7 @@ import pLimit from "p-limit";
 import { type Bucket, type CatalogRow, rowProblem } from "../../core/index.ts";
 import type { Invocation } from "./options.ts";
 import { columns, phaseText, printable, printResult, say } from "./output.ts";
-import { openBucket } from "./session.ts";
+import { openExisting } from "./session.ts";
 import { readMade } from "./underway.ts";
 
 /** What a listing needs to know of its kind of records and their documents. */
@@ -32,7 +32,7 @@ export async function getDocuments<Stored, Document extends { name: string; star
   listing: Listing<Stored, Document>,
 ): Promise<undefined> {
   const { kind } = listing;
-  const bucket = await openBucket(options);
+  const bucket = await openExisting(options);
   const name = args[0] as string | undefined;
   if (name !== undefined) {
     const record = await readMade({ bucket, kind, name, signal }, () => listing.read(bucket, name, signal));

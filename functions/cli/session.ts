@@ -13,6 +13,7 @@ import {
   readTrustedKeys,
   unlockedBy,
 } from "../../core/index.ts";
+import { checkDirectory } from "./bucket.ts";
 import { loadConfig, readConfig } from "./config.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
 import type { SharedOptions } from "./options.ts";
@@ -25,6 +26,13 @@ export async function openBucket(options: SharedOptions): Promise<Bucket> {
   throw new LifeboatError("invalid", "no location is given", {
     hint: "say where the backups lie: --location ./backups, or LIFEBOAT_LOCATION='s3://bucket/prefix?region=eu-west-1'",
   });
+}
+
+/** The same, to look into: throws `missing` for a directory that isn't there, which only who stores something makes. */
+export async function openExisting(options: SharedOptions): Promise<Bucket> {
+  const bucket = await openBucket(options);
+  if (bucket.location.startsWith("file:")) await checkDirectory(bucket.location);
+  return bucket;
 }
 
 /** The reference of the identity that reads what is encrypted, where there is one. */

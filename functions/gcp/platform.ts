@@ -10,4 +10,5 @@ export const gcp: Platform = {
     const { LIFEBOAT_TASKS_SERVICE_ACCOUNT: serviceAccount = "" } = process.env;
     return (await import("./jobs.ts")).cloudTasksJobs({ queue, url, serviceAccount });
   },
+  memory: () => process.constrainedMemory() || undefined,
 };

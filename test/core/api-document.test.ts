@@ -31,6 +31,7 @@ describe("the OpenAPI document", () => {
       "/v1/backups/{name}/logs get",
       "/v1/backups/{name}/pin delete,put",
       "/v1/backups/{name}/verify get,post",
+      "/v1/checks post",
       "/v1/history get",
       "/v1/plans/{name} get",
       "/v1/restores get,post",

@@ -26,6 +26,7 @@ export async function startApi(change: Partial<ApiDeps> = {}) {
     bucket,
     jobs: { enqueue: async (job) => void jobs.push(job) },
     version: "1.2.3",
+    check: async () => ({ schemaVersion: 1, kind: "check", ok: true, checks: [] }),
     log: (line) => lines.push(line),
     ...change,
   });

@@ -170,6 +170,7 @@ suite("credentials", () => {
       cert: "C",
       key: "K",
       expires: new Date("2030-01-01T00:00:00Z"),
+      renewed: true,
     });
   });
 

@@ -18,6 +18,7 @@ const LAYERS = [
   ["browse"],
   ["schedule"],
   ["retention"],
+  ["check"],
   ["api"],
 ];
 

@@ -65,6 +65,7 @@ export function restoreTarget(): RestoreTarget {
       },
       request: (request) => current.request(request),
       exec: (exec) => current.exec(exec),
+      credential: (signal) => current.credential(signal),
       close: () => current.close(),
     },
     intercept(intercept) {

@@ -6,6 +6,7 @@ import {
   backupKeys,
   lockFolder,
   noteFolder,
+  PROBES,
   pinFolder,
   planKey,
   restoreKeys,
@@ -412,6 +413,7 @@ describe("leftovers", () => {
     ["a lock that died", (bucket) => lock(bucket, "backups", "held"), 30, `run backups/x: ${month}`],
     ["a lock that was given back", (bucket) => lock(bucket, "restores", "released"), 30, `run restores/x: ${month}`],
     ["work that was called off", (bucket) => lock(bucket, "restores", "cancelled"), 30, `run restores/x: ${month}`],
+    ["a probe of a check", (bucket) => bucket.put(`${PROBES}x`, text), 1, "probe x: nothing was added to it for a day"],
     [
       "a clock, or a wish to cancel",
       (bucket) => bucket.put(`${lockFolder("backups", "x")}clock-1`, text),

@@ -9,7 +9,7 @@ const run = promisify(execFile);
 
 /** What the line so far is completed with, in bash. Its last word is the one to complete. */
 const COMPLETIONS: [string, string][] = [
-  ["lifeboat ", "backup browse restore schedule retention serve demo completion"],
+  ["lifeboat ", "backup browse restore schedule retention location serve demo completion"],
   ["lifeboat ba", "backup"],
   ["lifeboat backup ", "create get describe show diff search history logs download verify pin unpin copy delete"],
   ["lifeboat --location ./x restore ", "create activate undo get describe logs"],
@@ -85,6 +85,8 @@ describe("help", { concurrency: true }, () => {
     "retention",
     "retention preview",
     "retention run",
+    "location",
+    "location check",
     "backup pin",
     "backup verify",
     "backup copy",
@@ -100,7 +102,8 @@ describe("help", { concurrency: true }, () => {
         stdout.split("\n").filter((line) => line.length > 80),
         [],
       );
-      if (!["backup", "restore", "schedule", "retention"].includes(command)) assert.match(stdout, /\nExamples:\n {2}/);
+      if (!["backup", "restore", "schedule", "retention", "location"].includes(command))
+        assert.match(stdout, /\nExamples:\n {2}/);
     });
   }
 

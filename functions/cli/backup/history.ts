@@ -4,7 +4,7 @@ import { fieldsText, type Mark, objectName } from "../changes.ts";
 import type { Invocation } from "../options.ts";
 import { countText, plural, printable, printResult, say, timeText } from "../output.ts";
 import { readingOf } from "../reading.ts";
-import { openBucket } from "../session.ts";
+import { openExisting } from "../session.ts";
 
 interface HistoryOptions {
   diff?: boolean;
@@ -16,7 +16,7 @@ interface HistoryOptions {
 /** `lifeboat backup history OBJECT`: what became of an object from backup to backup. */
 export async function objectHistory({ args, options, signal }: Invocation<HistoryOptions>): Promise<undefined> {
   const { diff, all, backup: backups, schedule } = options;
-  const bucket = await openBucket(options);
+  const bucket = await openExisting(options);
   const request = { item: args[0] as string, diff, all, backups, schedule };
   const document = await history(bucket, request, await readingOf(options, signal));
   for (const { message } of document.warnings) say(`Warning: ${printable(message)}`);

@@ -3,7 +3,7 @@ import { withoutUndefined } from "../filters.ts";
 import type { Invocation } from "../options.ts";
 import { columns, countText, plural, printable, printResult, say, timeText } from "../output.ts";
 import { readingOf } from "../reading.ts";
-import { openBucket } from "../session.ts";
+import { openExisting } from "../session.ts";
 
 interface SearchOptions {
   kind?: string;
@@ -19,7 +19,7 @@ interface SearchOptions {
 export async function searchBackups({ args, options, signal }: Invocation<SearchOptions>): Promise<undefined> {
   const { kind, name, namespace, image, label, backup: backups, schedule } = options;
   const criteria = withoutUndefined({ text: args[0] as string | undefined, kind, name, namespace, image, label });
-  const bucket = await openBucket(options);
+  const bucket = await openExisting(options);
   const found = await search(bucket, { criteria, backups, schedule }, await readingOf(options, signal));
   for (const { message } of found.warnings) say(`Warning: ${printable(message)}`);
   if (found.objects.length === 0) say(nothingText(found));

@@ -18,7 +18,7 @@ import type { Invocation } from "../options.ts";
 import { columns, countText, fields, phaseText, plural, printable, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { openBucket, openCluster, trustedKeysOf } from "../session.ts";
+import { openCluster, openExisting, trustedKeysOf } from "../session.ts";
 import { readMade } from "../underway.ts";
 
 interface Flags {
@@ -43,7 +43,7 @@ export async function verifyBackups(invocation: Invocation<Flags>): Promise<numb
   if (options.drill && name === undefined)
     throw new LifeboatError("invalid", "a drill is of one backup", { hint: "give its NAME in place of --all" });
   const read = shareOf(options);
-  const bucket = await openBucket(options);
+  const bucket = await openExisting(options);
   const trustedKeys = await trustedKeysOf(options, signal);
   const progress = startProgress("verifying", "reading the files beside the archive");
   const verifying = {

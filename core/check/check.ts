@@ -1,0 +1,147 @@
+import pLimit from "p-limit";
+import { type ClusterReference, openCluster } from "../cluster.ts";
+import type { Config } from "../config.ts";
+import { clusterName } from "../configured.ts";
+import { configuredSigner, readTrustedKeys } from "../integrity/keys.ts";
+import type { Bucket, Platform } from "../ports.ts";
+import type { CachedSecrets } from "../secrets.ts";
+import { asking } from "./asking.ts";
+import { type CheckedLocation, checkLocation } from "./bucket.ts";
+import { type CheckedCluster, checkCluster } from "./cluster.ts";
+import type { Check, CheckDocument, Finding } from "./document.ts";
+
+/** What a deployment is asked about: its configuration, and what that names. */
+export interface Checked {
+  config: Config;
+  /** Where the configuration comes from, for people. */
+  source: string;
+  secrets: CachedSecrets;
+  openBucket(location: string): Promise<Bucket>;
+  /** In place of those of the configuration. */
+  clusters: CheckedCluster[];
+}
+
+/** Where it is asked: a function's limits, as far as they are known. */
+export interface Surroundings {
+  /** Bytes of memory. */
+  memory?: number;
+  /** Milliseconds that a run may last. */
+  time?: number;
+}
+
+const CLUSTERS_AT_ONCE = 4;
+const MIB = 1024 * 1024;
+/** What cgroups say where they set no limit is more than any machine has. */
+const UNLIMITED = 1024 * 1024 * MIB;
+/** Three times what a backup of 25,000 objects takes (docs/performance.md); below, a platform gives little CPU, too. */
+const LEAST_MEMORY = 512 * MIB;
+/** A run that is ended begins anew: what takes longer than the limit is never done. */
+const LEAST_TIME_MS = 300_000;
+
+/**
+ * Whether backups can be made: of every cluster, to the location, from here; one row for each question of `QUESTIONS`, with what
+ * to do. `read` gives what there is to ask about; its error is an answer too. Nothing is changed but for the location's probe.
+ * Throws the signal's reason, and what is no LifeboatError.
+ */
+export async function check(
+  read: () => Promise<Checked>,
+  { surroundings, signal }: { surroundings?: Surroundings; signal: AbortSignal },
+): Promise<CheckDocument> {
+  const { ask, answers } = asking("configuration", { signal });
+  const checked = await ask("read", async () => {
+    const value = await read();
+    const { clusters, schedules } = value.config;
+    const counted = (what: string, some: object) => {
+      const count = Object.keys(some).length;
+      return `${count} ${what}${count === 1 ? "" : "s"}`;
+    };
+    const message = `${value.source}: ${counted("cluster", clusters)}, ${counted("schedule", schedules)}`;
+    return { state: "ok", message, value };
+  });
+  if (!checked) return documentOf(answers());
+  const { config, secrets, clusters, openBucket } = checked;
+  const { key, publicKeys } = config.signing;
+  await ask("signing key", async () => {
+    const signer = configuredSigner(config.signing, secrets);
+    if (!signer) return { state: "notAsked", message: "backups are not signed" };
+    await signer();
+    return { state: "ok", message: `${key}` };
+  });
+  await ask("trusted keys", async (signal) => {
+    if (!publicKeys) return { state: "notAsked", message: "every backup is trusted" };
+    await readTrustedKeys(secrets, publicKeys, signal);
+    return { state: "ok", message: publicKeys.join(", ") };
+  });
+  const { location, schedules } = config;
+  const holds = Object.values(schedules).some(({ template }) => template.retainFor !== undefined);
+  const limit = pLimit(CLUSTERS_AT_ONCE);
+  const checks = await Promise.all([
+    answers(),
+    ...(clusters.length > 0 ? clusters.map((cluster) => limit(checkCluster, cluster, signal)) : [NO_CLUSTER]),
+    checkLocation({ location, holds, open: () => openBucket(location) } satisfies CheckedLocation, signal),
+    checkLimits(surroundings),
+  ]);
+  return documentOf(checks.flat(), location);
+}
+
+const NO_CLUSTER: Check[] = [
+  {
+    ...{ subject: "cluster", question: "access", state: "notAsked", message: "no cluster is named" },
+    todo: "name some in the configuration (clusters), or one by --kubeconfig",
+  },
+];
+
+function documentOf(checks: Check[], location?: string): CheckDocument {
+  const ok = !checks.some(({ state }) => state === "failed");
+  return { schemaVersion: 1, kind: "check", ok, ...(location && { location }), checks };
+}
+
+/** The clusters of a configuration, or the one that is named. Throws `invalid` for one that it doesn't have. */
+export function configuredClusters(
+  config: Config,
+  { name, ...sources }: { name?: string; secrets: CachedSecrets; clusters: Platform["clusters"] },
+): CheckedCluster[] {
+  const names = name === undefined ? Object.keys(config.clusters) : [clusterName(config, name)];
+  return names.map((name) => {
+    const reference = config.clusters[name]!;
+    const specs = Object.values(config.schedules).filter(({ cluster }) => cluster === name);
+    return {
+      name,
+      from: referenceText(reference),
+      open: (signal) => openCluster(reference, sources, { signal }),
+      specs: specs.map(({ template }) => template),
+    };
+  });
+}
+
+function referenceText(reference: ClusterReference): string {
+  if ("kubeconfig" in reference) {
+    const { kubeconfig, context } = reference;
+    return `kubeconfig ${kubeconfig}${context ? `, context ${context}` : ""}`;
+  }
+  if ("eks" in reference) return `EKS cluster ${reference.eks.name} in ${reference.eks.region}`;
+  if ("gke" in reference) return `GKE cluster ${reference.gke.name} in ${reference.gke.location}`;
+  return `AKS cluster ${reference.aks.name} in ${reference.aks.resourceGroup}`;
+}
+
+async function checkLimits(limits: Surroundings | undefined): Promise<Check[]> {
+  const question = { subject: "function", question: "limits" } as const;
+  return [{ ...question, ...judgeLimits(limits) }];
+}
+
+function judgeLimits(limits: Surroundings | undefined): Finding {
+  const { time } = limits ?? {};
+  const memory = limits?.memory !== undefined && limits.memory < UNLIMITED ? limits.memory : undefined;
+  const told = [
+    ...(memory === undefined ? [] : [`${Math.round(memory / MIB)} MiB of memory`]),
+    ...(time === undefined ? [] : [`${Math.round(time / 1000)} s`]),
+  ];
+  if (told.length === 0)
+    return { state: "notAsked", message: limits ? "the platform tells none" : "this is no function" };
+  const lacks = [
+    memory !== undefined && memory < LEAST_MEMORY && "memory (512 MiB; 1769 MB are a whole CPU of Lambda)",
+    time !== undefined && time < LEAST_TIME_MS && "time (300 s; more for clusters of more than 100,000 objects)",
+  ].filter((lack) => lack !== false);
+  if (lacks.length === 0) return { state: "ok", message: told.join(", ") };
+  return { state: "warning", message: told.join(", "), todo: `give it more ${lacks.join(" and ")}` };
+}
