@@ -7,8 +7,9 @@ import { after, before, describe, test } from "node:test";
 import { CreateClusterCommand, EKSClient } from "@aws-sdk/client-eks";
 import type { EksReference } from "../../core/ports.ts";
 import { eksClusters, eksToken } from "../../functions/aws/clusters.ts";
-import { type Moto, motoPython, startMoto } from "../rig/moto.ts";
+import { type Moto, startMoto } from "../rig/moto.ts";
 import { freePorts } from "../rig/process.ts";
+import { pythonWith } from "../rig/pythontool.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { rejects } from "./bucket.ts";
 import { assertNotQuoted } from "./troubles.ts";
@@ -71,7 +72,7 @@ describe("EKS on moto", { skip: requireOrSkip("rig", ["moto"]) }, () => {
   });
 
   test("botocore still signs the vectors like that", async () => {
-    const python = await motoPython();
+    const python = await pythonWith("moto");
     const script = join(import.meta.dirname, "../rig/python/ekstoken.py");
     for (const vector of VECTORS) {
       const input = JSON.stringify({ ...vector, host: new URL(vector.url).host });

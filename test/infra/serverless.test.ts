@@ -9,8 +9,8 @@ import { parse } from "yaml";
 import Lifeboat from "../../infra/serverless/plugin.ts";
 import { checkSchedules, checkSettings } from "../../infra/serverless/settings.ts";
 import { lifeboat } from "../e2e/lifeboat.ts";
-import { motoPython } from "../rig/moto.ts";
 import { npmTool } from "../rig/npmtool.ts";
+import { pythonWith } from "../rig/pythontool.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { blocksOf } from "./blocks.ts";
 
@@ -121,7 +121,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     statements(service, job).find(({ Sid }: { Sid: string }) => Sid === sid)?.Resource;
 
   test("is a template in which cfn-lint finds nothing", { skip: requireOrSkip("rig", ["moto"]) }, async () => {
-    const python = await motoPython();
+    const python = await pythonWith("moto");
     await run(python, [join(dirname(python), "cfn-lint"), "--regions", REGION, "--", ...files]).catch((error) =>
       assert.fail(error.stdout),
     );

@@ -1,7 +1,7 @@
 import pLimit from "p-limit";
 import { BINARIES_BY_MODULE, binary, kwokStages } from "./binaries.ts";
-import { motoPython } from "./moto.ts";
 import { NPM_TOOLS, npmTool } from "./npmtool.ts";
+import { PYTHON_TOOLS, pythonWith } from "./pythontool.ts";
 
 interface Part {
   name: string;
@@ -11,7 +11,7 @@ interface Part {
 /** Parts that are made one after the other. */
 const lanes: Part[][] = [
   ...[...BINARIES_BY_MODULE.values()].map((names) => names.map((name) => ({ name, make: () => binary(name) }))),
-  [{ name: "moto", make: motoPython }],
+  ...PYTHON_TOOLS.map((name) => [{ name, make: () => pythonWith(name) }]),
   ...NPM_TOOLS.map((name) => [{ name, make: () => npmTool(name) }]),
 ];
 

@@ -1,15 +1,6 @@
-import { execFile, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { promisify } from "node:util";
-import { cacheRoot, once } from "./cache.ts";
 import { freePorts, makeDir, removeDir, type Server, startServer, until } from "./process.ts";
+import { pythonWith } from "./pythontool.ts";
 
-const run = promisify(execFile);
-const REQUIREMENTS = join(import.meta.dirname, "python/requirements.txt");
-const PYTHON = "python3";
-const PYTHON_MINOR = 11;
 const REGION = "us-east-1";
 
 /** moto on 127.0.0.1: S3, Secrets Manager, EKS, STS and IAM of one AWS account, without checks of signatures. */
@@ -25,42 +16,16 @@ export interface Moto extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-function installDir(): string {
-  const hash = createHash("sha256").update(readFileSync(REQUIREMENTS));
-  hash.update(JSON.stringify([process.platform, process.arch]));
-  return join(cacheRoot(), `moto-${hash.digest("hex").slice(0, 12)}`);
-}
-
-/** Why moto can't be had here (not in the cache, and no Python, or one too old or without venv), or undefined. */
-export function motoUnavailable(): string | undefined {
-  if (existsSync(installDir())) return undefined;
-  const probe = "import sys, venv, ensurepip; print(sys.version_info.minor)";
-  const { status, stdout } = spawnSync(PYTHON, ["-c", probe], { encoding: "utf8" });
-  if (status === 0 && Number(stdout) >= PYTHON_MINOR) return undefined;
-  const found = status === 0 ? `3.${stdout.trim()}` : `no ${PYTHON} with venv`;
-  return `needs Python 3.${PYTHON_MINOR} or later with venv to install moto (found: ${found})`;
-}
-
-/**
- * The path of a Python with moto and botocore. They are installed from `python/requirements.txt` at first use and kept
- * in the cache. Throws with pip's last lines.
- */
-export async function motoPython(): Promise<string> {
-  const dir = await once(installDir(), async (dir) => {
-    await run(PYTHON, ["-m", "venv", dir]);
-    const args = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", REQUIREMENTS];
-    await run(join(dir, "bin/python"), args).catch((error: unknown) => {
-      const output = error instanceof Error && "stderr" in error ? String(error.stderr) : "";
-      const tail = output.trim().split("\n").slice(-15).join("\n");
-      throw new Error(`rig: installing moto failed:\n${tail || String(error)}`);
-    });
-  });
-  return join(dir, "bin/python");
-}
-
 /** Starts the process only; its logs lie in `dir`. */
 export async function startMotoServer(dir: string, port: number): Promise<Server> {
-  return startServer(dir, "moto", await motoPython(), ["-m", "moto.server", "-H", "127.0.0.1", "-p", String(port)]);
+  return startServer(dir, "moto", await pythonWith("moto"), [
+    "-m",
+    "moto.server",
+    "-H",
+    "127.0.0.1",
+    "-p",
+    String(port),
+  ]);
 }
 
 /** Starts moto with one user. */

@@ -2,14 +2,14 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BINARY_NAMES, type BinaryName, rigUnavailable } from "./binaries.ts";
-import { motoUnavailable } from "./moto.ts";
 import { npmUnavailable } from "./npmtool.ts";
+import { PYTHON_TOOLS, type PythonTool, pythonUnavailable } from "./pythontool.ts";
 
 /** Data that can't be part of the repository lies in a folder `shared` beside it. */
 export const sharedDir = join(import.meta.dirname, "../../../shared");
 
-/** A binary of the rig, moto, or a tool that npm installs. */
-export type RigPart = BinaryName | "moto" | `npm:${string}`;
+/** A binary of the rig, or a tool that pip or npm installs. */
+export type RigPart = BinaryName | PythonTool | `npm:${string}`;
 
 const told = new Set<string>();
 
@@ -38,10 +38,10 @@ export function requireOrSkip(
 }
 
 function partsUnavailable(parts: readonly RigPart[]): string | undefined {
-  const isBinary = (part: RigPart): part is BinaryName => part !== "moto" && !part.startsWith("npm:");
+  const isPython = (part: RigPart): part is PythonTool => PYTHON_TOOLS.some((tool) => tool === part);
+  const isBinary = (part: RigPart): part is BinaryName => !isPython(part) && !part.startsWith("npm:");
   const tools = parts.filter((part) => part.startsWith("npm:")).map((part) => part.slice("npm:".length));
-  const moto = parts.includes("moto") ? motoUnavailable() : undefined;
-  return rigUnavailable(parts.filter(isBinary)) ?? npmUnavailable(tools) ?? moto;
+  return rigUnavailable(parts.filter(isBinary)) ?? npmUnavailable(tools) ?? pythonUnavailable(parts.filter(isPython));
 }
 
 function sharedUnavailable(): string | undefined {
