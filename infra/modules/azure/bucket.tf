@@ -1,5 +1,6 @@
 locals {
   account_group = var.storage_account_resource_group == null ? local.group : "/subscriptions/${data.azurerm_client_config.current.subscription_id}/resourceGroups/${var.storage_account_resource_group}"
+  key_parts     = var.encryption_key == null ? [] : split("/", var.encryption_key)
   container_id  = "${local.account_group}/providers/Microsoft.Storage/storageAccounts/${var.storage_account}/blobServices/default/containers/${var.container}"
 }
 
@@ -33,6 +34,24 @@ resource "azurerm_storage_account" "this" {
     }
   }
 
+  dynamic "identity" {
+    for_each = azurerm_user_assigned_identity.encryption
+
+    content {
+      type         = "UserAssigned"
+      identity_ids = [identity.value.id]
+    }
+  }
+
+  dynamic "customer_managed_key" {
+    for_each = azurerm_user_assigned_identity.encryption
+
+    content {
+      key_vault_key_id          = "https://${local.key_parts[8]}.vault.azure.net/keys/${local.key_parts[10]}"
+      user_assigned_identity_id = customer_managed_key.value.id
+    }
+  }
+
   # Objects can be held one by one; nothing is held by default, as the locks of runs must go again.
   dynamic "immutability_policy" {
     for_each = var.immutability ? [1] : []
@@ -52,6 +71,27 @@ resource "azurerm_storage_account" "this" {
       error_message = "storage_account_resource_group is for a storage account that exists: leave it out, or set create_storage_account to false."
     }
   }
+
+  depends_on = [azurerm_role_assignment.encryption]
+}
+
+# The account itself asks for the key, as this identity; the functions can't.
+resource "azurerm_user_assigned_identity" "encryption" {
+  count = var.create_storage_account && var.encryption_key != null ? 1 : 0
+
+  name                = "${var.name}-encryption-${local.suffix}"
+  resource_group_name = var.resource_group
+  location            = local.region
+  tags                = var.tags
+}
+
+resource "azurerm_role_assignment" "encryption" {
+  count = length(azurerm_user_assigned_identity.encryption)
+
+  scope                = var.encryption_key
+  principal_id         = azurerm_user_assigned_identity.encryption[0].principal_id
+  principal_type       = "ServicePrincipal"
+  role_definition_name = "Key Vault Crypto Service Encryption User"
 }
 
 resource "azurerm_storage_container" "this" {

@@ -89,6 +89,17 @@ variable "replication" {
   }
 }
 
+variable "encryption_key" {
+  description = "Resource id of a Key Vault key by which the storage account that is made is encrypted; its vault must use Azure RBAC and purge protection. Null: keys of Azure."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.encryption_key == null || can(regex("^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft[.]KeyVault/vaults/[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]/keys/[A-Za-z0-9-]{1,127}$", var.encryption_key))
+    error_message = "encryption_key: /subscriptions/S/resourceGroups/G/providers/Microsoft.KeyVault/vaults/V/keys/NAME, without a version."
+  }
+}
+
 variable "immutability" {
   description = "Whether the storage account can hold objects against deletion (docs/write-once.md). Only when it is made."
   type        = bool

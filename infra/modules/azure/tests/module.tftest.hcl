@@ -307,6 +307,7 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   variables {
     retain               = true
     immutability         = true
+    encryption_key       = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/prod/providers/Microsoft.KeyVault/vaults/prod/keys/backups"
     prefix               = ""
     subnet               = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/prod/providers/Microsoft.Network/virtualNetworks/prod/subnets/lifeboat"
     configuration        = null
@@ -330,6 +331,10 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   assert {
     condition     = azurerm_storage_account.this[0].immutability_policy[0].state == "Disabled"
     error_message = "immutability holds what nobody asked to hold"
+  }
+  assert {
+    condition     = azurerm_storage_account.this[0].customer_managed_key[0].key_vault_key_id == "https://prod.vault.azure.net/keys/backups" && azurerm_role_assignment.encryption[0].scope == var.encryption_key && azurerm_role_assignment.encryption[0].role_definition_name == "Key Vault Crypto Service Encryption User"
+    error_message = "the storage account is encrypted by another key, or can't use it"
   }
   assert {
     condition     = azurerm_role_assignment.function["backup-create"].condition == null && strcontains(azurerm_role_assignment.function["restore-create"].condition, "StringLike 'restores/*'")
@@ -381,10 +386,11 @@ run "existing_storage_account" {
   variables {
     create_storage_account         = false
     storage_account_resource_group = "storage"
+    encryption_key                 = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/prod/providers/Microsoft.KeyVault/vaults/prod/keys/backups"
   }
 
   assert {
-    condition     = length(azurerm_storage_account.this) + length(azurerm_storage_container.this) + length(azurerm_storage_management_policy.this) == 0
+    condition     = length(azurerm_role_assignment.encryption) + length(azurerm_storage_account.this) + length(azurerm_storage_container.this) + length(azurerm_storage_management_policy.this) == 0
     error_message = "an existing storage account is touched"
   }
   assert {
@@ -471,9 +477,11 @@ run "names_that_are_none_and_rights_on_everything" {
     backup_principals  = ["operator"]
     package            = "tests/no-such.zip"
     subnet             = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/prod/providers/Microsoft.Network/virtualNetworks/prod/subnets/a_b"
+    encryption_key     = "backups"
   }
   expect_failures = [
     var.name, var.storage_account, var.container, var.secrets, var.clusters, var.restore_principals, var.backup_principals, var.package, var.subnet,
+    var.encryption_key,
   ]
 }
 
