@@ -20,17 +20,14 @@ interface Osls {
  * The plugin of serverless.yml. Its one variable, `${lifeboat:settings}`, is the settings, checked, and the parts of the
  * template that depend on them. They are checked before osls resolves variables: it would tell what is wrong once for each.
  */
-// biome-ignore lint/style/noDefaultExport: it is how osls takes a plugin.
-export default class Lifeboat {
-  readonly asyncInit: () => Promise<void>;
-  readonly configurationVariablesSources;
-
-  constructor(osls: Osls, { stage = "dev", param = [] }: { stage?: string; param?: string[] }) {
-    const { default: defaults, [stage]: ofStage } = osls.configurationInput.params ?? {};
-    const given = { ...defaults, ...ofStage, ...Object.fromEntries(param.map(split)) };
-    let value: object = {};
-    this.configurationVariablesSources = { lifeboat: { resolve: async () => ({ value }) } };
-    this.asyncInit = async () => {
+// biome-ignore lint/style/noDefaultExport: it is how osls takes a plugin; it calls this with `new`, and takes what it returns.
+export default function lifeboat(osls: Osls, { stage = "dev", param = [] }: { stage?: string; param?: string[] }) {
+  const { default: defaults, [stage]: ofStage } = osls.configurationInput.params ?? {};
+  const given = { ...defaults, ...ofStage, ...Object.fromEntries(param.map(split)) };
+  let value: object = {};
+  return {
+    configurationVariablesSources: { lifeboat: { resolve: async () => ({ value }) } },
+    async asyncInit(): Promise<void> {
       if (osls.processedInput.isHelpRequest) return;
       try {
         value = await settingsOf(given, osls.serviceDir);
@@ -38,8 +35,8 @@ export default class Lifeboat {
         if (!isLifeboatError(error)) throw error;
         throw new osls.classes.Error(`${error.message}:\n${error.hint}`, "LIFEBOAT_SETTINGS");
       }
-    };
-  }
+    },
+  };
 }
 
 function split(param: string): [name: string, value: string] {

@@ -91,36 +91,43 @@ const Settings = z.strictObject({
   tags: yaml(z.record(z.string(), z.string(), "tags: a map of texts.")),
 });
 
+const rendered = "schedules: the file is what `lifeboat schedule render --target aws` writes.";
+
 const Schedules = z.record(
   text(
     /^[a-z0-9]([a-z0-9_-]{0,33}[a-z0-9])?$/,
     "schedules: names of up to 35 lower-case letters, digits, hyphens and underscores, a letter or digit first and last.",
   ),
-  z.object({
-    expressions: z
-      .array(
-        text(
-          /^(cron[(][^ ()]+( [^ ()]+){5}[)]|rate[(](1 (minute|hour|day)|[1-9][0-9]* (minute|hour|day)s)[)])$/,
-          "schedules: every expression is cron(six fields) or rate(…), as EventBridge has them, not a line of crontab: `lifeboat schedule render --target aws` makes them.",
-        ),
-      )
-      .min(1, "schedules: each has an expression at least."),
-    time_zone: text(/^[A-Za-z][A-Za-z0-9_+/-]*$/, "schedules: time_zone is an IANA name, like Europe/Berlin.").default(
-      "UTC",
-    ),
-    job: z.looseObject(
-      {
-        kind: z.enum(["backup", "verify", "retention"], ofJob),
-        schedule: text(
-          /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/,
-          "schedules: the job's schedule is a name of the configuration: lower-case letters, digits and hyphens.",
-        ).optional(),
-      },
-      ofJob,
-    ),
-    interval_seconds: whole(60, 2 ** 31, "schedules: interval_seconds is a whole number, 60 at least."),
-    paused: flag("schedules: paused").default(false),
-  }),
+  z.object(
+    {
+      expressions: z
+        .array(
+          text(
+            /^(cron[(][^ ()]+( [^ ()]+){5}[)]|rate[(](1 (minute|hour|day)|[1-9][0-9]* (minute|hour|day)s)[)])$/,
+            "schedules: every expression is cron(six fields) or rate(…), as EventBridge has them, not a line of crontab: `lifeboat schedule render --target aws` makes them.",
+          ),
+        )
+        .min(1, "schedules: each has an expression at least."),
+      time_zone: text(
+        /^[A-Za-z][A-Za-z0-9_+/-]*$/,
+        "schedules: time_zone is an IANA name, like Europe/Berlin.",
+      ).default("UTC"),
+      job: z.looseObject(
+        {
+          kind: z.enum(["backup", "verify", "retention"], ofJob),
+          schedule: text(
+            /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/,
+            "schedules: the job's schedule is a name of the configuration: lower-case letters, digits and hyphens.",
+          ).optional(),
+        },
+        ofJob,
+      ),
+      interval_seconds: whole(60, 2 ** 31, "schedules: interval_seconds is a whole number, 60 at least."),
+      paused: flag("schedules: paused").default(false),
+    },
+    rendered,
+  ),
+  rendered,
 );
 
 export type Settings = z.infer<typeof Settings>;
@@ -132,8 +139,8 @@ export function checkSettings(given: unknown): Settings {
 }
 
 /** Takes what `lifeboat schedule render --target aws` writes. Throws `invalid` with all that is wrong with it. */
-export function checkSchedules(rendered: unknown): Schedules {
-  return checked(z.object({ schedules: Schedules }), rendered, "the schedules").schedules;
+export function checkSchedules(given: unknown): Schedules {
+  return checked(z.object({ schedules: Schedules }, rendered), given, "the schedules").schedules;
 }
 
 function checked<Schema extends z.ZodType>(schema: Schema, given: unknown, what: string): z.infer<Schema> {

@@ -81,6 +81,9 @@ function statementsOf(job: Job, given: Settings): Statement[] {
   ].filter(({ Resource }) => Resource.length > 0);
 }
 
+/** What stays when the stack is removed. */
+const KEPT = { DeletionPolicy: "Retain", UpdateReplacePolicy: "Retain" };
+
 function bucketOf(given: Settings): Record<string, object> {
   if (!given.create_bucket) return {};
   const bucket = `arn:\${AWS::Partition}:s3:::${given.bucket}`;
@@ -90,8 +93,7 @@ function bucketOf(given: Settings): Record<string, object> {
   return {
     Backups: {
       Type: "AWS::S3::Bucket",
-      DeletionPolicy: "Retain",
-      UpdateReplacePolicy: "Retain",
+      ...KEPT,
       Properties: {
         BucketName: given.bucket,
         ObjectLockEnabled: given.object_lock,
@@ -128,6 +130,7 @@ function bucketOf(given: Settings): Record<string, object> {
     },
     BackupsPolicy: {
       Type: "AWS::S3::BucketPolicy",
+      ...KEPT,
       Properties: {
         Bucket: { Ref: "Backups" },
         PolicyDocument: {

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { parse } from "yaml";
-import Lifeboat from "../../infra/serverless/plugin.ts";
+import plugin from "../../infra/serverless/plugin.ts";
 import { checkSchedules, checkSettings } from "../../infra/serverless/settings.ts";
 import { lifeboat } from "../e2e/lifeboat.ts";
 import { npmTool } from "../rig/npmtool.ts";
@@ -261,7 +261,10 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
 
   test("makes a bucket that is versioned, encrypted, private, for TLS alone, written once, and stays", () => {
     const bucket = services.usual.Resources.Backups;
-    assert.equal(bucket.DeletionPolicy, "Retain");
+    for (const id of ["Backups", "BackupsPolicy"]) {
+      const { DeletionPolicy, UpdateReplacePolicy } = services.usual.Resources[id];
+      assert.deepEqual([DeletionPolicy, UpdateReplacePolicy], ["Retain", "Retain"]);
+    }
     assert.equal(bucket.Properties.BucketName, "acme-backups");
     assert.deepEqual(bucket.Properties.VersioningConfiguration, { Status: "Enabled" });
     assert.deepEqual(Object.values(bucket.Properties.PublicAccessBlockConfiguration), [true, true, true, true]);
@@ -326,6 +329,11 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     assert.equal(made.Environment.Variables.CONFIGURATION, undefined);
     assert.deepEqual(resourcesOf("everything", "retention", "ReadSecrets"), [secretArn("lifeboat")]);
     assert.deepEqual(resourcesOf("everything", "retention", "DecryptSecrets"), [keyArn(2)]);
+  });
+
+  test("tags the stack, and by that all that takes tags", async () => {
+    const state = await readFile(join(dir, "everything/.serverless/serverless-state.json"), "utf8");
+    assert.deepEqual(JSON.parse(state).service.provider.stackTags, { team: "platform" });
   });
 
   test("puts the functions into a VPC, and denies their code the rights for that", () => {
@@ -400,7 +408,7 @@ describe("the plugin of serverless.yml", () => {
       processedInput: { isHelpRequest: false },
       classes: { Error },
     };
-    await new Lifeboat(osls, { param: ["bucket=acme-backups"] }).asyncInit();
+    await plugin(osls, { param: ["bucket=acme-backups"] }).asyncInit();
   }
 
   test("wants the schedules rendered, and a configuration that a function's environment can hold", async () => {
@@ -458,6 +466,7 @@ describe("the settings of serverless.yml", () => {
 
   const GOOD = { expressions: ["cron(0 * * * ? *)"], job: { kind: "backup", schedule: "a" }, interval_seconds: 3600 };
   const BAD_SCHEDULES: [what: string, schedules: unknown, message: RegExp][] = [
+    ["nothing", undefined, /what `lifeboat schedule render --target aws` writes/],
     ["a cron of five fields", { a: { ...GOOD, expressions: ["cron(0 * * * *)"] } }, /cron\(six fields\)/],
     ["no expression", { a: { ...GOOD, expressions: [] } }, /an expression at least/],
     ["an interval of a second", { a: { ...GOOD, interval_seconds: 1 } }, /60 at least/],
