@@ -97,6 +97,9 @@ export const CALLER = "lifeboat/caller";
 /** The annotation that names a cluster of the configuration: of a record, and of a Velero manifest that is meant for one. */
 export const CLUSTER = "lifeboat/cluster";
 
+/** The annotation of a backup that names the URL of the API server it was read from. */
+export const SERVER = "lifeboat/server";
+
 /** The annotation of a backup all of whose files are encrypted: how their names end. */
 export const ENCRYPTION = "lifeboat/encryption";
 
@@ -106,9 +109,10 @@ export const OMITTED = "omit";
 /** The annotation of a backup whose Secrets are not in its archive: `OMITTED`, or how the names end of what holds them encrypted. */
 export const SECRETS = "lifeboat/secrets";
 
-/** Whether a backup is encrypted, all of it or its Secrets. */
-export function isEncrypted({ metadata: { annotations = {} } }: Backup): boolean {
-  return ENCRYPTION in annotations || (annotations[SECRETS] ?? OMITTED) !== OMITTED;
+/** What of a backup is encrypted: all of it, or its Secrets, which then are in an archive of their own. */
+export function encryptedPart({ metadata: { annotations = {} } }: Backup): "all" | "secrets" | undefined {
+  if (ENCRYPTION in annotations) return "all";
+  return (annotations[SECRETS] ?? OMITTED) === OMITTED ? undefined : "secrets";
 }
 
 /** The annotation that vouches for the encrypted archive of Secrets, as the seal does for the other one. */

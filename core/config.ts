@@ -16,6 +16,7 @@ import { readClock } from "./schedule/cron.ts";
 import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
 import { secretReference } from "./secrets.ts";
 import { type BackupSpec, backupSpecSchema, leftOut } from "./specs.ts";
+import { yamlFault } from "./yamlfault.ts";
 
 /** What a deployment is told: where backups lie, which clusters there are, when which of them is backed up. */
 export interface Config {
@@ -175,11 +176,9 @@ function rawConfig(text: string, problems: string[]): Raw & Record<string, unkno
   let config: Record<string, unknown> = {};
   const schedules: [string, unknown][] = [];
   for (const [at, document] of [...documents].entries()) {
-    const [broken] = document.errors;
-    if (broken) {
-      // The parser's own messages quote the text.
-      const { line } = lines.linePos(broken.pos[0]);
-      problems.push(`line ${line}: not valid YAML, ${broken.code.toLowerCase().replaceAll("_", " ")}`);
+    if (document.errors.length > 0) {
+      const { line, reason } = yamlFault(document.errors, lines);
+      problems.push(`line ${line}: not valid YAML: ${reason}`);
       continue;
     }
     let value: unknown;
@@ -308,5 +307,5 @@ function refusal(read: () => unknown): string | undefined {
 function refused(problems: string[]): LifeboatError {
   const [only = ""] = problems;
   if (problems.length === 1) return new LifeboatError("invalid", `the configuration can't be used: ${only}`);
-  return new LifeboatError("invalid", `the configuration has ${problems.length} errors`, { hint: problems.join("; ") });
+  return new LifeboatError("invalid", `the configuration has ${problems.length} errors`, { hint: problems.join("\n") });
 }

@@ -5,15 +5,18 @@ import {
   backupKeysOf,
   CALLER,
   CLUSTER,
+  encryptedPart,
   FINDINGS,
   RETAINED_UNTIL,
   type Restore,
   readSideFile,
   restoreKeysOf,
   SCHEDULE_LABEL,
+  SERVER,
   UNDOES,
 } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
+import { signedBy } from "./integrity/seal.ts";
 import { readAllVerified, readVerified, type Verified } from "./integrity/verified.ts";
 import { type Pin, readPin, readPins } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
@@ -55,6 +58,12 @@ export interface BackupDocument {
   schedule?: string;
   /** The cluster's name in the configuration of who made it. */
   cluster?: string;
+  /** The URL of the cluster's API server; absent for a backup of Velero, which doesn't know. */
+  server?: string;
+  /** What of it is encrypted; absent where nothing is. */
+  encryption?: "all" | "secrets";
+  /** The public key that has signed it; absent where none has. */
+  signedBy?: string;
   /** Who asked for it, where somebody did. */
   caller?: string;
   /** The cluster's version. */
@@ -140,6 +149,9 @@ export function backupDocument(
     verified: report.verified,
     schedule: metadata.labels?.[SCHEDULE_LABEL],
     cluster: annotations[CLUSTER],
+    server: annotations[SERVER],
+    encryption: encryptedPart(record),
+    signedBy: signedBy(record),
     caller: annotations[CALLER],
     kubernetesVersion: annotations["velero.io/source-cluster-k8s-gitversion"],
     formatVersion: status.formatVersion,

@@ -21,7 +21,8 @@ const PREFIX = "LIFEBOAT_";
  * What the environment says of the configuration that `schema` describes. A variable is LIFEBOAT_ and the path of a
  * value in upper snake case; the name of an entry stands in it with "_" for "-": LIFEBOAT_SCHEDULES_EU_HOURLY_TIME_ZONE
  * is `schedules.eu-hourly.timeZone`. Lists are written "a,b", mappings of texts "a=1,b=2". An empty variable is as
- * none. `unknown`: a line for each variable that can't be meant for anything else and names nothing of the schema.
+ * none. `unknown`: a line for each variable that can't be meant for anything else, or comes near to one of the schema's, and names
+ * nothing of it.
  */
 export function readEnvironment(
   schema: z.ZodObject,
@@ -43,7 +44,35 @@ export function readEnvironment(
       else unknown.push(`${variable} names nothing of the configuration${suggestion(variable, stem, leaves, isGroup)}`);
     }
   }
-  return { settings, unknown };
+  return { settings, unknown: [...unknown, ...mistyped(schema, env)] };
+}
+
+/**
+ * A line for each variable that comes near to one of the configuration, or to LIFEBOAT_CONFIG, by its whole name, or by the word
+ * that the names of entries follow. All others may be somebody else's.
+ */
+function mistyped(schema: z.ZodObject, env: Record<string, string | undefined>): string[] {
+  const fields = Object.entries(schema.shape).map(([field, value]) => ({
+    stem: upperSnake(field),
+    inner: unwrapped(value),
+  }));
+  const entries = fields.filter(({ inner }) => inner instanceof z.ZodRecord).map(({ stem }) => stem);
+  const groups = fields.filter(({ inner }) => inner instanceof z.ZodObject).map(({ stem }) => stem);
+  const others = fields
+    .filter(({ stem }) => !entries.includes(stem))
+    .flatMap(({ stem, inner }) => leavesOf(inner, stem, []));
+  const singles = ["CONFIG", ...others.map(({ name }) => name)];
+  return Object.keys(env)
+    .sort()
+    .flatMap((variable) => {
+      const name = variable.slice(PREFIX.length);
+      const isKnown = singles.includes(name) || [...entries, ...groups].some((stem) => name.startsWith(`${stem}_`));
+      if (!env[variable] || !variable.startsWith(PREFIX) || isKnown) return [];
+      const [word = "", ...rest] = name.split("_");
+      const entry = meant(word, entries);
+      const near = entry ? [entry, ...(rest.length ? rest : ["<NAME>_…"])].join("_") : meant(name, singles);
+      return near ? [`${variable} names nothing of the configuration: did you mean ${PREFIX}${near}?`] : [];
+    });
 }
 
 /** The leaf that "EU_HOURLY_TIME_ZONE" ends in, the longest one, under the entry that the rest names. */

@@ -30,7 +30,7 @@ export const ERROR_KINDS = {
 } as const;
 
 /**
- * The one error of the product. `message` says in one line what was wanted and what came instead, `hint` what to do.
+ * The one error of the product. `message` says in one line what was wanted and what came instead, `hint` what to do, a line for each thing.
  * Neither ever holds a secret.
  */
 export class LifeboatError extends Error {

@@ -111,6 +111,7 @@ export async function captureCluster(
     labels: run.labels,
     annotations: run.annotations,
     cluster: run.cluster,
+    server: kube.server,
     clusterUid: survey.clusterUid,
     caller: run.caller,
   };

@@ -9,6 +9,7 @@ import {
   RETAINED_UNTIL,
   SECRETS,
   SECRETS_INDEX_END,
+  SERVER,
 } from "../catalog.ts";
 import { addDuration } from "../duration.ts";
 import { RUN } from "../integrity/seal.ts";
@@ -40,6 +41,8 @@ export interface ArchiveHeader {
   annotations?: Record<string, string>;
   /** The cluster's name in the configuration, where it has one. */
   cluster?: string;
+  /** The URL of its API server. */
+  server?: string;
   /** Which cluster it is, by the UID of its Namespace kube-system, where that could be read. */
   clusterUid?: string;
   /** Who asked for it, where somebody did. */
@@ -114,6 +117,7 @@ export function backupRecord(
         ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
         ...(outcome.findings && { [FINDINGS]: String(outcome.findings.length) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
+        ...(header.server && { [SERVER]: header.server }),
         ...(header.caller && { [CALLER]: header.caller }),
       },
     },

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { newClusters, newContexts, newUsers } from "@kubernetes/client-node/dist/config_types.js";
-import { parseDocument } from "yaml";
+import { LineCounter, parseDocument } from "yaml";
 import { LifeboatError, messageOf } from "../errors.ts";
+import { yamlFault } from "../yamlfault.ts";
 import { type Authorize, authenticateUser, type Credentials } from "./credentials.ts";
 
 /** One cluster and how to prove who we are there: what `connect` needs. Credentials come only out of the function. */
@@ -98,10 +99,12 @@ const NOT_ONE = "give the kubeconfig itself, as YAML or JSON: not in base64, not
 
 function parse(yaml: string): Kubeconfig {
   if (!yaml.trim()) throw broken("it is empty");
-  const document = parseDocument(yaml, { prettyErrors: false, logLevel: "error" });
-  const [error] = document.errors;
-  if (error)
-    throw broken(`it is not valid YAML: ${error.code} in line ${yaml.slice(0, error.pos[0]).split("\n").length}`);
+  const lines = new LineCounter();
+  const document = parseDocument(yaml, { prettyErrors: false, lineCounter: lines, logLevel: "error" });
+  if (document.errors.length > 0) {
+    const { line, reason } = yamlFault(document.errors, lines);
+    throw broken(`line ${line} is not valid YAML: ${reason}`);
+  }
   const config = aliasesResolved(document);
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw broken("it is not a mapping", NOT_ONE);

@@ -82,7 +82,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
 
   const discovery = await discover(kube, { signal });
   const selected = selection(spec, discovery.resources);
-  const survey = await surveyArchive(archive, selected, namespaceMapping, discovery.resources);
+  const survey = await surveyArchive(archive, selected, namespaceMapping, discovery.resources, input.backup);
   const conversions = await findConversions(survey, discovery, { kube, signal });
   const served = servedBy(discovery, conversions);
   // What was there comes back as it was.

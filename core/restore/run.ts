@@ -7,7 +7,7 @@ import {
   CALLER,
   CLUSTER,
   checkNewName,
-  isEncrypted,
+  encryptedPart,
   listFolder,
   type Restore,
   readRestorable,
@@ -140,7 +140,7 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         archive,
         backupName: spec.backupName,
         log: run.log.log,
-        withhold: Boolean(run.recipients?.length) || (source.backup && isEncrypted(source.backup)),
+        withhold: Boolean(run.recipients?.length) || (source.backup && encryptedPart(source.backup) !== undefined),
         outcome: heard,
         check: (planned) => {
           if (plan && source.backup) holdToPlan(plan, planned, basisOf(planned, source.backup));

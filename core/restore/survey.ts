@@ -1,6 +1,7 @@
 import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
 import { entryTrimmer } from "../archive/trim.ts";
+import { type Backup, encryptedPart } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
 import { at, entriesOf, fieldsAt } from "../objects/fields.ts";
@@ -49,7 +50,7 @@ export interface Survey {
 
 /**
  * Reads the backup's index, as far as what is asked for may stand in it, decides what takes part and in which order;
- * `resources` are those of the target. Throws `corrupt` for a damaged backup, `invalid`
+ * `resources` are those of the target; `backup`: the record, which tells what the archive that could be opened lacks. Throws `corrupt` for a damaged backup, `invalid`
  * where `namespaceMapping` maps a namespace that the backup doesn't hold.
  */
 export async function surveyArchive(
@@ -57,6 +58,7 @@ export async function surveyArchive(
   selection: Selection,
   namespaceMapping: Record<string, string>,
   resources: Resource[],
+  backup?: Backup,
 ): Promise<Survey> {
   const narrow = Object.keys(namespaceMapping).length ? undefined : selection.within;
   let choice = await choose(archive, selection, narrow);
@@ -71,6 +73,7 @@ export async function surveyArchive(
     });
   }
   checkMapping(namespaceMapping, namespaces);
+  if (backup && encryptedPart(backup) === "secrets") kinds.set("secrets", "Secret");
   const { included: errors, excluded: warnings } = selection.unmatched(namespaces, kinds);
   const chosen = taken.map((entry) => ({ entry, needed: false }));
   for (const entry of await neededOf(archive, taken, spare)) chosen.push({ entry, needed: true });

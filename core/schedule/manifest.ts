@@ -77,7 +77,7 @@ export function readBackupManifest(manifest: unknown): {
   const parsed = backupSchema.safeParse(given);
   if (!parsed.success) {
     throw new LifeboatError("invalid", "the manifest is no Velero Backup that can be carried out", {
-      hint: fieldProblems(parsed.error).map(problemText).join("; "),
+      hint: fieldProblems(parsed.error).map(problemText).join("\n"),
     });
   }
   const { metadata, spec = {} } = parsed.data;

@@ -72,7 +72,7 @@ export function renderSchedules(
     }
   }
   if (refused.length > 0)
-    throw new LifeboatError("invalid", "schedules can't be rendered", { hint: refused.join("; ") });
+    throw new LifeboatError("invalid", "schedules can't be rendered", { hint: refused.join("\n") });
   return target === "azure" ? { clock: [...clock.add(AGAIN)], schedules } : { schedules };
 }
 

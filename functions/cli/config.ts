@@ -49,7 +49,7 @@ function parse(found: ConfigText | undefined, { location }: SharedOptions): Conf
     throw found
       ? new LifeboatError(error.kind, `${found.source}: ${error.message}`, { hint: error.hint, cause: error })
       : new LifeboatError(error.kind, error.message, {
-          hint: [error.hint, none].filter(Boolean).join("; ") || undefined,
+          hint: [error.hint, none].filter(Boolean).join("\n") || undefined,
         });
   }
 }

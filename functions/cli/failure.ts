@@ -25,7 +25,7 @@ export async function pointingToLog<T>(log: RunLog, logs: string, work: () => Pr
 }
 
 /**
- * Prints what stopped a command on stderr, as one line "error: …", perhaps one "hint: …" and one "log: …", and gives
+ * Prints what stopped a command on stderr, as one line "error: …", perhaps some "hint: …" and one "log: …", and gives
  * its exit code. Only what is neither a LifeboatError nor the reason of `signal` is a fault of ours, and says so.
  * LIFEBOAT_DEBUG=1 adds the stack.
  */
@@ -56,9 +56,10 @@ export function usageFailure({ code, exitCode, message }: CommanderError, comman
   return EXIT_CODES.invalid;
 }
 
-/** One "error:" line and, where there is one, a "hint:" line, and a "log:" line with the command that prints the log. */
+/** One "error:" line, a "hint:" line for each line of a hint, and a "log:" line with the command that prints the log. */
 export function printFailure(message: string, { hint, logs }: { hint?: string; logs?: string } = {}): void {
-  const lines = [["error", message] as const, ["hint", hint] as const, ["log", logs] as const];
+  const hints = (hint ?? "").split("\n").map((line) => ["hint", line] as const);
+  const lines = [["error", message] as const, ...hints, ["log", logs] as const];
   process.stderr.write(lines.map(([name, text]) => (text ? `${name}: ${oneLine(text)}\n` : "")).join(""));
 }
 

@@ -103,9 +103,11 @@ export function durationFlag(flag: string, text: string | undefined): string | u
 
 /** `--retain-until`, a day, a time or a duration from now, as a duration. */
 export function retainFlag(text: string | undefined, now = new Date()): string | undefined {
-  if (text === undefined || !/^\d{4}-/.test(text)) return durationFlag("--retain-until", text);
+  if (text === undefined) return undefined;
+  if (/^[-+\d.hmsuµn]*[hmsn]$/.test(text)) return durationFlag("--retain-until", text);
   return readFlag("--retain-until", text, () => {
-    const seconds = Math.ceil((Date.parse(text) - now.getTime()) / 1000);
+    const time = /^\d{4}-/.test(text) ? Date.parse(text) : Number.NaN;
+    const seconds = Math.ceil((time - now.getTime()) / 1000);
     if (seconds > 0) return `${seconds}s`;
     throw new LifeboatError("invalid", `"${text}" is ${Number.isNaN(seconds) ? "no time" : "over"}`, {
       hint: 'write a day to come, "2030-01-31", a time, "2030-01-31T12:00:00Z", or a duration, "720h"',

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { parseConfig } from "../../core/config.ts";
@@ -19,7 +19,7 @@ function problems(text: string | undefined, env: Record<string, string> = {}): s
     assert.ok(isLifeboatError(error, "invalid"), String(error));
     const [, one] = /^the configuration can't be used: (.*)$/s.exec(error.message) ?? [];
     if (one !== undefined) return [one];
-    const told = (error.hint ?? "").split("; ");
+    const told = (error.hint ?? "").split("\n");
     assert.equal(error.message, `the configuration has ${told.length} errors`);
     return told;
   }
@@ -113,8 +113,19 @@ describe("the configuration", () => {
     ["nothing", "", ["location: is missing"]],
     ["comments only", "# nothing\n---\n", ["location: is missing"]],
     ["a list", "[]", ["document 1 is not a mapping"]],
-    ["broken YAML", "location: a\n b: c", ["line 1: not valid YAML, block as implicit key"]],
-    ["a key that stands there twice", `${BASE}location: b`, ["line 4: not valid YAML, duplicate key"]],
+    [
+      "a line that is indented too far",
+      "location: a\n b: c",
+      ["line 2: not valid YAML: it is indented further than the line before it, which has a value already"],
+    ],
+    [
+      "a line that is indented by less than its neighbours",
+      "location: a\nclusters:\n  a: {}\n b: {}",
+      ["line 4: not valid YAML: it is indented as no line before it, or a [ or { before it is not closed"],
+    ],
+    ["a line without a colon", "a: 1\nfoo\nb: 2", ['line 2: not valid YAML: it has no ": "']],
+    ["two values in a line", "a: b: c", ['line 1: not valid YAML: there are two ": " in it: put the value in quotes']],
+    ["a key that stands there twice", `${BASE}location: b`, ["line 4: not valid YAML: its key stands there twice"]],
     [
       "an alias of nothing",
       "# b\n---\nlocation: *hunter2secret",
@@ -330,6 +341,27 @@ describe("the configuration from the environment", () => {
     assert.deepEqual(config.clusters.prod, { kubeconfig: "env:KUBECONFIG", context: "admin" });
   });
 
+  it("leaves alone what platforms, Kubernetes and others call their own variables", async () => {
+    const root = join(import.meta.dirname, "../..");
+    const names = [
+      "LIFEBOAT_SERVICE_HOST",
+      "LIFEBOAT_PORT",
+      "LIFEBOAT_PORT_8080_TCP_ADDR",
+      "LIFEBOAT_IMAGE",
+      "LIFEBOAT_VERSION",
+    ];
+    for (const folder of ["functions", "infra"])
+      for (const file of await readdir(join(root, folder), { recursive: true }))
+        if (/\.(ts|tf)$/.test(file))
+          names.push(...((await readFile(join(root, folder, file), "utf8")).match(/LIFEBOAT_[A-Z_]+(?<!_)\b/g) ?? []));
+    assert.ok(names.includes("LIFEBOAT_TASKS_QUEUE"));
+    const told = problems(BASE, Object.fromEntries(names.map((name) => [name, "x"])));
+    assert.deepEqual(
+      told.filter((problem) => problem.includes("names nothing")),
+      [],
+    );
+  });
+
   it("is told by its variables where it is wrong", () => {
     assert.deepEqual(
       problems(BASE, {
@@ -340,11 +372,19 @@ describe("the configuration from the environment", () => {
         LIFEBOAT_LOCATION: "backups",
         LIFEBOAT_SIGNING_KEY: "-----BEGIN PRIVATE KEY-----",
         LIFEBOAT_SIGNING_PUBLIC_KEY: "env:B",
+        LIFEBOAT_LOCTION: "/backups",
+        LIFEBOAT_CLUSTER_PROD_KUBECONFIG: "env:K",
+        LIFEBOAT_SCHEDULES: "hourly",
+        LIFEBOAT_CONFG: "lifeboat.yaml",
       }),
       [
         "LIFEBOAT_CLUSTERS_TEST_KUBECONFG names nothing of the configuration: did you mean LIFEBOAT_CLUSTERS_TEST_KUBECONFIG?",
         "LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS names nothing of the configuration: it would be LIFEBOAT_SCHEDULES_<NAME>_SCHEDULE or the like",
         "LIFEBOAT_SIGNING_PUBLIC_KEY names nothing of the configuration: did you mean LIFEBOAT_SIGNING_PUBLIC_KEYS?",
+        "LIFEBOAT_CLUSTER_PROD_KUBECONFIG names nothing of the configuration: did you mean LIFEBOAT_CLUSTERS_PROD_KUBECONFIG?",
+        "LIFEBOAT_CONFG names nothing of the configuration: did you mean LIFEBOAT_CONFIG?",
+        "LIFEBOAT_LOCTION names nothing of the configuration: did you mean LIFEBOAT_LOCATION?",
+        "LIFEBOAT_SCHEDULES names nothing of the configuration: did you mean LIFEBOAT_SCHEDULES_<NAME>_…?",
         "LIFEBOAT_LOCATION: the location is neither a URL nor a path",
         "LIFEBOAT_SCHEDULES_A_PAUSED: should be true or false, not a text",
         "LIFEBOAT_SIGNING_KEY: is no reference: write file:/path/to/key.pem or env:NAME, or a secret's: aws-sm://…, gcp-sm://… or azure-kv://…",
@@ -450,7 +490,7 @@ status: { phase: Enabled }
     );
     assert.throws(() => readBackupManifest(backup({ snapshotVolumes: true, ttl: "1d" })), {
       kind: "invalid",
-      hint: 'spec.ttl: should be a duration like "720h" or "90m"; spec.snapshotVolumes: is not supported yet',
+      hint: 'spec.ttl: should be a duration like "720h" or "90m"\nspec.snapshotVolumes: is not supported yet',
     });
   });
 

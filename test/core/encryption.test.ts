@@ -246,7 +246,9 @@ describe("Secrets", () => {
     await assert.rejects(restored(withIdentity(bucket), {}, liveSecret), { kind: "denied" });
     await assert.rejects(openBackup(withIdentity(bucket), await readBackup(bucket, "b")), { kind: "denied" });
     const spec = { backupName: "b", excludedResources: ["secrets"] };
-    assert.equal(await restored(withIdentity(bucket), { spec }, liveSecret), undefined);
+    const log = startRunLog({});
+    assert.equal(await restored(withIdentity(bucket), { spec, log }, liveSecret), undefined);
+    assert.doesNotMatch(gunzipSync(log.gzipped()).toString(), /doesn't hold/);
   });
 
   it("are left out, and not pruned for that", async () => {

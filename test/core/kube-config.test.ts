@@ -38,7 +38,7 @@ users:
   const valid = JSON.parse(kubeconfig(SERVER));
   const broken: [string, string, RegExp, RegExp?][] = [
     ["nothing", " \n", /it is empty/, /kubectl/],
-    ["no YAML", "contexts:\n  - token: secret-token\n bad", /not valid YAML: \w+ in line 3/],
+    ["no YAML", "contexts:\n  - token: secret-token\n bad", /line 3 is not valid YAML: it is indented/],
     ["a word", "hello", /not a mapping/],
     ["an unknown alias", "token: *secret-token", /can't be used/],
     ["no contexts", "kind: Config", /has no current-context/, /has no contexts at all/],

@@ -52,7 +52,7 @@ const CASES: Case[] = [
     args: "--location {location} --kubeconfig {scratch}/broken",
     code: 2,
     says: [
-      "error: the kubeconfig can't be used: it is not valid YAML: BAD_INDENT in line 2",
+      "error: the kubeconfig can't be used: line 2 is not valid YAML: it is indented as no line before it, or a [ or { before it is not closed",
       "hint: check it with: kubectl --kubeconfig FILE config view",
     ],
   },
@@ -121,6 +121,15 @@ const CASES: Case[] = [
     args: "backup create Full_1 --location {location} --kubeconfig {cluster}",
     code: 2,
     says: ['error: "Full_1" can\'t name a backup', `hint: ${DNS_1123}`],
+  },
+  {
+    what: "a time that is none",
+    args: "--retain-until tomorrow --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: [
+      'error: --retain-until: "tomorrow" is no time',
+      'hint: write a day to come, "2030-01-31", a time, "2030-01-31T12:00:00Z", or a duration, "720h"',
+    ],
   },
   {
     what: "a way of holding and not for how long",

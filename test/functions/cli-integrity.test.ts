@@ -56,6 +56,7 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
       /^Backup signed: Intact, as far as it was read\n\n {2}Location: .*\n {2}Holds: +\d+ files, \d+ objects\n {2}Signed: +by [-\w]{43}\n {2}Not checked: +the data of 1 of 1 segments\n$/,
     );
     assert.match(await succeeds("backup", "verify", "plain", "--read-data"), /^Backup plain: Intact\n/);
+    assert.match(await succeeds("backup", "describe", "signed"), /\nSigned: +by [-\w]{43}\n/);
     const found = await document<VerifyDocument>(["backup", "verify", "plain", "--read-data"], env);
     const { location, items, ...rest } = found;
     assert.ok(items > 4 && location.startsWith("file://"));

@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { parse } from "yaml";
 import { sealOf, sealRecord } from "../../core/integrity/seal.ts";
 import { document, lifeboat, start } from "../e2e/lifeboat.ts";
@@ -51,8 +52,10 @@ describe("the command line", { concurrency: 3 }, () => {
   it("backup create -o json prints one document, and names a backup that has no name", async () => {
     const made = await document<Record<string, unknown>>(["backup", "create", "--include-resources", "cm"], env);
     assert.match(String(made.name), /^backup-\d{14}$/);
-    const { name, durationMs, consistency, startTimestamp, completionTimestamp, spec, bytes, items, usage, ...rest } =
+    const { name, durationMs, consistency, startTimestamp, completionTimestamp, spec, bytes, items, usage, ...told } =
       made;
+    const { server, ...rest } = told;
+    assert.equal(server, source.url);
     assert.deepEqual(rest, {
       schemaVersion: 1,
       kind: "backup",
@@ -116,6 +119,9 @@ describe("the command line", { concurrency: 3 }, () => {
     for (const line of [
       "Name:  ",
       "Phase:  ",
+      "Cluster: +http://127\\.0\\.0\\.1:\\d+$",
+      "Encrypted: +no$",
+      "Signed: +no$",
       "  Included:  \\*",
       "TTL:  +720h",
       "Expiration: ",
@@ -130,6 +136,20 @@ describe("the command line", { concurrency: 3 }, () => {
       env,
     );
     assert.deepEqual(details.resources["v1/Secret"], ["shop/password"]);
+  });
+
+  it("backup describe --details without the identity prints what can be read, and what it lacks: exit code 4", async () => {
+    const identity = await generateX25519Identity();
+    const recipient = ["--recipient", await identityToRecipient(identity)];
+    await succeeds(["backup", "create", "sealed", ...recipient]);
+    await succeeds(["backup", "create", "secretive", "--secrets", "encrypt", ...recipient]);
+    const { code, stdout, stderr } = await lifeboat(["backup", "describe", "sealed", "--details"], env);
+    assert.equal(code, 4);
+    assert.match(stdout, /^Name: +sealed\nPhase: +Completed\n.*\nEncrypted: +all of it\n/s);
+    assert.match(stderr, /^error: [^\n]*sealed-resource-list[^\n]* is encrypted\nhint: the identity [^\n]*\n$/);
+    assert.match(await succeeds(["backup", "describe", "secretive"]), /\nEncrypted: +Secrets only\n/);
+    const told = await document<{ encryption: string }>(["backup", "describe", "secretive"], env);
+    assert.equal(told.encryption, "secrets");
   });
 
   it("backup logs prints the run's log, as -v does while it runs", async () => {

@@ -2,6 +2,7 @@ import {
   type BackupDocument,
   backupKeysOf,
   type Finding,
+  isLifeboatError,
   pinText,
   readBackup,
   readBackupDocument,
@@ -17,7 +18,7 @@ import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 
-/** `lifeboat backup describe NAME` */
+/** `lifeboat backup describe NAME`: of details that can't be read without an identity, it tells after all else. */
 export async function describeBackup({ args, options, signal }: Invocation<{ details?: boolean }>): Promise<undefined> {
   const bucket = await openBucket(options);
   const name = args[0] as string;
@@ -27,23 +28,32 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
     await printResult(options.output, document, () => describe(document));
     return;
   }
-  const resources = await readResourceList(bucket, backupKeysOf(record).resourceList, signal);
-  const findings = await readFindings(bucket, record, signal);
-  await printResult(
-    options.output,
-    { ...document, resources, findings },
-    () => describe(document, findings) + detailsBlock(resources),
+  let details: { resources?: Record<string, string[]>; findings?: Finding[] } | undefined;
+  let unreadable: unknown;
+  try {
+    const resources = await readResourceList(bucket, backupKeysOf(record).resourceList, signal);
+    details = { resources, findings: await readFindings(bucket, record, signal) };
+  } catch (error) {
+    if (!isLifeboatError(error, "denied")) throw error;
+    unreadable = error;
+  }
+  await printResult(options.output, { ...document, ...details }, () =>
+    details ? describe(document, details.findings) + detailsBlock(details.resources) : describe(document),
   );
+  if (unreadable) throw unreadable;
 }
 
 function describe(document: BackupDocument, findings?: Finding[]): string {
   const { name, phase, location, consistency, spec, items, bytes, hooks, warnings, errors } = document;
-  const { expiration, retainedUntil, verified, pinned } = document;
+  const { expiration, retainedUntil, verified, pinned, cluster, server, encryption, signedBy } = document;
   return [
     fields([
       ["Name", printable(name)],
       ["Phase", phaseText(phase)],
       ["Storage Location", location],
+      ["Cluster", printable([cluster, server && cluster ? `(${server})` : server].filter(Boolean).join(" ") || "n/a")],
+      ["Encrypted", encryption === undefined ? "no" : { all: "all of it", secrets: "Secrets only" }[encryption]],
+      ["Signed", signedBy ? `by ${signedBy}` : "no"],
       ["Consistency", consistencyText(consistency)],
       ["Kubernetes Version", printable(document.kubernetesVersion ?? "n/a")],
       ["Backup Format Version", printable(document.formatVersion ?? "n/a")],
