@@ -1,3 +1,4 @@
+import { basename } from "node:path/posix";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import pLimit from "p-limit";
@@ -443,14 +444,18 @@ async function readRecord(
     return await readObject(bucket, key, signal);
   } catch (error) {
     if (!isLifeboatError(error, "missing")) throw error;
-    const failed = error.hint === undefined && (await listFolder(bucket, runFolder(`${noun}s`, name), signal)).size > 0;
+    const none = `there is no ${noun} "${name}" in ${bucket.location}`;
+    if (error.hint !== undefined) throw new LifeboatError("missing", none, { hint: error.hint, cause: error });
+    const failed = (await listFolder(bucket, runFolder(`${noun}s`, name), signal)).size > 0;
+    const { folder } = backupKeys(name);
+    const left = noun === "backup" ? (await listFolder(bucket, folder, signal)).size : 0;
+    const holds = left ? `: ${folder} holds ${left === 1 ? "1 file" : `${left} files`}, but no ${basename(key)}` : "";
     const hint = failed
       ? `a run of that name did not end: "lifeboat ${noun} logs ${name}" tells why, and the same command again finishes it`
-      : `"lifeboat ${noun} get" lists what there is`;
-    throw new LifeboatError("missing", `there is no ${noun} "${name}" in ${bucket.location}`, {
-      hint: error.hint ?? hint,
-      cause: error,
-    });
+      : left
+        ? `its record was taken away, or a run or a copy of that name has not ended: "backup create" or "backup copy", whichever it was, done again finishes it; "backup delete ${name}" takes away what is left`
+        : `"lifeboat ${noun} get" lists what there is`;
+    throw new LifeboatError("missing", none + holds, { hint, cause: error });
   }
 }
 

@@ -36,7 +36,8 @@ export interface Copying extends Omit<VerifyOptions, "read"> {
 /**
  * Copies a backup, of Lifeboat or of Velero, byte for byte: what belongs to it, each object created once, then, when all that
  * has arrived was read and is what it should be, the record, so that no half copy is ever listed. Run again after an
- * interruption it goes on. What is encrypted is copied as it is.
+ * interruption it goes on; where what has arrived is damaged it takes away what it has stored, where it may. What is encrypted is
+ * copied as it is.
  *
  * Throws `missing` for an unknown backup, `invalid` for one that can't be restored, `corrupt` for one that is damaged, isn't
  * trusted, or arrives as something else, `conflict` where the backup, or something else under its name, is there already,
@@ -64,9 +65,9 @@ export async function copyBackup(name: string, copying: Copying): Promise<CopyDo
 }
 
 async function copyFiles(record: Backup, files: Map<string, number>, copying: Copying): Promise<CopyDocument> {
-  const { from, to, signal } = copying;
+  const { to, signal } = copying;
   const { name } = record.metadata;
-  const { folder, metadata } = backupKeysOf(record);
+  const { folder } = backupKeysOf(record);
   const there = await listFolder(to, folder, signal);
   const stranger = [...there].find(([key, size]) => files.get(key) !== size);
   if (stranger)
@@ -74,16 +75,59 @@ async function copyFiles(record: Backup, files: Map<string, number>, copying: Co
       "conflict",
       `${stranger[0]}, which is in the way in ${to.location}, is not of this backup`,
       {
-        hint: "another run of that name was interrupted there: delete what it left, or copy to elsewhere",
+        hint: `another run of that name was interrupted there: copy to elsewhere, or delete what it left: ${deletion(name, to)}`,
       },
     );
+  const stored: string[] = [];
+  try {
+    return await copyInto(record, { files, there, stored }, copying);
+  } catch (error) {
+    if (!isLifeboatError(error, "corrupt")) throw error;
+    const left = (await withdraw(stored, copying)) || there.size > 0;
+    const rest = left
+      ? `what an earlier copy or this one left there is deleted by: ${deletion(name, to)}`
+      : "nothing of it is left there";
+    throw new LifeboatError("corrupt", error.message, {
+      hint: `"lifeboat backup verify ${name} --read-data" tells whether the original is damaged itself; ${rest}`,
+      cause: error,
+    });
+  }
+}
+
+/** Deletes what this copy has stored, the last first; true where not all of it could be. */
+async function withdraw(stored: string[], { to, signal }: Copying): Promise<boolean> {
+  try {
+    for (const key of stored.toReversed()) await to.delete(key, { signal });
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function deletion(name: string, { location }: Bucket): string {
+  return `lifeboat backup delete ${name} --location '${location}' --confirm`;
+}
+
+interface Arriving {
+  files: Map<string, number>;
+  /** What lies there already. */
+  there: Map<string, number>;
+  /** Hears of the keys that this copy has stored. */
+  stored: string[];
+}
+
+async function copyInto(record: Backup, { files, there, stored }: Arriving, copying: Copying): Promise<CopyDocument> {
+  const { from, to, signal } = copying;
+  const { name } = record.metadata;
+  const { metadata } = backupKeysOf(record);
   const digests = new Map<string, string>();
   for (const key of files.keys())
-    digests.set(key, there.has(key) ? await digestOf(from, key, signal) : await transfer(key, copying));
+    digests.set(key, there.has(key) ? await digestOf(from, key, signal) : await transfer(key, copying, stored));
   await checkArrival(record, digests, copying);
 
   const body = await readObject(from, metadata, signal);
   if (!(await putOnce(to, metadata, body, signal))) throw alreadyThere(name, to);
+  stored.push(metadata);
   if (!(await readObject(to, metadata, signal)).equals(body))
     throw isDamaged(`the copy of backup "${name}"`, [{ key: metadata, reason: "it arrived as something else" }]);
   const sizes = [...files.values(), body.length];
@@ -109,7 +153,7 @@ async function filesOf(record: Backup, from: Bucket, signal: AbortSignal): Promi
 }
 
 /** Gives the SHA-256 of what was read. Another copy, which has stored the object meanwhile, is no hindrance. */
-async function transfer(key: string, { from, to, signal }: Copying): Promise<string> {
+async function transfer(key: string, { from, to, signal }: Copying, stored: string[]): Promise<string> {
   const digest = createHash("sha256");
   async function* hashing(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of bytes) {
@@ -123,6 +167,7 @@ async function transfer(key: string, { from, to, signal }: Copying): Promise<str
     if (!isLifeboatError(error, "conflict")) throw error;
     return digestOf(from, key, signal);
   }
+  stored.push(key);
   return digest.digest("hex");
 }
 
@@ -150,7 +195,7 @@ function withoutIdentity(bucket: Bucket): Bucket {
 
 function isDamaged(what: string, damaged: Damage[]): LifeboatError {
   return new LifeboatError("corrupt", `${what}: it is damaged: ${damageText(damaged)}`, {
-    hint: '"backup verify --read-data" of the original tells whether it is damaged itself; a copy that failed is listed nowhere, and can be deleted',
+    hint: "copy another backup, or from another copy of this one",
   });
 }
 

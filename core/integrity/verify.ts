@@ -9,7 +9,7 @@ import {
   readBackup,
   recordIn,
 } from "../catalog.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { isLifeboatError } from "../errors.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
 import { checkArchive, checkFiles } from "./checks.ts";
@@ -38,7 +38,6 @@ export async function verifyBackup(bucket: Bucket, name: string, options: Verify
   const { folder, metadata: usual } = backupKeys(name);
   const present = await listFolder(bucket, folder, options.signal);
   const metadata = recordIn(present, name) ?? usual;
-  if (present.size > 0 && !present.has(metadata)) throw orphaned(bucket, name, present.size);
   const found = startFindings();
   const record = await found.orDamage(metadata, () => readBackup(bucket, name, options.signal));
   return verifyFiles({ bucket, name, record, present, found }, options);
@@ -130,12 +129,4 @@ export async function verifyFiles(
 function findingCount({ metadata: { annotations = {} } }: Backup): number | undefined {
   const count = Number(annotations[FINDINGS]);
   return Number.isInteger(count) ? count : undefined;
-}
-
-function orphaned(bucket: Bucket, name: string, size: number): LifeboatError {
-  const { folder, metadata } = backupKeys(name);
-  const holds = `${folder} holds ${size === 1 ? "1 file" : `${size} files`}, but no ${basename(metadata)}`;
-  return new LifeboatError("missing", `there is no backup "${name}" in ${bucket.location}: ${holds}`, {
-    hint: "its record was taken away, or a run was interrupted: run the backup again to finish it, or delete it",
-  });
 }

@@ -105,13 +105,24 @@ for (const [what, files] of kinds) {
       }
     });
 
-    it("that arrives as something else is refused, whichever file it is, and not listed", async () => {
+    it("that arrives as something else is refused, whichever file it is, and leaves nothing in the way", async () => {
       for (const key of files().keys()) {
         const to = elsewhere();
-        await assert.rejects(copy(files(), spoiling(to, key)), { kind: "corrupt", message: new RegExp(key) }, key);
-        if (key.endsWith("-backup.json")) continue;
+        const refused = { kind: "corrupt", message: new RegExp(key), hint: /nothing of it is left there/ };
+        await assert.rejects(copy(files(), spoiling(to, key)), refused, key);
+        assert.equal((await arrived(to)).size, 0);
+        await copy(files(), to);
+      }
+    });
+
+    it("that arrives as something else where nothing may be deleted is not listed, and the error says what deletes it", async () => {
+      for (const key of [...files().keys()].filter((key) => !key.endsWith("-backup.json"))) {
+        const to = elsewhere();
+        const spoilt = { ...spoiling(to, key), delete: async () => assert.fail("not allowed") };
+        const hint = /backup delete b --location 'memory:\/\/elsewhere' --confirm/;
+        await assert.rejects(copy(files(), spoilt), { kind: "corrupt", message: new RegExp(key), hint }, key);
         assert.deepEqual(await listBackups(to), []);
-        await assert.rejects(copy(files(), to), { kind: "corrupt" });
+        await assert.rejects(copy(files(), to), { kind: "corrupt", hint });
         await deleteBackup(to, "b");
         await copy(files(), to);
       }
@@ -138,12 +149,13 @@ describe("a copy", () => {
     }
   });
 
-  it("of a damaged archive is found where it arrives, and is not listed", async () => {
+  it("of a damaged archive is found where it arrives, and does not keep one of a good archive out", async () => {
     const body = Buffer.from(ours.get(keys.tar)!);
     body[2000]! ^= 1;
     const to = elsewhere();
     await assert.rejects(copy(new Map([...ours, [keys.tar, body]]), to), { kind: "corrupt", message: /b\.tar\.gz: / });
-    assert.deepEqual(await listBackups(to), []);
+    assert.equal((await arrived(to)).size, 0);
+    await copy(ours, to);
   });
 
   it("leaves out what does not belong to the backup", async () => {

@@ -102,6 +102,12 @@ describe("proof of integrity on the command line", { concurrency: 2 }, () => {
       one.stderr,
       /^error: there is no backup "plain" .*: backups\/plain\/ holds \d+ files, but no [^\n]+\nhint: /,
     );
+    const restored = await restore("r5", "--from-backup", "plain", "--location", location);
+    assert.equal(restored.code, 5);
+    assert.match(
+      restored.stderr,
+      /holds \d+ files, but no velero-backup\.json\nhint: .*"backup create" or "backup copy"/,
+    );
     const all = await lifeboat(["backup", "verify", "--all", "--location", location], env);
     assert.equal(all.code, 5);
     assert.match(all.stdout, /^signed +Intact +\d+ +\d+ +[-\w]{43} +the data of 1 of 1 segments$/m);
