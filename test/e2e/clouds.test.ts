@@ -63,6 +63,11 @@ describe("the bundle of each cloud, in its own runtime", { skip: requireOrSkip("
           backups.map(({ name, phase, schedule }) => [name, phase, schedule]),
           [[name, "Completed", "hourly"]],
         );
+        assert.match(
+          deployed.logs(),
+          /^.*level=info.* job=backup schedule=hourly phase=Completed /m,
+          "what alarms look for",
+        );
       });
 
       it("restores it by HTTP into a second cluster", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { buildCli, buildCloud, CLOUDS } from "../../functions/build.ts";
 import { type Bundle, makeBundle } from "../rig/bundles.ts";
@@ -26,6 +26,21 @@ const MANIFESTS = {
   },
   azure: { private: true, type: "module", main: "index.mjs" },
 };
+
+const ROOT = join(import.meta.dirname, "../..");
+
+/** The files that say how to deploy, relative to the repository. */
+async function deploying(): Promise<string[]> {
+  const names = (
+    await Promise.all(
+      ["infra", "docs"].map(async (folder) =>
+        (await readdir(join(ROOT, folder), { recursive: true })).map((name) => join(folder, name)),
+      ),
+    )
+  ).flat();
+  const inRoot = (await readdir(ROOT)).filter((name) => /^(README\.md|serverless\.yml)$/.test(name));
+  return [...names, ...inRoot].filter((name) => /\.(tf|md|ya?ml)$/.test(name) && !name.includes(".terraform"));
+}
 
 /** The packages in a bundle, by the folder below node_modules. */
 const packagesOf = (inputs: readonly string[]) =>
@@ -63,6 +78,23 @@ for (const cloud of CLOUDS) {
       const { zip } = await buildCloud(cloud, again);
       assert.ok((await readFile(zip)).equals(await readFile(bundle.zip)), "another build, other bytes");
       await removeDir(again);
+    });
+
+    it("is called and lies where what deploys it and the documentation say", async () => {
+      const built = join(ROOT, "dist", basename(bundle.zip));
+      let said = 0;
+      for (const file of await deploying()) {
+        const text = await readFile(join(ROOT, file), "utf8");
+        const own = RegExp(`^infra/(modules|examples)/${cloud}(-\\w+)?/`).test(file);
+        for (const [, path = "", name = "", of] of text.matchAll(/((?:[\w.-]+\/)*)(lifeboat-(\w+)\.zip)/g)) {
+          if (own) assert.equal(name, basename(bundle.zip), file);
+          if (of !== cloud) continue;
+          const from = path.startsWith(".") ? join(ROOT, file, "..") : ROOT;
+          assert.equal(resolve(from, path, name), built, `${file}: ${path}${name}`);
+          said++;
+        }
+      }
+      assert.ok(said > 0, `nothing says where ${basename(bundle.zip)} is`);
     });
 
     it("holds what its runtime reads, and the licences", async () => {

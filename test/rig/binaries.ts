@@ -43,6 +43,7 @@ const BINARIES = {
     package: "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws",
     set: [],
   },
+  tflint: { module: "tflint", package: "github.com/terraform-linters/tflint", set: [] },
 } as const;
 
 /** A server or tool of the rig. */

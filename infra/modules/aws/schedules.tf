@@ -33,6 +33,7 @@ resource "aws_scheduler_schedule" "this" {
   schedule_expression          = each.value.expression
   schedule_expression_timezone = each.value.time_zone
   state                        = each.value.state
+  kms_key_arn                  = var.kms_key
 
   flexible_time_window {
     mode = "OFF"
@@ -75,13 +76,21 @@ resource "aws_iam_role_policy" "scheduler" {
   role = aws_iam_role.scheduler.name
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
-      {
+    Statement = concat(
+      [
+        {
+          Effect   = "Allow"
+          Action   = ["lambda:InvokeFunction"]
+          Resource = [local.function_arns.backup, local.function_arns.retention]
+        },
+        local.dead_letter_statement,
+      ],
+      [for key in compact([var.kms_key]) : {
+        Sid      = "DecryptJobs"
         Effect   = "Allow"
-        Action   = ["lambda:InvokeFunction"]
-        Resource = [local.function_arns.backup, local.function_arns.retention]
-      },
-      local.dead_letter_statement,
-    ]
+        Action   = ["kms:Decrypt"]
+        Resource = [key]
+      }],
+    )
   })
 }

@@ -245,7 +245,7 @@ variable "retries" {
 variable "log_retention_days" {
   description = "Days that CloudWatch keeps the functions' logs."
   type        = number
-  default     = 90
+  default     = 365
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
@@ -253,14 +253,14 @@ variable "log_retention_days" {
   }
 }
 
-variable "log_kms_key" {
-  description = "ARN of a KMS key for the logs, whose policy lets CloudWatch Logs use it."
+variable "kms_key" {
+  description = "ARN of a KMS key for the functions' logs and environment and the schedules' jobs. Its policy lets CloudWatch Logs use it."
   type        = string
   default     = null
 
   validation {
-    condition     = var.log_kms_key == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.log_kms_key))
-    error_message = "log_kms_key: the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID."
+    condition     = var.kms_key == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key))
+    error_message = "kms_key: the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID."
   }
 }
 

@@ -206,6 +206,7 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
     vpc                  = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
     bucket_kms_key       = "arn:aws:kms:eu-west-1:111122223333:key/1"
     secrets_kms_keys     = ["arn:aws:kms:eu-west-1:111122223333:key/2"]
+    kms_key              = "arn:aws:kms:eu-west-1:111122223333:key/3"
     configuration        = null
     configuration_secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:lifeboat-AbCdEf"
   }
@@ -236,6 +237,20 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   assert {
     condition     = aws_lambda_function.this["backup"].environment[0].variables.LIFEBOAT_CONFIG == "aws-sm://${var.configuration_secret}"
     error_message = "the configuration's secret is not handed over as a reference"
+  }
+  assert {
+    condition = toset(concat(
+      [for group in aws_cloudwatch_log_group.function : group.kms_key_id],
+      [for function in aws_lambda_function.this : function.kms_key_arn],
+      [for schedule in aws_scheduler_schedule.this : schedule.kms_key_arn],
+    )) == toset([var.kms_key])
+    error_message = "logs, environment or jobs are encrypted by another key than the one given"
+  }
+  assert {
+    condition = [
+      for statement in jsondecode(aws_iam_role_policy.scheduler.policy).Statement : statement.Action if contains(statement.Resource, var.kms_key)
+    ] == [["kms:Decrypt"]]
+    error_message = "Scheduler may not decrypt the jobs that it delivers"
   }
 }
 
