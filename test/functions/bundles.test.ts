@@ -31,15 +31,10 @@ const ROOT = join(import.meta.dirname, "../..");
 
 /** The files that say how to deploy, relative to the repository. */
 async function deploying(): Promise<string[]> {
-  const names = (
-    await Promise.all(
-      ["infra", "docs"].map(async (folder) =>
-        (await readdir(join(ROOT, folder), { recursive: true })).map((name) => join(folder, name)),
-      ),
-    )
-  ).flat();
-  const inRoot = (await readdir(ROOT)).filter((name) => /^(README\.md|serverless\.yml)$/.test(name));
-  return [...names, ...inRoot].filter((name) => /\.(tf|md|ya?ml)$/.test(name) && !name.includes(".terraform"));
+  const within = async (folder: string, recursive = true) =>
+    (await readdir(join(ROOT, folder), { recursive })).map((name) => join(folder, name));
+  const names = (await Promise.all([within("infra"), within("docs"), within(".", false)])).flat();
+  return names.filter((name) => /\.(tf|md|ya?ml)$/.test(name) && !name.includes(".terraform"));
 }
 
 /** The packages in a bundle, by the folder below node_modules. */

@@ -291,7 +291,7 @@ variable "retries" {
 variable "log_retention_days" {
   description = "Days that Log Analytics keeps the functions' logs."
   type        = number
-  default     = 90
+  default     = 365
 
   validation {
     condition     = var.log_retention_days >= 30 && var.log_retention_days <= 730 && floor(var.log_retention_days) == var.log_retention_days

@@ -49,9 +49,10 @@ resource "google_service_account" "workflow" {
 }
 
 resource "google_pubsub_topic" "dead_letters" {
-  project = var.project
-  name    = "${var.name}-dead-letters"
-  labels  = var.labels
+  project      = var.project
+  name         = "${var.name}-dead-letters"
+  kms_key_name = var.kms_key
+  labels       = var.labels
 }
 
 resource "google_pubsub_topic_iam_member" "dead_letters" {

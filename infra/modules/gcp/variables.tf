@@ -262,7 +262,7 @@ variable "retries" {
 variable "log_retention_days" {
   description = "Days that the log bucket keeps the functions' logs."
   type        = number
-  default     = 90
+  default     = 365
 
   validation {
     condition     = var.log_retention_days >= 1 && var.log_retention_days <= 3650 && floor(var.log_retention_days) == var.log_retention_days
@@ -270,14 +270,14 @@ variable "log_retention_days" {
   }
 }
 
-variable "log_kms_key" {
-  description = "Name of a KMS key for the log bucket, which Cloud Logging's service account may use."
+variable "kms_key" {
+  description = "Name of a KMS key for the log bucket and the dead letters, in the region, which the service accounts of Cloud Logging and Pub/Sub may use."
   type        = string
   default     = null
 
   validation {
-    condition     = var.log_kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.log_kms_key))
-    error_message = "log_kms_key: the name of a key, projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY."
+    condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
+    error_message = "kms_key: the name of a key, projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY."
   }
 }
 

@@ -280,7 +280,7 @@ run "what_it_makes" {
     error_message = "an alarm tells nobody"
   }
   assert {
-    condition     = azurerm_log_analytics_workspace.this.retention_in_days == 90 && !azurerm_log_analytics_workspace.this.local_authentication_enabled && azurerm_application_insights.this.local_authentication_disabled
+    condition     = azurerm_log_analytics_workspace.this.retention_in_days == 365 && !azurerm_log_analytics_workspace.this.local_authentication_enabled && azurerm_application_insights.this.local_authentication_disabled
     error_message = "logs are not kept, or can be written by a key"
   }
   assert {

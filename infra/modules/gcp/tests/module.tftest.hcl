@@ -265,7 +265,7 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
     object_retention     = true
     vpc                  = { connector = "projects/acme-prod/locations/europe-west1/connectors/prod" }
     bucket_kms_key       = "projects/acme-prod/locations/europe-west1/keyRings/backups/cryptoKeys/bucket"
-    log_kms_key          = "projects/acme-prod/locations/europe-west1/keyRings/backups/cryptoKeys/logs"
+    kms_key              = "projects/acme-prod/locations/europe-west1/keyRings/backups/cryptoKeys/logs"
     configuration        = null
     configuration_secret = "projects/acme-prod/secrets/lifeboat"
   }
@@ -289,6 +289,10 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   assert {
     condition     = google_storage_bucket.this[0].enable_object_retention && google_storage_bucket.this[0].encryption[0].default_kms_key_name == var.bucket_kms_key && google_kms_crypto_key_iam_member.bucket[0].crypto_key_id == var.bucket_kms_key
     error_message = "the bucket can hold no objects, or is not encrypted by its key"
+  }
+  assert {
+    condition     = google_logging_project_bucket_config.this.cmek_settings[0].kms_key_name == var.kms_key && google_pubsub_topic.dead_letters.kms_key_name == var.kms_key
+    error_message = "logs or dead letters are encrypted by another key than the one given"
   }
   assert {
     condition = alltrue([
