@@ -83,10 +83,7 @@ const Settings = z.strictObject({
     (days) => LOG_DAYS.includes(days),
     `log_retention_days: one of CloudWatch's: ${LOG_DAYS.join(", ")}.`,
   ),
-  log_kms_key: text(
-    KEY,
-    "log_kms_key: the ARN of a KMS key for the logs, whose policy lets CloudWatch Logs use it.",
-  ).nullable(),
+  kms_key: text(KEY, "kms_key: the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID.").nullable(),
   alarm_actions: list(/^arn:/, "alarm_actions: ARNs, as arn:aws:sns:REGION:ACCOUNT:TOPIC."),
   tags: yaml(z.record(z.string(), z.string(), "tags: a map of texts.")),
 });

@@ -81,6 +81,14 @@ function statementsOf(job: Job, given: Settings): Statement[] {
   ].filter(({ Resource }) => Resource.length > 0);
 }
 
+function schedulersStatements({ kms_key }: Settings): Statement[] {
+  return [
+    allow("RunJobs", ["lambda:InvokeFunction"], [att("BackupLambdaFunction"), att("RetentionLambdaFunction")]),
+    allow("LeaveDeadLetters", ["sqs:SendMessage"], [att("DeadLetters")]),
+    ...(kms_key ? [allow("DecryptJobs", ["kms:Decrypt"], [kms_key])] : []),
+  ];
+}
+
 /** What stays when the stack is removed. */
 const KEPT = { DeletionPolicy: "Retain", UpdateReplacePolicy: "Retain" };
 
@@ -233,7 +241,7 @@ function accessOf({ clusters, hooks }: Settings): Record<string, object> {
  * A schedule event of a function for each expression, and what osls can't say in one: retries and dead letters. They are
  * given no names: osls numbers them, and a name would pass from one number to the next when a schedule is taken away.
  */
-function clockOf(schedules: Schedules) {
+function clockOf(schedules: Schedules, KmsKeyArn: string | null) {
   const events: Record<"backup" | "retention", object[]> = { backup: [], retention: [] };
   const extensions: Record<string, object> = {};
   for (const [key, { expressions, time_zone, job, paused }] of Object.entries(schedules)) {
@@ -255,6 +263,7 @@ function clockOf(schedules: Schedules) {
       });
       extensions[`${capital(to)}SchedulerSchedule${events[to].length}`] = {
         Properties: {
+          ...(KmsKeyArn && { KmsKeyArn }),
           Target: {
             Arn: att(`${capital(to)}LambdaFunction`),
             RoleArn: att("SchedulerRole"),
@@ -274,12 +283,13 @@ function clockOf(schedules: Schedules) {
  * becomes JSON without a dollar sign, in which osls would look for variables of its own.
  */
 export function partsOf(given: Settings, schedules: Schedules, configuration: unknown) {
-  const { bucket, prefix, vpc, configuration_secret: secret, log_kms_key: KmsKeyId } = given;
-  const { events, extensions } = clockOf(schedules);
+  const { bucket, prefix, vpc, configuration_secret: secret, kms_key: key } = given;
+  const { events, extensions } = clockOf(schedules, key);
   const VpcConfig = vpc && { SubnetIds: vpc.subnet_ids, SecurityGroupIds: vpc.security_group_ids };
   for (const job of JOBS) {
-    if (KmsKeyId) extensions[`${capital(job)}LogGroup`] = { Properties: { KmsKeyId } };
-    if (VpcConfig) extensions[`${capital(job)}LambdaFunction`] = { Properties: { VpcConfig } };
+    if (key) extensions[`${capital(job)}LogGroup`] = { Properties: { KmsKeyId: key } };
+    const Properties = { ...(VpcConfig && { VpcConfig }), ...(key && { KmsKeyArn: key }) };
+    if (Object.keys(Properties).length > 0) extensions[`${capital(job)}LambdaFunction`] = { Properties };
   }
   return {
     environment: {
@@ -292,7 +302,10 @@ export function partsOf(given: Settings, schedules: Schedules, configuration: un
             CONFIGURATION: JSON.stringify(configuration).replaceAll("$", "\\u0024"),
           }),
     },
-    statements: Object.fromEntries(JOBS.map((job) => [job, statementsOf(job, given)])),
+    statements: {
+      ...Object.fromEntries(JOBS.map((job) => [job, statementsOf(job, given)])),
+      scheduler: schedulersStatements(given),
+    },
     events,
     extensions,
     resources: { Resources: { ...bucketOf(given), ...alarmsOf(given, schedules), ...accessOf(given) } },

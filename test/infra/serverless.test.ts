@@ -58,7 +58,7 @@ const EVERYTHING_BUT_HOOKS = {
   vpc: "{subnet_ids: [subnet-01234567], security_group_ids: [sg-01234567]}",
   bucket_kms_key: keyArn(1),
   secrets_kms_keys: `["${keyArn(2)}"]`,
-  log_kms_key: keyArn(3),
+  kms_key: keyArn(3),
   configuration_secret: secretArn("lifeboat"),
   tags: "{team: platform}",
 };
@@ -309,10 +309,14 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     );
   });
 
-  test("keeps the logs for 90 days, encrypted where a key is given", () => {
+  test("keeps the logs for a year; where a key is given, it encrypts them, the environment and the jobs", () => {
     for (const group of usual("AWS::Logs::LogGroup"))
-      assert.deepEqual([group.RetentionInDays, group.KmsKeyId], [90, undefined]);
-    for (const group of properties(services.everything, "AWS::Logs::LogGroup")) assert.equal(group.KmsKeyId, keyArn(3));
+      assert.deepEqual([group.RetentionInDays, group.KmsKeyId], [365, undefined]);
+    const encrypted = (type: string) => properties(services.everything, type);
+    for (const group of encrypted("AWS::Logs::LogGroup")) assert.equal(group.KmsKeyId, keyArn(3));
+    for (const made of encrypted("AWS::Lambda::Function")) assert.equal(made.KmsKeyArn, keyArn(3));
+    for (const schedule of encrypted("AWS::Scheduler::Schedule")) assert.equal(schedule.KmsKeyArn, keyArn(3));
+    assert.deepEqual(resourcesOf("everything", "scheduler", "DecryptJobs"), [keyArn(3)]);
   });
 
   test("hands the configuration to the functions as it is, and the bucket as their location", () => {

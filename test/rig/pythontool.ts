@@ -9,7 +9,7 @@ const run = promisify(execFile);
 const PYTHON = "python3";
 const PYTHON_MINOR = 11;
 
-/** Tools that pip installs, each from `python/<name>.txt`: moto, an interpreter of Google's Workflows, and the linter checkov. Each has a venv of its own, as they want different versions of the same packages. */
+/** Tools that pip installs, each from `python/<name>.txt`: moto, an interpreter of Google's Workflows, the linter checkov. */
 export const PYTHON_TOOLS = ["moto", "workflows", "checkov"] as const;
 export type PythonTool = (typeof PYTHON_TOOLS)[number];
 
