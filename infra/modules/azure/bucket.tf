@@ -8,7 +8,6 @@ resource "azurerm_storage_account" "this" {
   # checkov:skip=CKV_AZURE_33:There are no queues in it.
   # checkov:skip=CKV_AZURE_59:A restore must be possible from a laptop; Entra ID alone lets in, no key, nobody anonymous.
   # checkov:skip=CKV_AZURE_206:Three zones by default; `replication = "GZRS"` adds a second region.
-  # checkov:skip=CKV2_AZURE_1:`encryption_key` is the choice of who deploys: it needs a vault, and without its key no backup can be read.
   # checkov:skip=CKV2_AZURE_33:A private endpoint needs a network; an account that exists may have one (`create_storage_account = false`).
   count = var.create_storage_account ? 1 : 0
 
