@@ -149,6 +149,14 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     assert.equal((await service()).package.artifact, "dist/lifeboat-aws.zip");
   });
 
+  test("names the rights, conditions and groups that the Terraform module names", async () => {
+    const files = ["main.tf", "identities.tf", "schedules.tf", "bucket.tf"].map((file) =>
+      readFile(join(MODULE, file), "utf8"),
+    );
+    const named = (text: string) => [...new Set(text.match(/"[a-z0-9]+:[A-Za-z*-]+"/g))].sort();
+    assert.deepEqual(named(JSON.stringify(services)), named((await Promise.all(files)).join("\n")));
+  });
+
   test("lets the backup function delete nothing, and nothing more than it needs", () => {
     for (const service of Object.keys(services)) {
       const mayDo = statements(service, "backup").filter(({ Effect }: { Effect: string }) => Effect === "Allow");
