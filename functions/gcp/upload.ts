@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { File } from "@google-cloud/storage";
-import { abortable, type ObjectRetention } from "../../core/index.ts";
+import { abortable, isLifeboatError, LifeboatError, type ObjectRetention } from "../../core/index.ts";
 import { base64Of, crc32c } from "./crc32c.ts";
 import { send } from "./http.ts";
 
@@ -76,8 +76,14 @@ export async function put(
   } catch (error) {
     failed.abort(error);
     await Promise.allSettled([sending]);
-    if (signal?.aborted || !(await arrived())) throw error;
+    if (signal?.aborted || !(await arrived())) throw ifAbsent ? asConflict(error) : error;
   }
+}
+
+/** Who may create and not delete is told so of a key that exists, should Cloud Storage look at that before `ifGenerationMatch`. */
+function asConflict(error: unknown): unknown {
+  const isPresent = isLifeboatError(error, "denied") && error.message.includes("storage.objects.delete");
+  return isPresent ? new LifeboatError("conflict", error.message) : error;
 }
 
 /** Sends a chunk, and what the server hasn't kept of it again. With `checksum`, the whole object's, it is the last one. */

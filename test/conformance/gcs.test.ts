@@ -135,6 +135,16 @@ describe("Cloud Storage's refusals", () => {
     });
   }
 
+  test("that an object can't be overwritten, for want of the right to delete, means to who creates that it exists", async () => {
+    const message = "robot@p.iam.gserviceaccount.com does not have storage.objects.delete access to the object.";
+    answer = { status: 403, body: JSON.stringify({ error: { code: 403, message, errors: [{ message }] } }) };
+    const bucket = bucketThere();
+    const error = await rejects("conflict", bucket.put("a", Buffer.from("new"), { ifAbsent: true }));
+    assert(error.message.includes(message), error.message);
+    await rejects("denied", bucket.put("a", Buffer.from("new")));
+    await rejects("denied", bucket.delete("a"));
+  });
+
   test("where a metadata server is named, every request carries its token, and no error shows it", async (t) => {
     await using gcp = await startGcp();
     t.after(() => delete process.env.GCE_METADATA_HOST);
