@@ -95,6 +95,31 @@ export function commandsIn({ text }: Page): string[][] {
     .map(({ words }) => words.filter((word) => !/^\w+=/.test(word)));
 }
 
+/** One command that is typed into a console, and the lines that the page shows for its answer. */
+export interface Typed {
+  command: string;
+  answer: string[];
+}
+
+/** What the page types into consoles, block by block, each with the heading that it stands below. */
+export function consolesIn({ text }: Page): { heading: string; typed: Typed[] }[] {
+  const lines = text.split("\n");
+  return fencesOf(text)
+    .filter(({ language }) => language === "console")
+    .map((fence) => {
+      const heading = lines.slice(0, fence.line).findLast((line) => line.startsWith("## ")) ?? "";
+      const script = scriptOf(fence).split("\n");
+      const typed: Typed[] = [];
+      for (const [at, line] of fence.lines.entries()) {
+        const last = typed.at(-1);
+        if (line.startsWith("$ ")) typed.push({ command: script[at]!, answer: [] });
+        else if (script[at] && last) last.command += `\n${script[at]}`;
+        else last?.answer.push(line);
+      }
+      return { heading: heading.replace(/^## /, ""), typed };
+    });
+}
+
 function fencesOf(text: string): Fence[] {
   const fences: Fence[] = [];
   let open: Fence | undefined;
