@@ -72,7 +72,7 @@ export type { Resource } from "./kube/resource.ts";
 export { checkLabels } from "./labels.ts";
 export { secretText } from "./localsecrets.ts";
 export { readLocation } from "./location.ts";
-export { type Claim, checkNotHeld, claimLock } from "./lock.ts";
+export { type Claim, checkNotHeld, claimLock, restoresUnderWay } from "./lock.ts";
 export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { orAborted, pause } from "./abort.ts";
-import { type LockKind, lockFolder, readObject } from "./catalog.ts";
+import { LOCKS, type LockKind, lockFolder, readObject } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { type Holder, isGone } from "./holder.ts";
 import { listObjects, newestOf, numberedKey, putJsonOnce } from "./once.ts";
@@ -225,6 +225,20 @@ export async function lockState(
   { signal, timing = LOCK_TIMING }: { signal?: AbortSignal; timing?: LockTiming } = {},
 ): Promise<LockState> {
   return standing(await newestRung(scope, signal), timing);
+}
+
+/** The names of the restores whose lock a run holds, and who, as `heldText`: those that write, as far as this machine's clock can tell. */
+export async function restoresUnderWay(bucket: Bucket, signal?: AbortSignal): Promise<Map<string, string>> {
+  const folder = `${LOCKS}restores/`;
+  const renewed = new Set<string>();
+  for await (const { key, modified } of listObjects(bucket, folder, signal))
+    if (Date.now() - modified.getTime() < LOCK_TIMING.valid) renewed.add(key.slice(folder.length).split("/", 1)[0]!);
+  const held = new Map<string, string>();
+  for (const name of renewed) {
+    const state = await lockState({ bucket, kind: "restores", name }, { signal });
+    if (state.state === "held") held.set(name, heldText(state));
+  }
+  return held;
 }
 
 function standing(newest: Placed | undefined, timing: LockTiming): LockState {

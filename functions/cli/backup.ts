@@ -277,7 +277,9 @@ Examples:
   const remove = backup
     .command("delete")
     .summary("delete backups")
-    .description("Deletes backups with all that belongs to them. This can't be undone. Pinned ones are refused.")
+    .description(
+      "Deletes backups with all that belongs to them. This can't be undone. Pinned ones are refused; a restore that is reading one ends half-way, and is told of before.",
+    )
     .argument("<names...>", "the backups' names")
     .option("--confirm", "do not ask")
     .addHelpText(

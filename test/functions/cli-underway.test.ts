@@ -54,6 +54,19 @@ describe("what another run is making", { concurrency: 3 }, () => {
     const { code, stderr } = await lifeboat(["backup", "create", "died"], env);
     assert.equal(code, 0, stderr);
   });
+
+  it("a backup is deleted with a word of the restores that are under way, and of no others", async () => {
+    assert.equal((await lifeboat(["backup", "create", "old"], env)).code, 0);
+    await utimes(await lock("restores", "ended"), new Date(0), new Date(0));
+    await lock("restores", "begun");
+    const { code, stdout, stderr } = await lifeboat(["backup", "delete", "old", "--confirm"], env);
+    assert.match(
+      stderr,
+      /^Restore begun is under way here, last seen at [\d:]{8} UTC: if it reads what is deleted, it ends half-way$/m,
+    );
+    assert.doesNotMatch(stderr, /ended/);
+    assert.deepEqual([code, stdout], [0, "Deleted backup old\n"]);
+  });
 });
 
 describe("two runs of one name", { concurrency: 3 }, () => {

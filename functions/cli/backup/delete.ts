@@ -1,14 +1,16 @@
-import { deleteBackup, ERROR_KINDS, isLifeboatError, thisProcess } from "../../../core/index.ts";
+import { deleteBackup, ERROR_KINDS, isLifeboatError, restoresUnderWay, thisProcess } from "../../../core/index.ts";
 import { consents } from "../consent.ts";
 import { printFailure } from "../failure.ts";
 import type { Invocation } from "../options.ts";
-import { plural, print, say } from "../output.ts";
+import { plural, print, printable, say } from "../output.ts";
 import { openBucket } from "../session.ts";
 
-/** `lifeboat backup delete NAME...`: goes on past those that can't be deleted, and ends with the last one's exit code. */
+/** `lifeboat backup delete NAME...`: tells of restores under way, goes on past those that can't be deleted, and ends with the last one's exit code. */
 export async function deleteBackups({ args, options, signal }: Invocation<{ confirm?: boolean }>): Promise<number> {
   const names = [...new Set(args[0] as string[])];
   const bucket = await openBucket(options);
+  for (const [name, who] of await restoresUnderWay(bucket, signal))
+    say(`Restore ${printable(name)} is under way here${who}: if it reads what is deleted, it ends half-way`);
   const asked = {
     question: `Delete ${names.join(", ")} from ${bucket.location} for good?`,
     wanted: `deleting ${plural(names.length, "backup")}`,
