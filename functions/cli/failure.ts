@@ -42,16 +42,25 @@ export function fail(thrown: unknown, signal?: AbortSignal): number {
   return known ? ERROR_KINDS[error.kind].exit : EXIT_CODES.failed;
 }
 
+/** The flag that may be meant by the one that gives consent to another command. */
+const CONSENT: Record<string, string> = { "--yes": "--confirm", "--confirm": "--yes" };
+
 /**
- * The same for commander's usage errors; `command` is the one whose help to read. Help and version that were asked for
+ * The same for commander's usage errors, of the command at `path` with these flags. Help and version that were asked for
  * are no failure: exit code 0.
  */
-export function usageFailure({ code, exitCode, message }: CommanderError, command: string): number {
+export function usageFailure(
+  { code, exitCode, message }: CommanderError,
+  { path, flags }: { path: string; flags: string[] },
+): number {
   if (exitCode === 0) return EXIT_CODES.ok;
   if (code !== "commander.help") {
     const [text = "", suggestion] = message.replace(/^error: /, "").split("\n");
-    const hint = suggestion?.replace(/^\(|\)$/g, "").replace(/^D/, "d") ?? `see: ${command} --help`;
-    printFailure(text, { hint });
+    const meant = CONSENT[/^unknown option '(.+)'$/.exec(text)?.[1] ?? ""] ?? "";
+    const similar = flags.includes(meant)
+      ? `did you mean ${meant}?`
+      : suggestion?.replace(/^\(|\)$/g, "").replace(/^D/, "d");
+    printFailure(text, { hint: similar ?? `see: ${path} --help` });
   }
   return EXIT_CODES.invalid;
 }

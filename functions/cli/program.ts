@@ -47,8 +47,8 @@ function subcommandTerm(command: Command): string {
   return [command.name(), ...terms].join(" ");
 }
 
-/** The command that `args` name, as far as they name one: "lifeboat backup create". */
-export function commandNamed(program: Command, args: string[]): string {
+/** The command that `args` name, as far as they name one, "lifeboat backup create", and its flags. */
+export function commandNamed(program: Command, args: string[]): { path: string; flags: string[] } {
   let command = program;
   const names = [program.name()];
   for (const arg of args) {
@@ -57,7 +57,7 @@ export function commandNamed(program: Command, args: string[]): string {
     command = next;
     names.push(arg);
   }
-  return names.join(" ");
+  return { path: names.join(" "), flags: command.options.flatMap(({ long }) => long ?? []) };
 }
 
 /** The whole command line as a commander tree; `signal` calls off what its actions run. */

@@ -230,6 +230,18 @@ const CASES: Case[] = [
     says: ["error: unknown option '--everything'", "hint: see: lifeboat backup create --help"],
   },
   {
+    what: "the consent of another command, to a deletion",
+    args: "backup delete full --yes",
+    code: 2,
+    says: ["error: unknown option '--yes'", "hint: did you mean --confirm?"],
+  },
+  {
+    what: "the consent of another command, to an undo",
+    args: "restore undo full --confirm",
+    code: 2,
+    says: ["error: unknown option '--confirm'", "hint: did you mean --yes?"],
+  },
+  {
     what: "an unknown verb",
     args: "backup creat",
     code: 2,
