@@ -90,6 +90,23 @@ const Settings = z.strictObject({
 
 const rendered = "schedules: the file is what `lifeboat schedule render --target aws` writes.";
 
+/** As the module's variable has it: of day and weekday one is ?. */
+const EXPRESSION = (() => {
+  const [minute, hour, day, month, weekday, year] = [
+    "[0-5]?[0-9]",
+    "([01]?[0-9]|2[0-3])",
+    "((0?[1-9]|[12][0-9]|3[01])W?|LW?)",
+    "(0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
+    "([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])?",
+    "(19[7-9][0-9]|2[01][0-9]{2})",
+  ].map((value) => {
+    const one = `([*]|${value}(-${value})?)(/[1-9][0-9]?)?`;
+    return `${one}(,${one})*`;
+  });
+  const cron = `cron[(]${minute} ${hour} (${day} ${month} [?]|[?] ${month} ${weekday}) ${year}[)]`;
+  return new RegExp(`^(${cron}|rate[(](1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minute|hour|day)s)[)])$`);
+})();
+
 const Schedules = z.record(
   text(
     /^[a-z0-9]([a-z0-9_-]{0,33}[a-z0-9])?$/,
@@ -100,8 +117,8 @@ const Schedules = z.record(
       expressions: z
         .array(
           text(
-            /^(cron[(][^ ()]+( [^ ()]+){5}[)]|rate[(](1 (minute|hour|day)|[1-9][0-9]* (minute|hour|day)s)[)])$/,
-            "schedules: every expression is cron(six fields) or rate(…), as EventBridge has them, not a line of crontab: `lifeboat schedule render --target aws` makes them.",
+            EXPRESSION,
+            "schedules: every expression is cron(minute hour day month weekday year), of day and weekday one ?, or rate(…), as EventBridge has them, not a line of crontab: `lifeboat schedule render --target aws` makes them.",
           ),
         )
         .min(1, "schedules: each has an expression at least."),

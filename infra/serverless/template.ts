@@ -194,9 +194,9 @@ function alarmsOf(given: Settings, schedules: Schedules): Record<string, object>
     });
   }
   for (const [key, { job, paused, interval_seconds }] of Object.entries(schedules)) {
-    // CloudWatch looks back 7 days at most, which is no measure for what comes once a week or less often.
-    if (job.kind !== "backup" || job.schedule === undefined || paused || interval_seconds > 518_400) continue;
-    const window = Math.min(2 * interval_seconds, 604_800);
+    // CloudWatch looks back 7 days at most: what comes less often than twice in them has no alarm.
+    const window = 2 * interval_seconds;
+    if (job.kind !== "backup" || job.schedule === undefined || paused || window > 604_800) continue;
     const period = interval_seconds < 1800 ? 300 : 3600;
     const metric = { Namespace: `Lifeboat/${name}`, MetricName: `good-backups-${key}` };
     alarms[logicalId("good", key)] = {

@@ -479,7 +479,9 @@ describe("the settings of serverless.yml", () => {
   const GOOD = { expressions: ["cron(0 * * * ? *)"], job: { kind: "backup", schedule: "a" }, interval_seconds: 3600 };
   const BAD_SCHEDULES: [what: string, schedules: unknown, message: RegExp][] = [
     ["nothing", undefined, /what `lifeboat schedule render --target aws` writes/],
-    ["a cron of five fields", { a: { ...GOOD, expressions: ["cron(0 * * * *)"] } }, /cron\(six fields\)/],
+    ["a cron of five fields", { a: { ...GOOD, expressions: ["cron(0 * * * *)"] } }, /cron\(minute hour/],
+    ["an hour that is none", { a: { ...GOOD, expressions: ["cron(0 25 * * ? *)"] } }, /cron\(minute hour/],
+    ["a day and a weekday", { a: { ...GOOD, expressions: ["cron(0 0 * * * *)"] } }, /one \?, or rate/],
     ["no expression", { a: { ...GOOD, expressions: [] } }, /an expression at least/],
     ["an interval of a second", { a: { ...GOOD, interval_seconds: 1 } }, /60 at least/],
     ["a schedule of restores", { a: { ...GOOD, job: { kind: "restore" } } }, /job is \{kind: backup/],

@@ -1,7 +1,13 @@
 # An AKS cluster, an hourly backup of all of it into a new storage account.
 
 provider "azurerm" {
-  features {}
+  # The module's storage accounts take no keys, and the provider would read properties of theirs by one.
+  features {
+    storage {
+      data_plane_available = false
+    }
+  }
+
   subscription_id = var.subscription
 }
 

@@ -1,7 +1,13 @@
 # A storage account and a cluster that exist, the cluster private and reached by a kubeconfig out of a secret.
 
 provider "azurerm" {
-  features {}
+  # The module's storage accounts take no keys, and the provider would read properties of theirs by one.
+  features {
+    storage {
+      data_plane_available = false
+    }
+  }
+
   subscription_id = var.subscription
 }
 

@@ -1,10 +1,10 @@
 locals {
-  # CloudWatch looks back 7 days at most, which is no measure for what comes once a week or less often.
+  # CloudWatch looks back 7 days at most: what comes less often than twice in them has no alarm.
   watched = { for name, schedule in var.schedules : name => {
     schedule = schedule.job.schedule
-    window   = min(2 * schedule.interval_seconds, 604800)
+    window   = 2 * schedule.interval_seconds
     period   = schedule.interval_seconds < 1800 ? 300 : 3600
-    } if schedule.job.kind == "backup" && contains(keys(schedule.job), "schedule") && !schedule.paused && schedule.interval_seconds <= 518400
+    } if schedule.job.kind == "backup" && contains(keys(schedule.job), "schedule") && !schedule.paused && 2 * schedule.interval_seconds <= 604800
   }
 }
 

@@ -30,7 +30,7 @@ output "dead_letters_url" {
 
 output "schedules_without_alarm" {
   description = "Schedules of backups that come too seldom for CloudWatch's 7 days: watch them by `lifeboat schedule get`."
-  value       = [for name, schedule in var.schedules : name if schedule.job.kind == "backup" && schedule.interval_seconds > 518400]
+  value       = [for name, schedule in var.schedules : name if schedule.job.kind == "backup" && 2 * schedule.interval_seconds > 604800]
 }
 
 output "backup_command" {

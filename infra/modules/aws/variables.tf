@@ -165,13 +165,23 @@ variable "schedules" {
     error_message = "schedules: names of up to 35 lower-case letters, digits, hyphens and underscores, a letter or digit first and last."
   }
   validation {
+    # Each field: single values, ranges and *, each with a step or without, between commas; of day and weekday one is ?.
     condition = alltrue(flatten([
       for schedule in var.schedules : [
         length(schedule.expressions) > 0,
-        [for expression in schedule.expressions : can(regex("^(cron[(][^ ()]+( [^ ()]+){5}[)]|rate[(][1-9][0-9]* (minute|hour|day)s?[)]|at[(][0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[)])$", expression))]
+        [for expression in schedule.expressions : can(regex(format("^(cron[(]%s %s (%s %s [?]|[?] %s %s) %s[)]|rate[(](1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minute|hour|day)s)[)])$", [
+          for at in [0, 1, 2, 3, 3, 4, 5] : format("(([*]|%[1]s(-%[1]s)?)(/[1-9][0-9]?)?)(,([*]|%[1]s(-%[1]s)?)(/[1-9][0-9]?)?)*", [
+            "[0-5]?[0-9]",
+            "([01]?[0-9]|2[0-3])",
+            "((0?[1-9]|[12][0-9]|3[01])W?|LW?)",
+            "(0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
+            "([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5])?",
+            "(19[7-9][0-9]|2[01][0-9]{2})",
+          ][at])
+        ]...), expression))]
       ]
     ]))
-    error_message = "schedules: every expression is cron(six fields), rate(…) or at(…), as EventBridge has them, not a line of crontab: `lifeboat schedule render --target aws` makes them."
+    error_message = "schedules: every expression is cron(minute hour day month weekday year), of day and weekday one ?, or rate(…), as EventBridge has them, not a line of crontab: `lifeboat schedule render --target aws` makes them."
   }
   validation {
     condition     = alltrue([for schedule in var.schedules : can(regex("^[A-Za-z][A-Za-z0-9_+/-]*$", schedule.time_zone))])

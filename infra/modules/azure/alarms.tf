@@ -95,7 +95,7 @@ resource "azurerm_monitor_scheduled_query_rules_alert_v2" "no_good_backup" {
   for_each = local.watched
 
   name                    = "${var.name}-${each.key}-no-good-backup-${local.suffix}"
-  description             = "Schedule ${each.value.schedule} has made no Completed backup for ${each.value.window}, twice its interval."
+  description             = "Schedule ${each.value.schedule} has made no Completed backup for ${each.value.window}."
   resource_group_name     = var.resource_group
   location                = local.region
   scopes                  = [azurerm_log_analytics_workspace.this.id]

@@ -119,7 +119,7 @@ resource "azurerm_role_assignment" "backup_caller" {
   depends_on = [azurerm_storage_queue.jobs]
 }
 
-# The function asks for its key, beside the token that App Service wants.
+# The function asks for its key, beside the token that App Service wants. The keys of the host would open its administration.
 resource "azurerm_role_definition" "restore_caller" {
   count = length(var.restore_principals) > 0 ? 1 : 0
 
@@ -129,7 +129,7 @@ resource "azurerm_role_definition" "restore_caller" {
   assignable_scopes = [local.group]
 
   permissions {
-    actions = ["Microsoft.Web/sites/read", "Microsoft.Web/sites/host/listkeys/action"]
+    actions = ["Microsoft.Web/sites/read", "Microsoft.Web/sites/functions/read", "Microsoft.Web/sites/functions/listkeys/action"]
   }
 }
 

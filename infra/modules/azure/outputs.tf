@@ -59,7 +59,7 @@ output "restore_command" {
   description = "Asks for a restore of the newest backup of a schedule: replace SCHEDULE and CLUSTER."
   value = var.restore_application == null ? "echo 'Nobody may restore: set restore_application and restore_principals'" : join(" ", [
     "curl -H \"authorization: Bearer $(az account get-access-token --scope api://${var.restore_application}/.default --query accessToken -o tsv)\"",
-    "-H \"x-functions-key: $(az functionapp keys list --resource-group ${var.resource_group} --name ${local.function_names.restore} --query functionKeys.default -o tsv)\"",
+    "-H \"x-functions-key: $(az functionapp function keys list --resource-group ${var.resource_group} --name ${local.function_names.restore} --function-name api --query default -o tsv)\"",
     "-H 'content-type: application/json' -d '{\"cluster\": \"CLUSTER\", \"spec\": {\"scheduleName\": \"SCHEDULE\"}}' ${local.restore_url}v1/restores",
   ])
 }

@@ -35,11 +35,12 @@ output "restore_command" {
 }
 
 output "rbac_command" {
-  description = "Gives the functions' service accounts their rights in a cluster, from the root of Lifeboat's repository."
+  description = "Gives the functions' service accounts their rights in a cluster, and takes away those for hooks where `hooks` is false, from the root of Lifeboat's repository."
   value = join(" && ", concat(
     ["kubectl apply ${join(" ", [for role in keys(local.cluster_bindings) : "-f infra/kubernetes/${role}.yaml"])}"],
     [for role, job in local.cluster_bindings :
       "kubectl create clusterrolebinding lifeboat-${role}:${local.emails[job]} --clusterrole lifeboat-${role} --user ${local.emails[job]} --dry-run=client -o yaml | kubectl apply -f -"
     ],
+    var.hooks ? [] : ["kubectl delete clusterrolebinding lifeboat-hooks:${local.emails.backup} --ignore-not-found"],
   ))
 }

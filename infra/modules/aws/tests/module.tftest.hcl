@@ -296,6 +296,22 @@ run "a_cron_of_five_fields" {
   expect_failures = [var.schedules]
 }
 
+run "an_hour_that_is_none" {
+  command = plan
+  variables {
+    schedules = { hourly = { expressions = ["cron(0 25 * * ? *)"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 3600 } }
+  }
+  expect_failures = [var.schedules]
+}
+
+run "a_day_and_a_weekday" {
+  command = plan
+  variables {
+    schedules = { hourly = { expressions = ["cron(0 0 * * * *)"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 3600 } }
+  }
+  expect_failures = [var.schedules]
+}
+
 run "an_interval_of_a_second" {
   command = plan
   variables {

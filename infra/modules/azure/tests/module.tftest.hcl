@@ -288,7 +288,7 @@ run "what_it_makes" {
     error_message = "who may ask for backups may do more, or others may"
   }
   assert {
-    condition     = toset(keys(azurerm_role_assignment.restore_caller)) == toset(var.restore_principals) && endswith(azurerm_role_assignment.restore_caller[var.restore_principals[0]].scope, "/Microsoft.Web/sites/${output.function_names.restore}") && azurerm_role_definition.restore_caller[0].permissions[0].actions == tolist(["Microsoft.Web/sites/read", "Microsoft.Web/sites/host/listkeys/action"])
+    condition     = toset(keys(azurerm_role_assignment.restore_caller)) == toset(var.restore_principals) && endswith(azurerm_role_assignment.restore_caller[var.restore_principals[0]].scope, "/Microsoft.Web/sites/${output.function_names.restore}") && azurerm_role_definition.restore_caller[0].permissions[0].actions == tolist(["Microsoft.Web/sites/read", "Microsoft.Web/sites/functions/read", "Microsoft.Web/sites/functions/listkeys/action"])
     error_message = "who may restore may do more with the function than call it"
   }
   assert {

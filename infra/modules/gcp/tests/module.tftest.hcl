@@ -252,7 +252,7 @@ run "what_it_makes" {
     error_message = "what builds the functions may reach the backups"
   }
   assert {
-    condition     = !strcontains(output.rbac_command, "hooks")
+    condition     = !strcontains(output.rbac_command, "hooks.yaml") && !strcontains(output.rbac_command, "clusterrole lifeboat-hooks") && endswith(output.rbac_command, " && kubectl delete clusterrolebinding lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com --ignore-not-found")
     error_message = "without hooks the backup function is given the right to write in a cluster"
   }
 }
@@ -271,7 +271,7 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   }
 
   assert {
-    condition     = output.rbac_command == "kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml && kubectl create clusterrolebinding lifeboat-backup:lifeboat-backup@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-backup --user lifeboat-backup@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl create clusterrolebinding lifeboat-restore:lifeboat-restore@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-restore --user lifeboat-restore@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f -"
+    condition     = output.rbac_command == "kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml && kubectl create clusterrolebinding lifeboat-backup:lifeboat-backup@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-backup --user lifeboat-backup@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl create clusterrolebinding lifeboat-restore:lifeboat-restore@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-restore --user lifeboat-restore@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl delete clusterrolebinding lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com --ignore-not-found"
     error_message = "without hooks the backup function is given a right to write in a cluster"
   }
   assert {
@@ -320,7 +320,7 @@ run "hooks" {
   }
 
   assert {
-    condition     = strcontains(output.rbac_command, "-f infra/kubernetes/hooks.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-hooks --user lifeboat-backup@acme-prod.iam.gserviceaccount.com")
+    condition     = strcontains(output.rbac_command, "-f infra/kubernetes/hooks.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-hooks --user lifeboat-backup@acme-prod.iam.gserviceaccount.com") && !strcontains(output.rbac_command, "kubectl delete")
     error_message = "hooks adds no right to run commands"
   }
   assert {
