@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { checkov, type Fault, tflint } from "../rig/lint.ts";
+import { checkov, type Fault, type Suppression, suppressionsIn, tflint, told } from "../rig/lint.ts";
 import { makeDir, removeDir } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
 
@@ -18,24 +18,6 @@ resource "aws_s3_bucket" "this" {
   acl    = "public-read"
 }
 `;
-
-interface Suppression {
-  rule: string;
-  file: string;
-  line: number;
-  reason: string;
-}
-
-/** What is suppressed in a file, inside of what it is for: by a comment in Terraform, an annotation in manifests. */
-function suppressionsIn(file: string, text: string): Suppression[] {
-  return text.split("\n").flatMap((content, index) => {
-    const [, rule, reason = ""] = /checkov(?::skip=|\.io\/skip\d+: )(\w+)(?:[:=](.*))?/.exec(content) ?? [];
-    return rule ? [{ rule, file, line: index + 1, reason: reason.trim() }] : [];
-  });
-}
-
-const told = (faults: readonly Fault[]) =>
-  faults.map(({ rule, file, lines, message }) => `${rule} ${file}:${lines[0]} ${message}`).join("\n");
 
 describe("the linters of what deploys Lifeboat", { skip: requireOrSkip("rig", ["tflint", "checkov"]) }, () => {
   let bare: string;

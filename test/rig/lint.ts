@@ -78,3 +78,23 @@ export async function checkov(dir: string): Promise<{ passed: number; failed: Fa
     skipped: faults(results.flatMap((one) => one.skipped_checks)),
   };
 }
+
+/** A rule of checkov that is not to be followed somewhere, with the reason that is given for it. */
+export interface Suppression {
+  rule: string;
+  file: string;
+  line: number;
+  reason: string;
+}
+
+/** What is suppressed in a file, inside of what it is for: by a comment in Terraform, an annotation in manifests. */
+export function suppressionsIn(file: string, text: string): Suppression[] {
+  return text.split("\n").flatMap((content, index) => {
+    const [, rule, reason = ""] = /checkov(?::skip=|\.io\/skip\d+: )(\w+)(?:[:=](.*))?/.exec(content) ?? [];
+    return rule ? [{ rule, file, line: index + 1, reason: reason.trim() }] : [];
+  });
+}
+
+/** Faults in words, a line for each. */
+export const told = (faults: readonly Fault[]) =>
+  faults.map(({ rule, file, lines, message }) => `${rule} ${file}:${lines[0]} ${message}`).join("\n");
