@@ -42,7 +42,7 @@ export interface BackupDocument {
   /** How many hooks were run, or should have been; absent where there were none. */
   hooks?: { attempted: number; failed: number };
   durationMs?: number;
-  /** What the run asked of its bucket until the backup was there; only in what the run itself tells. */
+  /** What the run asked of its bucket: on the command line all of it, of a job until the backup was there. Only the run itself tells it. */
   usage?: Usage;
   startTimestamp?: string;
   completionTimestamp?: string;
