@@ -1,13 +1,21 @@
+import { createHash } from "node:crypto";
 import { basename } from "node:path/posix";
+import { Readable } from "node:stream";
+import { promisify } from "node:util";
+import { createGunzip, gzip } from "node:zlib";
+import { sha256 } from "../archive/gzip.ts";
 import type { ItemFacts, ItemId, KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
-import { type backupKeys, writeSideFile } from "../catalog.ts";
+import { type backupKeys, readObject, writeSideFile } from "../catalog.ts";
+import { LifeboatError } from "../errors.ts";
 import { gzipText } from "../gziptext.ts";
 import { parseExact } from "../kube/json.ts";
 import { VOLUMES } from "../objects/resources.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, toVeleroResult } from "../report.ts";
 import type { Finding } from "./lint.ts";
+
+const gzipBuffer = promisify(gzip);
 
 /** Why a volume of a backup has no data in it (Velero's `skippedReason`). */
 const NO_DATA = "lifeboat: volume data is not backed up";
@@ -74,8 +82,8 @@ export async function takeInventory(archive: Archive): Promise<Inventory> {
 
 /**
  * Writes the side files that Velero's CLI and restores read (velero-format: 1.2), each made from what the archive
- * holds, so that a run that adopts the archive writes the same ones. Those already there stay. Gives the SHA-256 of each
- * by its file name.
+ * holds, so that a run that adopts the archive writes the same ones. Those already there stay, and must say the same; a log,
+ * which is its run's own, must be readable. Gives the SHA-256 of each by its file name. Throws `corrupt` for one that is damaged.
  */
 export async function writeSideFiles(
   bucket: Bucket,
@@ -87,7 +95,16 @@ export async function writeSideFiles(
   const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
   const digests: Record<string, string> = {};
   const write = async (key: string, body: string | Buffer) => {
-    digests[basename(key)] = await writeSideFile(bucket, key, body, signal);
+    const bytes = typeof body === "string" ? await gzipBuffer(body) : body;
+    const digest = await writeSideFile(bucket, key, bytes, signal);
+    digests[basename(key)] = digest;
+    if (digest === sha256(bytes)) return;
+    const there = await textDigest(await readObject(bucket, key, signal), key);
+    if (key === keys.log || there === (await textDigest(bytes, key))) return;
+    throw new LifeboatError("corrupt", `${key}, which a run before this one left, is damaged: it says something else`, {
+      key,
+      hint: `choose another name, or delete what is left: "lifeboat backup delete ${basename(keys.folder)}"`,
+    });
   };
   await Promise.all([
     write(keys.resourceList, inventory.resourceList()),
@@ -100,6 +117,17 @@ export async function writeSideFiles(
   ]);
   await write(keys.log, report.log);
   return digests;
+}
+
+/** SHA-256 of what is gzipped, which two compressors may have done. Throws `corrupt` where it can't be unzipped. */
+async function textDigest(bytes: Buffer, key: string): Promise<string> {
+  const digest = createHash("sha256");
+  try {
+    for await (const chunk of Readable.from([bytes]).pipe(createGunzip())) digest.update(chunk);
+  } catch (cause) {
+    throw new LifeboatError("corrupt", `${key} can't be unzipped`, { key, cause });
+  }
+  return digest.digest("hex");
 }
 
 function volumeInfo({ metadata, spec }: PersistentVolume): VolumeInfo {

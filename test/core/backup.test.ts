@@ -402,6 +402,21 @@ describe("a backup in its bucket", () => {
     }
   });
 
+  it("commits no damaged file that a run left beside its archive", async () => {
+    const left = memoryBucket();
+    await assert.rejects(run(failingAt(left, 10), "full"));
+    const { tar, index, log, metadata: _, ...rest } = backupKeys("full");
+    const present = await listFolder(left, "backups/");
+    for (const key of [log, ...Object.values(rest)].filter((key) => present.has(key))) {
+      const bucket = await copyOf(left);
+      await spoil(bucket, key, (present.get(key) ?? 0) - 6);
+      await assert.rejects(run(bucket, "full"), { kind: "corrupt", message: new RegExp(key) });
+      assert.deepEqual(await listBackups(bucket), []);
+    }
+    assert.ok(present.size > 8 && present.has(tar) && present.has(index));
+    assert.ok((await run(left, "full")).adopted);
+  });
+
   it("adopts no archive whose encrypted Secrets are damaged", async () => {
     const bucket = memoryBucket();
     const recipient = await identityToRecipient(await generateX25519Identity());
