@@ -169,6 +169,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       const level = state === "failed" ? "error" : "warning";
       heard(logLine(level, message, about), level);
     }
+    heard(logLine("info", "check ended", { ok: String(document.ok) }), "info");
     return document;
   }
 

@@ -4,7 +4,7 @@ import { HOOK_ANNOTATION, PODS } from "../backup/hooks.ts";
 import type { Listing } from "../backup/photograph.ts";
 import { policiesText } from "../backup/policies.ts";
 import { type BackupSpec, backupResources } from "../backup/scope.ts";
-import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { expectOk, type Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import type { CredentialFacts } from "../kube/credentials.ts";
@@ -17,7 +17,7 @@ import { someOf } from "../report.ts";
 import { type Answer, asking } from "./asking.ts";
 import { judgeClock, type Reading } from "./clock.ts";
 import type { Check } from "./document.ts";
-import { type Rights, rightsOf } from "./rights.ts";
+import { type Rights, rightsOf, type Wanted } from "./rights.ts";
 
 /** A cluster to ask about. */
 export interface CheckedCluster {
@@ -74,8 +74,8 @@ export async function checkCluster(cluster: CheckedCluster, signal: AbortSignal)
     if (!reads) return answers();
     await ask("secrets", (signal) => readsSecrets(kube, reads, identity, signal));
     await ask("uid", (signal) => tellsUid(kube, identity, signal));
-    await ask("hooks", (signal) => mayRunHooks({ ...cluster, kube, reads, rights, identity }, signal));
-    await ask("surplus", () => surplus(reads.resources, rights));
+    const hooked = await ask("hooks", (signal) => mayRunHooks({ ...cluster, kube, reads, rights, identity }, signal));
+    await ask("surplus", () => surplus(reads.resources, rights, hooked !== undefined));
     return answers();
   } finally {
     await kube.close();
@@ -261,7 +261,7 @@ async function tellsUid(kube: Kube, identity: Identity, signal: AbortSignal): Pr
 async function mayRunHooks(
   { kube, reads, rights, identity, specs }: Asked & { reads: Reads },
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<Answer<"hooked">> {
   const pods = reads.listings.filter(isOf(PODS));
   const inSpecs = specs.some(({ hooks }) => hooks?.resources?.length);
   const who = inSpecs ? "a schedule has hooks" : await hookedPod(kube, pods, reads, signal);
@@ -272,7 +272,7 @@ async function mayRunHooks(
     { verb: "create", group: "", resource: PODS, subresource: "exec", namespace },
   ]);
   const allowed = await Promise.all(wanted.map(rights.may));
-  if (!allowed.includes(false)) return { state: "ok", message: `${who}, and pods/exec is allowed` };
+  if (!allowed.includes(false)) return { state: "ok", message: `${who}, and pods/exec is allowed`, value: "hooked" };
   const lacks = wanted
     .filter((_, at) => !allowed[at])
     .map(({ verb, subresource }) => `${verb} ${PODS}${subresource ? `/${subresource}` : ""}`);
@@ -282,6 +282,7 @@ async function mayRunHooks(
     message: `${who}, and it may not ${[...new Set(lacks)].join(", ")}`,
     todo: granting("hooks", identity),
     resources: ["pods/exec"],
+    value: "hooked",
   };
 }
 
@@ -299,28 +300,29 @@ async function hookedPod(kube: Kube, pods: Listing[], { refused }: Reads, signal
   return undefined;
 }
 
-/** Whether the identity may write: what a backup never does, and a restore must. */
-async function surplus(resources: Resource[], rights: Rights): Promise<Answer> {
-  let may: (verb: string, resource: Resource) => Promise<boolean>;
-  let asked = resources;
-  try {
-    const { incomplete, allow } = await rights.rules();
-    if (incomplete) asked = resources.filter((resource) => TELLING.includes(resourceKey(resource)));
-    may = async (verb, { group, name }) =>
-      incomplete ? rights.may({ verb, group, resource: name }) : allow({ verb, group, resource: name });
-  } catch (error) {
-    if (!isLifeboatError(error)) throw error;
-    return { state: "notAsked", message: messageOf(error) };
-  }
-  const pairs = asked.flatMap((resource) => WRITES.map((verb) => ({ verb, resource })));
-  const allowed = await Promise.all(pairs.map(({ verb, resource }) => may(verb, resource)));
-  const surplus = pairs.filter((_, at) => allowed[at]);
+/** Whether the identity may write: what a backup never does, and a restore must; or run commands, where there are no hooks. */
+async function surplus(resources: Resource[], rights: Rights, hooked: boolean): Promise<Answer> {
+  const { incomplete, allow } = await rights.rules();
+  const asked = incomplete ? resources.filter((resource) => TELLING.includes(resourceKey(resource))) : resources;
+  const wanted = [
+    ...asked.flatMap(({ group, name }) => WRITES.map((verb): Wanted => ({ verb, group, resource: name }))),
+    ...(hooked ? [] : [{ verb: "create", group: "", resource: PODS, subresource: "exec" }]),
+  ];
+  const allowed = await Promise.all(wanted.map((one) => (incomplete ? rights.may(one) : allow(one))));
+  const surplus = wanted.filter((_, at) => allowed[at]);
   if (surplus.length === 0) return { state: "ok", message: "may write nothing" };
   const verbs = WRITES.filter((verb) => surplus.some((one) => one.verb === verb));
-  const names = [...new Set(surplus.map(({ resource }) => resourceKey(resource)))];
+  const names = [
+    ...new Set(
+      surplus.map(({ group, resource, subresource }) => {
+        const key = resourceKey({ group, name: resource });
+        return subresource ? `${key}/${subresource}` : key;
+      }),
+    ),
+  ];
   return {
     state: "note",
-    message: `may also ${verbs.join(", ")}: ${names.length === asked.length ? "everything" : someOf(names, 3)}`,
+    message: `may also ${verbs.join(", ")}: ${surplus.length === wanted.length ? "everything" : someOf(names, 3)}`,
     todo: "right for restores; what only backs up needs no more than infra/kubernetes/backup.yaml",
     resources: names,
   };

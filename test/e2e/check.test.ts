@@ -381,6 +381,7 @@ globalThis.Date = class extends Date { constructor(...given) { given.length ? su
     assert.deepEqual([ended.kind, ended.ok], ["check", false]);
     const limits = ended.checks?.find(({ question }) => question === "limits");
     assert.deepEqual([limits?.state, limits?.message], ["warning", "256 MiB of memory, 900 s"]);
+    assert.match(lines.at(-1) ?? "", /msg="check ended" ok=false$/);
     assert.match(lines.join("\n"), /level=error msg="may not list .* subject=cluster name=prod question=list/);
 
     const request = new Request("http://f/v1/checks", { method: "POST" });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import type { CheckDocument } from "../../core/index.ts";
 import { type Cluster, startCluster } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { applyShop } from "../rig/shop.ts";
@@ -82,6 +83,19 @@ describe("the bundle of each cloud, in its own runtime", { skip: requireOrSkip("
           cluster.kubectl(["-n", "shop", "get", "deployments,services,configmaps,secrets", "-o", "name"]);
         assert.equal(await names(b), await names(a));
         assert.match((await deployed.http({ method: "GET", path: "/v1/restores/r/logs" })).body, /Restore ends/);
+      });
+
+      it("answers whether backups can be made: of the wrong secrets' clusters not", async () => {
+        const { status, body } = await deployed.http({ method: "POST", path: "/v1/checks", body: "{}" });
+        assert.equal(status, 200, body);
+        const { checks } = JSON.parse(body) as CheckDocument;
+        const failed = checks
+          .filter(({ state }) => state === "failed")
+          .map(({ name, question }) => `${name} ${question}`);
+        assert.deepEqual(failed.sort(), ["program access", "text access"]);
+        for (const asked of ["create", "list"])
+          assert.ok(checks.some(({ question, state }) => question === asked && state === "ok"));
+        assert.doesNotMatch(body, /hunter2/);
       });
 
       const bad: (readonly [what: string, path: string, body: unknown, status: number])[] = [

@@ -3,6 +3,11 @@ output "backup_command" {
   value       = module.lifeboat.backup_command
 }
 
+output "check_command" {
+  description = "Asks the backup function whether backups can be made."
+  value       = module.lifeboat.check_command
+}
+
 output "restore_command" {
   description = "Asks for a restore: replace SCHEDULE and CLUSTER."
   value       = module.lifeboat.restore_command

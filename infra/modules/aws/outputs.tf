@@ -38,6 +38,11 @@ output "backup_command" {
   value       = "aws lambda invoke --region ${local.region} --function-name ${local.function_names.backup} --cli-binary-format raw-in-base64-out --cli-read-timeout 900 --payload '{\"kind\": \"backup\"}' /dev/stdout"
 }
 
+output "check_command" {
+  description = "Asks the backup function whether backups can be made."
+  value       = "aws lambda invoke --region ${local.region} --function-name ${local.function_names.backup} --cli-binary-format raw-in-base64-out --cli-read-timeout 900 --payload '{\"kind\": \"check\"}' /dev/stdout"
+}
+
 output "restore_command" {
   description = "Asks for a restore of the newest backup of a schedule: replace SCHEDULE and CLUSTER."
   value       = "curl --aws-sigv4 aws:amz:${local.region}:lambda --user \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\" -H \"x-amz-security-token: $AWS_SESSION_TOKEN\" -H 'content-type: application/json' -d '{\"cluster\": \"CLUSTER\", \"spec\": {\"scheduleName\": \"SCHEDULE\"}}' ${aws_lambda_function_url.restore.function_url}v1/restores"

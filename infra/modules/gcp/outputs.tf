@@ -29,6 +29,11 @@ output "backup_command" {
   value       = "${local.run_command} '{\"function\": \"backup\", \"job\": {\"kind\": \"backup\"}}'"
 }
 
+output "check_command" {
+  description = "Asks the backup function whether backups can be made."
+  value       = "${local.run_command} '{\"function\": \"backup\", \"job\": {\"kind\": \"check\"}}'"
+}
+
 output "restore_command" {
   description = "Asks for a restore of the newest backup of a schedule: replace SCHEDULE and CLUSTER."
   value       = "curl -H \"Authorization: Bearer $(gcloud auth print-identity-token)\" -H 'content-type: application/json' -d '{\"cluster\": \"CLUSTER\", \"spec\": {\"scheduleName\": \"SCHEDULE\"}}' ${local.restore_uri}/v1/restores"
