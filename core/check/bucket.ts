@@ -39,7 +39,7 @@ const RIGHTS: Record<string, Partial<Record<"list" | "create" | "hold", string>>
     list: "needs blobs/read, as Storage Blob Data Reader has it, on the container",
     create:
       "needs blobs/read, blobs/add/action and blobs/write, as Storage Blob Data Contributor has them, on the container",
-    hold: "needs a container with version-level immutability, and immutabilityPolicies/write",
+    hold: "needs a container with version-level immutability, and immutableStorage/runAsSuperUser",
   },
 };
 

@@ -49,9 +49,18 @@ const DAY_MS = 24 * 3_600_000;
 /** A credential that somebody must renew: so long before its end they are told. */
 const RENEW_DAYS = 14;
 
-const WRITES = ["create", "update", "patch", "delete"];
-/** Where rules aren't told, each right costs a request: these stand for all. */
+const WRITES = ["create", "update", "patch", "delete", "deletecollection"];
+/** Where rules aren't told, each right costs a request: of these kinds alone it is asked. */
 const TELLING = [NAMESPACES, PODS, "secrets", "deployments.apps"];
+/** To run commands in Pods, which hooks need. */
+const EXEC: Wanted = { verb: "create", group: "", resource: PODS, subresource: "exec" };
+const RBAC = "rbac.authorization.k8s.io";
+/** Rights beside those to write a kind, by which whoever has them can come by more. */
+const POWERS: Wanted[] = [
+  { verb: "create", group: "", resource: "serviceaccounts", subresource: "token" },
+  ...["users", "groups", "serviceaccounts"].map((resource) => ({ verb: "impersonate", group: "", resource })),
+  ...["escalate", "bind"].map((verb) => ({ verb, group: RBAC, resource: "clusterroles" })),
+];
 
 /** Whether a cluster can be backed up, question by question. Throws the signal's reason. */
 export async function checkCluster(cluster: CheckedCluster, signal: AbortSignal): Promise<Check[]> {
@@ -269,7 +278,7 @@ async function mayRunHooks(
   const wanted = pods.flatMap(({ namespace }) => [
     { verb: "get", group: "", resource: PODS, namespace },
     { verb: "get", group: "", resource: PODS, subresource: "exec", namespace },
-    { verb: "create", group: "", resource: PODS, subresource: "exec", namespace },
+    { ...EXEC, namespace },
   ]);
   const allowed = await Promise.all(wanted.map(rights.may));
   if (!allowed.includes(false)) return { state: "ok", message: `${who}, and pods/exec is allowed`, value: "hooked" };
@@ -303,29 +312,33 @@ async function hookedPod(kube: Kube, pods: Listing[], { refused }: Reads, signal
 /** Whether the identity may write: what a backup never does, and a restore must; or run commands, where there are no hooks. */
 async function surplus(resources: Resource[], rights: Rights, hooked: boolean): Promise<Answer> {
   const { incomplete, allow } = await rights.rules();
-  const asked = incomplete ? resources.filter((resource) => TELLING.includes(resourceKey(resource))) : resources;
+  const kinds = incomplete ? resources.filter((resource) => TELLING.includes(resourceKey(resource))) : resources;
   const wanted = [
-    ...asked.flatMap(({ group, name }) => WRITES.map((verb): Wanted => ({ verb, group, resource: name }))),
-    ...(hooked ? [] : [{ verb: "create", group: "", resource: PODS, subresource: "exec" }]),
+    ...kinds.flatMap(({ group, name }) => WRITES.map((verb): Wanted => ({ verb, group, resource: name }))),
+    ...(hooked ? [] : [EXEC]),
+    ...POWERS,
   ];
   const allowed = await Promise.all(wanted.map((one) => (incomplete ? rights.may(one) : allow(one))));
   const surplus = wanted.filter((_, at) => allowed[at]);
-  if (surplus.length === 0) return { state: "ok", message: "may write nothing" };
-  const verbs = WRITES.filter((verb) => surplus.some((one) => one.verb === verb));
-  const names = [
-    ...new Set(
-      surplus.map(({ group, resource, subresource }) => {
-        const key = resourceKey({ group, name: resource });
-        return subresource ? `${key}/${subresource}` : key;
-      }),
-    ),
-  ];
+  const others = incomplete ? "; of other kinds it was not asked, since the authorizers tell no rules" : "";
+  if (surplus.length === 0) {
+    const asked = kinds.map(resourceKey).join(", ");
+    return { state: "ok", message: incomplete ? `may not write ${asked}${others}` : "may write nothing" };
+  }
+  const verbs = [...new Set(surplus.map(({ verb }) => verb))];
+  const names = [...new Set(surplus.map(wantedText))];
+  const everything = surplus.length === wanted.length && !incomplete;
   return {
     state: "note",
-    message: `may also ${verbs.join(", ")}: ${surplus.length === wanted.length ? "everything" : someOf(names, 3)}`,
+    message: everything ? "may write everything" : `may also ${verbs.join(", ")}: ${someOf(names, 3)}${others}`,
     todo: "right for restores; what only backs up needs no more than infra/kubernetes/backup.yaml",
     resources: names,
   };
+}
+
+function wantedText({ group, resource, subresource }: Wanted): string {
+  const key = resourceKey({ group, name: resource });
+  return subresource ? `${key}/${subresource}` : key;
 }
 
 /** The commands that give the identity what a file of infra/kubernetes holds. */

@@ -22,7 +22,12 @@ import { createAndReadOnly, type S3Proxy, startS3Proxy } from "../rig/s3proxy.ts
 import { lifeboat } from "./lifeboat.ts";
 
 const INFRA = join(import.meta.dirname, "../../infra/kubernetes");
-const TOKENS = { "token-of-nobody": "nobody", "token-of-some": "some", "token-of-eyes": "eyes" };
+const TOKENS = {
+  "token-of-nobody": "nobody",
+  "token-of-some": "some",
+  "token-of-eyes": "eyes",
+  "token-of-sneaky": "sneaky",
+};
 
 /** A cluster's authorizer beside RBAC, that has no opinion: with it no rules are complete. */
 async function startAuthorizer(dir: string) {
@@ -72,6 +77,9 @@ describe("location check", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "vers
       await one.kubectl(["apply", "-f", join(INFRA, "backup.yaml")]);
       await one.kubectl(["create", "clusterrole", "some", "--verb=list", "--resource=namespaces,pods,configmaps"]);
       await one.kubectl(["create", "clusterrolebinding", "some", "--clusterrole=some", "--user=some"]);
+      await one.kubectl(["create", "clusterrole", "sneaky", "--verb=create", "--resource=rolebindings"]);
+      await one.kubectl(["create", "clusterrole", "runner", "--verb=create", "--resource=pods/exec"]);
+      await one.kubectl(["create", "clusterrole", "mask", "--verb=impersonate", "--resource=users"]);
       await one.kubectl(["create", "clusterrole", "eyes", "--verb=list", "--resource=namespaces"]);
       await one.kubectl(["create", "clusterrolebinding", "eyes", "--clusterrole=eyes", "--user=eyes"]);
       await one.kubectl([
@@ -94,6 +102,8 @@ describe("location check", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "vers
       some: cluster.tokenUser("token-of-some"),
       nobody: cluster.tokenUser("token-of-nobody"),
       eyes: cluster.tokenUser("token-of-eyes"),
+      sneaky: cluster.tokenUser("token-of-sneaky"),
+      managedSneaky: managed.tokenUser("token-of-sneaky"),
       wrong: cluster.tokenUser("token-of-a-stranger"),
       robot: cluster.tokenUser(robot),
       down: cluster.kubeconfig.replace(/server: .*/, "server: https://127.0.0.1:1"),
@@ -160,6 +170,7 @@ describe("location check", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "vers
     assert.deepEqual(states("function"), { limits: "notAsked" });
     assert.match(of("cluster", "reach").message, /^Kubernetes v1\.\d+/);
     assert.match(of("cluster", "credential").message, /^admin, by a certificate that ends on 20/);
+    assert.equal(of("cluster", "surplus").message, "may write everything");
     assert.deepEqual(await readdir(join(dir, "directory")), []);
   });
 
@@ -168,6 +179,7 @@ describe("location check", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "vers
     assert.equal(code, 0);
     assert.deepEqual(states("cluster"), { hooks: "notAsked" });
     assert.deepEqual(states("location"), { hold: "notAsked" });
+    assert.equal(of("cluster", "surplus").message, "may write nothing");
     assert.match(of("location", "write-once").message, /^may neither overwrite nor delete/);
     const backups = await lifeboat(["backup", "get", "--location", s3.location("once")], s3.env);
     assert.deepEqual([backups.code, backups.stdout], [0, ""]);
@@ -177,6 +189,28 @@ describe("location check", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "vers
     const { ok, states } = await ask("managed");
     assert.deepEqual([ok, states("cluster")], [true, { hooks: "notAsked" }]);
   });
+
+  const NOT_ASKED = "of other kinds it was not asked, since the authorizers tell no rules";
+  const ROLES: [config: string, role: string, state: string, message: string][] = [
+    ["sneaky", "sneaky", "note", "may also create: rolebindings.rbac.authorization.k8s.io"],
+    ["sneaky", "runner", "note", "may also create: pods/exec"],
+    ["sneaky", "mask", "note", "may also impersonate: users"],
+    ["managedSneaky", "sneaky", "ok", `may not write deployments.apps, namespaces, pods, secrets; ${NOT_ASKED}`],
+    ["managedSneaky", "runner", "note", `may also create: pods/exec; ${NOT_ASKED}`],
+    ["managedSneaky", "mask", "note", `may also impersonate: users; ${NOT_ASKED}`],
+  ];
+  for (const [config, role, state, message] of ROLES) {
+    it(`of ClusterRole ${role} ${config} is told: ${message}`, async () => {
+      const { kubectl } = config === "sneaky" ? cluster : managed;
+      await kubectl(["create", "clusterrolebinding", "more", `--clusterrole=${role}`, "--user=sneaky"]);
+      try {
+        const surplus = (await ask(config)).of("cluster", "surplus");
+        assert.deepEqual([surplus.state, surplus.message], [state, message]);
+      } finally {
+        await kubectl(["delete", "clusterrolebinding", "more"]);
+      }
+    });
+  }
 
   const LACKS: [config: string, what: string, message: RegExp][] = [
     ["some", "Secrets and most kinds", /^may not list \d+ of \d+: /],
