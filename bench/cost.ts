@@ -37,7 +37,16 @@ interface Price {
   source: string;
 }
 
-type What = "compute" | "invocations" | "writes" | "reads" | "storage" | "clock" | "secrets" | "alarms";
+type What =
+  | "compute"
+  | "invocations"
+  | "writes"
+  | "reads"
+  | "storage"
+  | "clock"
+  | "secrets"
+  | "alarms"
+  | "no good backup";
 
 const LAMBDA = "https://aws.amazon.com/lambda/pricing/";
 const S3 = "https://aws.amazon.com/s3/pricing/";
@@ -45,6 +54,7 @@ const CLOUD_RUN = "https://cloud.google.com/run/pricing";
 const CLOUD_STORAGE = "https://cloud.google.com/storage/pricing";
 const FUNCTIONS = "https://azure.microsoft.com/pricing/details/functions/";
 const BLOBS = "https://azure.microsoft.com/pricing/details/storage/blobs/";
+const MONITOR = "https://azure.microsoft.com/pricing/details/monitor/";
 
 /** List prices of one region (us-east-1, us-central1, East US), without free tiers and discounts, as noted in November 2026. */
 export const PRICES = {
@@ -74,9 +84,11 @@ export const PRICES = {
   azure: {
     compute: { unit: "GB-second, Flex Consumption", price: 0.000026, source: FUNCTIONS },
     invocations: { unit: "execution", price: 0.0000004, source: FUNCTIONS },
-    writes: { unit: "write or list", price: 0.000005, source: BLOBS },
-    reads: { unit: "read", price: 0.0000004, source: BLOBS },
-    storage: { unit: "GB-month, hot, LRS", price: 0.018, source: BLOBS },
+    writes: { unit: "write or list, ZRS", price: 0.00000625, source: BLOBS },
+    reads: { unit: "read, ZRS", price: 0.0000004, source: BLOBS },
+    storage: { unit: "GB-month, hot, ZRS", price: 0.026, source: BLOBS },
+    alarms: { unit: "month of a log search rule, every 5 minutes", price: 1.5, source: MONITOR },
+    "no good backup": { unit: "month of a log search rule, every 15 minutes", price: 0.5, source: MONITOR },
   },
 } as const satisfies Record<string, Partial<Record<What, Price>>>;
 
@@ -99,16 +111,20 @@ const START_SECONDS = 1;
 /** Objects larger than this go in parts, each of which is a write. */
 const PART_BYTES = 8 * 2 ** 20;
 const GB = 2 ** 30;
-/** The module's: of three functions, the dead letters, and one schedule. */
-const ALARMS = 5;
-/** Of backup and of retention. On Azure each looks, in about a second, for what is due whenever a backup may be. */
+/** The module's. AWS: of three functions, the dead letters, and one schedule. Azure: of three functions and their dead letters. */
+const ALARMS = { aws: 5, gcp: 0, azure: 6 };
+/** Of one schedule that is not due more often than once an hour. */
+const NO_GOOD_BACKUP = 1;
+/** Of backup and of retention. On Azure each looks, in about a second, for what is due. */
 const CLOCKS = 2;
+/** Azure's clock looks whenever a backup may be due, and every 15 minutes (`core/schedule/render.ts`). */
+const LOOKS_AGAIN = 4 * 730;
 
 /** The bill of a month in which every backup is like the measured one. */
 export function monthlyCost(target: Target, { durationMs, usage }: Measured, month: Month): Line[] {
   const { runs, kept, deletedDays, memoryMB, secrets } = month;
   const { puts, gets, lists, storedBytes } = usage;
-  const ticks = target === "azure" ? CLOCKS * runs : 0;
+  const ticks = target === "azure" ? CLOCKS * (runs + LOOKS_AGAIN) : 0;
   const seconds = runs * (durationMs / 1000 + START_SECONDS) + ticks * START_SECONDS;
   const amounts: Record<What, number> = {
     compute: target === "gcp" ? seconds : (seconds * memoryMB) / 1024,
@@ -118,7 +134,8 @@ export function monthlyCost(target: Target, { durationMs, usage }: Measured, mon
     storage: (storedBytes / GB) * (kept + (runs * deletedDays) / 30),
     clock: target === "aws" ? runs : CLOCKS,
     secrets,
-    alarms: ALARMS,
+    alarms: ALARMS[target],
+    "no good backup": NO_GOOD_BACKUP,
   };
   const prices: Partial<Record<What, Price>> = PRICES[target];
   return Object.entries(prices).map(([what, { unit, price }]) => ({

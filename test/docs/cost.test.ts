@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { billTable, dollarsOf, monthlyCost, PRICES, priceTable, type Target } from "../../bench/cost.ts";
+import {
+  billTable,
+  dollarsOf,
+  hourly,
+  type Line,
+  monthlyCost,
+  PRICES,
+  priceTable,
+  type Target,
+} from "../../bench/cost.ts";
+import { parseConfig } from "../../core/index.ts";
+import { renderSchedules } from "../../core/schedule/render.ts";
 
 const GIB = 2 ** 30;
 const run = { durationMs: 9000, usage: { puts: 10, gets: 5, lists: 5, storedBytes: GIB } };
@@ -29,12 +40,15 @@ const BILLS: Record<Target, Record<string, [amount: number, dollars: number]>> =
     clock: [2, 0.2],
     secrets: [1, 0.06],
   },
+  // Two clocks look 100 times, and each 15 minutes for 730 hours.
   azure: {
-    compute: [1000 + 200, 0.0312],
-    invocations: [100 + 200, 0.00012],
-    writes: [14_300, 0.0715],
+    compute: [1000 + 6040, 0.18304],
+    invocations: [100 + 6040, 0.002456],
+    writes: [14_300, 0.089375],
     reads: [500, 0.0002],
-    storage: [110, 1.98],
+    storage: [110, 2.86],
+    alarms: [6, 9],
+    "no good backup": [1, 0.5],
   },
 };
 
@@ -66,16 +80,44 @@ describe("the cost of a month", () => {
   });
 });
 
+const read = (path: string) => readFileSync(join(import.meta.dirname, "../..", path), "utf8");
+const page = read("docs/cost.md");
+
 test("the prices on the page are those that are reckoned with", () => {
-  const page = readFileSync(join(import.meta.dirname, "../../docs/cost.md"), "utf8");
   assert(page.includes(priceTable()), `write:\n${priceTable()}`);
 });
 
-test("the page's bill is that of the run that it shows", () => {
-  const page = readFileSync(join(import.meta.dirname, "../../docs/cost.md"), "utf8");
+test("the page's bills are those of the run that it shows", () => {
   const [, shown = ""] = /```json\n([\s\S]*?)```/.exec(page) ?? [];
-  const bill = billTable(
-    monthlyCost("aws", JSON.parse(shown), { runs: 730, kept: 47, deletedDays: 30, memoryMB: 1769, secrets: 1 }),
-  );
-  assert(page.includes(bill), `write:\n${bill}`);
+  const bill = (target: Target) => monthlyCost(target, JSON.parse(shown), hourly(target));
+  const dollars = (lines: Line[]) => dollarsOf(lines).toFixed(2);
+  assert(page.includes(billTable(bill("aws"))), `write:\n${billTable(bill("aws"))}`);
+  const alarms = bill("azure").filter(({ what }) => ["alarms", "no good backup"].includes(what));
+  const rest = bill("aws").filter(({ what }) => !["alarms", "secrets"].includes(what));
+  for (const said of [
+    `On Google Cloud it is ${dollars(bill("gcp"))} US $`,
+    `on Azure ${dollars(bill("azure"))}`,
+    `of which ${dollars(alarms)} are the rules of its alarms`,
+    `the rest, ${dollars(rest)} US $ here`,
+  ])
+    assert(page.replaceAll("\n", " ").includes(said), `write: ${said}`);
+});
+
+test("Azure's bill is of what the module makes: its clock, its replication and its alarms", () => {
+  const schedules = { hourly: { schedule: "@hourly", cluster: "prod" } };
+  const configuration = { location: "azblob://a/b", clusters: { prod: { kubeconfig: "file:x" } }, schedules };
+  const { clock } = renderSchedules(parseConfig(JSON.stringify(configuration), {}).config, "azure");
+  assert.deepEqual(clock, ["0 0 * * * *", "0 */15 * * * *"]);
+  const lines = monthlyCost("azure", run, hourly("azure"));
+  const amountOf = (wanted: string) => lines.find(({ what }) => what === wanted)?.amount;
+  assert.equal(amountOf("invocations"), 730 + 2 * (730 + 4 * 730));
+  const module = "infra/modules/azure";
+  assert.match(read(`${module}/variables.tf`), /variable "replication" \{[^}]*\n {2}default +=\s"ZRS"/);
+  assert.match(PRICES.azure.storage.unit, /ZRS/);
+  const rules = read(`${module}/alarms.tf`).split('resource "azurerm_monitor_scheduled_query_rules_alert_v2"').slice(1);
+  const often = rules.filter((rule) => /for_each = local.jobs[\s\S]*evaluation_frequency += "PT5M"/.test(rule));
+  const [other, ...none] = rules.filter((rule) => !often.includes(rule));
+  assert.deepEqual([often.length * 3, none], [amountOf("alarms"), []]);
+  assert.match(other ?? "", /for_each = local.watched/);
+  assert.equal(amountOf("no good backup"), Object.keys(schedules).length);
 });
