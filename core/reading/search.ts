@@ -94,6 +94,14 @@ export async function search(
 /** What is remembered of an object; `object`: what is told of it, once it has been. */
 type Hit = Pick<FoundObject, "resource" | "kind" | "namespace" | "name"> & { path: string; object?: FoundObject };
 
+/** What was made of a line of an index. `next`: of that which came after it. */
+interface Known {
+  identity: string;
+  facts: string;
+  hit?: Hit | undefined;
+  next?: Known | undefined;
+}
+
 /**
  * The objects that `takes` takes, with the backups that they are in, newest first. Each object is looked at once for each state of
  * its labels and images, not once for each backup; what is held grows with the objects, not with the backups.
@@ -104,16 +112,27 @@ export async function findObjects(
   narrow: Narrowing,
   most = MOST_FOUND,
 ): Promise<Pick<SearchDocument, "searched" | "objects" | "cut">> {
-  const known = new Map<string, { facts: string; hit?: Hit }>();
-  const hitOf: (...line: Parameters<Visit>) => Hit | undefined = (identity, facts, entry) => {
-    const before = known.get(identity);
-    if (before?.facts === facts) return before.hit;
-    const parsed = entry();
-    const { resource, kind, namespace, name } = parsed;
-    const hit = takes(parsed) ? { resource, kind, namespace, name, path: itemPath(parsed) } : undefined;
-    if (known.size >= MOST_KNOWN) known.clear();
-    known.set(copyOf(identity), { facts: copyOf(facts), hit });
-    return hit;
+  const known = new Map<string, Known>();
+  /** What is known of the lines of an index, one after the other: mostly what came next last time comes next. */
+  const knowing = (): ((...line: Parameters<Visit>) => Hit | undefined) => {
+    let last: Known = { identity: "", facts: "" };
+    return (identity, facts, entry) => {
+      const before = last.next?.identity === identity ? last.next : known.get(identity);
+      if (before?.facts === facts) {
+        last.next = before;
+        last = before;
+        return before.hit;
+      }
+      const parsed = entry();
+      const { resource, kind, namespace, name } = parsed;
+      const hit = takes(parsed) ? { resource, kind, namespace, name, path: itemPath(parsed) } : undefined;
+      if (known.size >= MOST_KNOWN) known.clear();
+      const now: Known = { identity: copyOf(identity), facts: copyOf(facts), hit, next: before?.next };
+      known.set(now.identity, now);
+      last.next = now;
+      last = now;
+      return hit;
+    };
   };
 
   const objects = new Map<string, FoundObject>();
@@ -121,8 +140,9 @@ export async function findObjects(
   let cut = false;
   const looked = backups.each(backups.records.toReversed(), async ({ archive }) => {
     const hits: Hit[] = [];
-    await archive.visit(narrow, (...line) => {
-      const hit = hitOf(...line);
+    const hitOf = knowing();
+    await archive.visit(narrow, (identity, facts, entry) => {
+      const hit = hitOf(identity, facts, entry);
       if (hit) hits.push(hit);
     });
     return hits;
