@@ -207,7 +207,7 @@ run "what_it_makes" {
     error_message = "a destroy takes the backups, or stops at what is built anew in a minute"
   }
   assert {
-    condition     = google_logging_project_bucket_config.this.retention_days == 90 && alltrue([for name in ["backup", "restore", "retention"] : strcontains(google_logging_project_sink.functions.filter, "\"lifeboat-${name}\"")])
+    condition     = google_logging_project_bucket_config.this.retention_days == 365 && alltrue([for name in ["backup", "restore", "retention"] : strcontains(google_logging_project_sink.functions.filter, "\"lifeboat-${name}\"")])
     error_message = "a function's logs are not kept"
   }
   assert {
