@@ -21,6 +21,7 @@ import { clusterName, scheduleOf } from "./configured.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { type RecordedJob, readJob, recordedJobSchema } from "./job.ts";
 import { lockState, reopen } from "./lock.ts";
+import { putOnce } from "./once.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
 import { readPlan } from "./restore/plan/plandocument.ts";
@@ -31,6 +32,11 @@ import { nameStem, nameTime } from "./schedule/slots.ts";
 
 /** A job that somebody asked for, named. */
 export type NamedJob = RecordedJob & { name: string };
+
+interface Deps {
+  bucket: Bucket;
+  jobs: Jobs;
+}
 
 /** What is known of a backup or restore before it is committed. */
 export interface RunDocument {
@@ -128,36 +134,73 @@ async function hasPlan(bucket: Bucket, name: string): Promise<boolean> {
  * Records the job in the bucket, for `readRun`, and hands it over. Where it can't be handed over nothing of it is left,
  * or, with a credential that can't delete, a failed run. Of two that ask for one name at once, one gets `conflict`.
  */
-export async function submitJob(job: NamedJob, { bucket, jobs }: { bucket: Bucket; jobs: Jobs }): Promise<RunDocument> {
-  const scope = { bucket, kind: RUN_KINDS[job.kind], name: job.name };
-  if ((await lockState(scope)).state === "died") await abandonJob(bucket, job, "the run ended without a word");
+export async function submitJob(job: NamedJob, deps: Deps): Promise<RunDocument> {
+  const { bucket } = deps;
+  const kind = RUN_KINDS[job.kind];
+  const { state } = await lockState({ bucket, kind, name: job.name });
+  if (state === "died") await abandonJob(bucket, job, "the run ended without a word");
   const at = new Date().toISOString();
-  const keys = runKeys(scope.kind, job.name, `${at}-${randomUUID()}`);
-  const request = { schemaVersion: 1, job, caller: job.caller, at };
-  await bucket.put(keys.job, Buffer.from(`${JSON.stringify(request)}\n`), { ifAbsent: true });
+  const keys = runKeys(kind, job.name, `${at}-${randomUUID()}`);
+  await bucket.put(keys.job, requestFor(job, at), { ifAbsent: true });
+  await handOver(job, keys, deps, async () => {
+    const { open } = await readRequests(bucket, kind, job.name);
+    if (open[0] === keys.job) return;
+    throw new LifeboatError("conflict", `${job.kind} "${job.name}" has been asked for by somebody else just now`, {
+      hint: "choose another name",
+    });
+  });
+  return runDocument(bucket, job, "New", { job, at });
+}
+
+/**
+ * Submits the backup of a slot, unless it has been made or asked for before; whether it did. Of two that do so at once,
+ * as two timers of one minute do, one does it: both would put a request of the same name.
+ */
+export async function submitOnce(job: NamedJob & { slot: string }, deps: Deps): Promise<boolean> {
+  const { bucket } = deps;
+  const kind = RUN_KINDS[job.kind];
+  const folder = await listFolder(bucket, backupKeys(job.name).folder);
+  const { requests, handedOver, newest } = await readRequests(bucket, kind, job.name);
+  if (handedOver.length > 0 || recordIn(folder, job.name)) return false;
+  const slot = new Date(job.slot).toISOString();
+  const time = newest?.slice(0, slot.length) ?? slot;
+  const keys = runKeys(kind, job.name, `${time}-slot-${String(requests.length).padStart(3, "0")}`);
+  const request = requestFor(job, new Date().toISOString(), randomUUID());
+  if (!(await putOnce(bucket, keys.job, request)) && !(await holds(bucket, keys.job, request))) return false;
+  await handOver(job, keys, deps);
+  return true;
+}
+
+/** A request's object. `id` tells, under a name that others put too, whose it is, where the bucket's answer was lost. */
+function requestFor(job: NamedJob, at: string, id?: string): Buffer {
+  const request = { schemaVersion: 1, id, job, caller: job.caller, at };
+  return Buffer.from(`${JSON.stringify(request)}\n`);
+}
+
+async function holds(bucket: Bucket, key: string, bytes: Buffer): Promise<boolean> {
   try {
-    const { open } = await readRequests(bucket, scope.kind, job.name);
-    if (open[0] !== keys.job) {
-      throw new LifeboatError("conflict", `${job.kind} "${job.name}" has been asked for by somebody else just now`, {
-        hint: "choose another name",
-      });
-    }
-    await reopen(scope);
+    return bytes.equals(await readObject(bucket, key));
+  } catch (error) {
+    if (isLifeboatError(error, "missing")) return false;
+    throw error;
+  }
+}
+
+/** Hands over what has been asked for, or withdraws it. */
+async function handOver(
+  job: NamedJob,
+  keys: ReturnType<typeof runKeys>,
+  { bucket, jobs }: Deps,
+  allowed?: () => Promise<void>,
+): Promise<void> {
+  try {
+    await allowed?.();
+    await reopen({ bucket, kind: RUN_KINDS[job.kind], name: job.name });
     await jobs.enqueue(job);
   } catch (error) {
     await withdraw(bucket, job, keys, error);
     throw error;
   }
-  return runDocument(bucket, job, "New", { job, at });
-}
-
-/** Submits the backup of a slot, unless it has been made or asked for before; whether it did. */
-export async function submitOnce(job: NamedJob, deps: { bucket: Bucket; jobs: Jobs }): Promise<boolean> {
-  const folder = await listFolder(deps.bucket, backupKeys(job.name).folder);
-  const { handedOver } = await readRequests(deps.bucket, RUN_KINDS[job.kind], job.name);
-  if (handedOver.length > 0 || recordIn(folder, job.name)) return false;
-  await submitJob(job, deps);
-  return true;
 }
 
 async function withdraw(
@@ -179,16 +222,20 @@ export function abandonJob(bucket: Bucket, job: Pick<NamedJob, "kind" | "name">,
 }
 
 /**
- * The keys of what was asked for and of how runs ended, oldest first. `open`: the requests since the last run that ended;
- * `handedOver`: those that were not withdrawn, which leaves a result of the request's own name.
+ * The keys of what was asked for and of how runs ended, oldest first. `handedOver`: the requests that were not withdrawn,
+ * which leaves a result of the request's own name; `open`: those of them since the last run that ended. `newest`: what
+ * follows the folder in the newest key.
  */
 async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal) {
-  const keys = [...(await listFolder(bucket, runFolder(kind, name), signal)).keys()].sort();
+  const folder = runFolder(kind, name);
+  const keys = [...(await listFolder(bucket, folder, signal)).keys()].sort();
   const requests = keys.filter((key) => key.endsWith("-job.json"));
-  const result = keys.findLast((key) => key.endsWith("-result.json"));
-  const results = new Set(keys.filter((key) => key.endsWith("-result.json")));
-  const handedOver = requests.filter((key) => !results.has(key.replace(/-job\.json$/, "-result.json")));
-  return { requests, result, open: requests.filter((key) => key > (result ?? "")), handedOver };
+  const results = keys.filter((key) => key.endsWith("-result.json"));
+  const withdrawals = new Set(requests.map((key) => key.replace(/-job\.json$/, "-result.json")));
+  const ended = results.findLast((key) => !withdrawals.has(key)) ?? "";
+  const handedOver = requests.filter((key) => !results.includes(key.replace(/-job\.json$/, "-result.json")));
+  const open = handedOver.filter((key) => key > ended);
+  return { requests, result: results.at(-1), open, handedOver, newest: keys.at(-1)?.slice(folder.length) };
 }
 
 /**
@@ -206,7 +253,7 @@ export async function readRun(
   const runs = RUN_KINDS[kind];
   const { state, since } = await lockState({ bucket, kind: runs, name }, { signal });
   const { requests, result, open } = await readRequests(bucket, runs, name, signal);
-  const newest = requests.at(-1);
+  const newest = open[0] ?? requests.at(-1);
   if (state !== "held" && state !== "died" && !newest && !result) return undefined;
   const request = newest ? await readJson(bucket, newest, requestSchema, signal) : undefined;
   const document = (phase: RunDocument["phase"]) => runDocument(bucket, { kind, name }, phase, request);

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { backupKeys, listBackups, listFolder, readBackup, readLog, readRestore } from "../../core/catalog.ts";
@@ -12,7 +13,8 @@ import { LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { lastVerification } from "../../core/integrity/verified.ts";
 import { cancelWork, lockState } from "../../core/lock.ts";
-import type { Platform } from "../../core/ports.ts";
+import type { Bucket, Platform } from "../../core/ports.ts";
+import { abandonJob, readRun, submitJob } from "../../core/requests.ts";
 import { dueSlot, dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { createService, deliver, type JobFailed, readClockKinds } from "../../core/service.ts";
@@ -400,9 +402,28 @@ describe("a platform with one clock for all schedules", () => {
     LIFEBOAT_SCHEDULES_OFTEN_SCHEDULE: "* * * * *",
   };
 
-  /** A platform whose queue takes nothing until it is no longer away. */
-  function away() {
-    const bucket = directoryBucket(join(dir, `location-${++locations}`));
+  const HOURLY = { ...OFTEN, LIFEBOAT_SCHEDULES_OFTEN_SCHEDULE: "@hourly" };
+
+  /** A platform whose queue takes nothing until it is no longer away. `slow`: every request to its bucket takes a while. */
+  function away({ deletes = true, slow = false } = {}) {
+    const stored = directoryBucket(join(dir, `location-${++locations}`));
+    const wait = (ms = Math.random() * 40) => sleep(slow ? ms : 0);
+    const bucket: Bucket = {
+      ...stored,
+      put: async (...given) => {
+        await wait(20);
+        await stored.put(...given);
+      },
+      async *list(...given) {
+        await wait();
+        yield* stored.list(...given);
+      },
+      delete: async (...given) => {
+        await wait();
+        if (!deletes) throw new LifeboatError("denied", "it may only create");
+        await stored.delete(...given);
+      },
+    };
     const jobs = { away: true, taken: [] as unknown[] };
     const platform: Platform = {
       buckets: { "file:": async () => bucket },
@@ -438,15 +459,82 @@ describe("a platform with one clock for all schedules", () => {
   });
 
   test("hands over again what a bucket that takes no deletions could not forget", async () => {
-    const { bucket, jobs: handed, platform } = away();
-    bucket.delete = async () => {
-      throw new LifeboatError("denied", "it may only create");
-    };
+    const { jobs: handed, platform } = away({ deletes: false });
     const { tick } = createService(platform, { env: OFTEN, listen: () => {} });
     await assert.rejects(tick(minutesAgo(5)));
     handed.away = false;
     await tick(minutesAgo(0));
     assert.equal(handed.taken.length, 1);
+  });
+
+  for (const deletes of [true, false]) {
+    const where = `a slow bucket that takes ${deletes ? "" : "no "}deletions`;
+    test(`of two that look at once into ${where}, one hands over and neither fails`, async () => {
+      const told: string[] = [];
+      for (let round = 0; round < 10; round++) {
+        const { bucket, jobs, platform } = away({ deletes, slow: true });
+        jobs.away = false;
+        const { tick } = createService(platform, { env: HOURLY, listen: (line) => told.push(line) });
+        await Promise.all([tick(minutesAgo(60)), tick(minutesAgo(15))]);
+        assert.equal(jobs.taken.length, 1);
+        const { name } = jobs.taken[0] as { name: string };
+        assert.equal((await readRun(bucket, "backup", name))?.phase, "New");
+      }
+      assert.deepEqual(told, []);
+    });
+
+    test(`of two that ask for one name at once in ${where}, one gets it`, async () => {
+      const { bucket, jobs, platform } = away({ deletes, slow: true });
+      jobs.away = false;
+      const bothAsked = Promise.withResolvers<void>();
+      let asked = 0;
+      const deps = {
+        jobs: await platform.jobs(),
+        bucket: {
+          ...bucket,
+          put: async (...given: Parameters<Bucket["put"]>) => {
+            await bucket.put(...given);
+            if (!given[0].endsWith("-job.json")) return;
+            asked += 1;
+            if (asked === 2) bothAsked.resolve();
+            await bothAsked.promise;
+          },
+        },
+      };
+      const ask = () => submitJob({ kind: "backup", name: "now", cluster: "a" }, deps);
+      const refused = (await Promise.allSettled([ask(), ask()])).filter(({ status }) => status === "rejected");
+      assert.equal(refused.length, 1);
+      assert.equal(jobs.taken.length, 1);
+      assert.equal((await readRun(bucket, "backup", "now"))?.phase, "New");
+    });
+  }
+
+  test("hands over again what failed before it was asked for by name, and is then New", async () => {
+    const { bucket, jobs, platform } = away({ deletes: false });
+    const { tick } = createService(platform, { env: HOURLY, listen: () => {} });
+    await assert.rejects(tick(minutesAgo(60)));
+    const [key = ""] = (await listFolder(bucket, "metadata/lifeboat/runs/backups/")).keys();
+    const name = key.split("/").at(-2)!;
+    assert.equal((await readRun(bucket, "backup", name))?.phase, "Failed");
+    await abandonJob(bucket, { kind: "backup", name }, "a run without a request failed");
+    await assert.rejects(tick(minutesAgo(60)));
+    jobs.away = false;
+    await tick(minutesAgo(15));
+    await tick(minutesAgo(15));
+    assert.equal(jobs.taken.length, 1);
+    assert.equal((await readRun(bucket, "backup", name))?.phase, "New");
+  });
+
+  test("knows its own request where the bucket's answer to it was lost", async () => {
+    const { bucket, jobs, platform } = away();
+    jobs.away = false;
+    const put = bucket.put;
+    bucket.put = async (key, ...rest) => {
+      await put(key, ...rest);
+      if (key.endsWith("-job.json")) await put(key, ...rest);
+    };
+    await createService(platform, { env: HOURLY, listen: () => {} }).tick(minutesAgo(60));
+    assert.equal(jobs.taken.length, 1);
   });
 
   test("hands over the schedules beside one whose state can't be read, and fails", async () => {
