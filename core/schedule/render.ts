@@ -28,7 +28,7 @@ export interface RenderedSchedules {
   schedules: Record<string, Rendered>;
 }
 
-/** What Azure's clock does beside: a slot that could not be handed over is tried again, for an hour. */
+/** What Azure's clock does beside: a backup that could not be handed over is tried again, for an hour. */
 const AGAIN = "0 */15 * * * *";
 
 /**

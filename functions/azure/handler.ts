@@ -22,7 +22,10 @@ for (const [at, schedule] of timers.entries()) {
   });
 }
 
-/** The host delivers a job that fails again, and puts it into the poison queue in the end. */
+/**
+ * The host delivers a job that fails again, and puts it into the poison queue in the end. A queue answers nobody: what a
+ * check found goes to the log, as one line.
+ */
 app.storageQueue("jobs", {
   queueName: QUEUE,
   connection: "AzureWebJobsStorage",
@@ -30,7 +33,8 @@ app.storageQueue("jobs", {
     const deadline = new Date(Date.now() + TIMEOUT);
     const delivery = String(context.triggerMetadata?.id ?? context.invocationId);
     const listen: Listen = (line, level) => (level === "error" ? context.error(line) : context.log(line));
-    await service.run(message, { deadline, delivery, listen });
+    const ended = await service.run(message, { deadline, delivery, listen });
+    if (ended.checks) context.log(JSON.stringify(ended));
   },
 });
 

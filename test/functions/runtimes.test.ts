@@ -148,6 +148,16 @@ describe("the Azure Functions library over a stand-in of its host", () => {
     );
   });
 
+  it("logs what a check found as one line of JSON", async () => {
+    await using bundle = await makeBundle("azure");
+    await using host = await startAzureHost({ dir: bundle.dir, env: {} });
+    await host.queue("jobs", { kind: "check" });
+    const found = /\{"schemaVersion".*\}/.exec(host.logs())?.[0] ?? "";
+    const { kind, ok, checks } = JSON.parse(found);
+    assert.deepEqual([kind, ok], ["check", false]);
+    assert.equal(checks[0].subject, "configuration", found);
+  });
+
   it("fires timers and delivers messages; what a function throws is a failure", async () => {
     await using bundle = await sample("azure");
     await using host = await startAzureHost({ dir: bundle.dir, env: {} });

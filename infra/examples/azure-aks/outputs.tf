@@ -3,6 +3,11 @@ output "deploy_command" {
   value       = module.lifeboat.deploy_command
 }
 
+output "check_command" {
+  description = "Asks whether backups can be made; the answer is in the log."
+  value       = module.lifeboat.check_command
+}
+
 output "backup_command" {
   description = "Asks for a backup now."
   value       = module.lifeboat.backup_command

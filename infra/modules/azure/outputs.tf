@@ -50,6 +50,11 @@ output "deploy_command" {
   depends_on = [azurerm_resource_group_template_deployment.function]
 }
 
+output "check_command" {
+  description = "Asks whether backups can be made, for those in `backup_principals`: the answer is in the log (docs/azure.md)."
+  value       = "az storage message put --auth-mode login --account-name ${local.host_accounts.backup} --queue-name ${local.queue} --content ${base64encode("{\"kind\": \"check\"}")}"
+}
+
 output "backup_command" {
   description = "Asks for a backup now, of the only cluster of the configuration, for those in `backup_principals`."
   value       = "az storage message put --auth-mode login --account-name ${local.host_accounts.backup} --queue-name ${local.queue} --content ${base64encode("{\"kind\": \"backup\"}")}"

@@ -299,6 +299,10 @@ run "what_it_makes" {
     condition     = base64decode(regex("--content ([^ ]+)", output.backup_command)[0]) == "{\"kind\": \"backup\"}"
     error_message = "the command asks for no backup"
   }
+  assert {
+    condition     = base64decode(regex("--content ([^ ]+)", output.check_command)[0]) == "{\"kind\": \"check\"}"
+    error_message = "the command asks for no check"
+  }
 }
 
 run "every_setting_but_hooks_leaves_the_cluster_alone" {
