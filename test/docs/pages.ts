@@ -189,7 +189,7 @@ async function faultsOf({ words: all, line }: ShellCommand, reading: Reading, fe
 const folderText = (cwd: string) => (cwd === "." ? "the repository's root" : cwd);
 
 function changeFolder(to: string, reading: Reading): string[] {
-  const cwd = normalize(join(reading.cwd, to));
+  const cwd = to === "$(git rev-parse --show-toplevel)" ? "." : normalize(join(reading.cwd, to));
   if (!existsSync(join(reading.root, cwd)) || cwd.startsWith(".."))
     return [`cd ${to}: there is no such folder in ${folderText(reading.cwd)}, where the page's commands are by now`];
   reading.cwd = cwd;

@@ -13,7 +13,10 @@ module "lifeboat" {
   schedules          = var.schedules
   restore_principals = var.restore_principals
 
-  configuration = yamlencode({
+  hooks         = var.hooks
+  alarm_actions = var.alarm_actions
+
+  configuration = var.configuration_file != null ? file(var.configuration_file) : yamlencode({
     clusters = { prod = { eks = { name = var.cluster, region = var.region } } }
     schedules = {
       hourly = {

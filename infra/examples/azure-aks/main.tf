@@ -24,7 +24,10 @@ module "lifeboat" {
   restore_application = var.restore_application
   restore_principals  = var.restore_principals
 
-  configuration = yamlencode({
+  hooks         = var.hooks
+  alarm_actions = var.alarm_actions
+
+  configuration = var.configuration_file != null ? file(var.configuration_file) : yamlencode({
     clusters = { prod = { aks = { subscription = var.subscription, resourceGroup = var.cluster_resource_group, name = var.cluster } } }
     schedules = {
       hourly = {

@@ -65,3 +65,21 @@ variable "restore_principals" {
   type        = list(string)
   default     = []
 }
+
+variable "configuration_file" {
+  description = "Path of lifeboat.yaml, its schedules rendered into the variable `schedules`; without it an hourly backup of `cluster`, by the name prod."
+  type        = string
+  default     = null
+}
+
+variable "hooks" {
+  description = "Whether backups may run commands in Pods."
+  type        = bool
+  default     = false
+}
+
+variable "alarm_actions" {
+  description = "Ids of action groups that alarms tell; without one they tell nobody."
+  type        = list(string)
+  default     = []
+}

@@ -15,7 +15,10 @@ module "lifeboat" {
   schedules          = var.schedules
   restore_principals = var.restore_principals
 
-  configuration = yamlencode({
+  hooks                 = var.hooks
+  notification_channels = var.notification_channels
+
+  configuration = var.configuration_file != null ? file(var.configuration_file) : yamlencode({
     clusters = { prod = { gke = { project = var.project, location = coalesce(var.cluster_location, var.region), name = var.cluster } } }
     schedules = {
       hourly = {
