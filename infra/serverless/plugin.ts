@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { isLifeboatError, LifeboatError, messageOf } from "../../core/errors.ts";
-import { checkSchedules, checkSettings } from "./settings.ts";
+import { checkSameSchedules, checkSchedules, checkSettings } from "./settings.ts";
 import { partsOf } from "./template.ts";
 
 /** Lambda takes 4 KB of environment. */
@@ -47,11 +47,17 @@ function split(param: string): [name: string, value: string] {
 async function settingsOf(given: Record<string, unknown>, folder: string): Promise<object> {
   const settings = checkSettings(given);
   const { schedules, configuration, configuration_secret } = settings;
-  const rendered = await readYaml(join(folder, schedules), "`lifeboat schedule render --target aws` writes it");
+  const rendered = checkSchedules(
+    await readYaml(join(folder, schedules), "`lifeboat schedule render --target aws` writes it"),
+  );
   const configured = configuration_secret
     ? undefined
-    : await readYaml(join(folder, configuration), "give the path of lifeboat.yaml as `configuration`");
-  const parts = partsOf(settings, checkSchedules(rendered), configured);
+    : await readYaml(
+        join(folder, configuration),
+        "give the path of lifeboat.yaml, one document of YAML, as `configuration`",
+      );
+  checkSameSchedules(rendered, configured);
+  const parts = partsOf(settings, rendered, configured);
   if (Buffer.byteLength(JSON.stringify(parts.environment)) > MOST_ENVIRONMENT)
     throw new LifeboatError("invalid", "the configuration is too long for a function's environment (4 KB)", {
       hint: "put it into a secret, and give its ARN as `configuration_secret`",

@@ -157,6 +157,26 @@ export function checkSchedules(given: unknown): Schedules {
   return checked(z.object({ schedules: Schedules }, rendered), given, "the schedules").schedules;
 }
 
+/** Throws `invalid` where the configuration, if it is known, has other schedules than the clock was rendered of. */
+export function checkSameSchedules(rendered: Schedules, configuration: unknown): void {
+  const configured = (configuration as { schedules?: object } | undefined)?.schedules;
+  if (!configured) return;
+  const clocked = Object.values(rendered).flatMap(({ job }) => job.schedule ?? []);
+  const names = Object.keys(configured);
+  const different = [
+    ...names.filter((name) => !clocked.includes(name)),
+    ...new Set(clocked.filter((name) => !names.includes(name))),
+  ];
+  if (different.length > 0)
+    throw new LifeboatError(
+      "invalid",
+      `the configuration and \`schedules\` have different ones: ${different.join(", ")}`,
+      {
+        hint: "`lifeboat schedule render --target aws` writes them from the configuration",
+      },
+    );
+}
+
 function checked<Schema extends z.ZodType>(schema: Schema, given: unknown, what: string): z.infer<Schema> {
   const { success, data, error } = schema.safeParse(given);
   if (success) return data;

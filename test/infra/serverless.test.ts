@@ -457,8 +457,11 @@ describe("the plugin of serverless.yml", () => {
       start("lifeboat.yaml", CONFIGURATION),
       /schedules\.json can't be read.*schedule render --target aws/s,
     );
-    await start("schedules.json", JSON.stringify({ schedules: {} }));
-    const long = `${CONFIGURATION}\ncomment: ${"long ".repeat(800)}\n`;
+    await assert.rejects(
+      start("schedules.json", JSON.stringify({ schedules: {} })),
+      /have different ones: hourly, friday-13, paused.*schedule render --target aws/s,
+    );
+    const long = `schedules: {}\ncomment: ${"long ".repeat(800)}\n`;
     await assert.rejects(start("lifeboat.yaml", long), /too long.*configuration_secret/s);
   });
 });

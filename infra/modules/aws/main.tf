@@ -72,6 +72,10 @@ resource "aws_lambda_function" "this" {
       error_message = "Give either configuration, the text of lifeboat.yaml, or configuration_secret, the ARN of a secret that holds it."
     }
     precondition {
+      condition     = local.configured == local.clocked
+      error_message = "The configuration and the variable schedules have different ones (${join(", ", setunion(setsubtract(local.configured, local.clocked), setsubtract(local.clocked, local.configured)))}): `lifeboat schedule render --target aws` writes them from the configuration."
+    }
+    precondition {
       # Lambda takes 4 KB of environment; base64 has four characters for each three bytes.
       condition     = length(base64encode(jsonencode(local.environment))) <= 5400
       error_message = "The configuration is too long for a function's environment (4 KB): put it into a secret, and give its ARN as configuration_secret."

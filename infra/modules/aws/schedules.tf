@@ -1,4 +1,8 @@
 locals {
+  # What is backed up by the clock, and what the configuration wants to be, where its text tells.
+  clocked    = toset([for schedule in var.schedules : schedule.job.schedule if contains(keys(schedule.job), "schedule")])
+  configured = try(toset(keys(yamldecode(var.configuration).schedules)), local.clocked)
+
   # What EventBridge puts in place of it is the time that the run was due, whenever it is delivered.
   slotted = { for name, schedule in var.schedules : name => !contains(keys(schedule.job), "name") && (
     schedule.job.kind == "verify" || (schedule.job.kind == "backup" && contains(keys(schedule.job), "schedule"))

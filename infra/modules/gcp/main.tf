@@ -92,6 +92,10 @@ resource "google_cloudfunctions2_function" "this" {
 
   lifecycle {
     precondition {
+      condition     = local.configured == local.clocked
+      error_message = "The configuration and the variable schedules have different ones (${join(", ", setunion(setsubtract(local.configured, local.clocked), setsubtract(local.clocked, local.configured)))}): `lifeboat schedule render --target gcp` writes them from the configuration."
+    }
+    precondition {
       condition     = (var.configuration == null) != (var.configuration_secret == null)
       error_message = "Give either configuration, the text of lifeboat.yaml, or configuration_secret, the name of a secret that holds it."
     }

@@ -447,3 +447,24 @@ run "a_configuration_too_long" {
   }
   expect_failures = [var.configuration]
 }
+
+run "a_schedule_that_no_clock_runs" {
+  command = plan
+  variables {
+    configuration = "schedules: {hourly: {schedule: '0 * * * *', cluster: prod}, nightly: {schedule: '0 2 * * *', cluster: prod}}"
+    schedules     = { hourly = { expressions = ["0 * * * *"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 3600 } }
+  }
+  expect_failures = [google_cloudfunctions2_function.this]
+}
+
+run "a_clock_for_no_schedule" {
+  command = plan
+  variables {
+    configuration = "schedules: {nightly: {schedule: '0 2 * * *', cluster: prod}}"
+    schedules = {
+      hourly  = { expressions = ["0 * * * *"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 3600 }
+      nightly = { expressions = ["0 * * * *"], job = { kind = "backup", schedule = "nightly" }, interval_seconds = 3600 }
+    }
+  }
+  expect_failures = [google_cloudfunctions2_function.this]
+}
