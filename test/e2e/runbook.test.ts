@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { parse, stringify } from "yaml";
+import { nameTime } from "../../core/schedule/slots.ts";
 import { consolesIn, type Typed } from "../docs/pages.ts";
 import { binary } from "../rig/binaries.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
@@ -17,9 +18,15 @@ import { ENVIRONMENT, lifeboat, MAIN, start } from "./lifeboat.ts";
 
 const PAGE = join(import.meta.dirname, "../../docs/runbook.md");
 const CONSOLES = consolesIn({ path: "docs/runbook.md", text: readFileSync(PAGE, "utf8") });
-const DAMAGED = "hourly-20261127020634";
-const LATER = "hourly-20261127021155";
-const BACKUPS = ["hourly-20261127020629", DAMAGED, LATER];
+/** The page's backups by what they are called here: after the last minutes, for a schedule's last one is overdue in time. */
+const NAMES = Object.fromEntries(
+  ["hourly-20261127020629", "hourly-20261127020634", "hourly-20261127021155"].map((name, at) => [
+    name,
+    `hourly-${nameTime(new Date(Date.now() - (3 - at) * 60_000))}`,
+  ]),
+);
+const BACKUPS = Object.values(NAMES);
+const [, DAMAGED = "", LATER = ""] = BACKUPS;
 const FAILED = "hourly-20261127020903";
 const PAGES = 400;
 
@@ -36,7 +43,12 @@ describe("the runbook", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () => 
     dir = await mkdtemp(join(tmpdir(), "lifeboat-runbook-"));
     [blue, green] = await Promise.all([startCluster({ controllers: true }), startCluster({ controllers: true })]);
     await applyShop(blue);
-    env = { ...(ENVIRONMENT as Record<string, string>), ...(await programs()), KUBECONFIG: join(dir, "kubeconfig") };
+    env = {
+      ...(ENVIRONMENT as Record<string, string>),
+      ...(await programs()),
+      KUBECONFIG: join(dir, "kubeconfig"),
+      HOME: dir,
+    };
     writeFileSync(env.KUBECONFIG!, kubeconfigOf({ blue, green }));
     for (const name of BACKUPS) {
       if (name === LATER) await fillWiki();
@@ -90,6 +102,7 @@ describe("the runbook", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () => 
     const here: Record<string, string> = {
       "s3://acme-backups/prod?region=eu-west-1": `file://${at.location}`,
       "s3://acme-vault/prod?region=us-east-1": `file://${at.cwd}/vault`,
+      ...NAMES,
       ...names,
     };
     const consoles = CONSOLES.filter((one) => one.heading === heading);

@@ -254,7 +254,8 @@ schedules:
       2,
       [
         "error: {config}: the configuration has 2 errors",
-        'hint: LIFEBOAT_SCHEDULES_HOURLY_PAUSED: should be true or false, not a text; LIFEBOAT_SCHEDULES_NIGHTLY_SCHEDULE: "@nightly" is not a schedule: @nightly is unknown',
+        "hint: LIFEBOAT_SCHEDULES_HOURLY_PAUSED: should be true or false, not a text",
+        'hint: LIFEBOAT_SCHEDULES_NIGHTLY_SCHEDULE: "@nightly" is not a schedule: @nightly is unknown',
       ],
     ],
     ["backup create --cluster test", {}, 2, ['error: the configuration has no cluster "test"', "hint: it has prod"]],
