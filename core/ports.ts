@@ -131,6 +131,55 @@ export interface AksReference {
   clientId?: string;
 }
 
+/** A snapshot of a disk, as its cloud tells of it. */
+export interface DiskSnapshot {
+  /** The cloud's name of it. */
+  id: string;
+  state: "pending" | "completed" | "failed";
+  /** Bytes of the disk. */
+  size: number;
+  tags: Record<string, string>;
+  startedAt: Date;
+  /** Why it failed, or how far it is. */
+  message?: string;
+}
+
+/**
+ * The disks of one cloud. Adapters only translate. Names of disks are those that the cloud's CSI driver has as volume
+ * handles, or that in-tree volumes have. Throws a LifeboatError: `missing`, `denied`, `unreachable`, `timeout`, `invalid`
+ * (a name that can't be one), `busy` (too many requests or snapshots at once).
+ */
+export interface Disks {
+  /**
+   * Begins a snapshot, and resolves once its point in time is fixed; the rest goes on by itself. `name` tells one request
+   * from another: asked twice with the same, there is one snapshot.
+   */
+  snapshot(
+    disk: { id: string; zone: string },
+    options: { name: string; tags: Record<string, string>; signal: AbortSignal },
+  ): Promise<{ id: string; type: string; zone: string; iops?: number }>;
+  /** The snapshot as it is now; undefined where there is none. */
+  read(id: string, signal: AbortSignal): Promise<DiskSnapshot | undefined>;
+  /** Makes a disk of a completed snapshot, and resolves once it can be attached, with its name. `name` as above. */
+  create(
+    snapshotId: string,
+    disk: {
+      name: string;
+      zone: string;
+      type: string;
+      iops?: number;
+      tags: Record<string, string>;
+      signal: AbortSignal;
+    },
+  ): Promise<string>;
+  /** Removes a disk that `create` made; removing what is not there succeeds. */
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  /** Removes a snapshot; removing what is not there succeeds. */
+  removeSnapshot(id: string, signal: AbortSignal): Promise<void>;
+  /** The snapshots that carry this tag, in the region of `zone`. */
+  snapshots(tag: { name: string; value?: string }, zone: string, signal: AbortSignal): AsyncIterable<DiskSnapshot>;
+}
+
 /** What a cloud, or the terminal, offers. Adapters are loaded when they are first asked for. */
 export interface Platform {
   /** By a location's scheme ("s3:"). */
@@ -142,6 +191,8 @@ export interface Platform {
     gke?: () => Promise<ManagedClusters<GkeReference>>;
     aks?: () => Promise<ManagedClusters<AksReference>>;
   };
+  /** By the cloud that has them. */
+  disks?: { aws?: () => Promise<Disks>; gcp?: () => Promise<Disks>; azure?: () => Promise<Disks> };
   jobs: () => Promise<Jobs>;
   /** Bytes of memory that a function has, where the platform tells; absent where nothing is a function. */
   memory?: () => number | undefined;

@@ -9,6 +9,7 @@ const CORE = join(import.meta.dirname, "../../core");
 const LAYERS = [
   ["objects"],
   ["kube", "archive"],
+  ["volumes"],
   ["apiserver"],
   ["encryption"],
   ["integrity"],
