@@ -8,7 +8,7 @@ export { type BackupRun, backup } from "./backup/backup.ts";
 export type { Finding } from "./backup/lint.ts";
 export type { Consistency } from "./backup/photograph.ts";
 export { readPolicies } from "./backup/policies.ts";
-export { type BackupSpec, EXCLUDE_LABEL } from "./backup/scope.ts";
+export type { BackupSpec } from "./backup/scope.ts";
 export { type Browsing, browseBackup } from "./browse/browse.ts";
 export { abortable, checkKey, checkRange, compareKeys, partsOf } from "./bucket.ts";
 export {
@@ -69,7 +69,7 @@ export { parseExact } from "./kube/json.ts";
 export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
-export { checkLabels } from "./labels.ts";
+export { checkLabels, EXCLUDE_LABEL } from "./labels.ts";
 export { secretText } from "./localsecrets.ts";
 export { readLocation } from "./location.ts";
 export { type Claim, checkNotHeld, claimLock, restoresUnderWay } from "./lock.ts";

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText } from "./fields.ts";
@@ -19,4 +20,15 @@ export const labelsSchema = z.record(key, value);
 export function checkLabels(labels: Record<string, string>): void {
   const { error } = labelsSchema.safeParse(labels);
   if (error) throw new LifeboatError("invalid", fieldProblems(error).map(problemText).join("; "));
+}
+
+/** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
+export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
+
+/** The label that tells which backup an object was made for, or restored from. */
+export const BACKUP_NAME = "velero.io/backup-name";
+
+/** A name as a label's value: at most 63 characters, else its first 57 and 6 of its SHA-256 (Velero label.GetValidName). */
+export function labelValue(name: string): string {
+  return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
 }

@@ -6,6 +6,7 @@ import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf } from "../kube/json.ts";
 import { listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
+import { EXCLUDE_LABEL } from "../labels.ts";
 import type { Log } from "../log.ts";
 import { NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
@@ -15,7 +16,7 @@ import { type Lint, looksInto } from "./lint.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
 import { startRelated } from "./related.ts";
-import { type BackupScope, type BackupSpec, EXCLUDE_LABEL, matchesOne } from "./scope.ts";
+import { type BackupScope, type BackupSpec, matchesOne } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 
 /** How many lists may be under way at once; each holds one page. */

@@ -2,6 +2,7 @@ import type { IndexEntry } from "../archive/index.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
+import { EXCLUDE_LABEL } from "../labels.ts";
 import { suggestion } from "../nearest.ts";
 import { DEFINITIONS, NAMESPACES } from "../objects/resources.ts";
 import {
@@ -19,9 +20,6 @@ import { type BackupFilters, type BackupSpec, checkBackupFilters, checkPolicies,
 import { isCatchAll, type ResourceFilter, type ResourcePolicies, readPolicies } from "./policies.ts";
 
 export type { BackupSpec } from "../specs.ts";
-
-/** What carries this label with the value "true" is in no backup; on a Namespace, nothing in it is. */
-export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
 
 /** Velero backs up what can be listed, created, read and deleted (velero pkg/discovery). */
 const REQUIRED_VERBS = ["list", "create", "get", "delete"];

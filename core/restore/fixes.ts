@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { CLUSTER_SPEC, SERVER_METADATA } from "../archive/likeness.ts";
 import { parseExact } from "../kube/json.ts";
+import { BACKUP_NAME, labelValue } from "../labels.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
 import { rowsByResource } from "../objects/rows.ts";
 import { type Conversions, convert } from "./apiversions.ts";
@@ -362,16 +362,11 @@ export function restoreLabels({
   exact,
 }: Pick<FixContext, "backupName" | "restoreName" | "exact">): Record<string, string> {
   if (exact) return {};
-  return { "velero.io/backup-name": labelValue(backupName), [RESTORE_NAME]: labelValue(restoreName) };
+  return { [BACKUP_NAME]: labelValue(backupName), [RESTORE_NAME]: labelValue(restoreName) };
 }
 
 /** The label that tells which restore made or changed an object last. */
 export const RESTORE_NAME = "velero.io/restore-name";
-
-/** A name as a label's value: at most 63 characters, else its first 57 and 6 of its SHA-256 (Velero label.GetValidName). */
-export function labelValue(name: string): string {
-  return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
-}
 
 const CLAIM_ANNOTATIONS = [
   "pv.kubernetes.io/bind-completed",

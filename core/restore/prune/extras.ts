@@ -1,12 +1,13 @@
 import type { IndexEntry } from "../../archive/index.ts";
 import { type ItemId, itemFacts, type KubernetesObject } from "../../archive/item.ts";
 import type { Archive } from "../../archive/reader.ts";
-import { backupResources, EXCLUDE_LABEL, storedBy } from "../../backup/scope.ts";
+import { backupResources, storedBy } from "../../backup/scope.ts";
 import { type Backup, BEFORE_RESTORE_LABEL, OMITTED, SECRETS } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
 import type { Discovery } from "../../kube/discovery.ts";
 import { parseExact } from "../../kube/json.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
+import { EXCLUDE_LABEL } from "../../labels.ts";
 import { DEFINITIONS, isOwn, NAMESPACES } from "../../objects/resources.ts";
 import { someOf } from "../../report.ts";
 import { isGlob, resourceFilter } from "../../select.ts";

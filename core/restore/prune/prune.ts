@@ -1,5 +1,5 @@
 import type { ItemId, KubernetesObject } from "../../archive/item.ts";
-import { EXCLUDE_LABEL } from "../../backup/scope.ts";
+import { EXCLUDE_LABEL } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import { groupOf, isOwn } from "../../objects/resources.ts";
 import { neverRestored, type SkipFacts, skipReason } from "../../skips.ts";
