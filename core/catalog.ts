@@ -171,8 +171,11 @@ export function pauseFolder(schedule: string): string {
 export const RUN_KINDS = { backup: "backups", restore: "restores", verify: "verifications" } as const;
 export type RunKind = (typeof RUN_KINDS)[keyof typeof RUN_KINDS];
 
-/** What is locked: the making of a backup or restore of a name, or the retention or verification of the whole location. */
-export type LockKind = RunKind | "retention" | "verification";
+/**
+ * What is locked: the making of a backup or restore of a name, or of the restic repository of a namespace, or the retention or
+ * verification of the whole location.
+ */
+export type LockKind = RunKind | "repositories" | "retention" | "verification";
 
 /** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
 export function lockFolder(kind: LockKind, name: string): string {

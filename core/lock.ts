@@ -156,6 +156,7 @@ const NOUNS: Record<LockKind, string> = {
   backups: "backup",
   restores: "restore",
   verifications: "verification of",
+  repositories: "restic repository of",
   retention: "retention",
   verification: "verification",
 };

@@ -20,9 +20,6 @@ export interface Mount {
   nodeName: string;
   /** The name of the volume in the Pod's spec. */
   volumeName: string;
-  /** The Pod's annotation backup.velero.io/backup-volumes names it, or its …-excludes does. */
-  optedIn?: boolean;
-  optedOut?: boolean;
 }
 
 /** A copy of one volume's data under way. */
@@ -43,6 +40,8 @@ export interface Copied {
   files?: FileCopy;
   /** What Velero stores along with the claim, as it is to be stored: VolumeSnapshots, their contents and classes. */
   objects?: KubernetesObject[];
+  /** What the copy lacks, and what else a person should know of it. */
+  warnings?: string[];
   /** Takes the copy away again: for a run that fails after all. */
   discard: (signal: AbortSignal) => Promise<void>;
 }
