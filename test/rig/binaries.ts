@@ -43,6 +43,7 @@ const BINARIES = {
     package: "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws",
     set: [],
   },
+  restic: { module: "restic", package: "github.com/restic/restic/cmd/restic", set: [] },
   tflint: { module: "tflint", package: "github.com/terraform-linters/tflint", set: [] },
 } as const;
 

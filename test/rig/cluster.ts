@@ -26,7 +26,7 @@ export const WITH_CONTROLLERS: readonly BinaryName[] = [
 export interface ClusterOptions {
   /** Also run kube-controller-manager, kube-scheduler and kwok nodes; default false. */
   controllers?: boolean;
-  /** How many nodes kwok plays, default 3. Only with controllers. */
+  /** How many nodes kwok plays, default 3; with none it isn't started, and other nodes are left to others. Only with controllers. */
   nodes?: number;
   /** kwok runs what is executed in its Pods (pods/exec), as a command on this machine in the cluster's `dir`. Only with controllers. */
   exec?: boolean;
@@ -38,6 +38,8 @@ export interface ClusterOptions {
   adminToken?: boolean;
   /** Further flags for the API server. */
   apiServerFlags?: readonly string[];
+  /** Further flags for the controller-manager. */
+  controllerFlags?: readonly string[];
 }
 
 /** A real Kubernetes control plane on 127.0.0.1. */
@@ -104,7 +106,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       // Without a controller-manager nobody makes the ServiceAccount that this plugin asks every Pod to have.
       ...(controllers ? [] : ["--disable-admission-plugins=ServiceAccount"]),
       // Nodes have host names as well, which nobody resolves.
-      ...(options.exec ? ["--kubelet-preferred-address-types=InternalIP"] : []),
+      ...(options.exec || nodes === 0 ? ["--kubelet-preferred-address-types=InternalIP"] : []),
       ...(options.audit ? await auditFlags(dir) : []),
       ...(options.tokens || adminToken ? await tokenFlags(dir, options.tokens ?? {}, adminToken) : []),
       ...(options.apiServerFlags ?? []),
@@ -129,18 +131,21 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
         `--root-ca-file=${authority.certPath}`,
         "--leader-elect=false",
         "--secure-port=0",
+        ...(options.controllerFlags ?? []),
       ]);
       await launch("kube-scheduler", [
         `--kubeconfig=${await component("kube-scheduler")}`,
         "--leader-elect=false",
         "--secure-port=0",
       ]);
-      await launch("kwok", [
-        `--kubeconfig=${await component("kwok")}`,
-        `--config=${await kwokStages()}`,
-        "--manage-all-nodes",
-        ...(options.exec ? await kubeletFlags(dir, kubeletPort) : []),
-      ]);
+      if (nodes > 0) {
+        await launch("kwok", [
+          `--kubeconfig=${await component("kwok")}`,
+          `--config=${await kwokStages()}`,
+          "--manage-all-nodes",
+          ...(options.exec ? await kubeletFlags(dir, kubeletPort) : []),
+        ]);
+      }
       await addNodes(ready, nodes, [...servers.values()]);
     }
 

@@ -121,6 +121,29 @@ export async function until<T>(
   }
 }
 
+/** Does something again and again, `everyMs` apart, whatever comes of it; gives what ends that, once the last time is over. */
+export function poll(look: () => Promise<void>, everyMs: number): () => Promise<void> {
+  let ending: NodeJS.Timeout | undefined;
+  let wake = () => {};
+  let over = false;
+  const looking = (async () => {
+    while (!over) {
+      await look().catch(() => {});
+      if (over) return;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        ending = setTimeout(resolve, everyMs);
+      });
+    }
+  })();
+  return async () => {
+    over = true;
+    clearTimeout(ending);
+    wake();
+    await looking;
+  };
+}
+
 /** Where Linux can end a child with its parent, however that dies, let it. */
 function endWithParent(): string[] {
   return existsSync("/usr/bin/setpriv") ? ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] : [];

@@ -35,9 +35,6 @@ interface CreateOptions extends FilterOptions {
   namespaceMappings?: string[];
   existingResourcePolicy?: RestoreSpec["existingResourcePolicy"];
   preserveNodeports?: "true" | "false";
-  restoreVolumes?: "true" | "false";
-  writeSparseFiles?: "true" | "false";
-  zoneMapping?: string[];
   prune?: boolean;
   yes?: boolean;
   resourceModifierFile?: string;
@@ -66,9 +63,6 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     namespaceMapping: readMappings("--namespace-mappings", ":", options.namespaceMappings),
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
-    restorePVs: booleanOf(options.restoreVolumes),
-    uploaderConfig: options.writeSparseFiles && { writeSparseFiles: options.writeSparseFiles === "true" },
-    zoneMapping: readMappings("--zone-mapping", "=", options.zoneMapping),
     orLabelSelectors: readSelectors(options.orSelector),
     includedItems: options.include,
     restoreStatus: readStatuses(options),
