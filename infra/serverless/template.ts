@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Schedules, Settings } from "./settings.ts";
 
 const JOBS = ["backup", "restore", "retention"] as const;
@@ -19,9 +20,14 @@ const sub = (pattern: string): Text => ({ "Fn::Sub": pattern });
 const arn = (service: string, resource: string) =>
   sub(`arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`);
 const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
-/** CloudFormation's names have letters and digits only. */
+/** CloudFormation's names have letters and digits only. One with capital letters of its own is told from the others by a digest. */
 const logicalId = (...names: string[]) =>
-  names.map((name) => capital(name.replaceAll("-", "Dash").replaceAll("_", "Underscore"))).join("");
+  names
+    .map((name) => {
+      const plain = capital(name.replaceAll("-", "Dash").replaceAll("_", "Underscore"));
+      return /[A-Z]/.test(name) ? `${plain}Named${createHash("sha256").update(name).digest("hex").slice(0, 12)}` : plain;
+    })
+    .join("");
 const allow = (Sid: string, Action: string[], Resource: Text[], Condition?: object): Statement => ({
   ...{ Sid, Effect: "Allow", Action, Resource },
   ...(Condition && { Condition }),

@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { parse } from "yaml";
 import plugin from "../../infra/serverless/plugin.ts";
 import { checkSchedules, checkSettings } from "../../infra/serverless/settings.ts";
+import { partsOf } from "../../infra/serverless/template.ts";
 import { lifeboat } from "../e2e/lifeboat.ts";
 import { checkov, suppressionsIn, told } from "../rig/lint.ts";
 import { npmTool } from "../rig/npmtool.ts";
@@ -391,7 +392,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
 
   test("gives the backup function no group that writes in a cluster, but with hooks", () => {
     const groups = (service: string) =>
-      properties(services[service], "AWS::EKS::AccessEntry").map(({ PrincipalArn, KubernetesGroups }) =>
+      properties(services[service], ENTRY).map(({ PrincipalArn, KubernetesGroups }) =>
         [PrincipalArn.split("/")[1], ...KubernetesGroups].join(" "),
       );
     const without = ["lifeboat-backup lifeboat:backup", "lifeboat-restore lifeboat:restore"];
@@ -466,6 +467,24 @@ describe("the plugin of serverless.yml", () => {
   });
 });
 
+describe("the template of serverless.yml", () => {
+  test("gives each cluster entries of its own, whatever its name differs in, that stay when others come", async () => {
+    const given = checkSettings({ ...(await service()).params.default, bucket: "acme-backups" });
+    const entries = (clusters: string[]) => {
+      const { Resources } = partsOf({ ...given, clusters }, {}, {}).resources;
+      return new Map(Object.entries(Resources as Record<string, Entry>).filter(([, { Type }]) => Type === ENTRY));
+    };
+    const clusters = ["prod", "Prod", "PROD", "a-b", "aDashb", "a_b"];
+    const all = entries(clusters);
+    const entered = [...all.values()].map(({ Properties }) => Properties.ClusterName);
+    assert.deepEqual(entered.sort(), clusters.flatMap((name) => [name, name]).sort());
+    for (const [id, { Properties }] of all) {
+      assert.match(id, /^[A-Za-z0-9]+$/);
+      assert(entries([Properties.ClusterName]).has(id), `alone ${Properties.ClusterName} has another entry`);
+    }
+  });
+});
+
 describe("the settings of serverless.yml", () => {
   const defaults = async (): Promise<Record<string, unknown>> => (await service()).params.default;
 
@@ -536,6 +555,14 @@ describe("the settings of serverless.yml", () => {
 /** serverless.yml, without CloudFormation's own tags. */
 async function service() {
   return parse(await readFile(join(ROOT, "serverless.yml"), "utf8"), { logLevel: "silent" });
+}
+
+const ENTRY = "AWS::EKS::AccessEntry";
+
+/** Of a template. */
+interface Entry {
+  Type: string;
+  Properties: { ClusterName: string };
 }
 
 type Template = ReturnType<typeof resolved>;
