@@ -25,7 +25,9 @@ const logicalId = (...names: string[]) =>
   names
     .map((name) => {
       const plain = capital(name.replaceAll("-", "Dash").replaceAll("_", "Underscore"));
-      return /[A-Z]/.test(name) ? `${plain}Named${createHash("sha256").update(name).digest("hex").slice(0, 12)}` : plain;
+      return /[A-Z]/.test(name)
+        ? `${plain}Named${createHash("sha256").update(name).digest("hex").slice(0, 12)}`
+        : plain;
     })
     .join("");
 const allow = (Sid: string, Action: string[], Resource: Text[], Condition?: object): Statement => ({

@@ -105,7 +105,31 @@ describe("the rights in a cluster", () => {
     assert.deepEqual(rights, ["pods get", "pods/exec get create"]);
   });
 
-  for (const name of ["backup", "hooks", "restore"]) {
+  test("of CSI snapshots are to make and delete snapshots, and no more", async () => {
+    const rights = (await rulesOf("csi")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
+    assert.deepEqual(rights, [
+      "persistentvolumeclaims persistentvolumes get",
+      "volumesnapshotclasses list",
+      "volumesnapshots volumesnapshotcontents list get create patch delete",
+      "volumegroupsnapshotclasses list",
+      "volumegroupsnapshots volumegroupsnapshotcontents list get create patch delete",
+    ]);
+  });
+
+  test("of copies of files are to run Jobs, and to read no Secret", async () => {
+    const rights = (await rulesOf("restic")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
+    assert.deepEqual(rights, [
+      "namespaces list",
+      "persistentvolumeclaims persistentvolumes nodes get",
+      "jobs list get create delete",
+      "secrets create delete",
+      "pods list get delete",
+      "pods/log get",
+      "events list",
+    ]);
+  });
+
+  for (const name of ["backup", "hooks", "csi", "restic", "restore"]) {
     test(`of ${name} go to the group that the modules name`, async () => {
       const documents = parseAllDocuments(await readFile(join(INFRA, "kubernetes", `${name}.yaml`), "utf8"));
       const binding = documents.map((document) => document.toJS()).find(({ kind }) => kind === "ClusterRoleBinding");
