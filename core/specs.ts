@@ -33,10 +33,16 @@ const filters = {
 
 export type FilterSpec = z.infer<z.ZodObject<typeof filters>>;
 
-/** In place of `labelSelector`: an object takes part that one of them selects. Velero writes null for none. */
-const orLabelSelectors = z.preprocess((given) => given ?? undefined, z.array(labelSelectorSchema).optional());
+/** A field that may be left out, for which Velero writes null. */
+function orNull<Schema extends z.ZodType>(schema: Schema) {
+  return z.preprocess((given) => given ?? undefined, schema.optional());
+}
 
-const listOrNull = z.preprocess((given) => given ?? undefined, names.optional());
+/** In place of `labelSelector`: an object takes part that one of them selects. */
+const orLabelSelectors = orNull(z.array(labelSelectorSchema));
+
+const listOrNull = orNull(names);
+const flagOrNull = orNull(z.boolean());
 
 /** Who takes part in a backup: the fields of Velero's BackupSpec alone. */
 const backupFilters = {
@@ -58,6 +64,9 @@ export type BackupFilters = z.infer<z.ZodObject<typeof backupFilters>> & {
 };
 
 const duration = z.string().refine(isDuration, 'should be a duration like "30s" or "5m"');
+
+/** A duration of which "0s" stands for the default, as Velero writes it. */
+const timeout = z.preprocess((given) => (isNoTime(given) ? undefined : given), duration.optional());
 
 /** Velero's hooks: Pods that are selected, and what is run in them. */
 function hooksSchema<Shape extends z.ZodRawShape>(hooks: Shape) {
@@ -96,12 +105,22 @@ const configMap = strictFields({
 const backupFields = {
   ...backupFilters,
   /** Policies that say who takes part, in a ConfigMap of the cluster's namespace `velero`. */
-  resourcePolicy: z.preprocess((given) => given ?? undefined, configMap.optional()),
+  resourcePolicy: orNull(configMap),
   /** By the plural of a resource: which objects come first in the archive, "namespace/name,namespace/name". */
-  orderedResources: z.preprocess((given) => given ?? undefined, z.record(z.string(), z.string()).optional()),
+  orderedResources: orNull(z.record(z.string(), z.string())),
   /** Claims that share the value of this label come along together; Velero's is velero.io/volume-group. */
   volumeGroupSnapshotLabelKey: z.string().optional(),
   hooks: backupHooks.optional(),
+  /** Whether volumes are snapshotted that neither a policy nor a Pod's annotation speaks of; false: they are not. */
+  snapshotVolumes: flagOrNull,
+  /** Whether the files of claims are copied that no Pod's annotation excludes; as unset, of those that one names. */
+  defaultVolumesToFsBackup: flagOrNull,
+  /** Its old name. */
+  defaultVolumesToRestic: flagOrNull,
+  /** How long a CSI snapshot may take; as unset and with "0s", 10 minutes. */
+  csiSnapshotTimeout: timeout,
+  /** How long a copy of files may take; as unset and with "0s", 4 hours. */
+  itemOperationTimeout: timeout,
   /** A Go duration; without one, and with Velero's "0s" for none, the backup never expires. */
   ttl: z.string().refine(isDuration, 'should be a duration like "720h" or "90m"').optional(),
   /** Ours: how long the bucket holds what is stored against deletion and overwriting, from the backup's start. */
@@ -152,6 +171,16 @@ const restoreFields = {
   backupName: z.string().min(1).optional(),
   /** In place of `backupName`: the newest backup that this schedule completed. */
   scheduleName: z.string().min(1).optional(),
+  /** False: volumes' data are not restored, and claims come back empty. */
+  restorePVs: flagOrNull,
+  uploaderConfig: orNull(
+    strictFields({
+      /** Whether restored files have holes where they had zeros. */
+      writeSparseFiles: z.boolean().nullish(),
+      /** Without effect. */
+      parallelFilesDownload: z.int().nullish(),
+    }),
+  ),
   /** From a namespace of the backup to one of the target. */
   namespaceMapping: mapping.optional(),
   /**
@@ -170,6 +199,8 @@ const restoreFields = {
   resourceModifier: configMap.optional(),
   /** Ours, in its place: the text of such rules. */
   resourceModifierRules: z.string().optional(),
+  /** Ours: from zones of the backup to those in which disks are made of snapshots. */
+  zoneMapping: mapping.optional(),
   /** For clones, ours: from domains, prefixes of images' names and classes of the backup to those of the clone. */
   domainMapping: mapping.optional(),
   registryMapping: mapping.optional(),
@@ -188,23 +219,20 @@ const EMPTY = (value: unknown): boolean =>
   typeof value === "object" && value !== null ? Object.values(value).every(EMPTY) : value === "" || value === null;
 
 /**
- * Velero's other fields of a BackupSpec (velero-format: 3.2). They are not carried out yet: the values given here,
- * which change nothing about what is stored, are accepted and left out; any other is refused.
+ * Velero's other fields of a BackupSpec (velero-format: 3.2). They are not carried out: the values given here are accepted and
+ * left out; any other is refused.
  */
 const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
   backupType: ANY,
-  csiSnapshotTimeout: ANY,
   datamover: ANY,
-  defaultVolumesToFsBackup: OFF,
-  defaultVolumesToRestic: OFF,
-  itemOperationTimeout: ANY,
   /** Labels in it are read by `readSchedule`, as Velero does. */
   metadata: ANY,
   snapshotMoveData: OFF,
-  snapshotVolumes: OFF,
   /** The location of the configuration is the one. */
   storageLocation: ANY,
+  /** How many files the copier reads at a time is its own matter. */
   uploaderConfig: ANY,
+  /** The cloud of the disks is the platform's own. */
   volumeSnapshotLocations: ANY,
 };
 
@@ -212,22 +240,23 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
 const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
   itemOperationTimeout: ANY,
   resourcePolicy: EMPTY,
-  restorePVs: OFF,
   skipDefaultResourceModifier: ANY,
-  uploaderConfig: ANY,
 };
 
-/** What a refused field would do, where that helps to tell whether it is needed. */
+/** Why a field is refused, where there is more to say than that it is not supported. */
 const REFUSED: Record<string, string> = {
-  restorePVs: "it would make volumes anew from snapshots; volumes are restored as they are without it",
+  snapshotMoveData: "snapshots are not moved; defaultVolumesToFsBackup copies files, which come back on every platform",
 };
 
 /** Velero's BackupSpec: what is carried out comes out of it, what changes nothing is left out, all else is refused. */
-export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).transform(({ ttl, hooks, ...spec }) => ({
-  ...spec,
-  ...(hooks?.resources?.length && { hooks }),
-  ...(ttl !== undefined && parseDuration(ttl) > 0 && { ttl }),
-}));
+export const backupSpecSchema = specSchema(backupFields, OTHER_BACKUP_FIELDS).transform(
+  ({ ttl, hooks, defaultVolumesToRestic, defaultVolumesToFsBackup = defaultVolumesToRestic, ...spec }) => ({
+    ...spec,
+    ...(defaultVolumesToFsBackup !== undefined && { defaultVolumesToFsBackup }),
+    ...(hooks?.resources?.length && { hooks }),
+    ...(ttl !== undefined && parseDuration(ttl) > 0 && { ttl }),
+  }),
+);
 
 /** The part of Velero's BackupSpec that is carried out; the fields have Velero's names and meaning. */
 export type BackupSpec = z.infer<typeof backupSpecSchema>;
@@ -279,7 +308,7 @@ export function leftOut(kind: "backup" | "restore", spec: object): string[] {
 
 function specSchema<Shape extends typeof filters>(shape: Shape, others: Record<string, (value: unknown) => boolean>) {
   const other = (field: string, changesNothing: (value: unknown) => boolean) => {
-    const refusal = ["is not supported yet", REFUSED[field]].filter(Boolean).join(": ");
+    const refusal = ["is not supported", REFUSED[field]].filter(Boolean).join(": ");
     return z
       .unknown()
       .refine((value) => value === null || changesNothing(value), refusal)
@@ -371,6 +400,10 @@ export function checkPolicies(spec: FilterSpec, policies: ResourcePolicies): voi
       "invalid",
       "policies that filter can't be given with includedResources, excludedResources or includeClusterResources",
     );
+}
+
+function isNoTime(given: unknown): boolean {
+  return given === null || (typeof given === "string" && isDuration(given) && parseDuration(given) === 0);
 }
 
 function isDuration(text: string): boolean {

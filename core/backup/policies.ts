@@ -6,6 +6,7 @@ import type { Kube } from "../kube/client.ts";
 import { configMapText } from "../kube/configmap.ts";
 import { anyGlob, checkNamespacePattern, isEmptySelector, labelSelectorSchema } from "../select.ts";
 import type { BackupSpec } from "../specs.ts";
+import { volumePolicy } from "../volumes/policies.ts";
 
 const texts = z.array(z.string()).nullish();
 
@@ -70,17 +71,7 @@ const namespacedFilterPolicy = strictFields({
 
 const policies = strictFields({
   version: z.literal("v1", { error: "is v1" }),
-  volumePolicies: z
-    .array(
-      z.looseObject({
-        action: z.looseObject({
-          type: z
-            .enum(["skip", "snapshot", "fs-backup", "custom"])
-            .refine((type) => type === "skip", "is not supported yet: volumes' data is not backed up"),
-        }),
-      }),
-    )
-    .nullish(),
+  volumePolicies: z.array(volumePolicy).nullish(),
   includeExcludePolicy: includeExcludePolicy.nullish(),
   clusterScopedFilterPolicy: clusterScopedFilterPolicy.nullish(),
   namespacedFilterPolicies: z.array(namespacedFilterPolicy).nullish(),
@@ -90,7 +81,7 @@ const policies = strictFields({
   if (twice) tell(context, ["namespacedFilterPolicies"], `names "${twice}" twice`);
 });
 
-/** Velero's resource policies (velero-format: 4.10) as far as they say which objects take part. */
+/** Velero's resource policies (velero-format: 4.10): which objects take part, and which volumes' data are copied how. */
 export type ResourcePolicies = z.infer<typeof policies>;
 
 /** The text of the policies that a spec has or names; undefined where it has none. Throws `invalid` for broken ones, and as `configMapText`. */

@@ -20,6 +20,9 @@ export interface Mount {
   nodeName: string;
   /** The name of the volume in the Pod's spec. */
   volumeName: string;
+  /** The Pod's annotation backup.velero.io/backup-volumes names it, or its …-excludes does. */
+  optedIn?: boolean;
+  optedOut?: boolean;
 }
 
 /** A copy of one volume's data under way. */

@@ -1,5 +1,13 @@
 import { type Command, Option } from "commander";
-import { addAction, addBackupFilterFlags, addFilterFlags, addHiddenShared, addShared, commaList } from "./options.ts";
+import {
+  addAction,
+  addBackupFilterFlags,
+  addFilterFlags,
+  addHiddenShared,
+  addShared,
+  commaList,
+  optionalBoolean,
+} from "./options.ts";
 
 /** `lifeboat backup …`: verbs and flags as Velero's. */
 export function addBackup(program: Command, signal: AbortSignal): void {
@@ -20,6 +28,15 @@ export function addBackup(program: Command, signal: AbortSignal): void {
         .argument("[name]", "the backup's name (default: backup-YYYYMMDDhhmmss)"),
     ),
   )
+    .addOption(optionalBoolean("--snapshot-volumes", "snapshot volumes, or not (default: where it can be done)"))
+    .addOption(
+      optionalBoolean(
+        "--default-volumes-to-fs-backup",
+        "copy the files of all claims that Pods don't exclude (default: of those that Pods name)",
+      ),
+    )
+    .option("--csi-snapshot-timeout <duration>", "how long a CSI snapshot may take (default: 10m)")
+    .option("--item-operation-timeout <duration>", "how long a copy of files may take (default: 4h)")
     .option("--labels <pairs>", "labels of the backup, e.g. team=web,tier=front", commaList)
     .option("--annotations <pairs>", "annotations of the backup", commaList)
     .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")

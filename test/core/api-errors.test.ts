@@ -70,7 +70,7 @@ const CASES: Case[] = [
   { what: "an unknown schedule", json: { schedule: "x" }, status: 400, kind: "invalid", says: /no schedule "x"/ },
   {
     what: "a Velero Backup with what isn't carried out",
-    json: { apiVersion: "velero.io/v1", kind: "Backup", metadata: { name: "m" }, spec: { snapshotVolumes: true } },
+    json: { apiVersion: "velero.io/v1", kind: "Backup", metadata: { name: "m" }, spec: { snapshotMoveData: true } },
     status: 400,
     kind: "invalid",
     says: /no Velero Backup/,

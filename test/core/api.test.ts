@@ -101,7 +101,7 @@ describe("the API", () => {
       const { status, body } = await api.send("POST", "/v1/backups", { json });
       assert.equal(status, 202);
       assert.match(body.warnings[0].message, /without effect.*: storageLocation$/);
-      const { storageLocation: _, snapshotVolumes: __, ...kept } = spec;
+      const { storageLocation: _, ...kept } = spec;
       assert.deepEqual(api.jobs.at(-1), {
         kind: "backup",
         name: "manifest",

@@ -405,7 +405,7 @@ spec:
   useOwnerReferencesInBackup: false
   template:
     metadata: {}
-    csiSnapshotTimeout: 10m0s
+    storageLocation: default
     excludedNamespaces: [kube-system]
     hooks: {}
     includedNamespaces: ["*"]
@@ -425,7 +425,7 @@ status: { phase: Enabled }
       labels: { app: "velero" },
       template: { includedNamespaces: ["*"], excludedNamespaces: ["kube-system"] },
     });
-    assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: csiSnapshotTimeout"]);
+    assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: storageLocation"]);
   });
 
   it("a Schedule's hooks are carried out", () => {
@@ -440,7 +440,7 @@ status: { phase: Enabled }
       {},
     );
     assert.deepEqual(config.schedules.nightly?.labels, { team: "x" });
-    assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: csiSnapshotTimeout"]);
+    assert.deepEqual(warnings, ["schedules.nightly.template: without effect here: storageLocation"]);
   });
 
   it("Schedules of a List and the environment make a configuration together", () => {
@@ -469,8 +469,8 @@ status: { phase: Enabled }
     ["a name that is there", `${MANIFEST}---${MANIFEST}`, "schedules.nightly stands there twice"],
     [
       "what would change the result",
-      MANIFEST.replace("hooks: {}", "snapshotVolumes: true"),
-      "schedules.nightly.template.snapshotVolumes: is not supported yet",
+      MANIFEST.replace("hooks: {}", "snapshotMoveData: true"),
+      "schedules.nightly.template.snapshotMoveData: is not supported: snapshots are not moved; defaultVolumesToFsBackup copies files, which come back on every platform",
     ],
   ];
   for (const [what, yaml, told] of REFUSED) {
@@ -488,9 +488,9 @@ status: { phase: Enabled }
         warnings: ["spec: without effect here: storageLocation"],
       },
     );
-    assert.throws(() => readBackupManifest(backup({ snapshotVolumes: true, ttl: "1d" })), {
+    assert.throws(() => readBackupManifest(backup({ resourcePolicy: { kind: "secret", name: "a" }, ttl: "1d" })), {
       kind: "invalid",
-      hint: 'spec.ttl: should be a duration like "720h" or "90m"\nspec.snapshotVolumes: is not supported yet',
+      hint: 'spec.resourcePolicy.kind: is configmap\nspec.ttl: should be a duration like "720h" or "90m"',
     });
   });
 

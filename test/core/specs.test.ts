@@ -32,18 +32,35 @@ it("a RestoreSpec's mappings must make sense", () => {
 
 describe("a BackupSpec", () => {
   it("keeps what is carried out and leaves out what changes nothing", () => {
-    assert.deepEqual(backupSpecSchema.parse(VELEROS), { includedNamespaces: ["*"] });
-    assert.deepEqual(leftOut("backup", VELEROS), [
-      "storageLocation",
-      "volumeSnapshotLocations",
-      "csiSnapshotTimeout",
-      "itemOperationTimeout",
-    ]);
+    assert.deepEqual(backupSpecSchema.parse(VELEROS), {
+      includedNamespaces: ["*"],
+      snapshotVolumes: false,
+      defaultVolumesToFsBackup: false,
+      csiSnapshotTimeout: "10m0s",
+      itemOperationTimeout: "4h0m0s",
+    });
+    assert.deepEqual(leftOut("backup", VELEROS), ["storageLocation", "volumeSnapshotLocations"]);
+    assert.deepEqual(leftOut("backup", { uploaderConfig: { parallelFilesUpload: 4 } }), ["uploaderConfig"]);
     assert.deepEqual(backupSpecSchema.parse({ ttl: "720h0m0s" }), { ttl: "720h0m0s" });
     const exec = { container: "c", command: ["sync"], onError: "Continue", timeout: "1m" };
     const hooks = { resources: [{ name: "a", includedResources: ["pods"], pre: [{ exec }], post: [] }] };
     assert.deepEqual(backupSpecSchema.parse({ hooks }), { hooks });
   });
+
+  const volumes: [given: object, kept: object][] = [
+    [{ snapshotVolumes: null, defaultVolumesToFsBackup: null, snapshotMoveData: null }, {}],
+    [{ snapshotVolumes: true }, { snapshotVolumes: true }],
+    [{ defaultVolumesToRestic: true }, { defaultVolumesToFsBackup: true }],
+    [{ defaultVolumesToRestic: true, defaultVolumesToFsBackup: false }, { defaultVolumesToFsBackup: false }],
+    [{ csiSnapshotTimeout: "0s", itemOperationTimeout: "1h" }, { itemOperationTimeout: "1h" }],
+    [{ uploaderConfig: { parallelFilesUpload: 10 }, volumeSnapshotLocations: ["aws"] }, {}],
+  ];
+  for (const [given, kept] of volumes) {
+    it(`says of volumes ${JSON.stringify(given)}`, () => {
+      assert.deepEqual(backupSpecSchema.parse(given), kept);
+      assert.deepEqual(backupSpecSchema.parse(kept), kept);
+    });
+  }
 
   const refused: [spec: object, told: string[]][] = [
     [{ hooks: { resources: [{}] } }, ["hooks.resources.0.name: is missing"]],
@@ -72,11 +89,18 @@ describe("a BackupSpec", () => {
       { includedResources: ["pods"], includedNamespaceScopedResources: ["pods"] },
       ["includedResources: the filters of both scopes can't be given with those of one"],
     ],
-    [{ snapshotVolumes: true }, ["snapshotVolumes: is not supported yet"]],
+    [{ snapshotVolumes: "yes" }, ["snapshotVolumes: should be true or false, not a text"]],
+    [{ csiSnapshotTimeout: "10" }, ['csiSnapshotTimeout: should be a duration like "30s" or "5m"']],
+    [
+      { snapshotMoveData: true },
+      [
+        "snapshotMoveData: is not supported: snapshots are not moved; defaultVolumesToFsBackup copies files, which come back on every platform",
+      ],
+    ],
     [{ resourcePolicy: { kind: "secret", name: "a" } }, ["resourcePolicy.kind: is configmap"]],
     [
-      { resourcePolicyRules: "version: v1\nvolumePolicies: [{ action: { type: snapshot } }]" },
-      ["resourcePolicyRules: volumePolicies.0.action.type: is not supported yet: volumes' data is not backed up"],
+      { resourcePolicyRules: "version: v1\nvolumePolicies: [{ action: { type: copy } }]" },
+      ["resourcePolicyRules: volumePolicies.0.action.type: should be one of skip, snapshot, fs-backup, custom"],
     ],
     [{ TTL: "1h" }, ['unknown field "TTL": did you mean ttl?']],
     [{ ttl: "30d" }, ['ttl: should be a duration like "720h" or "90m"']],
@@ -105,7 +129,7 @@ describe("a RestoreSpec", () => {
   it("names a backup or a schedule", () => {
     const spec = { namespaceMapping: { a: "b" }, existingResourcePolicy: "update", preserveNodePorts: true };
     for (const source of [{ backupName: "full" }, { scheduleName: "hourly" }]) {
-      assert.deepEqual(restoreSpecSchema.parse({ ...spec, ...source, hooks: {}, restorePVs: false }), {
+      assert.deepEqual(restoreSpecSchema.parse({ ...spec, ...source, hooks: {}, itemOperationTimeout: "4h" }), {
         ...spec,
         ...source,
         hooks: {},
@@ -116,6 +140,19 @@ describe("a RestoreSpec", () => {
         "give one of backupName and scheduleName",
       ]);
     }
+  });
+
+  it("says whether and how volumes' data come back", () => {
+    const given = {
+      backupName: "b",
+      restorePVs: false,
+      uploaderConfig: { writeSparseFiles: true },
+      zoneMapping: { a: "b" },
+    };
+    assert.deepEqual(restoreSpecSchema.parse(given), given);
+    assert.deepEqual(restoreSpecSchema.parse({ backupName: "b", restorePVs: null, uploaderConfig: null }), {
+      backupName: "b",
+    });
   });
 
   it("has hooks whose selectors, containers and durations can be", () => {
@@ -188,6 +225,8 @@ describe("a RestoreSpec", () => {
       ],
       [{ includedItems: ["a/b/c/d"] }, 'includedItems: "a/b/c/d" names no object'],
       [{ scheduleName: "a" }, "give one of backupName and scheduleName"],
+      [{ zoneMapping: { "eu-1a": "eu 1b" } }, `zoneMapping: maps "eu-1a" to "eu 1b": "eu 1b" can't be a zone's name`],
+      [{ restorePVs: "no" }, "restorePVs: should be true or false, not a text"],
     ];
     for (const [spec, problem] of cases)
       assert.deepEqual(problems(restoreSpecSchema, { backupName: "full", ...spec }), [problem]);
@@ -195,16 +234,10 @@ describe("a RestoreSpec", () => {
   });
 
   it("refuses what would change the result", () => {
-    assert.deepEqual(
-      problems(restoreSpecSchema, {
-        backupName: "full",
-        restorePVs: true,
-        namespacemapping: {},
-      }),
-      [
-        "restorePVs: is not supported yet: it would make volumes anew from snapshots; volumes are restored as they are without it",
-        'unknown field "namespacemapping": did you mean namespaceMapping?',
-      ],
-    );
+    const given = { backupName: "full", resourcePolicy: { kind: "configmap", name: "a" }, namespacemapping: {} };
+    assert.deepEqual(problems(restoreSpecSchema, given), [
+      "resourcePolicy: is not supported",
+      'unknown field "namespacemapping": did you mean namespaceMapping?',
+    ]);
   });
 });

@@ -158,6 +158,21 @@ const CASES: Case[] = [
     says: ['error: --ttl: "soon" is not a duration', 'hint: write it as Go does: "720h", "1h30m", "90s"'],
   },
   {
+    what: "a timeout of no time",
+    args: "--csi-snapshot-timeout 0s --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ['error: --csi-snapshot-timeout: "0s" is no time at all', 'hint: write it as Go does: "720h", "1h30m"'],
+  },
+  {
+    what: "a timeout without a unit",
+    args: "--item-operation-timeout 4 --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: [
+      'error: --item-operation-timeout: "4" is not a duration',
+      'hint: write it as Go does: "720h", "1h30m", "90s"',
+    ],
+  },
+  {
     what: "a broken selector",
     args: "-l app==a==b --location {location} --kubeconfig {cluster}",
     code: 2,
@@ -335,6 +350,12 @@ const CASES: Case[] = [
     args: "restore create --from-backup full --map-domain a.example --location {location} --kubeconfig {cluster}",
     code: 2,
     says: ['error: --map-domain: "a.example" is not a pair', "hint: write it like shop.example=green.example"],
+  },
+  {
+    what: "a zone mapping that is none",
+    args: "restore create --from-backup full --zone-mapping eu-1a --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: ['error: --zone-mapping: "eu-1a" is not a pair', "hint: write it like eu-west-1a=us-east-1b"],
   },
   {
     what: "a domain mapped twice",

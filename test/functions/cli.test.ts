@@ -270,6 +270,37 @@ describe("the command line", { concurrency: 3 }, () => {
     }
   });
 
+  it("backup create and restore create say how volumes are copied and come back", async () => {
+    const copying = ["--snapshot-volumes=false", "--default-volumes-to-fs-backup", "--item-operation-timeout", "2h"];
+    const made = await document<{ spec: object }>(["backup", "create", ...copying, "with-volumes"], env);
+    const { snapshotVolumes, defaultVolumesToFsBackup, itemOperationTimeout, csiSnapshotTimeout } = made.spec as Record<
+      string,
+      unknown
+    >;
+    assert.deepEqual(
+      { snapshotVolumes, defaultVolumesToFsBackup, itemOperationTimeout, csiSnapshotTimeout },
+      {
+        snapshotVolumes: false,
+        defaultVolumesToFsBackup: true,
+        itemOperationTimeout: "2h",
+        csiSnapshotTimeout: "10m0s",
+      },
+    );
+    const unsaid = await document<{ spec: object }>(["backup", "describe", "full"], env);
+    assert.equal("snapshotVolumes" in unsaid.spec, false);
+    const back = ["--restore-volumes=false", "--write-sparse-files", "--zone-mapping", "eu-1a=us-1b"];
+    const plan = await document<{ spec: object }>(
+      ["restore", "create", "empty", "--from-backup", "full", "--dry-run", ...back],
+      env,
+    );
+    assert.deepEqual(plan.spec, {
+      restorePVs: false,
+      uploaderConfig: { writeSparseFiles: true },
+      zoneMapping: { "eu-1a": "us-1b" },
+      backupName: "full",
+    });
+  });
+
   it("a record that can't be read is listed as such and hides no other", async () => {
     const flags = ["--location", scratch.path("mixed")];
     await succeeds(["backup", "create", "good", ...flags]);

@@ -18,32 +18,40 @@ const CLASS = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 const same: Pick<MappingRule, "plain" | "covers"> = { plain: (side) => side, covers: (from, name) => from === name };
 
-const RULES: Record<"domainMapping" | "registryMapping" | "storageClassMapping" | "ingressClassMapping", MappingRule> =
-  {
-    domainMapping: {
-      flaw: (side) =>
-        DOMAIN.test(side) ? undefined : 'is no domain; write it like "shop.example", which "*.shop.example" is part of',
-      plain: (side) => side.toLowerCase(),
-      covers: (from, name) => isWithin(name, from),
+const ZONE = /^[a-z0-9]([-a-z0-9_.]{0,61}[a-z0-9])?$/i;
+
+const RULES: Record<
+  "domainMapping" | "registryMapping" | "storageClassMapping" | "ingressClassMapping" | "zoneMapping",
+  MappingRule
+> = {
+  domainMapping: {
+    flaw: (side) =>
+      DOMAIN.test(side) ? undefined : 'is no domain; write it like "shop.example", which "*.shop.example" is part of',
+    plain: (side) => side.toLowerCase(),
+    covers: (from, name) => isWithin(name, from),
+  },
+  registryMapping: {
+    flaw(side) {
+      if (!IMAGE_PREFIX.test(side)) return 'is no registry; write it like "registry.example.com" or "docker.io/acme"';
+      if (namesRegistry(side.split("/")[0]!)) return undefined;
+      return `names no registry; of images on Docker Hub it is "docker.io/${side}", or "${fullImage(side)}"`;
     },
-    registryMapping: {
-      flaw(side) {
-        if (!IMAGE_PREFIX.test(side)) return 'is no registry; write it like "registry.example.com" or "docker.io/acme"';
-        if (namesRegistry(side.split("/")[0]!)) return undefined;
-        return `names no registry; of images on Docker Hub it is "docker.io/${side}", or "${fullImage(side)}"`;
-      },
-      plain: (side) => side.toLowerCase(),
-      covers: (from, name) => `${name}/`.startsWith(`${from}/`),
-    },
-    storageClassMapping: {
-      flaw: (side) => (CLASS.test(side) ? undefined : "can't be a storage class's name"),
-      ...same,
-    },
-    ingressClassMapping: {
-      flaw: (side) => (CLASS.test(side) ? undefined : "can't be an ingress class's name"),
-      ...same,
-    },
-  };
+    plain: (side) => side.toLowerCase(),
+    covers: (from, name) => `${name}/`.startsWith(`${from}/`),
+  },
+  storageClassMapping: {
+    flaw: (side) => (CLASS.test(side) ? undefined : "can't be a storage class's name"),
+    ...same,
+  },
+  ingressClassMapping: {
+    flaw: (side) => (CLASS.test(side) ? undefined : "can't be an ingress class's name"),
+    ...same,
+  },
+  zoneMapping: {
+    flaw: (side) => (ZONE.test(side) ? undefined : "can't be a zone's name"),
+    ...same,
+  },
+};
 
 /** The mappings of a spec. */
 export type Mappings = Partial<Record<keyof typeof RULES, Record<string, string>>>;

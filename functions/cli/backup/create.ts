@@ -13,6 +13,7 @@ import {
 import {
   type BackupFilterOptions,
   backupFilterSpec,
+  booleanOf,
   durationFlag,
   labelsFlag,
   readMappings,
@@ -30,6 +31,10 @@ import { consistencyText, exceptionsBlock } from "./consistency.ts";
 const PROBLEMS_SHOWN = 10;
 
 interface CreateOptions extends BackupFilterOptions {
+  snapshotVolumes?: "true" | "false";
+  defaultVolumesToFsBackup?: "true" | "false";
+  csiSnapshotTimeout?: string;
+  itemOperationTimeout?: string;
   labels?: string[];
   annotations?: string[];
   ttl?: string;
@@ -43,6 +48,10 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
   const name = (args[0] as string | undefined) ?? timestampedName("backup");
   const spec: BackupSpec = withoutUndefined({
     ...(await backupFilterSpec(options)),
+    snapshotVolumes: booleanOf(options.snapshotVolumes),
+    defaultVolumesToFsBackup: booleanOf(options.defaultVolumesToFsBackup),
+    csiSnapshotTimeout: durationFlag("--csi-snapshot-timeout", options.csiSnapshotTimeout),
+    itemOperationTimeout: durationFlag("--item-operation-timeout", options.itemOperationTimeout),
     ttl: durationFlag("--ttl", options.ttl),
     retainFor: retainFlag(options.retainUntil),
     retainMode: options.retainMode,

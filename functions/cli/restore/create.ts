@@ -35,6 +35,9 @@ interface CreateOptions extends FilterOptions {
   namespaceMappings?: string[];
   existingResourcePolicy?: RestoreSpec["existingResourcePolicy"];
   preserveNodeports?: "true" | "false";
+  restoreVolumes?: "true" | "false";
+  writeSparseFiles?: "true" | "false";
+  zoneMapping?: string[];
   prune?: boolean;
   yes?: boolean;
   resourceModifierFile?: string;
@@ -63,6 +66,9 @@ export async function createRestore({ args, options, signal }: Invocation<Create
     namespaceMapping: readMappings("--namespace-mappings", ":", options.namespaceMappings),
     existingResourcePolicy: options.existingResourcePolicy,
     preserveNodePorts: booleanOf(options.preserveNodeports),
+    restorePVs: booleanOf(options.restoreVolumes),
+    uploaderConfig: options.writeSparseFiles && { writeSparseFiles: options.writeSparseFiles === "true" },
+    zoneMapping: readMappings("--zone-mapping", "=", options.zoneMapping),
     orLabelSelectors: readSelectors(options.orSelector),
     includedItems: options.include,
     restoreStatus: readStatuses(options),

@@ -61,6 +61,7 @@ const CLONE: [name: string, field: string][] = [
   ["Registry mappings", "registryMapping"],
   ["Storage class mappings", "storageClassMapping"],
   ["Ingress class mappings", "ingressClassMapping"],
+  ["Zone mappings", "zoneMapping"],
 ];
 
 function describe(document: RestoreDocument): string {

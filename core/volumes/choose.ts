@@ -1,0 +1,142 @@
+import type { KubernetesObject } from "../archive/item.ts";
+import { at, fieldsAt } from "../objects/fields.ts";
+import type { BackupSpec } from "../specs.ts";
+import { matchPolicy, type VolumePolicy, volumeType } from "./policies.ts";
+import type { ClaimedVolume, Method, Mount } from "./volume.ts";
+
+/** A claim as `choose` takes it: without a volume it is unbound, or its volume is gone. */
+export type Claim = Omit<ClaimedVolume, "volume"> & Partial<Pick<ClaimedVolume, "volume">>;
+
+/** What `choose` goes by. */
+export interface Means {
+  spec: Pick<BackupSpec, "snapshotVolumes" | "defaultVolumesToFsBackup">;
+  policies: VolumePolicy[];
+  /** Whether the cluster can snapshot this driver's volumes by CSI. */
+  csi: (driver: string) => boolean;
+  /** Whether the platform can snapshot the disk that the volume is. */
+  disks: (volume: KubernetesObject) => boolean;
+  /** Undefined where files can be copied; else why they can't. */
+  files: string | undefined;
+}
+
+/** The data are copied. */
+export interface Chosen {
+  method: Method;
+  /** The VolumeSnapshotClass that a policy names. */
+  snapshotClass?: string;
+  /** The running Pod whose files are copied; without one, the claim's files are copied though none mounts it. */
+  mount?: Mount;
+  /** Files were wanted, and this is why a snapshot is made in their place: it stays with its platform. For a warning. */
+  instead?: string;
+}
+
+/** The data are not copied. */
+export interface NotChosen {
+  method: undefined;
+  /** A clause with the claim as its "it": "volumePolicies.0 skips it". */
+  reason: string;
+  /** They should be, and a person is needed. False where the user chose so, and where there is nothing to copy. */
+  lacking: boolean;
+  /** They are on a server or node that the volume only names: a restore in the same place finds them, one elsewhere doesn't. */
+  stays?: true;
+}
+
+export type Choice = Chosen | NotChosen;
+
+/** Sources whose data are elsewhere than in the cluster's disks, so that a volume that is retained finds them again. */
+const ELSEWHERE: Record<string, string> = {
+  nfs: "on the NFS server",
+  hostPath: "on the node",
+  local: "on the node",
+};
+
+/**
+ * How a claim's data are copied, in Velero's order (velero-format: 6.0): as a volume policy says; else by files where a Pod's
+ * annotations or `defaultVolumesToFsBackup` say so; else by a snapshot, unless `snapshotVolumes` is false. Beyond Velero,
+ * files that are wanted and that no running Pod mounts are copied where no snapshot can be made, and a snapshot is made of what
+ * should be copied by files and can't be, rather than nothing.
+ */
+export function choose(one: Claim, means: Means): Choice {
+  const { claim, volume } = one;
+  const found = matchPolicy(means.policies, { claim, volume });
+  const policy = `volumePolicies.${found?.place}`;
+  if (found?.action.type === "skip") return left(`${policy} skips it`);
+  if (found?.action.type === "custom") return left(`${policy} leaves it to something else ("custom")`);
+  if (!volume) return unbound(claim);
+  if (found?.action.type === "snapshot") {
+    const method = snapshotMethod(volume, means);
+    const { snapshotClass } = found.action.parameters ?? {};
+    if (!method) return lacking(`${policy} wants a snapshot: ${noSnapshot(volume, means)}`);
+    return { method, ...(method === "CSISnapshot" && snapshotClass && { snapshotClass }) };
+  }
+  if (found) {
+    const obstacle = noFiles(volume) ?? means.files;
+    if (obstacle) return lacking(`${policy} wants a copy of its files: ${obstacle}`);
+    return filesOf(one.mounts.find(({ running }) => running));
+  }
+  return byDefault({ ...one, volume }, means);
+}
+
+function byDefault({ volume, mounts }: ClaimedVolume, means: Means): Choice {
+  const { snapshotVolumes, defaultVolumesToFsBackup = false } = means.spec;
+  const wanting = mounts.filter((mount) => (defaultVolumesToFsBackup ? !mount.optedOut : mount.optedIn));
+  const wanted = !noFiles(volume) && (wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0));
+  const mount = wanted ? wanting.find(({ running }) => running) : undefined;
+  if (mount && !means.files) return filesOf(mount);
+  const method = snapshotVolumes === false ? undefined : snapshotMethod(volume, means);
+  if (method) return { method, ...(wanted && means.files && { instead: means.files }) };
+  if (wanted) return means.files ? lacking(`its files should be copied: ${means.files}`) : filesOf();
+  const type = volumeType(fieldsAt(volume, "spec")) ?? "";
+  if (Object.hasOwn(ELSEWHERE, type) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
+    return { ...left(`its data stay where they are, ${ELSEWHERE[type]}`), stays: true };
+  if (snapshotVolumes === false) return left("snapshotVolumes is false, and no Pod opts in to a copy of its files");
+  return lacking(noSnapshot(volume, means));
+}
+
+function unbound(claim: KubernetesObject): NotChosen {
+  const name = at(claim, "spec", "volumeName");
+  if (name && at(claim, "status", "phase") !== "Pending") return lacking(`its volume ${name} is gone`);
+  return left("it is bound to no volume, so it has no data yet");
+}
+
+function snapshotMethod(volume: KubernetesObject, { csi, disks }: Means): Method | undefined {
+  const driver = driverOf(volume);
+  if (driver && csi(driver)) return "CSISnapshot";
+  return disks(volume) ? "NativeSnapshot" : undefined;
+}
+
+/** Why no snapshot can be made, and what to do. */
+function noSnapshot(volume: KubernetesObject, { files }: Means): string {
+  const driver = driverOf(volume);
+  const named = at(volume, "spec", "storageClassName");
+  const ofClass = named ? ` (storage class ${named})` : "";
+  const why = driver
+    ? `the cluster has no VolumeSnapshotClass for its driver ${driver}${ofClass}, and no cloud to snapshot its disk by is at hand`
+    : `volumes of type ${volumeType(fieldsAt(volume, "spec")) ?? "unknown"}${ofClass} can't be snapshotted from here`;
+  const obstacle = noFiles(volume);
+  if (obstacle) return `${why}; ${obstacle}`;
+  return `${why}; ${files ?? "have its files copied: defaultVolumesToFsBackup, or a volume policy fs-backup"}`;
+}
+
+/** Why its files can't be copied, whatever is set up; undefined where they can. */
+function noFiles(volume: KubernetesObject): string | undefined {
+  if (at(volume, "spec", "volumeMode") === "Block") return "it is a block device, which has no files";
+  if (volumeType(fieldsAt(volume, "spec")) === "hostPath") return "files of a hostPath volume are not copied";
+  return undefined;
+}
+
+function driverOf(volume: KubernetesObject): string | undefined {
+  return at(volume, "spec", "csi", "driver") as string | undefined;
+}
+
+function filesOf(mount?: Mount): Chosen {
+  return { method: "PodVolumeBackup", ...(mount && { mount }) };
+}
+
+function left(reason: string): NotChosen {
+  return { method: undefined, reason, lacking: false };
+}
+
+function lacking(reason: string): NotChosen {
+  return { method: undefined, reason, lacking: true };
+}
