@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { at, fieldsAt } from "../objects/fields.ts";
 import type { BackupSpec } from "../specs.ts";
 import { matchPolicy, type VolumePolicy, volumeType } from "./policies.ts";
+import { unfit } from "./restic/unfit.ts";
 import type { ClaimedVolume, Method, Mount } from "./volume.ts";
 
 /** A claim as `choose` takes it: without a volume it is unbound, or its volume is gone. */
@@ -26,7 +27,7 @@ export interface Chosen {
   snapshotClass?: string;
   /** The running Pod whose files are copied; without one, the claim's files are copied though none mounts it. */
   mount?: Mount;
-  /** Files were wanted, and this is why a snapshot is made in their place: it stays with its platform. For a warning. */
+  /** Files were wanted, and this is why a snapshot is made in their place, which stays with its platform: for a warning. */
   instead?: string;
 }
 
@@ -44,7 +45,7 @@ export interface NotChosen {
 export type Choice = Chosen | NotChosen;
 
 /** Sources whose data are elsewhere than in the cluster's disks, so that a volume that is retained finds them again. */
-const ELSEWHERE: Record<string, string> = {
+const ELSEWHERE: Partial<Record<string, string>> = {
   nfs: "on the NFS server",
   hostPath: "on the node",
   local: "on the node",
@@ -63,34 +64,43 @@ export function choose(one: Claim, means: Means): Choice {
   if (found?.action.type === "skip") return left(`${policy} skips it`);
   if (found?.action.type === "custom") return left(`${policy} leaves it to something else ("custom")`);
   if (!volume) return unbound(claim);
+  const whole = { ...one, volume };
   if (found?.action.type === "snapshot") {
     const method = snapshotMethod(volume, means);
     const { snapshotClass } = found.action.parameters ?? {};
-    if (!method) return lacking(`${policy} wants a snapshot: ${noSnapshot(volume, means)}`);
+    if (!method) return lacking(`${policy} wants a snapshot: ${noSnapshot(whole, means)}`);
     return { method, ...(method === "CSISnapshot" && snapshotClass && { snapshotClass }) };
   }
   if (found) {
-    const obstacle = noFiles(volume) ?? means.files;
-    if (obstacle) return lacking(`${policy} wants a copy of its files: ${obstacle}`);
-    return filesOf(one.mounts.find(({ running }) => running));
+    const obstacle = noFiles(whole) ?? means.files;
+    return obstacle ? lacking(`${policy} wants a copy of its files: ${obstacle}`) : filesOf(user(one.mounts));
   }
-  return byDefault({ ...one, volume }, means);
+  return byDefault(whole, means);
 }
 
-function byDefault({ volume, mounts }: ClaimedVolume, means: Means): Choice {
+function byDefault(one: ClaimedVolume, means: Means): Choice {
+  const { volume, mounts } = one;
   const { snapshotVolumes, defaultVolumesToFsBackup = false } = means.spec;
   const wanting = mounts.filter((mount) => (defaultVolumesToFsBackup ? !mount.optedOut : mount.optedIn));
-  const wanted = !noFiles(volume) && (wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0));
-  const mount = wanted ? wanting.find(({ running }) => running) : undefined;
-  if (mount && !means.files) return filesOf(mount);
+  const wanted = wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0);
+  const never = noFiles(one);
+  const obstacle = never ?? means.files;
+  const mount = user(wanting);
+  if (mount && !obstacle) return filesOf(mount);
   const method = snapshotVolumes === false ? undefined : snapshotMethod(volume, means);
-  if (method) return { method, ...(wanted && means.files && { instead: means.files }) };
-  if (wanted) return means.files ? lacking(`its files should be copied: ${means.files}`) : filesOf();
-  const type = volumeType(fieldsAt(volume, "spec")) ?? "";
-  if (Object.hasOwn(ELSEWHERE, type) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
-    return { ...left(`its data stay where they are, ${ELSEWHERE[type]}`), stays: true };
+  if (method) return { method, ...(wanted && obstacle && { instead: obstacle }) };
+  if (wanted && !obstacle) return filesOf(user(mounts));
+  const place = ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""];
+  if (place && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
+    return { ...left(`its data stay where they are, ${place}`), stays: true };
+  if (wanted && (snapshotVolumes === false || !never)) return lacking(`its files should be copied: ${obstacle}`);
   if (snapshotVolumes === false) return left("snapshotVolumes is false, and no Pod opts in to a copy of its files");
-  return lacking(noSnapshot(volume, means));
+  return lacking(noSnapshot(one, means));
+}
+
+/** The Pod whose copy of the claim is read: one that runs. */
+function user(mounts: Mount[]): Mount | undefined {
+  return mounts.find(({ running }) => running);
 }
 
 function unbound(claim: KubernetesObject): NotChosen {
@@ -106,23 +116,22 @@ function snapshotMethod(volume: KubernetesObject, { csi, disks }: Means): Method
 }
 
 /** Why no snapshot can be made, and what to do. */
-function noSnapshot(volume: KubernetesObject, { files }: Means): string {
+function noSnapshot(one: ClaimedVolume, { files }: Means): string {
+  const { volume } = one;
   const driver = driverOf(volume);
   const named = at(volume, "spec", "storageClassName");
   const ofClass = named ? ` (storage class ${named})` : "";
   const why = driver
     ? `the cluster has no VolumeSnapshotClass for its driver ${driver}${ofClass}, and no cloud to snapshot its disk by is at hand`
     : `volumes of type ${volumeType(fieldsAt(volume, "spec")) ?? "unknown"}${ofClass} can't be snapshotted from here`;
-  const obstacle = noFiles(volume);
-  if (obstacle) return `${why}; ${obstacle}`;
-  return `${why}; ${files ?? "have its files copied: defaultVolumesToFsBackup, or a volume policy fs-backup"}`;
+  const instead = "have its files copied: defaultVolumesToFsBackup, or a volume policy fs-backup";
+  return `${why}; ${noFiles(one) ?? files ?? instead}`;
 }
 
-/** Why its files can't be copied, whatever is set up; undefined where they can. */
-function noFiles(volume: KubernetesObject): string | undefined {
-  if (at(volume, "spec", "volumeMode") === "Block") return "it is a block device, which has no files";
-  if (volumeType(fieldsAt(volume, "spec")) === "hostPath") return "files of a hostPath volume are not copied";
-  return undefined;
+/** Why its files can't be copied, whatever is set up; undefined where they can. Those of `hostPath` are not, as with Velero. */
+function noFiles({ claim, volume, mounts }: ClaimedVolume): string | undefined {
+  if (at(volume, "spec", "hostPath")) return "files of a hostPath volume are not copied";
+  return unfit(claim, volume, user(mounts));
 }
 
 function driverOf(volume: KubernetesObject): string | undefined {

@@ -9,11 +9,15 @@ import type { Mount } from "../../core/volumes/volume.ts";
 const policiesOf = (...policies: string[]) =>
   readPolicies(`version: v1\nvolumePolicies: [${policies.join()}]`).volumePolicies ?? [];
 
-const claim = (phase = "Bound", volumeName: string | undefined = "pv-1"): KubernetesObject => ({
+const claim = (
+  phase = "Bound",
+  volumeName: string | undefined = "pv-1",
+  accessModes = ["ReadWriteOnce"],
+): KubernetesObject => ({
   apiVersion: "v1",
   kind: "PersistentVolumeClaim",
   metadata: { name: "data", namespace: "shop", labels: { app: "db" } },
-  spec: { volumeName },
+  spec: { volumeName, accessModes },
   status: { phase },
 });
 
@@ -94,6 +98,7 @@ const ALL_FILES = { defaultVolumesToFsBackup: true };
 const NO_SNAPSHOTS = { snapshotVolumes: false };
 const UNSNAPSHOTTED =
   "lacking: the cluster has no VolumeSnapshotClass for its driver share.example (storage class slow), and no cloud to snapshot its disk by is at hand; ";
+const BLOCK = "it is a block device, which has no files (volumeMode: Block)";
 const ADVICE = "have its files copied: defaultVolumesToFsBackup, or a volume policy fs-backup";
 
 const CASES: Record<string, Case[]> = {
@@ -108,7 +113,7 @@ const CASES: Record<string, Case[]> = {
     {
       name: "a block device has no files to copy",
       volume: "block",
-      is: `${UNSNAPSHOTTED}it is a block device, which has no files`,
+      is: `${UNSNAPSHOTTED}${BLOCK}`,
     },
     { name: "an in-tree volume", volume: "rbd", is: /^lacking: volumes of type rbd can't be snapshotted from here; / },
     { name: "snapshotVolumes false", volume: "snap", spec: NO_SNAPSHOTS, is: /^left: snapshotVolumes is false/ },
@@ -219,7 +224,34 @@ const CASES: Record<string, Case[]> = {
       is: "PodVolumeBackup of web-0",
     },
     { name: "opting out means nothing here", volume: "snap", mounts: [DECLINES], is: "CSISnapshot" },
-    { name: "a block device is snapshotted all the same", volume: "snapBlock", mounts: [ASKS], is: "CSISnapshot" },
+    { name: "a block device has none", volume: "snapBlock", mounts: [ASKS], is: `CSISnapshot instead: ${BLOCK}` },
+    {
+      name: "a block device, without snapshots",
+      volume: "snapBlock",
+      mounts: [ASKS],
+      spec: NO_SNAPSHOTS,
+      is: `lacking: its files should be copied: ${BLOCK}`,
+    },
+    {
+      name: "a claim for one Pod alone",
+      volume: "snap",
+      claim: claim("Bound", "pv-1", ["ReadWriteOncePod"]),
+      mounts: [ASKS],
+      is: /^CSISnapshot instead: no second Pod may mount it beside web-0/,
+    },
+    {
+      name: "a claim for one Pod alone, which doesn't run",
+      volume: "share",
+      claim: claim("Bound", "pv-1", ["ReadWriteOncePod"]),
+      mounts: [mount("old", { optedIn: true, running: false })],
+      is: "PodVolumeBackup",
+    },
+    {
+      name: "a Pod that doesn't run, beside one that does and holds the claim",
+      volume: "share",
+      mounts: [web, mount("old", { optedIn: true, running: false })],
+      is: "PodVolumeBackup of web-0",
+    },
     {
       name: "a Pod that doesn't run: a snapshot",
       volume: "snap",
@@ -296,7 +328,7 @@ const CASES: Record<string, Case[]> = {
       spec: ALL_FILES,
       is: /^left: .*\(stays\)$/,
     },
-    { name: "a block device", volume: "block", mounts: [web], spec: ALL_FILES, is: /^lacking: .*which has no files$/ },
+    { name: "a block device", volume: "block", mounts: [web], spec: ALL_FILES, is: UNSNAPSHOTTED + BLOCK },
   ],
 };
 
