@@ -28,7 +28,13 @@ export const EXCLUDE_LABEL = "velero.io/exclude-from-backup";
 /** The label that tells which backup an object was made for, or restored from. */
 export const BACKUP_NAME = "velero.io/backup-name";
 
+/** The label that tells which restore made or changed an object last. */
+export const RESTORE_NAME = "velero.io/restore-name";
+
 /** A name as a label's value: at most 63 characters, else its first 57 and 6 of its SHA-256 (Velero label.GetValidName). */
 export function labelValue(name: string): string {
   return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
 }
+
+/** The label of what stands in a cluster only while a volume is copied ("csi", "restic") or restored ("csi-restore"). Nothing that carries it is in a backup. */
+export const VOLUME_COPY = "lifeboat/volume-copy";

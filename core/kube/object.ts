@@ -1,5 +1,6 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { expectOk, type Kube, type KubeResponse } from "./client.ts";
+import { parseExact } from "./json.ts";
 import { listPages } from "./list.ts";
 import { type Resource, resourcePath } from "./resource.ts";
 
@@ -35,7 +36,7 @@ export async function* listObjects(
   options: { namespace?: string; labelSelector?: string; signal: AbortSignal },
 ): AsyncGenerator<KubernetesObject, void, undefined> {
   for await (const { items } of listPages(kube, kind, options))
-    for (const item of items) yield JSON.parse(item.toString("utf8"));
+    for (const item of items) yield parseExact(item) as KubernetesObject;
 }
 
 /**
@@ -102,5 +103,5 @@ function found(response: KubeResponse, wanted: string): KubernetesObject | undef
 }
 
 function parse({ body }: KubeResponse): KubernetesObject {
-  return JSON.parse(body.toString("utf8"));
+  return parseExact(body) as KubernetesObject;
 }

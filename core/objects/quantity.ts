@@ -34,3 +34,9 @@ export function parseQuantity(text: string): number {
   }
   return exponent ? Number(value + exponent) : Number(value) * FACTORS[unit]!;
 }
+
+/** A whole number of bytes as a quantity in the largest binary unit of which it is a multiple, as Go writes it: "1536Mi". */
+export function binaryQuantity(bytes: number): string {
+  const unit = ["Ei", "Pi", "Ti", "Gi", "Mi", "Ki"].find((name) => bytes > 0 && bytes % FACTORS[name]! === 0);
+  return unit ? `${bytes / FACTORS[unit]!}${unit}` : String(bytes);
+}

@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { CLUSTER_SPEC, SERVER_METADATA } from "../archive/likeness.ts";
 import { parseExact } from "../kube/json.ts";
-import { BACKUP_NAME, labelValue } from "../labels.ts";
+import { BACKUP_NAME, labelValue, RESTORE_NAME } from "../labels.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
 import { rowsByResource } from "../objects/rows.ts";
 import { type Conversions, convert } from "./apiversions.ts";
@@ -364,9 +364,6 @@ export function restoreLabels({
   if (exact) return {};
   return { [BACKUP_NAME]: labelValue(backupName), [RESTORE_NAME]: labelValue(restoreName) };
 }
-
-/** The label that tells which restore made or changed an object last. */
-export const RESTORE_NAME = "velero.io/restore-name";
 
 const CLAIM_ANNOTATIONS = [
   "pv.kubernetes.io/bind-completed",

@@ -54,7 +54,7 @@ export interface CsiSnapshot {
   driver: string;
   /** The driver's name of it: all that it takes to restore or delete it. */
   snapshotHandle: string;
-  /** Bytes that a claim must ask for to be made of it. */
+  /** Bytes that a claim must ask for to be made of it; 0 where the driver doesn't tell. */
   restoreSize: number;
   /** The names that its objects had in the cluster. */
   snapshotName: string;

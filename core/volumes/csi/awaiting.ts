@@ -1,0 +1,100 @@
+import type { KubernetesObject } from "../../archive/item.ts";
+import { LifeboatError } from "../../errors.ts";
+import { getObject, type Place, placeOf } from "../../kube/object.ts";
+import { at } from "../../objects/fields.ts";
+import { CLAIMS } from "../../objects/resources.ts";
+import { errorOf } from "./kinds.ts";
+import type { Looking, Patience } from "./run.ts";
+
+const CLAIMS_V1 = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
+
+/** What a VolumeSnapshot comes to. */
+const STAGES = {
+  cut: {
+    what: "cut",
+    reached: (live: KubernetesObject) =>
+      at(live, "status", "creationTime") !== undefined &&
+      at(live, "status", "boundVolumeSnapshotContentName") !== undefined,
+  },
+  ready: { what: "ready to use", reached: (live: KubernetesObject) => at(live, "status", "readyToUse") === true },
+};
+
+/** What is worth knowing of a VolumeSnapshot: that it has come so far, or that another error is told of it than before. */
+interface Seen {
+  live?: KubernetesObject;
+  message?: string;
+}
+
+/** Which VolumeSnapshot is waited for, until when (`performance.now()`). */
+export interface Awaited {
+  place: Place;
+  stage: keyof typeof STAGES;
+  deadline: number;
+  /** Whose snapshot is taken. */
+  claim?: KubernetesObject;
+}
+
+/**
+ * Waits until a VolumeSnapshot has come so far, and gives it. Its errors are waited out as long as `errorMs`, since controllers
+ * try again. Throws a LifeboatError with the last of them: `unreachable` where it lasts, `timeout`, `missing` where the
+ * VolumeSnapshot, or the claim that it is taken of, was deleted; and what LISTs are answered.
+ */
+export async function awaitSnapshot(
+  looking: Looking & Pick<Required<Patience>, "errorMs">,
+  awaited: Awaited,
+  signal: AbortSignal,
+): Promise<KubernetesObject> {
+  const { place, stage, claim } = awaited;
+  const name = `the VolumeSnapshot ${placeOf(place)}`;
+  let failingSince: number | undefined;
+  let told: string | undefined;
+  const judge = (live: KubernetesObject | undefined): Seen | undefined => {
+    if (!live || live.metadata.deletionTimestamp)
+      throw new LifeboatError("missing", `${name} was deleted before it was ${STAGES[stage].what}`, {
+        hint: "find out who did, and do it again",
+      });
+    if (STAGES[stage].reached(live)) return { live };
+    const message = errorOf(live);
+    const now = performance.now();
+    failingSince = message === undefined ? undefined : (failingSince ?? now);
+    if (failingSince !== undefined && now - failingSince >= looking.errorMs) throw failing(name, message);
+    if (now >= awaited.deadline) throw late(name, live, message, STAGES[stage].what);
+    return message === told ? undefined : { message };
+  };
+  for (;;) {
+    const seen = await looking.snapshots.until(placeOf(place), judge, signal);
+    if (seen.live) return seen.live;
+    told = seen.message;
+    if (told !== undefined && claim) await throwIfDeleted(looking, claim, told, signal);
+  }
+}
+
+async function throwIfDeleted(
+  { kube }: Looking,
+  { metadata }: KubernetesObject,
+  message: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const live = await getObject(kube, CLAIMS_V1, metadata, signal);
+  if (live && !live.metadata.deletionTimestamp && live.metadata.uid === metadata.uid) return;
+  throw new LifeboatError(
+    "missing",
+    `the claim ${placeOf(metadata)} was deleted before its snapshot was cut: ${message}`,
+  );
+}
+
+function failing(name: string, message: string | undefined): LifeboatError {
+  return new LifeboatError("unreachable", `${name} fails: ${message}`, {
+    hint: "it is the CSI driver that says so: see the log of its controller, and of the snapshot controller",
+  });
+}
+
+function late(name: string, live: KubernetesObject, message: string | undefined, what: string): LifeboatError {
+  const silent = at(live, "status") === undefined;
+  const why = message ?? (silent ? "no snapshot controller has taken it up" : "the CSI driver has not answered");
+  return new LifeboatError("timeout", `${name} is not ${what} in time: ${why}`, {
+    hint: silent
+      ? "install the snapshot controller (kubernetes-csi/external-snapshotter), or see why it doesn't run"
+      : "see the log of the CSI driver's controller; more time is given by csiSnapshotTimeout and itemOperationTimeout",
+  });
+}

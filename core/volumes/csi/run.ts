@@ -1,0 +1,80 @@
+import type { KubernetesObject } from "../../archive/item.ts";
+import type { Kube } from "../../kube/client.ts";
+import { type Polled, polled } from "../../kube/polled.ts";
+import { BACKUP_NAME, EXCLUDE_LABEL, labelValue, VOLUME_COPY } from "../../labels.ts";
+import { CONTENTS, SNAPSHOTS } from "./kinds.ts";
+
+/** The VolumeSnapshots and contents with some labels, which are waited for by two LISTs a second however many they are. */
+export interface Looking {
+  kube: Kube;
+  /** They are found by these. */
+  labels: Record<string, string>;
+  snapshots: Polled;
+  contents: Polled;
+  /** How long an object may take to be gone once it is deleted. */
+  removeMs: number;
+  pollMs: number;
+}
+
+/** How long what may take, in milliseconds. */
+export interface Patience {
+  /** Until the driver has cut a snapshot (`csiSnapshotTimeout`), or knows one by its handle; 10 minutes where not given. */
+  timeoutMs?: number;
+  /** Until the snapshot can be used (`itemOperationTimeout`); 4 hours where not given. */
+  readyTimeoutMs?: number;
+  /** How long a driver may fail on end, since its controller tries again; 2 minutes where not given. */
+  errorMs?: number;
+  /** Until deleted objects are gone; 1 minute where not given. */
+  removeMs?: number;
+  /** The pause between two LISTs; 1 s where not given. */
+  pollMs?: number;
+}
+
+const PATIENCE: Required<Patience> = {
+  timeoutMs: 600_000,
+  readyTimeoutMs: 4 * 3_600_000,
+  errorMs: 120_000,
+  removeMs: 60_000,
+  pollMs: 1000,
+};
+
+/** The CSI snapshots of one backup under way. */
+export interface CsiRun extends Looking, Required<Patience> {
+  backupName: string;
+  signal: AbortSignal;
+}
+
+/** What the CSI snapshots of one backup have in common: those that are taken, and those that are deleted with it. */
+export function csiRun(kube: Kube, options: { backupName: string; signal: AbortSignal } & Patience): CsiRun {
+  const labels = {
+    [BACKUP_NAME]: labelValue(options.backupName),
+    [EXCLUDE_LABEL]: "true",
+    [VOLUME_COPY]: "csi",
+  };
+  return { ...lookingAt(kube, labels, options), ...options, ...patienceOf(options) };
+}
+
+export function patienceOf(given: Patience): Required<Patience> {
+  const said = Object.entries(given).filter(([name, value]) => name in PATIENCE && value !== undefined);
+  return { ...PATIENCE, ...Object.fromEntries(said) };
+}
+
+/** What carries all of `labels`; `selector` where fewer of them find it. */
+export function lookingAt(
+  kube: Kube,
+  labels: Record<string, string>,
+  patience: Patience,
+  selector = Object.keys(labels),
+): Looking {
+  const { removeMs, pollMs } = patienceOf(patience);
+  const labelSelector = selector.map((label) => `${label}=${labels[label]}`).join();
+  const look = (kind: typeof SNAPSHOTS) => polled(kube, kind, { labelSelector, pollMs });
+  return { kube, labels, snapshots: look(SNAPSHOTS), contents: look(CONTENTS), removeMs, pollMs };
+}
+
+/** The object as it is stored: without what keeps it out of other backups and tells that it is left over. */
+export function asStored(object: KubernetesObject): KubernetesObject {
+  const labels = { ...object.metadata.labels };
+  for (const label of [EXCLUDE_LABEL, VOLUME_COPY]) delete labels[label];
+  return { ...object, metadata: { ...object.metadata, labels } };
+}

@@ -1,0 +1,94 @@
+import type { KubernetesObject } from "../../archive/item.ts";
+import { BACKUP_NAME, labelValue } from "../../labels.ts";
+import { at, fieldsAt } from "../../objects/fields.ts";
+import { binaryQuantity, parseQuantity } from "../../objects/quantity.ts";
+import type { CsiSnapshot } from "../volume.ts";
+import type { SnapshotClass } from "./classes.ts";
+import * as kinds from "./kinds.ts";
+import { asStored } from "./run.ts";
+
+/** What is known of a snapshot that is ready, by its objects. */
+export function csiSnapshot(snapshot: KubernetesObject, content: KubernetesObject): CsiSnapshot {
+  const groupHandle = at(content, "status", "volumeGroupSnapshotHandle");
+  return {
+    driver: String(at(content, "spec", "driver")),
+    snapshotHandle: String(at(content, "status", "snapshotHandle")),
+    restoreSize: Number(at(content, "status", "restoreSize") ?? 0),
+    snapshotName: snapshot.metadata.name,
+    contentName: content.metadata.name,
+    ...(typeof groupHandle === "string" && { groupHandle }),
+  };
+}
+
+/**
+ * The objects of a snapshot as Velero stores them, so that it restores and deletes ours (velero
+ * pkg/backup/actions/csi/volumesnapshot_action.go): the VolumeSnapshot tells in annotations what its content says, which keeps the
+ * policy that it had and its finalizers, on which Velero's deletion relies.
+ */
+export function storedObjects(taken: {
+  snapshot: KubernetesObject;
+  content: KubernetesObject;
+  /** The content's, before it was made to stay. */
+  policy: unknown;
+  chosen?: SnapshotClass;
+}): KubernetesObject[] {
+  const { snapshot, content, policy, chosen } = taken;
+  const { driver, snapshotHandle, restoreSize, groupHandle } = csiSnapshot(snapshot, content);
+  const { annotations: { [kinds.KEPT]: _, ...others } = {}, ...metadata } = content.metadata;
+  const annotations = {
+    ...snapshot.metadata.annotations,
+    [kinds.DELETION_POLICY]: String(policy),
+    [kinds.HANDLE]: snapshotHandle,
+    [kinds.DRIVER]: driver,
+    ...(restoreSize > 0 && { [kinds.RESTORE_SIZE]: binaryQuantity(restoreSize) }),
+    ...(groupHandle && { [kinds.GROUP_HANDLE]: groupHandle }),
+  };
+  const spec = { ...fieldsAt(content, "spec"), deletionPolicy: policy };
+  return [
+    asStored({ ...snapshot, metadata: { ...snapshot.metadata, annotations } }),
+    asStored({ ...content, metadata: { ...metadata, annotations: others }, spec }),
+    ...(chosen ? [chosen.object] : []),
+  ];
+}
+
+/** The claim as it is stored whose data are in a snapshot: it names that, and asks for as much as that needs. */
+export function withSnapshot(claim: KubernetesObject, csi: CsiSnapshot, backupName: string): KubernetesObject {
+  const { metadata } = claim;
+  const { snapshotName, restoreSize } = csi;
+  const labels = {
+    ...metadata.labels,
+    [kinds.SNAPSHOT_NAME]: labelValue(snapshotName),
+    [BACKUP_NAME]: labelValue(backupName),
+  };
+  const annotations = { ...metadata.annotations, [kinds.SNAPSHOT_NAME]: snapshotName };
+  return withRequest({ ...claim, metadata: { ...metadata, labels, annotations } }, restoreSize);
+}
+
+/** A claim that is made of a snapshot. */
+export interface ClaimSource {
+  dataSource: { apiGroup: string; kind: string; name: string };
+  /** Bytes; undefined or 0 where nobody knows. */
+  restoreSize?: number;
+}
+
+/** The claim as it is created so that its volume is made of the snapshot. */
+export function claimFromSnapshot(
+  claim: KubernetesObject,
+  { dataSource, restoreSize = 0 }: ClaimSource,
+): KubernetesObject {
+  const { [kinds.SNAPSHOT_NAME]: _, ...labels } = claim.metadata.labels ?? {};
+  const { [kinds.SNAPSHOT_NAME]: __, ...annotations } = claim.metadata.annotations ?? {};
+  const { volumeName: ___, dataSourceRef: ____, ...spec } = fieldsAt(claim, "spec") ?? {};
+  const created = { ...claim, metadata: { ...claim.metadata, labels, annotations }, spec: { ...spec, dataSource } };
+  return withRequest(created, restoreSize);
+}
+
+/** Drivers may give more than was asked for; a claim that asks for less than its snapshot holds is never bound. */
+function withRequest(claim: KubernetesObject, restoreSize: number): KubernetesObject {
+  if (restoreSize === 0) return claim;
+  const [spec, resources] = [fieldsAt(claim, "spec"), fieldsAt(claim, "spec", "resources")];
+  const asked = at(resources, "requests", "storage");
+  if (asked !== undefined && parseQuantity(String(asked)) >= restoreSize) return claim;
+  const requests = { ...fieldsAt(resources, "requests"), storage: binaryQuantity(restoreSize) };
+  return { ...claim, spec: { ...spec, resources: { ...resources, requests } } };
+}

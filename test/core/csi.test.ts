@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { binaryQuantity } from "../../core/objects/quantity.ts";
+import { type ClassWish, chooseClass, snapshotClass } from "../../core/volumes/csi/classes.ts";
+import { generatedName } from "../../core/volumes/csi/copy.ts";
+import { snapshotSource } from "../../core/volumes/csi/restore.ts";
+import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
+
+const CLASS = "velero.io/csi-volumesnapshot-class";
+const DEFAULT = "snapshot.storage.kubernetes.io/is-default-class";
+const DRIVER = "ebs.csi.aws.com";
+
+function named(name: string, driver = DRIVER, metadata: object = {}): KubernetesObject {
+  const type = { apiVersion: "snapshot.storage.k8s.io/v1", kind: "VolumeSnapshotClass" };
+  return { ...type, metadata: { name, ...metadata }, driver, deletionPolicy: "Delete" };
+}
+
+function claim(metadata: object = {}, spec: object = {}): KubernetesObject {
+  return {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: "data", namespace: "shop", ...metadata },
+    spec,
+  };
+}
+
+const PLAIN = [named("a"), named("b"), named("foreign", "disk.csi.azure.com")];
+
+const CHOICES: {
+  title: string;
+  classes?: KubernetesObject[];
+  wish?: Partial<ClassWish>;
+  want: string | RegExp;
+  passedOver?: RegExp;
+}[] = [
+  { title: "the sole class of the driver", classes: [named("a"), named("foreign", "x")], want: "a" },
+  { title: "none of several alike", want: /driver ebs.csi.aws.com has 2 VolumeSnapshotClasses, none with the label/ },
+  {
+    title: "none where there is none",
+    classes: [named("foreign", "x")],
+    want: /driver ebs.csi.aws.com has no VolumeSnapshotClass/,
+  },
+  {
+    title: "the default one, whatever the annotation says",
+    classes: [...PLAIN, named("d", DRIVER, { annotations: { [DEFAULT]: "false" } })],
+    want: "d",
+  },
+  {
+    title: "the labelled one before the default one",
+    classes: [
+      named("d", DRIVER, { annotations: { [DEFAULT]: "true" } }),
+      named("l", DRIVER, { labels: { [CLASS]: "" } }),
+    ],
+    want: "l",
+  },
+  {
+    title: "no labelled one of another driver",
+    classes: [...PLAIN, named("l", "x", { labels: { [CLASS]: "true" } })],
+    want: /2 VolumeSnapshotClasses/,
+  },
+  { title: "the backup's for this driver", wish: { backupAnnotations: { [`${CLASS}_${DRIVER}`]: "b" } }, want: "b" },
+  {
+    title: "not the backup's for another",
+    wish: { backupAnnotations: { [`${CLASS}_x`]: "b" } },
+    want: /2 VolumeSnapshotClasses/,
+  },
+  {
+    title: "the policy's before the backup's",
+    wish: { policyClass: "a", backupAnnotations: { [`${CLASS}_${DRIVER}`]: "b" } },
+    want: "a",
+  },
+  {
+    title: "the claim's before all, in any case",
+    wish: { claim: claim({ annotations: { [CLASS]: "B" } }), policyClass: "a" },
+    want: "b",
+  },
+  {
+    title: "the next one where the claim's doesn't exist",
+    wish: { claim: claim({ annotations: { [CLASS]: "gone" } }), policyClass: "a" },
+    want: "a",
+    passedOver: /claim's annotation .* names the VolumeSnapshotClass "gone", which the cluster doesn't have/,
+  },
+  {
+    title: "the next one where the policy's is of another driver",
+    wish: { policyClass: "foreign", backupAnnotations: { [`${CLASS}_${DRIVER}`]: "b" } },
+    want: "b",
+    passedOver: /volume policy names .* which is of the driver disk.csi.azure.com, not of ebs.csi.aws.com/,
+  },
+];
+
+describe("the class of a claim's snapshot is", () => {
+  for (const { title, classes = PLAIN, wish, want, passedOver } of CHOICES)
+    test(title, () => {
+      const choice = chooseClass({ driver: DRIVER, claim: claim(), ...wish }, classes.map(snapshotClass));
+      if (want instanceof RegExp) return assert.match("reason" in choice ? choice.reason : "", want);
+      assert("chosen" in choice);
+      assert.equal(choice.chosen.name, want);
+      assert.match(choice.passedOver.join(), passedOver ?? /^$/);
+    });
+});
+
+const csi = {
+  driver: DRIVER,
+  snapshotHandle: "snap-1",
+  restoreSize: 2 ** 31,
+  snapshotName: "velero-data-1",
+  contentName: "snapcontent-1",
+};
+const asking = (storage: string) => ({ volumeName: "pvc-1", resources: { requests: { storage } } });
+
+describe("a claim whose data are in a snapshot", () => {
+  for (const [asked, want] of [
+    ["1Gi", "2Gi"],
+    ["2Gi", "2Gi"],
+    ["3G", "3G"],
+  ] as const)
+    test(`asks for ${want} in place of ${asked}`, () => {
+      const stored = withSnapshot(claim({ labels: { app: "shop" } }, asking(asked)), csi, "nightly");
+      assert.deepEqual(stored, {
+        ...claim({
+          labels: {
+            app: "shop",
+            "velero.io/volume-snapshot-name": "velero-data-1",
+            "velero.io/backup-name": "nightly",
+          },
+          annotations: { "velero.io/volume-snapshot-name": "velero-data-1" },
+        }),
+        spec: asking(want),
+      });
+      const dataSource = { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: "n" };
+      assert.deepEqual(claimFromSnapshot(stored, { dataSource, restoreSize: csi.restoreSize }), {
+        ...claim({ labels: { app: "shop", "velero.io/backup-name": "nightly" }, annotations: {} }),
+        spec: { resources: { requests: { storage: want } }, dataSource },
+      });
+    });
+
+  test("keeps what it asks for where the driver doesn't tell", () => {
+    const source = claim({}, asking("1Gi"));
+    assert.deepEqual(withSnapshot(source, { ...csi, restoreSize: 0 }, "nightly").spec, source.spec);
+  });
+});
+
+test("what Velero stored of a snapshot is known by its content, else by its annotations", () => {
+  const annotations = {
+    "velero.io/csi-volumesnapshot-handle": "snap-2",
+    "velero.io/csi-driver-name": DRIVER,
+    "velero.io/csi-volumesnapshot-restore-size": "2Gi",
+  };
+  const object = (kind: string, metadata: object, more: object = {}): KubernetesObject => ({
+    ...{ apiVersion: "snapshot.storage.k8s.io/v1", kind },
+    metadata: { name: "velero-data-2", ...metadata },
+    ...more,
+  });
+  const snapshot = object("VolumeSnapshot", { annotations });
+  const known = { driver: DRIVER, snapshotHandle: "snap-2", snapshotName: "velero-data-2", restoreSize: 2 ** 31 };
+  assert.deepEqual(snapshotSource(snapshot), known);
+  const content = object(
+    "VolumeSnapshotContent",
+    {},
+    { spec: { driver: DRIVER, sourceVolumeMode: "Block" }, status: { snapshotHandle: "snap-3", restoreSize: 5 } },
+  );
+  assert.deepEqual(snapshotSource(snapshot, content), {
+    ...known,
+    snapshotHandle: "snap-3",
+    restoreSize: 5,
+    volumeMode: "Block",
+  });
+  assert.equal(snapshotSource(object("VolumeSnapshot", {})), undefined);
+});
+
+test("names that the API server might have made", () => {
+  for (const stem of ["velero-data", `velero-${"a".repeat(46)}.${"b".repeat(200)}`, `velero-${"a-".repeat(30)}`]) {
+    const name = generatedName(stem);
+    assert.match(name, /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/);
+    assert(name.length <= 63);
+    assert.notEqual(name, generatedName(stem));
+  }
+});
+
+test("bytes as Go writes them", () => {
+  const cases = [
+    [0, "0"],
+    [1000, "1000"],
+    [1024, "1Ki"],
+    [1536 * 2 ** 20, "1536Mi"],
+    [2 ** 31, "2Gi"],
+  ] as const;
+  for (const [bytes, want] of cases) assert.equal(binaryQuantity(bytes), want);
+});

@@ -1,0 +1,353 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { connect, type Kube } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { type ClassChoice, chooseClass, type SnapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
+import { copyByCsi } from "../../core/volumes/csi/copy.ts";
+import { deleteByHandle, storedSnapshot } from "../../core/volumes/csi/deletion.ts";
+import { leftSnapshots, removeLeft } from "../../core/volumes/csi/leftovers.ts";
+import { releaseSnapshots } from "../../core/volumes/csi/release.ts";
+import { csiRestore, snapshotForClaim, snapshotSource } from "../../core/volumes/csi/restore.ts";
+import { type CsiRun, csiRun } from "../../core/volumes/csi/run.ts";
+import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
+import type { Copied } from "../../core/volumes/volume.ts";
+import type { KubeObject } from "../rig/api.ts";
+import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
+import { type CsiDriver, DISK, DRIVER, LATE_DISK, startCsiDriver } from "../rig/csidriver.ts";
+import { makeDir, removeDir, until } from "../rig/process.ts";
+import { requireOrSkip } from "../rig/require.ts";
+import { installSnapshots } from "../rig/snapshotcrds.ts";
+
+const SNAPSHOT_API = "/apis/snapshot.storage.k8s.io/v1";
+const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
+/** For a driver that looks 25 times a second. */
+const PATIENCE = { timeoutMs: 20_000, readyTimeoutMs: 20_000, errorMs: 10_000, removeMs: 10_000, pollMs: 40 };
+const never = new AbortController().signal;
+
+describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
+  let storage: string;
+  const clusters: { cluster: Cluster; kube: Kube; driver: CsiDriver }[] = [];
+  let classes: SnapshotClass[];
+
+  before(async () => {
+    storage = makeDir("storage");
+    await Promise.all([start(), start()]);
+    classes = (await snapshotClasses(clusters[0]!.kube, never))!;
+  });
+  after(async () => {
+    for (const { cluster, kube, driver } of clusters) {
+      await driver[Symbol.asyncDispose]();
+      await kube.close();
+      await cluster.stop();
+    }
+    await removeDir(storage);
+  });
+
+  async function start(): Promise<void> {
+    const cluster = await startCluster();
+    await installSnapshots(cluster.api);
+    const driver = await startCsiDriver(cluster, storage);
+    await cluster.api.request("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
+    clusters.push({ cluster, driver, kube: connect(readKubeconfig(cluster.kubeconfig)) });
+  }
+
+  /** A claim in A, its volume with a file. */
+  async function claim(name: string, labels: Record<string, string> = {}): Promise<KubernetesObject> {
+    const { cluster, driver } = clusters[0]!;
+    await cluster.api.request("POST", CLAIMS, {
+      metadata: { name, labels },
+      spec: { storageClassName: DISK, accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "100Mi" } } },
+    });
+    await writeFile(join(await driver.folder("shop", name), "data"), `data of ${name}`);
+    return cluster.api.request<KubeObject>("GET", `${CLAIMS}/${name}`);
+  }
+
+  function run(backupName: string, patience: Partial<typeof PATIENCE> = {}, signal = never): CsiRun {
+    return csiRun(clusters[0]!.kube, { backupName, signal, ...PATIENCE, ...patience });
+  }
+
+  function copy(backing: CsiRun, source: KubernetesObject) {
+    const choice: ClassChoice = chooseClass({ driver: DRIVER, claim: source }, classes);
+    assert("chosen" in choice);
+    return copyByCsi(backing, source, choice.chosen);
+  }
+
+  /** What stands in a cluster of snapshots. */
+  async function standing({ cluster }: { cluster: Cluster }): Promise<string[]> {
+    const lists = ["volumesnapshots", "volumesnapshotcontents"].map((kind) =>
+      cluster.api.request<{ items: KubeObject[] }>("GET", `${SNAPSHOT_API}/${kind}`),
+    );
+    return (await Promise.all(lists)).flatMap(({ items }) =>
+      items.map(({ kind, metadata }) => `${kind} ${metadata.name}`),
+    );
+  }
+
+  async function nothingLeft(): Promise<void> {
+    for (const one of clusters) assert.deepEqual(await standing(one), []);
+  }
+
+  /** Restores a claim of a backup in B, and gives its file. */
+  async function restored(source: KubernetesObject, copied: Copied, restoreName: string, storageClassName = DISK) {
+    const { cluster, kube, driver } = clusters[1]!;
+    const stored = withSnapshot(source, copied.csi!, "nightly");
+    const [snapshot, content] = copied.objects!;
+    const restoring = csiRestore(kube, { restoreName, signal: never, ...PATIENCE });
+    const place = { namespace: "shop", name: source.metadata.name };
+    const from = snapshotSource(snapshot!, content);
+    const made = await snapshotForClaim(restoring, { claim: place, from: from! });
+    assert.deepEqual(await snapshotForClaim(restoring, { claim: place, from: from! }), made, "a second run finds it");
+    const created = claimFromSnapshot(stored, made);
+    await cluster.api.request("POST", CLAIMS, {
+      metadata: { name: place.name },
+      spec: { ...(created.spec as object), storageClassName },
+    });
+    const release = () =>
+      releaseSnapshots(restoring, [{ claim: place, snapshot: made.dataSource.name }], { waitMs: 20_000 });
+    return { release, file: async () => readFile(join(await driver.folder("shop", place.name), "data"), "utf8") };
+  }
+
+  test("a volume comes back in another cluster, and nothing is left in either", async () => {
+    const source = await claim("plain", { app: "shop" });
+    clusters[0]!.driver.behaviours.set("plain", { slow: 5 });
+    const { fixed, done } = copy(run("nightly"), source);
+    await fixed;
+    const at = await standing(clusters[0]!);
+    assert.equal(at.length, 2, `fixed before it is ready: ${at}`);
+    await writeFile(join(await clusters[0]!.driver.folder("shop", "plain"), "data"), "written later");
+    const copied = await done;
+    await nothingLeft();
+    assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle]);
+    assert.equal(copied.csi!.restoreSize, 2 ** 30);
+    assert.equal(copied.warnings, undefined);
+
+    const [snapshot, content, storedClass] = copied.objects!;
+    assert.deepEqual(snapshot!.metadata.labels, { app: "shop", "velero.io/backup-name": "nightly" });
+    assert.deepEqual(snapshot!.metadata.annotations, {
+      "velero.io/csi-volumesnapshot-handle": copied.csi!.snapshotHandle,
+      "velero.io/csi-driver-name": DRIVER,
+      "velero.io/csi-volumesnapshot-restore-size": "1Gi",
+      "velero.io/csi-vsc-deletion-policy": "Delete",
+    });
+    assert.deepEqual(content!.metadata.labels, { "velero.io/backup-name": "nightly" });
+    assert.deepEqual(content!.metadata.annotations, {});
+    assert.equal(storedClass!.metadata.name, classes[0]!.name);
+
+    const back = await restored(source, copied, "again");
+    assert.equal(await back.file(), "data of plain");
+    assert.deepEqual(await back.release(), []);
+    await nothingLeft();
+    assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle], "the backup still has it");
+    await copied.discard(never);
+    assert.deepEqual(await clusters[0]!.driver.stored(), []);
+    await nothingLeft();
+  });
+
+  test("what waits for its first Pod keeps its snapshot until there is one", async () => {
+    const source = await claim("late");
+    const copied = await copy(run("nightly"), source).done;
+    const back = await restored(source, copied, "late", LATE_DISK);
+    const [waiting] = await back.release();
+    assert.match(waiting!.reason, /claim shop\/late is bound once a Pod uses it/);
+    assert.equal((await standing(clusters[1]!)).length, 2);
+    await clusters[1]!.cluster.api.request("POST", "/api/v1/namespaces/shop/pods", {
+      metadata: { name: "user" },
+      spec: {
+        containers: [{ name: "main", image: "busybox" }],
+        volumes: [{ name: "data", persistentVolumeClaim: { claimName: "late" } }],
+      },
+    });
+    assert.deepEqual(await back.release(), []);
+    assert.equal(await back.file(), "data of late");
+    await nothingLeft();
+    await copied.discard(never);
+  });
+
+  const GOES_WELL = [
+    { name: "slow", behaviour: { slow: 20 } },
+    { name: "fails-at-first", behaviour: { failures: 3 } },
+  ];
+  for (const { name, behaviour } of GOES_WELL)
+    test(`a driver that is ${name} is waited for`, async () => {
+      const source = await claim(name);
+      clusters[0]!.driver.behaviours.set(name, behaviour);
+      const copied = await copy(run("nightly"), source).done;
+      assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle]);
+      await nothingLeft();
+      await copied.discard(never);
+      assert.deepEqual(await clusters[0]!.driver.stored(), []);
+    });
+
+  const GOES_WRONG = [
+    {
+      name: "failing",
+      behaviour: { failures: Number.POSITIVE_INFINITY, error: "no quota" },
+      patience: { errorMs: 300 },
+      want: {
+        kind: "unreachable",
+        message: /VolumeSnapshot shop\/velero-failing-\w+ fails: Failed to create snapshot: no quota/,
+      },
+    },
+    {
+      name: "never-ready",
+      behaviour: { slow: Number.POSITIVE_INFINITY },
+      patience: { readyTimeoutMs: 300 },
+      want: { kind: "timeout", message: /not ready to use in time: the CSI driver has not answered/ },
+    },
+  ];
+  for (const { name, behaviour, patience, want } of GOES_WRONG)
+    test(`${name} ends as a named failure that leaves nothing`, async () => {
+      const source = await claim(name);
+      clusters[0]!.driver.behaviours.set(name, behaviour);
+      const { fixed, done } = copy(run("nightly", patience), source);
+      await assert.rejects(done, want);
+      if (name === "failing") await assert.rejects(fixed, want);
+      await nothingLeft();
+      assert.deepEqual(await clusters[0]!.driver.stored(), []);
+    });
+
+  test("a driver that never answers: the message says what is left, which goes once it answers", async () => {
+    const source = await claim("silent");
+    const { driver, kube } = clusters[0]!;
+    driver.behaviours.set("silent", { silent: true });
+    await assert.rejects(copy(run("nightly", { timeoutMs: 300, removeMs: 300 }), source).done, {
+      kind: "timeout",
+      message:
+        /not cut in time: the CSI driver has not answered; and it is not taken back: the VolumeSnapshot shop\/velero-silent-\w+ was deleted but is not gone/,
+    });
+    assert.equal((await leftSnapshots(kube, { backupName: "nightly" }, never)).length, 1);
+    driver.behaviours.clear();
+    await until("the end of what was left", async () => (await standing(clusters[0]!)).length === 0);
+    assert.deepEqual(await driver.stored(), []);
+  });
+
+  test("who ends a run takes back what it has made, whenever it does", async () => {
+    const source = await claim("aborted");
+    const { driver } = clusters[0]!;
+    for (const wait of [false, true]) {
+      const ending = new AbortController();
+      driver.behaviours.set("aborted", wait ? { slow: Number.POSITIVE_INFINITY } : { silent: true });
+      const { fixed, done } = copy(run("nightly", {}, ending.signal), source);
+      if (wait) await fixed;
+      else await until("its content", async () => (await standing(clusters[0]!)).length === 2);
+      ending.abort(new Error("enough"));
+      driver.behaviours.clear();
+      await assert.rejects(done, { message: "enough" });
+      await nothingLeft();
+      assert.deepEqual(await driver.stored(), []);
+    }
+  });
+
+  test("a claim that is deleted meanwhile is told of", async () => {
+    const source = await claim("deleted");
+    await clusters[0]!.cluster.api.request("DELETE", `${CLAIMS}/deleted`);
+    await assert.rejects(copy(run("nightly"), source).done, {
+      kind: "missing",
+      message: /claim shop\/deleted was deleted before its snapshot was cut/,
+    });
+    await nothingLeft();
+  });
+
+  test("a VolumeSnapshot that somebody deletes is told of", async () => {
+    const source = await claim("meddled");
+    const { cluster, driver } = clusters[0]!;
+    driver.behaviours.set("meddled", { slow: Number.POSITIVE_INFINITY });
+    const { fixed, done } = copy(run("nightly"), source);
+    await fixed;
+    await cluster.api.request("DELETE", `${SNAPSHOT_API}/namespaces/shop/volumesnapshots`);
+    await assert.rejects(done, { kind: "missing", message: /was deleted before it was ready to use/ });
+    await nothingLeft();
+    assert.deepEqual(await driver.stored(), []);
+  });
+
+  test("what a dead run left is found by its backup's name, and removed with its snapshot", async () => {
+    const source = await claim("left");
+    const { kube, driver } = clusters[0]!;
+    driver.behaviours.set("left", { slow: Number.POSITIVE_INFINITY });
+    const dead = new AbortController();
+    const { fixed, done } = copyByCsi(
+      { ...run("dead", {}, dead.signal), kube: unwritable(kube, dead.signal) },
+      source,
+      classes[0]!,
+    );
+    await fixed;
+    dead.abort(new Error("killed"));
+    await assert.rejects(done);
+    assert.deepEqual(await leftSnapshots(kube, { backupName: "other" }, never), []);
+    const left = await leftSnapshots(kube, {}, never);
+    assert.deepEqual(
+      left.map(({ kind, namespace, backup }) => ({ kind, namespace, backup })),
+      [{ kind: "VolumeSnapshot", namespace: "shop", backup: "dead" }],
+    );
+    await removeLeft(kube, left, { ...PATIENCE, signal: never });
+    await nothingLeft();
+    assert.deepEqual(await driver.stored(), []);
+  });
+
+  test("a snapshot is deleted by its handle alone; one that the driver doesn't know is absent", async () => {
+    const copied = await copy(run("nightly"), await claim("old")).done;
+    const snapshot = storedSnapshot(copied.objects![1]!)!;
+    assert.equal(await deleteByHandle(run("nightly"), snapshot, never), "deleted");
+    assert.deepEqual(await clusters[0]!.driver.stored(), []);
+    assert.equal(await deleteByHandle(run("nightly"), snapshot, never), "absent");
+    await nothingLeft();
+  });
+
+  test("a driver that doesn't answer keeps its snapshot, and nothing of the attempt stays", async () => {
+    const copied = await copy(run("nightly"), await claim("kept")).done;
+    const { driver } = clusters[0]!;
+    driver.behaviours.set(copied.csi!.snapshotHandle, { silent: true });
+    await assert.rejects(
+      deleteByHandle(run("nightly", { removeMs: 300 }), storedSnapshot(copied.objects![1]!)!, never),
+      {
+        kind: "timeout",
+        message:
+          /snapshot snap-\w+ of the CSI driver disk.csi.example.com could not be deleted: the driver doesn't answer/,
+      },
+    );
+    await nothingLeft();
+    driver.behaviours.clear();
+    await copied.discard(never);
+  });
+
+  const UNRESTORABLE = [
+    {
+      what: "a handle that the driver doesn't know",
+      from: { driver: DRIVER },
+      want: { kind: "unreachable", message: /can't be restored: .* can not find snapshot/ },
+    },
+    {
+      what: "a driver that the target doesn't have",
+      from: { driver: "other.csi.example.com" },
+      want: { kind: "invalid", message: /target has no CSI driver other/ },
+    },
+  ];
+  for (const { what, from, want } of UNRESTORABLE)
+    test(`${what} is told of, and leaves nothing`, async () => {
+      const restoring = csiRestore(clusters[1]!.kube, {
+        restoreName: "again",
+        signal: never,
+        ...PATIENCE,
+        errorMs: 200,
+      });
+      const source = { snapshotHandle: "snap-none", snapshotName: "velero-none", ...from };
+      await assert.rejects(
+        snapshotForClaim(restoring, { claim: { namespace: "shop", name: "none" }, from: source }),
+        want,
+      );
+      await nothingLeft();
+    });
+});
+
+/** A client through which nothing more is changed once the signal has aborted: what a killed run could still do. */
+function unwritable(kube: Kube, signal: AbortSignal): Kube {
+  return {
+    ...kube,
+    request: (request) => {
+      if (signal.aborted) throw new Error("killed");
+      return kube.request(request);
+    },
+  };
+}

@@ -1,0 +1,477 @@
+import { createHash } from "node:crypto";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Api, ApiError, type KubeObject } from "./api.ts";
+import type { Cluster } from "./cluster.ts";
+import { until } from "./process.ts";
+
+export const DRIVER = "disk.csi.example.com";
+/** Its StorageClasses, of which the second waits for a Pod, and its VolumeSnapshotClass. */
+export const DISK = "disk";
+export const LATE_DISK = "disk-late";
+export const DISK_SNAPSHOTS = "disk-snapshots";
+/** Its volumes are a multiple of this, whatever is asked for. */
+export const EXTENT = 2 ** 30;
+
+/** What the driver does about the snapshot of a claim, or about one that it is asked for by handle. */
+export interface Behaviour {
+  /** It takes so many looks after it is cut until it is ready. */
+  slow?: number;
+  /** So many attempts fail, with this error. */
+  failures?: number;
+  error?: string;
+  /** It doesn't answer. */
+  silent?: boolean;
+}
+
+/** A CSI driver with all that stands around one, on one cluster. */
+export interface CsiDriver extends AsyncDisposable {
+  /** By the name of a claim or a snapshot's handle. May be changed at any time. */
+  behaviours: Map<string, Behaviour>;
+  /** The folder that is a claim's volume, once it has one. */
+  folder(namespace: string, claim: string): Promise<string>;
+  /** The handles of the snapshots that the storage holds, whichever cluster made them. */
+  stored(): Promise<string[]>;
+}
+
+/** One look at all that the driver and its controllers watch. */
+interface Look {
+  claims: Map<string, Live>;
+  volumes: Map<string, Live>;
+  pods: Live[];
+  snapshots: Map<string, Live>;
+  contents: Map<string, Live>;
+}
+
+/** An object of any of the kinds that the driver knows; of `spec`, what its kind has. */
+interface Live extends KubeObject {
+  metadata: KubeObject["metadata"] & {
+    uid: string;
+    resourceVersion: string;
+    deletionTimestamp?: string;
+    finalizers?: string[];
+    annotations?: Record<string, string>;
+  };
+  spec: {
+    storageClassName: string;
+    volumeName: string;
+    volumeMode: string;
+    accessModes: string[];
+    resources: { requests: { storage: string } };
+    dataSource?: { name: string };
+    volumes?: { persistentVolumeClaim?: { claimName: string } }[];
+    csi?: { volumeHandle: string };
+    claimRef?: { name: string };
+    capacity: { storage: string };
+    driver: string;
+    deletionPolicy: string;
+    source: Source;
+    volumeSnapshotClassName: string;
+    volumeSnapshotRef: { namespace: string; name: string; uid?: string };
+  };
+  status?: Status;
+}
+
+interface Source {
+  persistentVolumeClaimName?: string;
+  volumeSnapshotContentName?: string;
+  volumeHandle?: string;
+  snapshotHandle?: string;
+}
+
+interface Status {
+  phase?: string;
+  boundVolumeSnapshotContentName?: string;
+  snapshotHandle?: string | null;
+  creationTime?: number | string;
+  restoreSize?: number | string;
+  readyToUse?: boolean | null;
+  error?: { message: string; time: string } | null;
+}
+
+interface Driver {
+  api: Api;
+  storage: string;
+  behaviours: Map<string, Behaviour>;
+  attempts: Map<string, number>;
+  looks: Map<string, number>;
+}
+
+const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+const API = `/apis/${SNAPSHOT_GROUP}/v1`;
+const PREFIX = "snapshot.storage.kubernetes.io";
+const FINALIZERS = {
+  source: `${PREFIX}/volumesnapshot-as-source-protection`,
+  bound: `${PREFIX}/volumesnapshot-bound-protection`,
+  content: `${PREFIX}/volumesnapshotcontent-bound-protection`,
+  claim: `${PREFIX}/pvc-as-source-protection`,
+};
+const BEING_CREATED = `${PREFIX}/volumesnapshot-being-created`;
+const BEING_DELETED = `${PREFIX}/volumesnapshot-being-deleted`;
+const LOOK_MS = 40;
+
+/**
+ * Plays what a CSI driver with snapshots is in a cluster, by the rules of the real ones: external-provisioner, the snapshot controller
+ * and csi-snapshotter, with their finalizers, annotations and errors; and, in a cluster without controllers, what binds claims to
+ * volumes. `storage` is the storage: a folder for each volume and snapshot, which clusters may share. The cluster knows snapshots
+ * already (`installSnapshots`).
+ */
+export async function startCsiDriver({ api }: Cluster, storage: string): Promise<CsiDriver> {
+  for (const part of ["volumes", "snapshots"]) await mkdir(join(storage, part), { recursive: true });
+  for (const [path, object] of announced()) await api.request("POST", path, object);
+  const driver: Driver = { api, storage, behaviours: new Map(), attempts: new Map(), looks: new Map() };
+  let running = true;
+  const loop = (async () => {
+    for (; running; await sleep(LOOK_MS)) {
+      try {
+        await lookOnce(driver);
+      } catch (error) {
+        if (running && !(error instanceof ApiError)) throw error;
+      }
+    }
+  })();
+  return {
+    behaviours: driver.behaviours,
+    async folder(namespace, claim) {
+      const volume = await until(`the volume of ${claim}`, async () => {
+        const { spec, status } = await api.request<Live>(
+          "GET",
+          `/api/v1/namespaces/${namespace}/persistentvolumeclaims/${claim}`,
+        );
+        return status?.phase === "Bound" && api.request<Live>("GET", `/api/v1/persistentvolumes/${spec.volumeName}`);
+      });
+      return join(storage, "volumes", volume.spec.csi?.volumeHandle ?? "");
+    },
+    stored: () => readdir(join(storage, "snapshots")),
+    async [Symbol.asyncDispose]() {
+      running = false;
+      await loop;
+    },
+  };
+}
+
+function announced(): [path: string, object: object][] {
+  const storageClass = (name: string, volumeBindingMode: string): [string, object] => [
+    "/apis/storage.k8s.io/v1/storageclasses",
+    { metadata: { name }, provisioner: DRIVER, volumeBindingMode },
+  ];
+  return [
+    ["/apis/storage.k8s.io/v1/csidrivers", { metadata: { name: DRIVER }, spec: { attachRequired: false } }],
+    storageClass(DISK, "Immediate"),
+    storageClass(LATE_DISK, "WaitForFirstConsumer"),
+    [
+      `${API}/volumesnapshotclasses`,
+      {
+        apiVersion: `${SNAPSHOT_GROUP}/v1`,
+        kind: "VolumeSnapshotClass",
+        metadata: { name: DISK_SNAPSHOTS },
+        driver: DRIVER,
+        deletionPolicy: "Delete",
+      },
+    ],
+  ];
+}
+
+async function lookOnce(driver: Driver): Promise<void> {
+  const list = async (path: string) => {
+    const { items } = await driver.api.request<{ items: Live[] }>("GET", path);
+    return new Map(items.map((item) => [keyOf(item.metadata), item]));
+  };
+  const look: Look = {
+    claims: await list("/api/v1/persistentvolumeclaims"),
+    volumes: await list("/api/v1/persistentvolumes"),
+    pods: [...(await list("/api/v1/pods")).values()],
+    snapshots: await list(`${API}/volumesnapshots`),
+    contents: await list(`${API}/volumesnapshotcontents`),
+  };
+  const each = async (
+    objects: Map<string, Live>,
+    sync: (driver: Driver, look: Look, object: Live) => Promise<void>,
+  ) => {
+    for (const object of objects.values()) await sync(driver, look, object).catch(ignoreRaces);
+  };
+  await each(look.claims, syncClaim);
+  await each(look.snapshots, syncSnapshot);
+  await each(look.contents, syncContent);
+}
+
+/** What has changed since the look is seen at the next one. */
+function ignoreRaces(error: unknown): void {
+  if (!(error instanceof ApiError && [404, 409, 422].includes(error.status))) throw error;
+}
+
+/** external-provisioner, and the controllers of claims and volumes. */
+async function syncClaim(driver: Driver, look: Look, claim: Live): Promise<void> {
+  const { api } = driver;
+  const { metadata, spec, status } = claim;
+  const path = `/api/v1/namespaces/${metadata.namespace}/persistentvolumeclaims/${metadata.name}`;
+  const used = look.pods.some(
+    (pod) =>
+      pod.metadata.namespace === metadata.namespace &&
+      (pod.spec.volumes ?? []).some((volume) => volume.persistentVolumeClaim?.claimName === metadata.name),
+  );
+  if (metadata.deletionTimestamp)
+    return setFinalizers(api, path, claim, without(claim, "kubernetes.io/pvc-protection"));
+  if (status?.phase === "Bound" || ![DISK, LATE_DISK].includes(spec.storageClassName)) return;
+  if (spec.storageClassName === LATE_DISK && !used) return;
+  const asked = bytesOf(spec.resources.requests.storage);
+  const handle = `vol-${metadata.uid}`;
+  const folder = join(driver.storage, "volumes", handle);
+  if (spec.dataSource) {
+    const snapshot = look.snapshots.get(`${metadata.namespace}/${spec.dataSource.name}`);
+    const content = look.contents.get(snapshot?.status?.boundVolumeSnapshotContentName ?? "");
+    if (!snapshot?.status?.readyToUse || !content?.status || asked < Number(content.status.restoreSize)) return;
+    await cp(join(snapshotFolder(driver, content.status.snapshotHandle ?? ""), "data"), folder, { recursive: true });
+  } else {
+    await mkdir(folder, { recursive: true });
+  }
+  const volume = `pvc-${metadata.uid}`;
+  const capacity = { storage: String(Math.ceil(asked / EXTENT) * EXTENT) };
+  if (!look.volumes.has(volume))
+    await api.request("POST", "/api/v1/persistentvolumes", {
+      metadata: { name: volume, annotations: { "pv.kubernetes.io/provisioned-by": DRIVER } },
+      spec: {
+        capacity,
+        accessModes: spec.accessModes,
+        persistentVolumeReclaimPolicy: "Delete",
+        storageClassName: spec.storageClassName,
+        volumeMode: spec.volumeMode,
+        csi: { driver: DRIVER, volumeHandle: handle },
+        claimRef: {
+          apiVersion: "v1",
+          kind: "PersistentVolumeClaim",
+          namespace: metadata.namespace,
+          name: metadata.name,
+          uid: metadata.uid,
+        },
+      },
+    });
+  await api.request("PATCH", path, {
+    metadata: { annotations: { "pv.kubernetes.io/bind-completed": "yes" } },
+    spec: { volumeName: volume },
+  });
+  await api.request("PATCH", `${path}/status`, { status: { phase: "Bound", capacity, accessModes: spec.accessModes } });
+  await api.request("PATCH", `/api/v1/persistentvolumes/${volume}/status`, { status: { phase: "Bound" } });
+}
+
+/** The snapshot controller, as far as it concerns VolumeSnapshots. */
+async function syncSnapshot(driver: Driver, look: Look, snapshot: Live): Promise<void> {
+  const { api } = driver;
+  const { metadata, spec, status } = snapshot;
+  const path = `${API}/namespaces/${metadata.namespace}/volumesnapshots/${metadata.name}`;
+  const source = spec.source.persistentVolumeClaimName;
+  const content = look.contents.get(
+    status?.boundVolumeSnapshotContentName ?? spec.source.volumeSnapshotContentName ?? `snapcontent-${metadata.uid}`,
+  );
+  const claim = look.claims.get(`${metadata.namespace}/${source}`);
+  if (claim && (metadata.deletionTimestamp || status?.readyToUse)) await protect(api, look, claim, false, snapshot);
+  if (metadata.deletionTimestamp) return deleteSnapshot(driver, look, snapshot, content);
+  const finalizers = [FINALIZERS.source, ...(content?.spec.deletionPolicy === "Delete" ? [FINALIZERS.bound] : [])];
+  const missing = finalizers.filter((one) => !metadata.finalizers?.includes(one));
+  if (missing.length > 0) await setFinalizers(api, path, snapshot, [...(metadata.finalizers ?? []), ...missing]);
+  const fail = (message: string) => api.request("PATCH", `${path}/status`, { status: failure(message) });
+  if (content) {
+    const { uid, namespace, name } = content.spec.volumeSnapshotRef;
+    if (`${namespace}/${name}` !== keyOf(metadata) || (uid && uid !== metadata.uid))
+      return void (await fail(`VolumeSnapshotContent [${content.metadata.name}] is bound to a different snapshot`));
+    if (!uid)
+      await api.request("PATCH", contentPath(content), {
+        spec: { volumeSnapshotRef: { ...content.spec.volumeSnapshotRef, uid: metadata.uid } },
+      });
+    await patchStatus(api, path, status, statusFrom(content));
+  } else if (!source) await fail("VolumeSnapshotContent is missing");
+  else if (!claim || claim.metadata.deletionTimestamp)
+    await fail(
+      "Failed to create snapshot content with error snapshot controller failed to update: cannot get claim from snapshot",
+    );
+  else {
+    await protect(api, look, claim, true, snapshot);
+    await createContent(api, look, snapshot, claim);
+  }
+}
+
+async function deleteSnapshot({ api }: Driver, look: Look, snapshot: Live, content: Live | undefined): Promise<void> {
+  const { metadata } = snapshot;
+  const path = `${API}/namespaces/${metadata.namespace}/volumesnapshots/${metadata.name}`;
+  const own = content?.spec.volumeSnapshotRef.uid === metadata.uid ? content : undefined;
+  const waiting = [...look.claims.values()].some(
+    ({ metadata: { namespace }, spec, status }) =>
+      namespace === metadata.namespace && spec.dataSource?.name === metadata.name && status?.phase === "Pending",
+  );
+  if (own && waiting) return;
+  const deletes = own?.spec.deletionPolicy === "Delete";
+  if (own && !own.metadata.annotations?.[BEING_DELETED])
+    await api.request("PATCH", contentPath(own), { metadata: { annotations: { [BEING_DELETED]: "yes" } } });
+  if (own && deletes && !own.metadata.deletionTimestamp) await api.request("DELETE", contentPath(own));
+  await setFinalizers(
+    api,
+    path,
+    snapshot,
+    without(snapshot, FINALIZERS.source, ...(deletes ? [] : [FINALIZERS.bound])),
+  );
+}
+
+async function createContent(api: Api, look: Look, { metadata, spec }: Live, claim: Live): Promise<void> {
+  const volume = look.volumes.get(claim.spec.volumeName);
+  await api.request("POST", `${API}/volumesnapshotcontents`, {
+    apiVersion: `${SNAPSHOT_GROUP}/v1`,
+    kind: "VolumeSnapshotContent",
+    metadata: { name: `snapcontent-${metadata.uid}` },
+    spec: {
+      deletionPolicy: "Delete",
+      driver: DRIVER,
+      source: { volumeHandle: volume?.spec.csi?.volumeHandle },
+      sourceVolumeMode: claim.spec.volumeMode,
+      volumeSnapshotClassName: spec.volumeSnapshotClassName,
+      volumeSnapshotRef: {
+        apiVersion: `${SNAPSHOT_GROUP}/v1`,
+        kind: "VolumeSnapshot",
+        namespace: metadata.namespace,
+        name: metadata.name,
+        uid: metadata.uid,
+      },
+    },
+  });
+}
+
+/** csi-snapshotter, and the snapshot controller as far as it concerns contents. */
+async function syncContent(driver: Driver, look: Look, content: Live): Promise<void> {
+  const { api } = driver;
+  const { metadata, spec, status } = content;
+  const path = contentPath(content);
+  const { uid } = spec.volumeSnapshotRef;
+  if (uid && !metadata.deletionTimestamp && !metadata.finalizers?.includes(FINALIZERS.content))
+    return setFinalizers(api, path, content, [...(metadata.finalizers ?? []), FINALIZERS.content]);
+  const handle = spec.source.snapshotHandle ?? status?.snapshotHandle;
+  const behaviour = behaviourFor(driver, look, spec.source, handle);
+  const { [BEING_CREATED]: creating, [BEING_DELETED]: deleting } = metadata.annotations ?? {};
+  const goes = metadata.deletionTimestamp && ((spec.source.snapshotHandle && !uid) || (!creating && deleting));
+  if (spec.source.volumeHandle && !handle && !goes && !creating)
+    return void (await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: "yes" } } }));
+  if (behaviour.silent) return;
+  if (goes) {
+    if (spec.deletionPolicy === "Delete" && status?.snapshotHandle) {
+      await rm(snapshotFolder(driver, status.snapshotHandle), { recursive: true, force: true });
+      await api.request("PATCH", `${path}/status`, { status: { snapshotHandle: null, readyToUse: null } });
+    }
+    return setFinalizers(api, path, await api.request<Live>("GET", path), without(content, FINALIZERS.content));
+  }
+  if (status?.readyToUse && !creating) return;
+  const attempts = driver.attempts.get(metadata.name) ?? 0;
+  if (!status?.snapshotHandle && attempts < (behaviour.failures ?? 0)) {
+    driver.attempts.set(metadata.name, attempts + 1);
+    const message = `Failed to create snapshot: ${behaviour.error ?? "the storage is full"}`;
+    await api.request("PATCH", `${path}/status`, { status: failure(message) });
+    return void (await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: null } } }));
+  }
+  const facts = spec.source.snapshotHandle
+    ? await knownSnapshot(driver, spec.source.snapshotHandle)
+    : await cutSnapshot(driver, look, content);
+  if (!facts) {
+    const message = `Failed to check and update snapshot content: can not find snapshot for snapshotID ${handle}`;
+    return void (await api.request("PATCH", `${path}/status`, { status: failure(message) }));
+  }
+  const looks = (driver.looks.get(metadata.name) ?? 0) + 1;
+  driver.looks.set(metadata.name, looks);
+  const readyToUse = looks > (behaviour.slow ?? 0);
+  await patchStatus(api, path, status, { ...facts, readyToUse, error: null });
+  if (creating) await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: null } } });
+}
+
+function behaviourFor(
+  { behaviours }: Driver,
+  look: Look,
+  source: Source,
+  handle: string | null | undefined,
+): Behaviour {
+  const volume = [...look.volumes.values()].find(({ spec }) => spec.csi?.volumeHandle === source.volumeHandle);
+  return behaviours.get(volume?.spec.claimRef?.name ?? "") ?? behaviours.get(handle ?? "") ?? {};
+}
+
+/** Cuts the snapshot of a content, once. */
+async function cutSnapshot(driver: Driver, look: Look, { metadata, spec }: Live): Promise<Status | undefined> {
+  const handle = `snap-${createHash("sha256").update(metadata.name).digest("hex").slice(0, 12)}`;
+  const known = await knownSnapshot(driver, handle);
+  if (known) return known;
+  const volume = [...look.volumes.values()].find((one) => one.spec.csi?.volumeHandle === spec.source.volumeHandle);
+  const folder = snapshotFolder(driver, handle);
+  await cp(join(driver.storage, "volumes", spec.source.volumeHandle ?? ""), join(folder, "data"), { recursive: true });
+  const facts = {
+    snapshotHandle: handle,
+    creationTime: Date.now() * 1e6,
+    restoreSize: bytesOf(volume?.spec.capacity.storage ?? "0"),
+  };
+  await writeFile(join(folder, "facts.json"), JSON.stringify(facts));
+  return facts;
+}
+
+async function knownSnapshot(driver: Driver, handle: string): Promise<Status | undefined> {
+  const text = await readFile(join(snapshotFolder(driver, handle), "facts.json"), "utf8").catch(() => undefined);
+  return text && JSON.parse(text);
+}
+
+/** Holds a claim while a snapshot of it is made, or lets it go where no other one is. */
+async function protect(api: Api, look: Look, claim: Live, held: boolean, snapshot: Live): Promise<void> {
+  const { namespace, name, finalizers = [] } = claim.metadata;
+  const others = [...look.snapshots.values()].some(
+    (one) =>
+      one.metadata.uid !== snapshot.metadata.uid &&
+      one.metadata.namespace === namespace &&
+      one.spec.source.persistentVolumeClaimName === name &&
+      !one.status?.readyToUse,
+  );
+  if (finalizers.includes(FINALIZERS.claim) === (held || others)) return;
+  const wanted = held ? [...finalizers, FINALIZERS.claim] : without(claim, FINALIZERS.claim);
+  await setFinalizers(api, `/api/v1/namespaces/${namespace}/persistentvolumeclaims/${name}`, claim, wanted);
+}
+
+/** A VolumeSnapshot's status, of its content's. */
+function statusFrom({ metadata, status = {} }: Live): Status {
+  const { creationTime, restoreSize, readyToUse, error } = status;
+  return {
+    boundVolumeSnapshotContentName: metadata.name,
+    readyToUse: readyToUse ?? false,
+    error: error ?? null,
+    ...(creationTime && { creationTime: new Date(Number(creationTime) / 1e6).toISOString() }),
+    ...(restoreSize && { restoreSize: `${Number(restoreSize) / 2 ** 20}Mi` }),
+  };
+}
+
+function failure(message: string): Status {
+  return { readyToUse: false, error: { message, time: new Date().toISOString() } };
+}
+
+async function patchStatus(api: Api, path: string, old: Status = {}, status: Status): Promise<void> {
+  const known = new Map<string, unknown>(Object.entries(old));
+  const changed = Object.entries(status).some(
+    ([key, value]) => JSON.stringify(known.get(key) ?? null) !== JSON.stringify(value),
+  );
+  if (changed) await api.request("PATCH", `${path}/status`, { status });
+}
+
+async function setFinalizers(api: Api, path: string, { metadata }: Live, finalizers: string[]): Promise<void> {
+  if (finalizers.length === (metadata.finalizers ?? []).length) return;
+  await api.request("PATCH", path, { metadata: { resourceVersion: metadata.resourceVersion, finalizers } });
+}
+
+function without({ metadata }: Live, ...gone: string[]): string[] {
+  return (metadata.finalizers ?? []).filter((one) => !gone.includes(one));
+}
+
+function keyOf({ namespace, name }: KubeObject["metadata"]): string {
+  return namespace ? `${namespace}/${name}` : name;
+}
+
+function contentPath({ metadata }: Live): string {
+  return `${API}/volumesnapshotcontents/${metadata.name}`;
+}
+
+function snapshotFolder({ storage }: Driver, handle: string): string {
+  return join(storage, "snapshots", handle);
+}
+
+function bytesOf(quantity: string): number {
+  const [, value, unit = ""] = /^(\d+)(\w*)$/.exec(quantity) ?? [];
+  return Number(value) * ({ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30 }[unit] ?? 1);
+}
