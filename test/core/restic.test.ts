@@ -94,7 +94,9 @@ describe("credentials for restic", () => {
 
   test("are in no text that was made of restic's", () => {
     const secrets = repositorySecrets("S3cret-1", "AZURE_ACCOUNT_KEY=S3cret+2/==");
-    assert.equal(withhold("a S3cret-1, S3cret+2/== and S3cret-1", secrets), "a …, … and …");
+    assert.equal(withhold("a S3cret-1, S3cret+2/== and S3cret%2B2%2F%3D%3D", secrets), "a …, … and …");
+    const signed = repositorySecrets("S3cret-1", "AZURE_ACCOUNT_SAS=sv=2026&sig=S3cret%2B3%3D&sp=r");
+    assert.equal(withhold("GET /c?sig=S3cret%2B3%3D&sp=r&sv=2026: x509", signed), "GET /c?sig=…&sp=r&sv=2026: x509");
   });
 
   /** Refused, and nothing of the secret quoted. */

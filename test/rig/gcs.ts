@@ -84,7 +84,7 @@ async function startFront(port: number, bucket: string) {
     const upload = searchParams.get("upload_id");
     const start = Number(/^bytes (\d+)-/.exec(incoming.headers["content-range"] ?? "")?.[1] ?? 0);
     const { kept = 0, body } = uploads.get(upload ?? "") ?? {};
-    if (/\/storage\/v1\/b\/([^/]+)\//.exec(pathname)?.[1] !== bucket) {
+    if (bucketOf(pathname) !== bucket) {
       answer(
         incoming,
         outgoing,
@@ -105,6 +105,11 @@ async function startFront(port: number, bucket: string) {
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** The bucket of a request of the JSON API, or of the XML API, by which Google's client for Go reads objects. */
+function bucketOf(path: string): string | undefined {
+  return (/\/storage\/v1\/b\/([^/]+)/.exec(path) ?? /^\/([^/]+)\//.exec(path))?.[1];
 }
 
 /** How far a resumable upload has come: the bytes that are there, and the answer once they are all there. */

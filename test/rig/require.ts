@@ -2,14 +2,15 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BINARY_NAMES, type BinaryName, rigUnavailable } from "./binaries.ts";
+import { containersUnavailable } from "./container.ts";
 import { npmUnavailable } from "./npmtool.ts";
 import { PYTHON_TOOLS, type PythonTool, pythonUnavailable } from "./pythontool.ts";
 
 /** Data that can't be part of the repository lies in a folder `shared` beside it. */
 export const sharedDir = join(import.meta.dirname, "../../../shared");
 
-/** A binary of the rig, or a tool that pip or npm installs. */
-export type RigPart = BinaryName | PythonTool | `npm:${string}`;
+/** A binary of the rig, a tool that pip or npm installs, or that this machine can run containers. */
+export type RigPart = BinaryName | PythonTool | `npm:${string}` | "containers";
 
 const told = new Set<string>();
 
@@ -39,9 +40,16 @@ export function requireOrSkip(
 
 function partsUnavailable(parts: readonly RigPart[]): string | undefined {
   const isPython = (part: RigPart): part is PythonTool => PYTHON_TOOLS.some((tool) => tool === part);
-  const isBinary = (part: RigPart): part is BinaryName => !isPython(part) && !part.startsWith("npm:");
+  const isBinary = (part: RigPart): part is BinaryName =>
+    !isPython(part) && !part.startsWith("npm:") && part !== "containers";
   const tools = parts.filter((part) => part.startsWith("npm:")).map((part) => part.slice("npm:".length));
-  return rigUnavailable(parts.filter(isBinary)) ?? npmUnavailable(tools) ?? pythonUnavailable(parts.filter(isPython));
+  const containers = parts.includes("containers") ? containersUnavailable() : undefined;
+  return (
+    containers ??
+    rigUnavailable(parts.filter(isBinary)) ??
+    npmUnavailable(tools) ??
+    pythonUnavailable(parts.filter(isPython))
+  );
 }
 
 function sharedUnavailable(): string | undefined {

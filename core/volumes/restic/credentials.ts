@@ -59,6 +59,12 @@ function refuse(reason: string): LifeboatError {
 
 /** The text without any of these secrets, whoever it came from: the last net of messages made of restic's output. */
 export function withhold(text: string, { variables, googleKey }: ResticSecrets): string {
-  const values = [...Object.values(variables), ...(googleKey ? [googleKey] : [])];
+  const values = [...Object.values(variables), ...(googleKey ? [googleKey] : [])].flatMap(formsOf);
   return values.filter((value) => value.length > 3).reduce((rest, value) => rest.replaceAll(value, "…"), text);
+}
+
+/** As it was given, and as it may stand in a URL, of which a shared access signature is the query, in any order. */
+function formsOf(value: string): string[] {
+  const signature = value.includes("sig=") ? (new URLSearchParams(value).get("sig") ?? "") : "";
+  return [value, encodeURIComponent(value), signature, encodeURIComponent(signature)];
 }
