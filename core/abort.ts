@@ -19,6 +19,20 @@ export async function pause(milliseconds: number, signal: AbortSignal | undefine
   await sleep(Math.ceil(milliseconds), undefined, { signal }).catch(() => signal?.throwIfAborted());
 }
 
+/** Asks again and again, so many milliseconds after each answer, until one comes that isn't undefined, or the signal aborts. */
+export async function polled<T>(
+  ask: () => Promise<T | undefined>,
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    await pause(milliseconds, signal);
+  }
+}
+
 /** Runs tasks at the same time. When one fails the others' signal aborts; when all have ended, the first error is thrown. */
 export async function together(signal: AbortSignal, tasks: ((signal: AbortSignal) => Promise<void>)[]): Promise<void> {
   const failure = new AbortController();

@@ -53,6 +53,16 @@ export function isLifeboatError(error: unknown, kind?: ErrorKind): error is Life
   return error instanceof LifeboatError && (kind === undefined || error.kind === kind);
 }
 
+/** What comes, or undefined where it rejects as `missing`. */
+export async function unlessMissing<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (isLifeboatError(error, "missing")) return undefined;
+    throw error;
+  }
+}
+
 /** The first line of any thrown value, for reports. */
 export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message || error.name : String(error);

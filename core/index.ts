@@ -1,6 +1,6 @@
 /** All that functions/ may import of the core. */
 
-export { orAborted, pause } from "./abort.ts";
+export { orAborted, pause, polled } from "./abort.ts";
 export { problemResponse } from "./api/problem.ts";
 export { type ApiServer, startApiServer } from "./apiserver/server.ts";
 export type { KubernetesObject } from "./archive/item.ts";
@@ -52,7 +52,15 @@ export {
 export { parseDuration } from "./duration.ts";
 export { encrypterFor } from "./encryption/age.ts";
 export { unlockedBy } from "./encryption/configured.ts";
-export { ERROR_KINDS, type ErrorKind, EXIT_CODES, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+export {
+  ERROR_KINDS,
+  type ErrorKind,
+  EXIT_CODES,
+  isLifeboatError,
+  LifeboatError,
+  messageOf,
+  unlessMissing,
+} from "./errors.ts";
 export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
 export { copyBackup } from "./integrity/copy.ts";
@@ -81,8 +89,11 @@ export { MOST_REASON, pinBackup, pinText, unpinBackup } from "./pins.ts";
 export type {
   AksReference,
   Bucket,
+  DiskSnapshot,
+  Disks,
   EksReference,
   GkeReference,
+  InZone,
   Jobs,
   Listed,
   ManagedClusters,
@@ -120,3 +131,7 @@ export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./s
 export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
 export { counting, type Usage } from "./usage.ts";
+export { isRefusal, orRemoved } from "./volumes/leftover.ts";
+export { cloudName, matching } from "./volumes/names.ts";
+export { NAME_TAG, tagsFor, throughputFor, throughputTag } from "./volumes/tags.ts";
+export { regionOfZone, ZONES } from "./volumes/zone.ts";

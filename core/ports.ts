@@ -100,7 +100,7 @@ export interface Jobs {
 
 /**
  * The managed clusters of one cloud: how to reach them and who we are there, from the platform's own identity, with no
- * kubeconfig and no credential program. Throws `denied`, `missing`, `unreachable`, `timeout`, `invalid`.
+ * kubeconfig and no credential program. Throws `denied`, `missing`, `unreachable`, `timeout`, `invalid`, `busy` (too many requests).
  */
 export interface ManagedClusters<Reference> {
   /** The API server's URL and the PEM of its authority; without one, the authorities that Node trusts. */
@@ -131,13 +131,23 @@ export interface AksReference {
   clientId?: string;
 }
 
+/**
+ * A disk or a snapshot: its cloud's name of it, and the zone of the disk, several joined with "__", "" for none. AWS's
+ * names don't tell their region, which is that of the zone.
+ */
+export interface InZone {
+  id: string;
+  zone: string;
+}
+
 /** A snapshot of a disk, as its cloud tells of it. */
 export interface DiskSnapshot {
-  /** The cloud's name of it. */
+  /** The cloud's name of it, which no project or resource group has to be known for. */
   id: string;
   state: "pending" | "completed" | "failed";
   /** Bytes of the disk. */
   size: number;
+  /** As they were given, and what it has of its disk and of its cloud. */
   tags: Record<string, string>;
   startedAt: Date;
   /** Why it failed, or how far it is. */
@@ -145,22 +155,32 @@ export interface DiskSnapshot {
 }
 
 /**
- * The disks of one cloud. Adapters only translate. Names of disks are those that the cloud's CSI driver has as volume
- * handles, or that in-tree volumes have. Throws a LifeboatError: `missing`, `denied`, `unreachable`, `timeout`, `invalid`
- * (a name that can't be one), `busy` (too many requests or snapshots at once).
+ * The disks of one cloud. Names of disks are those that the cloud's CSI driver has as volume handles, or that in-tree
+ * volumes have. Adapters only translate, and wait for the cloud's operations. What `snapshot` or `create` began is
+ * removed again where they reject, as far as the cloud can be asked to. All obey `signal` by rejecting with its reason.
+ * Throws a LifeboatError: `missing`, `denied`, `unreachable`, `timeout`, `invalid` (a name that can't be one), `busy` (too
+ * many requests or snapshots at once), `conflict` (it is in use, or the name is another's).
+ *
+ * Tags are texts by a name, in the form of Kubernetes' labels. What a cloud has no room for is left out, the last first.
  */
 export interface Disks {
   /**
    * Begins a snapshot, and resolves once its point in time is fixed; the rest goes on by itself. `name` tells one request
-   * from another: asked twice with the same, there is one snapshot.
+   * from another: asked twice with the same, there is one snapshot. It has the disk's encryption, and the disk's tags
+   * beside those given, but for what binds a disk to one cluster. What comes is told of the disk; `type` as Velero
+   * records it.
    */
   snapshot(
-    disk: { id: string; zone: string },
+    disk: InZone,
     options: { name: string; tags: Record<string, string>; signal: AbortSignal },
   ): Promise<{ id: string; type: string; zone: string; iops?: number }>;
   /** The snapshot as it is now; undefined where there is none. */
-  read(id: string, signal: AbortSignal): Promise<DiskSnapshot | undefined>;
-  /** Makes a disk of a completed snapshot, and resolves once it can be attached, with its name. `name` as above. */
+  read(snapshot: InZone, signal: AbortSignal): Promise<DiskSnapshot | undefined>;
+  /**
+   * Makes a disk of a completed snapshot in a zone of its region, and resolves once it can be attached, with its name.
+   * `name` as above; encryption and tags come from the snapshot. `node`: the providerID of any node that it is for; its
+   * project or resource group gets the disk, else the snapshot's.
+   */
   create(
     snapshotId: string,
     disk: {
@@ -168,16 +188,20 @@ export interface Disks {
       zone: string;
       type: string;
       iops?: number;
+      node?: string;
       tags: Record<string, string>;
       signal: AbortSignal;
     },
   ): Promise<string>;
   /** Removes a disk that `create` made; removing what is not there succeeds. */
-  remove(id: string, signal: AbortSignal): Promise<void>;
+  remove(disk: InZone, signal: AbortSignal): Promise<void>;
   /** Removes a snapshot; removing what is not there succeeds. */
-  removeSnapshot(id: string, signal: AbortSignal): Promise<void>;
-  /** The snapshots that carry this tag, in the region of `zone`. */
-  snapshots(tag: { name: string; value?: string }, zone: string, signal: AbortSignal): AsyncIterable<DiskSnapshot>;
+  removeSnapshot(snapshot: InZone, signal: AbortSignal): Promise<void>;
+  /**
+   * The snapshots made by `snapshot` that carry this tag, of whatever value where none is named, in the place where
+   * those of `disk` are: its account's region, project or subscription. The disk itself may be gone.
+   */
+  snapshots(tag: { name: string; value?: string }, disk: InZone, signal: AbortSignal): AsyncIterable<DiskSnapshot>;
 }
 
 /** What a cloud, or the terminal, offers. Adapters are loaded when they are first asked for. */

@@ -69,7 +69,7 @@ export interface NativeSnapshot {
   snapshotHandle: string;
   /** The cloud's name of the disk. */
   volumeId: string;
-  /** "gp3", "pd-ssd", "Premium_LRS" and so on. */
+  /** "gp3", "Premium_LRS", on Google Cloud the URL of a type: as Velero hands it to the cloud again. */
   volumeType: string;
   /** The zone, several joined with "__". */
   volumeAZ: string;

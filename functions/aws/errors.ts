@@ -7,6 +7,7 @@ const CREDENTIALS: Meaning = {
 const REGION: Meaning = { kind: "invalid", hint: "name the bucket's own region in the location: ?region=R" };
 const NETWORK: Meaning = { kind: "unreachable" };
 const LATER: Meaning = { kind: "unreachable", hint: "try again later" };
+const BUSY: Meaning = { kind: "busy", hint: "try again later" };
 const KEY: Meaning = { kind: "denied", hint: "the policy of the KMS key must allow it, and the key be enabled" };
 
 /** By the code that AWS answers, the SDK's name of an error, or Node's code of a network error. */
@@ -26,6 +27,16 @@ const BY_CODE: Record<string, Meaning> = {
   DecryptionFailure: KEY,
   KMSAccessDeniedException: KEY,
   KMSDisabledException: KEY,
+  "InvalidVolume.NotFound": { kind: "missing" },
+  "InvalidSnapshot.NotFound": { kind: "missing" },
+  "InvalidSnapshot.InUse": { kind: "conflict", hint: "an image is made of it: deregister that first" },
+  VolumeInUse: { kind: "conflict", hint: "detach it first" },
+  UnauthorizedOperation: { kind: "denied", hint: "the policies of the role or user must allow it" },
+  AuthFailure: CREDENTIALS,
+  RequestLimitExceeded: BUSY,
+  SnapshotCreationPerVolumeRateExceeded: BUSY,
+  ConcurrentSnapshotLimitExceeded: BUSY,
+  PendingSnapshotLimitExceeded: BUSY,
   ThrottlingException: LATER,
   Throttling: LATER,
   ResourceConflictException: LATER,
@@ -69,7 +80,7 @@ export function awsError(error: unknown, wanted: string): LifeboatError {
   // The SDK also calls a connection that was reset a TimeoutError; Node's code tells them apart.
   const { kind, hint } = BY_CODE[code] ?? (code ? NETWORK : undefined) ?? BY_CODE[name] ?? byStatus(status);
   // What JSON.parse says of a spoilt answer quotes it, and it may hold a secret.
-  const message = error instanceof SyntaxError ? "the answer can't be read" : messageOf(error);
+  const message = error instanceof SyntaxError ? "the answer can't be read" : readable(messageOf(error));
   const said = [code || name, message === name ? "" : message].filter(Boolean).join(": ");
   return new LifeboatError(kind, `can't ${wanted}: ${said}${status ? ` (HTTP ${status})` : ""}`, { hint });
 }
@@ -78,6 +89,9 @@ export function awsError(error: unknown, wanted: string): LifeboatError {
 export function awsStatus(error: unknown): number | undefined {
   return described(error).status;
 }
+
+/** What EC2 says to whom it refuses something ends in a kilobyte that nobody can read. */
+const readable = (message: string) => message.replace(/\s*Encoded authorization failure message:.*/, "");
 
 function byStatus(status = 0): Meaning {
   return BY_STATUS[status] ?? { kind: status >= 400 && status < 500 ? "invalid" : "unreachable" };

@@ -5,6 +5,7 @@ export const aws: Platform = {
   buckets: { "s3:": async (location) => (await import("./bucket.ts")).s3Bucket(location) },
   secrets: { "aws-sm:": async () => (await import("./secrets.ts")).awsSecrets() },
   clusters: { eks: async () => (await import("./clusters.ts")).eksClusters() },
+  disks: { aws: async () => (await import("./disks.ts")).ebsDisks() },
   jobs: async () =>
     (await import("./jobs.ts")).lambdaJobs({ functionName: process.env.AWS_LAMBDA_FUNCTION_NAME ?? "" }),
   memory: () => Number(process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE) * 1024 * 1024 || undefined,

@@ -34,7 +34,11 @@ const BY_CODE: Record<string, Meaning> = {
     kind: "denied",
     hint: "give the identity Key Vault Secrets User, and look whether the secret is enabled",
   },
-  AuthorizationFailed: { kind: "denied", hint: "give the identity Azure Kubernetes Service Cluster User Role" },
+  AuthorizationFailed: {
+    kind: "denied",
+    hint: "give the identity Azure Kubernetes Service Cluster User Role, and for disks a role that allows what is named",
+  },
+  TooManyRequests: { kind: "busy", hint: "try again later" },
   CredentialUnavailableError: CREDENTIALS,
   AuthenticationError: CREDENTIALS,
   AuthenticationRequiredError: CREDENTIALS,

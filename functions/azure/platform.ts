@@ -8,6 +8,7 @@ export const azure: Platform = {
   buckets: { "azblob:": async (location) => (await import("./bucket.ts")).azureBlobBucket(location) },
   secrets: { "azure-kv:": async () => (await import("./secrets.ts")).keyVaultSecrets() },
   clusters: { aks: async () => (await import("./clusters.ts")).aksClusters() },
+  disks: { azure: async () => (await import("./disks.ts")).azureDisks() },
   jobs: async () => {
     const account = process.env.AzureWebJobsStorage__accountName ?? "";
     return (await import("./jobs.ts")).storageQueueJobs({ account, queue: QUEUE });

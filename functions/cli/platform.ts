@@ -4,7 +4,7 @@ import { azure } from "../azure/platform.ts";
 import { gcp } from "../gcp/platform.ts";
 
 /** What the terminal offers: what every cloud does, with the identity that is at hand here, and directories. */
-export const terminal: Pick<Platform, "buckets" | "secrets" | "clusters"> = {
+export const terminal: Pick<Platform, "buckets" | "secrets" | "clusters" | "disks"> = {
   buckets: {
     "file:": async (location) => (await import("./bucket.ts")).directoryBucket(directoryOf(location)),
     ...aws.buckets,
@@ -13,6 +13,7 @@ export const terminal: Pick<Platform, "buckets" | "secrets" | "clusters"> = {
   },
   secrets: { ...aws.secrets, ...gcp.secrets, ...azure.secrets },
   clusters: { ...aws.clusters, ...gcp.clusters, ...azure.clusters },
+  disks: { ...aws.disks, ...gcp.disks, ...azure.disks },
 };
 
 /**

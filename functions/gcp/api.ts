@@ -1,5 +1,5 @@
 import { GoogleAuth } from "google-auth-library";
-import { googleError } from "./errors.ts";
+import { googleError, isTooMany, tooMany } from "./errors.ts";
 import { isOnThisMachine, NO_PROJECT, send, unlessAborted } from "./http.ts";
 
 /**
@@ -12,8 +12,10 @@ const SCOPES = ["cloud-platform", "userinfo.email"].map((name) => `https://www.g
 export interface Call {
   wanted: string;
   path: string;
-  method?: "GET" | "POST";
+  method?: "GET" | "POST" | "DELETE";
   data?: object;
+  /** Too many requests are `busy`. */
+  tellsBusy?: boolean;
   signal: AbortSignal | undefined;
 }
 
@@ -31,14 +33,14 @@ export function googleApi(name: string): { auth: GoogleAuth; call<T>(call: Call)
   const auth = new GoogleAuth({ scopes: SCOPES, ...NO_PROJECT });
   return {
     auth,
-    async call<T>({ wanted, path, method = "GET", data, signal }: Call): Promise<T> {
+    async call<T>({ wanted, path, method = "GET", data, tellsBusy, signal }: Call): Promise<T> {
       signal?.throwIfAborted();
       try {
         const request = send<T>(auth, { method, url: base + path, data, responseType: "json", signal });
         return (await unlessAborted(request, signal)).data;
       } catch (error) {
         signal?.throwIfAborted();
-        throw googleError(error, wanted);
+        throw tellsBusy && isTooMany(error) ? tooMany(error, wanted) : googleError(error, wanted);
       }
     },
   };

@@ -48,6 +48,18 @@ export function googleError(error: unknown, wanted: string): LifeboatError {
   return new LifeboatError(kind, `can't ${wanted}: ${said}${status ? ` (HTTP ${status})` : ""}`, { hint });
 }
 
+/** Whether an error says that there are too many requests at once, which some APIs do by a 403. */
+export function isTooMany(error: unknown): boolean {
+  const { errors, response } = fieldsOf(error);
+  const reasons = [...(errors ?? []), ...(response?.data?.error?.errors ?? [])].map(({ reason }) => reason);
+  return googleStatus(error) === 429 || reasons.some((reason) => /rateLimitExceeded/i.test(String(reason)));
+}
+
+/** Such an error for a port that tells `busy`. */
+export function tooMany(error: unknown, wanted: string): LifeboatError {
+  return new LifeboatError("busy", googleError(error, wanted).message, { hint: "try again later" });
+}
+
 /** The HTTP status of an error of Google's clients, if an answer came at all. */
 export function googleStatus(error: unknown): number | undefined {
   return described(error).status;
@@ -81,12 +93,14 @@ interface Described {
   message: string;
 }
 
+type Reasons = { message?: unknown; reason?: unknown }[];
+
 interface Fields {
   message?: unknown;
   code?: unknown;
   status?: unknown;
-  response?: { status?: unknown; statusCode?: unknown };
-  errors?: { message?: unknown; reason?: unknown }[];
+  response?: { status?: unknown; statusCode?: unknown; data?: { error?: { errors?: Reasons } } };
+  errors?: Reasons;
   cause?: unknown;
 }
 

@@ -5,6 +5,7 @@ export const gcp: Platform = {
   buckets: { "gs:": async (location) => (await import("./bucket.ts")).gcsBucket(location) },
   secrets: { "gcp-sm:": async () => (await import("./secrets.ts")).googleSecrets() },
   clusters: { gke: async () => (await import("./clusters.ts")).gkeClusters() },
+  disks: { gcp: async () => (await import("./disks.ts")).gceDisks() },
   jobs: async () => {
     const { LIFEBOAT_TASKS_QUEUE: queue = "", LIFEBOAT_TASKS_URL: url = "" } = process.env;
     const { LIFEBOAT_TASKS_SERVICE_ACCOUNT: serviceAccount = "" } = process.env;

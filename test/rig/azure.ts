@@ -2,11 +2,13 @@ import { randomUUID } from "node:crypto";
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { text as textOf } from "node:stream/consumers";
+import { type ArmDisks, standInArmDisks, TOO_MANY } from "./armdisks.ts";
 import { makeAuthority, makeCertificate } from "./certs.ts";
 import { makeDir, removeDir } from "./process.ts";
 
 /** What a stand-in does with every call. */
-export type AzureTrouble = "denied" | "unreachable" | "silent";
+export type AzureTrouble = "denied" | "unreachable" | "silent" | "throttled";
 
 /** Stand-ins on 127.0.0.1 for what of Azure has no emulator: its identities, Key Vault and Azure Resource Manager. */
 export interface Azure extends AsyncDisposable {
@@ -22,6 +24,8 @@ export interface Azure extends AsyncDisposable {
   setSecret(name: string, value: string): string;
   /** The base64 of the kubeconfigs that AKS clusters have, by their path "/subscriptions/…". */
   clusters: Map<string, string>;
+  /** Microsoft.Compute's disks and snapshots. */
+  disks: ArmDisks;
   /** The tokens given so far, with what they were asked for, and in whose way. */
   tokens: readonly { token: string; resource: string; clientId: string | null; by: "function" | "machine" }[];
   /** What goes wrong with Key Vault and the manager. */
@@ -89,21 +93,29 @@ export async function startAzure(): Promise<Azure> {
     return { status: 200, body: { value: found.value, id, attributes: { enabled: true } } };
   };
 
-  const manager = (request: IncomingMessage, cluster: string): Answer => {
+  const manager = (request: IncomingMessage, answer: () => Answer): Answer => {
     const unauthorized = mayNot(request, origin);
     if (unauthorized) return unauthorized;
     if (azure.trouble === "denied") return refusal(403, "AuthorizationFailed", "The client is not authorized.");
+    return azure.trouble === "throttled" ? TOO_MANY : answer();
+  };
+
+  const kubeconfigOf = (cluster: string): Answer => {
     const value = azure.clusters.get(cluster);
     if (value === undefined) return refusal(404, "ResourceNotFound", `The Resource '${cluster}' was not found.`);
     return { status: 200, body: { kubeconfigs: [{ name: "clusterUser", value }] } };
   };
 
-  const api = (request: IncomingMessage): Answer => {
-    const { pathname } = new URL(request.url ?? "", "https://azure");
+  const api = (request: IncomingMessage, body: string): Answer => {
+    const url = new URL(request.url ?? "", origin);
+    const { pathname } = url;
     const [, secret, version = ""] = /^\/secrets\/([^/]+)\/([^/]*)$/.exec(pathname) ?? [];
     if (secret && request.method === "GET") return vault(request, secret, version);
     const cluster = /^(\/subscriptions\/.*)\/listClusterUserCredential$/.exec(pathname)?.[1];
-    if (cluster && request.method === "POST") return manager(request, cluster);
+    if (cluster && request.method === "POST") return manager(request, () => kubeconfigOf(cluster));
+    if (azure.disks.serves(pathname)) {
+      return manager(request, () => azure.disks.answer(request.method ?? "", url, body));
+    }
     return refusal(400, "BadParameter", "no such call");
   };
 
@@ -135,6 +147,7 @@ export async function startAzure(): Promise<Azure> {
       return version;
     },
     clusters: new Map(),
+    disks: standInArmDisks(),
     tokens,
     trouble: undefined,
     identityTrouble: undefined,
@@ -160,14 +173,14 @@ const refusal = (status: number, code: string, message: string): Answer => ({
 });
 
 function listener(
-  answer: (request: IncomingMessage) => Answer,
+  answer: (request: IncomingMessage, body: string) => Answer,
   trouble: () => AzureTrouble | undefined,
 ): RequestListener {
-  return (request, response) => {
-    request.resume();
+  return async (request, response) => {
+    const given = await textOf(request);
     if (trouble() === "silent") return;
     if (trouble() === "unreachable") return void request.socket.destroy();
-    const { status, body, headers } = answer(request);
+    const { status, body, headers } = answer(request, given);
     response.writeHead(status, { "content-type": "application/json", ...headers });
     response.end(typeof body === "string" ? body : JSON.stringify(body));
   };

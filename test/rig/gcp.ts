@@ -2,12 +2,13 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { crc32c } from "../../functions/gcp/crc32c.ts";
+import { type Compute, RATE_LIMIT, standInCompute } from "./compute.ts";
 
 const LARGEST_TASK = 1_048_576;
 const RETRY_MS = 200;
 
 /** What a stand-in does with every call of an API. */
-export type GcpTrouble = "denied" | "unreachable" | "silent";
+export type GcpTrouble = "denied" | "unreachable" | "silent" | "throttled";
 
 /** Stand-ins on 127.0.0.1 for what of Google Cloud has no emulator, in one server. */
 export interface Gcp extends AsyncDisposable {
@@ -32,6 +33,8 @@ export interface Gcp extends AsyncDisposable {
   tasks: ReadonlyMap<string, Task>;
   /** GKE's clusters by their full names ("projects/P/locations/L/clusters/C"), as the API shows them. */
   clusters: Map<string, object>;
+  /** Compute Engine's disks and snapshots. */
+  compute: Compute;
   trouble: GcpTrouble | undefined;
   stop(): Promise<void>;
 }
@@ -57,7 +60,7 @@ interface Answer {
 }
 
 /**
- * Starts stand-ins for the metadata server (service account tokens), Secret Manager, Cloud Tasks and the GKE API. Their
+ * Starts stand-ins for the metadata server (service account tokens), Secret Manager, Cloud Tasks, the GKE API and Compute Engine's disks. Their
  * answers have the form of Google's; each API call must carry a token. Cloud Tasks really sends its tasks,
  * with an (unsigned) OIDC token, until they are answered with success.
  */
@@ -141,12 +144,15 @@ export async function startGcp(): Promise<Gcp> {
     if (!answer?.ok && !stopped.signal.aborted) setTimeout(dispatch, RETRY_MS, task, attempt + 1);
   };
 
-  const call = async (request: IncomingMessage, path: string): Promise<Answer> => {
+  const call = async (request: IncomingMessage, url: URL): Promise<Answer> => {
+    const path = url.pathname;
     const body = Buffer.concat(await Array.fromAsync(request)).toString();
     if (gcp.trouble === "denied") return refusal(403, "PERMISSION_DENIED", "The caller does not have permission.");
     if (!tokens.includes(request.headers.authorization?.replace("Bearer ", "") ?? "")) {
       return refusal(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.");
     }
+    if (gcp.trouble === "throttled") return RATE_LIMIT;
+    if (path.startsWith("/compute/v1/")) return gcp.compute.answer(request.method ?? "", url, body);
     const [, secret, version] = /^\/v1\/projects\/[^/]+\/secrets\/([^/]+)\/versions\/([^/]+):access$/.exec(path) ?? [];
     if (secret && version) return access(secret, version);
     const queue = /^\/v2\/(projects\/.*)\/tasks$/.exec(path)?.[1];
@@ -161,7 +167,7 @@ export async function startGcp(): Promise<Gcp> {
     if (pathname.startsWith("/computeMetadata/")) return give(response, metadata(url));
     if (gcp.trouble === "unreachable") return request.socket.resetAndDestroy();
     if (gcp.trouble === "silent") return request.resume();
-    give(response, await call(request, pathname));
+    give(response, await call(request, url));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -185,6 +191,7 @@ export async function startGcp(): Promise<Gcp> {
     queue: `projects/${project}/locations/europe-west1/queues/lifeboat`,
     tasks,
     clusters: new Map(),
+    compute: standInCompute(),
     trouble: undefined,
     stop,
     [Symbol.asyncDispose]: stop,

@@ -1,0 +1,106 @@
+import { polled } from "../abort.ts";
+import { ERROR_KINDS, isLifeboatError, LifeboatError } from "../errors.ts";
+import type { DiskSnapshot, Disks, InZone } from "../ports.ts";
+import { orRemoved } from "./leftover.ts";
+import type { Copied, NativeSnapshot, VolumeCopy } from "./volume.ts";
+
+const POLL_MS = 10_000;
+/** So many answers in a row may fail to come while a snapshot is waited for. */
+const MOST_FAILURES = 5;
+
+/** What a copy of a disk is asked for with: see `Disks.snapshot`. */
+export interface DiskCopyOptions {
+  name: string;
+  tags: Record<string, string>;
+  signal: AbortSignal;
+  /** How long is waited between two looks at the snapshot. */
+  pollMs?: number;
+}
+
+/**
+ * Copies a disk by a snapshot of its cloud. It is done once the cloud says that the snapshot is complete; where it fails, or
+ * the signal aborts, the snapshot is removed.
+ */
+export function copyDisk(disks: Disks, disk: InZone, { name, tags, signal, pollMs }: DiskCopyOptions): VolumeCopy {
+  const begun = disks.snapshot(disk, { name, tags, signal });
+  const copied = async (): Promise<Copied> => {
+    const { id, type, zone, iops } = await begun;
+    const snapshot = { id, zone };
+    const discard = (until: AbortSignal) => disks.removeSnapshot(snapshot, until);
+    await orRemoved(() => completed(disks, snapshot, pollMs ?? POLL_MS, signal), `the snapshot ${id}`, discard);
+    const native = { snapshotHandle: id, volumeId: disk.id, volumeType: type, volumeAZ: zone, ...(iops && { iops }) };
+    return { native, discard };
+  };
+  const copy = { fixed: begun.then(() => {}), done: copied() };
+  // Whoever waits for one of them only must not end by the other.
+  for (const promise of [copy.fixed, copy.done]) promise.catch(() => {});
+  return copy;
+}
+
+/** What a disk is made from a snapshot with: see `Disks.create`. */
+export interface DiskRestoreOptions {
+  name: string;
+  zone: string;
+  node?: string;
+  tags: Record<string, string>;
+  signal: AbortSignal;
+}
+
+/**
+ * Makes a disk of a snapshot that a backup's record tells of, and gives its name. `missing`: the snapshot is gone; `busy`:
+ * it isn't complete yet; `corrupt`: it failed.
+ */
+export async function restoreDisk(
+  disks: Disks,
+  info: Omit<NativeSnapshot, "volumeId">,
+  { signal, ...wanted }: DiskRestoreOptions,
+): Promise<string> {
+  const { snapshotHandle, volumeType, volumeAZ, iops } = info;
+  const found = await disks.read({ id: snapshotHandle, zone: volumeAZ }, signal);
+  if (found?.state !== "completed") throw unusable(snapshotHandle, found);
+  return disks.create(snapshotHandle, { ...wanted, type: volumeType, ...(iops && { iops }), signal });
+}
+
+/**
+ * A snapshot's name as Velero's plugins have it in a backup's record: on Google Cloud without its project, which they take
+ * from their configuration.
+ */
+export function recordedHandle(snapshotHandle: string): string {
+  return /^projects\/[^/]+\/global\/snapshots\/([^/]+)$/.exec(snapshotHandle)?.[1] ?? snapshotHandle;
+}
+
+/** The whole name of a recorded snapshot, by the disk that it is of, as far as its name tells the project. */
+export function wholeHandle(recorded: string, volumeId: string): string {
+  const project = /^projects\/[^/]+/.exec(volumeId)?.[0];
+  return project && !recorded.includes("/") ? `${project}/global/snapshots/${recorded}` : recorded;
+}
+
+async function completed(disks: Disks, snapshot: InZone, pollMs: number, signal: AbortSignal): Promise<true> {
+  let failures = 0;
+  const look = async (): Promise<true | undefined> => {
+    let found: DiskSnapshot | undefined;
+    try {
+      found = await disks.read(snapshot, signal);
+      failures = 0;
+    } catch (error) {
+      failures += 1;
+      if (!isLifeboatError(error) || !ERROR_KINDS[error.kind].retry || failures === MOST_FAILURES) throw error;
+      return undefined;
+    }
+    if (found?.state === "completed") return true;
+    if (found?.state === "pending") return undefined;
+    throw unusable(snapshot.id, found);
+  };
+  return polled(look, pollMs, signal);
+}
+
+function unusable(id: string, found: DiskSnapshot | undefined): LifeboatError {
+  const said = found?.message ? `: ${found.message}` : "";
+  if (!found) {
+    return new LifeboatError("missing", `the snapshot ${id} is gone`, {
+      hint: "somebody has deleted it, or these are the credentials of another account or project",
+    });
+  }
+  if (found.state === "failed") return new LifeboatError("corrupt", `the snapshot ${id} has failed${said}`);
+  return new LifeboatError("busy", `the snapshot ${id} is not complete yet${said}`, { hint: "try again later" });
+}
