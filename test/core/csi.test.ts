@@ -2,11 +2,17 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { binaryQuantity } from "../../core/objects/quantity.ts";
-import { type ClassWish, chooseClass, snapshotClass } from "../../core/volumes/csi/classes.ts";
+import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
+import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
 import { generatedName } from "../../core/volumes/csi/copy.ts";
-import { snapshotSource } from "../../core/volumes/csi/restore.ts";
+import { chooseGroupClass, groupVersion } from "../../core/volumes/csi/groups.ts";
+import { leftSnapshots } from "../../core/volumes/csi/leftovers.ts";
+import { csiRestore, snapshotForClaim, snapshotSource } from "../../core/volumes/csi/restore.ts";
+import { csiRun } from "../../core/volumes/csi/run.ts";
 import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
+import { client, json, serve, status } from "./kube-server.ts";
 
+const never = new AbortController().signal;
 const CLASS = "velero.io/csi-volumesnapshot-class";
 const DEFAULT = "snapshot.storage.kubernetes.io/is-default-class";
 const DRIVER = "ebs.csi.aws.com";
@@ -98,6 +104,92 @@ describe("the class of a claim's snapshot is", () => {
       assert.equal(choice.chosen.name, want);
       assert.match(choice.passedOver.join(), passedOver ?? /^$/);
     });
+});
+
+const GROUP_CLASS = "velero.io/csi-volumegroupsnapshot-class";
+const LABELLED = { labels: { [GROUP_CLASS]: "true" } };
+const GROUP_CLASSES = [named("g"), named("h", DRIVER, LABELLED), named("x", "foreign", LABELLED)];
+const GROUP_CHOICES = [
+  { title: "the driver's labelled one", want: "h" },
+  {
+    title: "none of two labelled ones",
+    classes: [...GROUP_CLASSES, named("i", DRIVER, LABELLED)],
+    want: /has 2 VolumeGroupSnapshotClasses with/,
+  },
+  {
+    title: "none without a label of this value",
+    classes: [named("g", DRIVER, { labels: { [GROUP_CLASS]: "" } })],
+    want: /has no VolumeGroupSnapshotClass with/,
+  },
+  { title: "the backup's", wish: { backupAnnotations: { [`${GROUP_CLASS}_${DRIVER}`]: "g" } }, want: "g" },
+  {
+    title: "the claim's before the backup's",
+    wish: {
+      claim: claim({ annotations: { "velero.io/csi-volume-group-snapshot-class": "g" } }),
+      backupAnnotations: { [`${GROUP_CLASS}_${DRIVER}`]: "h" },
+    },
+    want: "g",
+  },
+  {
+    title: "none of another driver",
+    wish: { backupAnnotations: { [`${GROUP_CLASS}_${DRIVER}`]: "x" } },
+    want: /has no VolumeGroupSnapshotClass "x"/,
+  },
+];
+
+describe("the class of a group's snapshot is", () => {
+  for (const { title, classes = GROUP_CLASSES, wish, want } of GROUP_CHOICES)
+    test(title, () => {
+      const choice = chooseGroupClass({ driver: DRIVER, claim: claim(), ...wish }, classes);
+      if (want instanceof RegExp) assert.match("reason" in choice ? choice.reason : "", want);
+      else assert.deepEqual(choice, { name: want });
+    });
+});
+
+const versions = (...names: string[]) =>
+  json(200, {
+    kind: "APIGroup",
+    name: "groupsnapshot.storage.k8s.io",
+    versions: names.map((version) => ({ version })),
+  });
+const SERVED = [
+  { title: "the best of those that are known", answer: versions("v1alpha1", "v1beta1", "v1beta2"), want: "v1beta2" },
+  { title: "none of one that isn't known", answer: versions("v1alpha1"), want: undefined },
+  { title: "none where there is none", answer: status(404, "NotFound", "no"), want: undefined },
+];
+
+describe("the version of group snapshots is", () => {
+  for (const { title, answer, want } of SERVED)
+    test(title, async () => {
+      await using server = await serve(answer);
+      await using kube = client(server);
+      assert.equal(await groupVersion(kube, never), want);
+    });
+});
+
+test("a cluster that doesn't know snapshots has no classes, and none is restored there", async () => {
+  await using server = await serve(status(404, "NotFound", "no"));
+  await using kube = client(server);
+  assert.equal(await snapshotClasses(kube, never), undefined);
+  assert.deepEqual(await leftSnapshots(kube, {}, never), []);
+  const restoring = csiRestore(kube, { restoreName: "again", signal: never });
+  const from = { driver: DRIVER, snapshotHandle: "snap-1", snapshotName: "velero-data-1" };
+  await assert.rejects(snapshotForClaim(restoring, { claim: { namespace: "shop", name: "data" }, from }), {
+    kind: "invalid",
+    message: /target doesn't serve snapshot.storage.k8s.io\/v1/,
+  });
+});
+
+test("a VolumeSnapshot that no controller takes up is told of", async () => {
+  const items = [{ metadata: { namespace: "shop", name: "one" } }];
+  await using server = await serve(json(200, { kind: "List", metadata: { resourceVersion: "1" }, items }));
+  await using kube = client(server);
+  const run = csiRun(kube, { backupName: "nightly", signal: never });
+  const awaited = { place: { namespace: "shop", name: "one" }, stage: "cut", deadline: 0 } as const;
+  await assert.rejects(awaitSnapshot(run, awaited, never), {
+    kind: "timeout",
+    message: "the VolumeSnapshot shop/one is not cut in time: no snapshot controller has taken it up",
+  });
 });
 
 const csi = {

@@ -7,21 +7,30 @@ import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { type ClassChoice, chooseClass, type SnapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
 import { copyByCsi } from "../../core/volumes/csi/copy.ts";
-import { deleteByHandle, storedSnapshot } from "../../core/volumes/csi/deletion.ts";
+import { deleteByHandle, deleteSnapshots, storedSnapshot } from "../../core/volumes/csi/deletion.ts";
+import { type ClaimGroup, copyGroupByCsi } from "../../core/volumes/csi/groupcopy.ts";
+import { chooseGroupClass, groupApi } from "../../core/volumes/csi/groups.ts";
 import { leftSnapshots, removeLeft } from "../../core/volumes/csi/leftovers.ts";
 import { releaseSnapshots } from "../../core/volumes/csi/release.ts";
 import { csiRestore, snapshotForClaim, snapshotSource } from "../../core/volumes/csi/restore.ts";
 import { type CsiRun, csiRun } from "../../core/volumes/csi/run.ts";
 import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
-import type { Copied } from "../../core/volumes/volume.ts";
+import type { Copied, VolumeCopy } from "../../core/volumes/volume.ts";
 import type { KubeObject } from "../rig/api.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
 import { type CsiDriver, DISK, DRIVER, LATE_DISK, startCsiDriver } from "../rig/csidriver.ts";
+import { groupSnapshots } from "../rig/csigroups.ts";
 import { makeDir, removeDir, until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { installSnapshots } from "../rig/snapshotcrds.ts";
 
 const SNAPSHOT_API = "/apis/snapshot.storage.k8s.io/v1";
+const GROUP_API = "/apis/groupsnapshot.storage.k8s.io/v1beta2";
+const STANDING = [
+  ...["volumesnapshots", "volumesnapshotcontents"].map((kind) => `${SNAPSHOT_API}/${kind}`),
+  ...["volumegroupsnapshots", "volumegroupsnapshotcontents"].map((kind) => `${GROUP_API}/${kind}`),
+];
+const INFRA = join(import.meta.dirname, "../../infra/kubernetes");
 const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
 /** For a driver that looks 25 times a second. */
 const PATIENCE = { timeoutMs: 20_000, readyTimeoutMs: 20_000, errorMs: 10_000, removeMs: 10_000, pollMs: 40 };
@@ -34,7 +43,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
 
   before(async () => {
     storage = makeDir("storage");
-    await Promise.all([start(), start()]);
+    clusters.push(...(await Promise.all([start("backup", "csi"), start("restore")])));
     classes = (await snapshotClasses(clusters[0]!.kube, never))!;
   });
   after(async () => {
@@ -46,12 +55,18 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     await removeDir(storage);
   });
 
-  async function start(): Promise<void> {
+  /** A cluster with the driver, and a client that has these rights of infra/kubernetes and no more. */
+  async function start(...rights: string[]) {
     const cluster = await startCluster();
-    await installSnapshots(cluster.api);
-    const driver = await startCsiDriver(cluster, storage);
+    await installSnapshots(cluster.api, { groups: "v1beta2" });
+    const driver = await startCsiDriver(cluster, storage, groupSnapshots("v1beta2"));
     await cluster.api.request("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
-    clusters.push({ cluster, driver, kube: connect(readKubeconfig(cluster.kubeconfig)) });
+    for (const right of rights) await cluster.kubectl(["apply", "-f", join(INFRA, `${right}.yaml`)]);
+    const kubeconfig = await cluster.user(
+      "lifeboat",
+      rights.map((right) => `lifeboat:${right}`),
+    );
+    return { cluster, driver, kube: connect(readKubeconfig(kubeconfig)) };
   }
 
   /** A claim in A, its volume with a file. */
@@ -77,9 +92,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
 
   /** What stands in a cluster of snapshots. */
   async function standing({ cluster }: { cluster: Cluster }): Promise<string[]> {
-    const lists = ["volumesnapshots", "volumesnapshotcontents"].map((kind) =>
-      cluster.api.request<{ items: KubeObject[] }>("GET", `${SNAPSHOT_API}/${kind}`),
-    );
+    const lists = STANDING.map((path) => cluster.api.request<{ items: KubeObject[] }>("GET", path));
     return (await Promise.all(lists)).flatMap(({ items }) =>
       items.map(({ kind, metadata }) => `${kind} ${metadata.name}`),
     );
@@ -310,6 +323,81 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     await nothingLeft();
     driver.behaviours.clear();
     await copied.discard(never);
+  });
+
+  async function groupOf(name: string): Promise<ClaimGroup> {
+    const label = { key: "group", value: name };
+    const claims = [await claim(`${name}-1`, { group: name }), await claim(`${name}-2`, { group: name })];
+    const api = await groupApi(clusters[0]!.kube, never);
+    const choice = chooseGroupClass({ driver: DRIVER, claim: claims[0]! }, api!.classes);
+    assert("name" in choice);
+    return { claims, label, className: choice.name, version: api!.version };
+  }
+
+  test("a group is copied at one moment, comes back, and is deleted as a whole", async () => {
+    const group = await groupOf("pair");
+    const copies = copyGroupByCsi(run("nightly"), group);
+    const copied = await Promise.all(copies.map(({ done }) => done));
+    await nothingLeft();
+    const { driver, kube } = clusters[0]!;
+    assert.equal((await driver.stored()).length, 2);
+    const [groupHandle] = copied.map(({ csi }) => csi!.groupHandle);
+    assert(copied.every(({ csi, warnings }) => csi!.groupHandle === groupHandle && !warnings));
+    for (const [index, one] of copied.entries()) {
+      const [snapshot] = one.objects!;
+      assert.equal(snapshot!.metadata.annotations!["velero.io/csi-volumegroupsnapshot-handle"], groupHandle);
+      assert.equal(snapshot!.metadata.ownerReferences, undefined);
+      const back = await restored(group.claims[index]!, one, "group");
+      assert.equal(await back.file(), `data of pair-${index + 1}`);
+      assert.deepEqual(await back.release(), []);
+    }
+    const stored = copied.map(({ objects }) => storedSnapshot(objects![1]!)!);
+    assert.deepEqual(await deleteSnapshots(run("nightly"), stored, never), []);
+    assert.deepEqual(await driver.stored(), []);
+    await nothingLeft();
+    assert.deepEqual(await leftSnapshots(kube, {}, never), []);
+  });
+
+  test("a group of which one fails leaves nothing; nor does one that is ended, or that a dead run left", async () => {
+    const group = await groupOf("broken");
+    const { driver, kube } = clusters[0]!;
+    driver.behaviours.set("broken-2", { failures: 1, error: "no quota" });
+    for (const { done } of copyGroupByCsi(run("nightly", { errorMs: 200 }), group))
+      await assert.rejects(done, {
+        kind: "unreachable",
+        message: /VolumeGroupSnapshot shop.velero-broken-\w+ fails: .*no quota/,
+      });
+    await nothingLeft();
+    driver.behaviours.clear();
+
+    for (const dies of [false, true]) {
+      const ending = new AbortController();
+      const backing = run("nightly", {}, ending.signal);
+      const written = dies ? { ...backing, kube: unwritable(kube, ending.signal) } : backing;
+      driver.behaviours.set("broken-1", { slow: Number.POSITIVE_INFINITY });
+      const [{ fixed, done }] = copyGroupByCsi(written, group) as [VolumeCopy, VolumeCopy];
+      await fixed;
+      ending.abort(new Error("enough"));
+      await assert.rejects(done);
+      if (dies)
+        await removeLeft(kube, await leftSnapshots(kube, { backupName: "nightly" }, never), {
+          ...PATIENCE,
+          signal: never,
+        });
+      driver.behaviours.clear();
+      await nothingLeft();
+      assert.deepEqual(await driver.stored(), []);
+    }
+  });
+
+  test("a group that another claim belongs to is refused, before anything is made", async () => {
+    const group = await groupOf("wide");
+    const [copy] = copyGroupByCsi(run("nightly"), { ...group, claims: group.claims.slice(0, 1) });
+    await assert.rejects(copy!.done, {
+      kind: "invalid",
+      message: /claim shop\/wide-2 belongs to the group group=wide too/,
+    });
+    await nothingLeft();
   });
 
   const UNRESTORABLE = [

@@ -36,7 +36,7 @@ export interface CsiDriver extends AsyncDisposable {
 }
 
 /** One look at all that the driver and its controllers watch. */
-interface Look {
+export interface Look {
   claims: Map<string, Live>;
   volumes: Map<string, Live>;
   pods: Live[];
@@ -45,12 +45,13 @@ interface Look {
 }
 
 /** An object of any of the kinds that the driver knows; of `spec`, what its kind has. */
-interface Live extends KubeObject {
+export interface Live extends KubeObject {
   metadata: KubeObject["metadata"] & {
     uid: string;
     resourceVersion: string;
     deletionTimestamp?: string;
     finalizers?: string[];
+    labels?: Record<string, string>;
     annotations?: Record<string, string>;
   };
   spec: {
@@ -80,52 +81,66 @@ interface Source {
   snapshotHandle?: string;
 }
 
-interface Status {
+/** What is read of statuses. */
+export interface Status {
   phase?: string;
   boundVolumeSnapshotContentName?: string;
   snapshotHandle?: string | null;
+  volumeGroupSnapshotHandle?: string | null;
+  volumeGroupSnapshotName?: string;
   creationTime?: number | string;
   restoreSize?: number | string;
   readyToUse?: boolean | null;
   error?: { message: string; time: string } | null;
 }
 
-interface Driver {
+/** A driver at work. */
+export interface Driver {
   api: Api;
   storage: string;
   behaviours: Map<string, Behaviour>;
   attempts: Map<string, number>;
   looks: Map<string, number>;
+  /** The version of group snapshots; "" where the cluster knows none. */
+  groups: string;
 }
 
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
 const API = `/apis/${SNAPSHOT_GROUP}/v1`;
 const PREFIX = "snapshot.storage.kubernetes.io";
-const FINALIZERS = {
+/** By which the snapshot controller holds what is in use. */
+export const FINALIZERS = {
   source: `${PREFIX}/volumesnapshot-as-source-protection`,
   bound: `${PREFIX}/volumesnapshot-bound-protection`,
   content: `${PREFIX}/volumesnapshotcontent-bound-protection`,
   claim: `${PREFIX}/pvc-as-source-protection`,
+  group: `${PREFIX}/volumesnapshot-in-group-protection`,
 };
 const BEING_CREATED = `${PREFIX}/volumesnapshot-being-created`;
 const BEING_DELETED = `${PREFIX}/volumesnapshot-being-deleted`;
+/** Of a content that its group's controller made: the driver has cut its snapshot already. */
+export const GROUP_MEMBER = "groupsnapshot.storage.kubernetes.io/volumeGroupSnapshotHandle";
 const LOOK_MS = 40;
 
 /**
  * Plays what a CSI driver with snapshots is in a cluster, by the rules of the real ones: external-provisioner, the snapshot controller
  * and csi-snapshotter, with their finalizers, annotations and errors; and, in a cluster without controllers, what binds claims to
  * volumes. `storage` is the storage: a folder for each volume and snapshot, which clusters may share. The cluster knows snapshots
- * already (`installSnapshots`).
+ * already (`installSnapshots`). `also` is what it does besides at each look.
  */
-export async function startCsiDriver({ api }: Cluster, storage: string): Promise<CsiDriver> {
+export async function startCsiDriver(
+  { api }: Cluster,
+  storage: string,
+  also: (driver: Driver, look: Look) => Promise<void> = async () => {},
+): Promise<CsiDriver> {
   for (const part of ["volumes", "snapshots"]) await mkdir(join(storage, part), { recursive: true });
   for (const [path, object] of announced()) await api.request("POST", path, object);
-  const driver: Driver = { api, storage, behaviours: new Map(), attempts: new Map(), looks: new Map() };
+  const driver: Driver = { api, storage, behaviours: new Map(), attempts: new Map(), looks: new Map(), groups: "" };
   let running = true;
   const loop = (async () => {
     for (; running; await sleep(LOOK_MS)) {
       try {
-        await lookOnce(driver);
+        await also(driver, await lookOnce(driver));
       } catch (error) {
         if (running && !(error instanceof ApiError)) throw error;
       }
@@ -173,7 +188,7 @@ function announced(): [path: string, object: object][] {
   ];
 }
 
-async function lookOnce(driver: Driver): Promise<void> {
+async function lookOnce(driver: Driver): Promise<Look> {
   const list = async (path: string) => {
     const { items } = await driver.api.request<{ items: Live[] }>("GET", path);
     return new Map(items.map((item) => [keyOf(item.metadata), item]));
@@ -194,10 +209,11 @@ async function lookOnce(driver: Driver): Promise<void> {
   await each(look.claims, syncClaim);
   await each(look.snapshots, syncSnapshot);
   await each(look.contents, syncContent);
+  return look;
 }
 
 /** What has changed since the look is seen at the next one. */
-function ignoreRaces(error: unknown): void {
+export function ignoreRaces(error: unknown): void {
   if (!(error instanceof ApiError && [404, 409, 422].includes(error.status))) throw error;
 }
 
@@ -255,6 +271,18 @@ async function syncClaim(driver: Driver, look: Look, claim: Live): Promise<void>
   await api.request("PATCH", `/api/v1/persistentvolumes/${volume}/status`, { status: { phase: "Bound" } });
 }
 
+/** Members of a group stay as long as that does. */
+async function inGroup({ api, groups }: Driver, namespace: string | undefined, name: string): Promise<boolean> {
+  const path = `/apis/groupsnapshot.storage.k8s.io/${groups}/namespaces/${namespace}/volumegroupsnapshots/${name}`;
+  try {
+    await api.request("GET", path);
+    return true;
+  } catch (error) {
+    ignoreRaces(error);
+    return false;
+  }
+}
+
 /** The snapshot controller, as far as it concerns VolumeSnapshots. */
 async function syncSnapshot(driver: Driver, look: Look, snapshot: Live): Promise<void> {
   const { api } = driver;
@@ -291,7 +319,8 @@ async function syncSnapshot(driver: Driver, look: Look, snapshot: Live): Promise
   }
 }
 
-async function deleteSnapshot({ api }: Driver, look: Look, snapshot: Live, content: Live | undefined): Promise<void> {
+async function deleteSnapshot(driver: Driver, look: Look, snapshot: Live, content: Live | undefined): Promise<void> {
+  const { api } = driver;
   const { metadata } = snapshot;
   const path = `${API}/namespaces/${metadata.namespace}/volumesnapshots/${metadata.name}`;
   const own = content?.spec.volumeSnapshotRef.uid === metadata.uid ? content : undefined;
@@ -300,6 +329,8 @@ async function deleteSnapshot({ api }: Driver, look: Look, snapshot: Live, conte
       namespace === metadata.namespace && spec.dataSource?.name === metadata.name && status?.phase === "Pending",
   );
   if (own && waiting) return;
+  const group = snapshot.status?.volumeGroupSnapshotName;
+  if (group && (await inGroup(driver, metadata.namespace, group))) return;
   const deletes = own?.spec.deletionPolicy === "Delete";
   if (own && !own.metadata.annotations?.[BEING_DELETED])
     await api.request("PATCH", contentPath(own), { metadata: { annotations: { [BEING_DELETED]: "yes" } } });
@@ -308,7 +339,7 @@ async function deleteSnapshot({ api }: Driver, look: Look, snapshot: Live, conte
     api,
     path,
     snapshot,
-    without(snapshot, FINALIZERS.source, ...(deletes ? [] : [FINALIZERS.bound])),
+    without(snapshot, FINALIZERS.source, FINALIZERS.group, ...(deletes ? [] : [FINALIZERS.bound])),
   );
 }
 
@@ -347,11 +378,12 @@ async function syncContent(driver: Driver, look: Look, content: Live): Promise<v
   const behaviour = behaviourFor(driver, look, spec.source, handle);
   const { [BEING_CREATED]: creating, [BEING_DELETED]: deleting } = metadata.annotations ?? {};
   const goes = metadata.deletionTimestamp && ((spec.source.snapshotHandle && !uid) || (!creating && deleting));
+  if (metadata.annotations?.[GROUP_MEMBER] && !handle) return;
   if (spec.source.volumeHandle && !handle && !goes && !creating)
     return void (await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: "yes" } } }));
   if (behaviour.silent) return;
   if (goes) {
-    if (spec.deletionPolicy === "Delete" && status?.snapshotHandle) {
+    if (spec.deletionPolicy === "Delete" && status?.snapshotHandle && !status.volumeGroupSnapshotHandle) {
       await rm(snapshotFolder(driver, status.snapshotHandle), { recursive: true, force: true });
       await api.request("PATCH", `${path}/status`, { status: { snapshotHandle: null, readyToUse: null } });
     }
@@ -365,9 +397,9 @@ async function syncContent(driver: Driver, look: Look, content: Live): Promise<v
     await api.request("PATCH", `${path}/status`, { status: failure(message) });
     return void (await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: null } } }));
   }
-  const facts = spec.source.snapshotHandle
-    ? await knownSnapshot(driver, spec.source.snapshotHandle)
-    : await cutSnapshot(driver, look, content);
+  const facts = handle
+    ? await knownSnapshot(driver, handle)
+    : await cutVolume(driver, look, { name: metadata.name, volumeHandle: spec.source.volumeHandle });
   if (!facts) {
     const message = `Failed to check and update snapshot content: can not find snapshot for snapshotID ${handle}`;
     return void (await api.request("PATCH", `${path}/status`, { status: failure(message) }));
@@ -379,7 +411,7 @@ async function syncContent(driver: Driver, look: Look, content: Live): Promise<v
   if (creating) await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: null } } });
 }
 
-function behaviourFor(
+export function behaviourFor(
   { behaviours }: Driver,
   look: Look,
   source: Source,
@@ -389,16 +421,21 @@ function behaviourFor(
   return behaviours.get(volume?.spec.claimRef?.name ?? "") ?? behaviours.get(handle ?? "") ?? {};
 }
 
-/** Cuts the snapshot of a content, once. */
-async function cutSnapshot(driver: Driver, look: Look, { metadata, spec }: Live): Promise<Status | undefined> {
-  const handle = `snap-${createHash("sha256").update(metadata.name).digest("hex").slice(0, 12)}`;
+/** Cuts a snapshot of a volume, once for each name. */
+export async function cutVolume(
+  driver: Driver,
+  look: Look,
+  { name, volumeHandle = "", group }: { name: string; volumeHandle: string | undefined; group?: string },
+): Promise<Status> {
+  const handle = `snap-${createHash("sha256").update(name).digest("hex").slice(0, 12)}`;
   const known = await knownSnapshot(driver, handle);
   if (known) return known;
-  const volume = [...look.volumes.values()].find((one) => one.spec.csi?.volumeHandle === spec.source.volumeHandle);
+  const volume = [...look.volumes.values()].find((one) => one.spec.csi?.volumeHandle === volumeHandle);
   const folder = snapshotFolder(driver, handle);
-  await cp(join(driver.storage, "volumes", spec.source.volumeHandle ?? ""), join(folder, "data"), { recursive: true });
+  await cp(join(driver.storage, "volumes", volumeHandle), join(folder, "data"), { recursive: true });
   const facts = {
     snapshotHandle: handle,
+    ...(group && { volumeGroupSnapshotHandle: group }),
     creationTime: Date.now() * 1e6,
     restoreSize: bytesOf(volume?.spec.capacity.storage ?? "0"),
   };
@@ -406,7 +443,8 @@ async function cutSnapshot(driver: Driver, look: Look, { metadata, spec }: Live)
   return facts;
 }
 
-async function knownSnapshot(driver: Driver, handle: string): Promise<Status | undefined> {
+/** What the storage knows of a snapshot. */
+export async function knownSnapshot(driver: Driver, handle: string): Promise<Status | undefined> {
   const text = await readFile(join(snapshotFolder(driver, handle), "facts.json"), "utf8").catch(() => undefined);
   return text && JSON.parse(text);
 }
@@ -438,11 +476,11 @@ function statusFrom({ metadata, status = {} }: Live): Status {
   };
 }
 
-function failure(message: string): Status {
+export function failure(message: string): Status {
   return { readyToUse: false, error: { message, time: new Date().toISOString() } };
 }
 
-async function patchStatus(api: Api, path: string, old: Status = {}, status: Status): Promise<void> {
+export async function patchStatus(api: Api, path: string, old: Status = {}, status: Status): Promise<void> {
   const known = new Map<string, unknown>(Object.entries(old));
   const changed = Object.entries(status).some(
     ([key, value]) => JSON.stringify(known.get(key) ?? null) !== JSON.stringify(value),
@@ -450,12 +488,17 @@ async function patchStatus(api: Api, path: string, old: Status = {}, status: Sta
   if (changed) await api.request("PATCH", `${path}/status`, { status });
 }
 
-async function setFinalizers(api: Api, path: string, { metadata }: Live, finalizers: string[]): Promise<void> {
+export async function setFinalizers(
+  api: Api,
+  path: string,
+  { metadata }: Pick<Live, "metadata">,
+  finalizers: string[],
+): Promise<void> {
   if (finalizers.length === (metadata.finalizers ?? []).length) return;
   await api.request("PATCH", path, { metadata: { resourceVersion: metadata.resourceVersion, finalizers } });
 }
 
-function without({ metadata }: Live, ...gone: string[]): string[] {
+export function without({ metadata }: Pick<Live, "metadata">, ...gone: string[]): string[] {
   return (metadata.finalizers ?? []).filter((one) => !gone.includes(one));
 }
 
@@ -467,7 +510,7 @@ function contentPath({ metadata }: Live): string {
   return `${API}/volumesnapshotcontents/${metadata.name}`;
 }
 
-function snapshotFolder({ storage }: Driver, handle: string): string {
+export function snapshotFolder({ storage }: Driver, handle: string): string {
   return join(storage, "snapshots", handle);
 }
 

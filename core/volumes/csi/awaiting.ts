@@ -3,18 +3,17 @@ import { LifeboatError } from "../../errors.ts";
 import { getObject, type Place, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
 import { CLAIMS } from "../../objects/resources.ts";
-import { errorOf } from "./kinds.ts";
+import { errorOf, type SnapshotKinds } from "./kinds.ts";
 import type { Looking, Patience } from "./run.ts";
 
 const CLAIMS_V1 = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
 
-/** What a VolumeSnapshot comes to. */
+/** What a snapshot comes to. */
 const STAGES = {
   cut: {
     what: "cut",
-    reached: (live: KubernetesObject) =>
-      at(live, "status", "creationTime") !== undefined &&
-      at(live, "status", "boundVolumeSnapshotContentName") !== undefined,
+    reached: (live: KubernetesObject, { bound }: SnapshotKinds) =>
+      at(live, "status", "creationTime") !== undefined && at(live, "status", bound) !== undefined,
   },
   ready: { what: "ready to use", reached: (live: KubernetesObject) => at(live, "status", "readyToUse") === true },
 };
@@ -45,7 +44,7 @@ export async function awaitSnapshot(
   signal: AbortSignal,
 ): Promise<KubernetesObject> {
   const { place, stage, claim } = awaited;
-  const name = `the VolumeSnapshot ${placeOf(place)}`;
+  const name = `the ${looking.kinds.snapshot.kind} ${placeOf(place)}`;
   let failingSince: number | undefined;
   let told: string | undefined;
   const judge = (live: KubernetesObject | undefined): Seen | undefined => {
@@ -53,7 +52,7 @@ export async function awaitSnapshot(
       throw new LifeboatError("missing", `${name} was deleted before it was ${STAGES[stage].what}`, {
         hint: "find out who did, and do it again",
       });
-    if (STAGES[stage].reached(live)) return { live };
+    if (STAGES[stage].reached(live, looking.kinds)) return { live };
     const message = errorOf(live);
     const now = performance.now();
     failingSince = message === undefined ? undefined : (failingSince ?? now);

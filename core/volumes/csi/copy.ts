@@ -7,7 +7,7 @@ import { at } from "../../objects/fields.ts";
 import type { Copied, VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import type { SnapshotClass } from "./classes.ts";
-import { deleteByHandle, storedSnapshot } from "./deletion.ts";
+import { deleteByHandle, type StoredSnapshot, storedSnapshot } from "./deletion.ts";
 import { CONTENTS, contentNameOf, SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
 import { deletePair, removeWholly, retain } from "./removal.ts";
 import type { CsiRun } from "./run.ts";
@@ -19,23 +19,26 @@ import { csiSnapshot, storedObjects } from "./stored.ts";
  * keeps the snapshot; its handle is all that it takes to restore or delete it.
  */
 export function copyByCsi(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass): VolumeCopy {
-  return copying(async (cut) => {
-    const wanted = snapshotOf(run, claim, chosen);
-    const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
-    return orUndone(run, place, async () => {
-      await createObject(run.kube, SNAPSHOTS, wanted, run.signal);
-      return keepSnapshot(run, { place, claim, chosen, cut });
-    });
-  });
-}
-
-/** A copy whose maker calls `cut` once its point in time is fixed. */
-export function copying(make: (cut: () => void) => Promise<Copied>): VolumeCopy {
   const cut = Promise.withResolvers<void>();
-  const done = make(cut.resolve);
+  const done = copy(run, claim, chosen, cut.resolve);
   done.catch(cut.reject);
   cut.promise.catch(() => {});
   return { fixed: cut.promise, done };
+}
+
+async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass, cut: () => void): Promise<Copied> {
+  const wanted = snapshotOf(run, claim, chosen);
+  const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
+  const takeBack = (signal: AbortSignal) => removeWholly(run, place, signal);
+  return orTakenBack(run, takeBack, async () => {
+    await createObject(run.kube, SNAPSHOTS, wanted, run.signal);
+    const first = await cutContent(run, { place, claim }, performance.now() + run.timeoutMs);
+    cut();
+    const taken = { ...(await readySnapshot(run, place, performance.now() + run.readyTimeoutMs)), first, chosen };
+    const discard = async (signal: AbortSignal) => void (await deleteByHandle(run, taken.stored, signal));
+    const warning = await released(run, discard, (signal) => deletePair(run, taken.snapshot, signal));
+    return copiedOf(taken, discard, warning);
+  });
 }
 
 function snapshotOf({ labels }: CsiRun, { metadata }: KubernetesObject, { name }: SnapshotClass): KubernetesObject {
@@ -56,45 +59,13 @@ export function generatedName(stem: string): string {
   return `${stem.slice(0, 54).replace(/[-.]+$/, "")}-${randomBytes(4).toString("hex")}`;
 }
 
-/** A VolumeSnapshot that stands for a copy. */
-export interface Kept {
-  place: Place;
-  claim: KubernetesObject;
-  chosen?: SnapshotClass;
-  cut: () => void;
-}
-
-/** Waits until the snapshot can be used, lets the storage keep it, and takes its objects out of the cluster. */
-export async function keepSnapshot(run: CsiRun, { place, claim, chosen, cut }: Kept): Promise<Copied> {
-  const { signal } = run;
-  const first = await cutContent(run, place, claim);
-  cut();
-  const deadline = performance.now() + run.readyTimeoutMs;
-  const snapshot = await awaitSnapshot(run, { place, stage: "ready", deadline }, signal);
-  const content = await retain(run, contentNameOf(snapshot), signal);
-  const stored = content && storedSnapshot(content);
-  if (!stored) throw new LifeboatError("missing", `the content of the VolumeSnapshot ${placeOf(place)} was deleted`);
-  // From here on it is one step: whoever ends the run now would otherwise leave a snapshot of which nobody knows.
-  const ending = AbortSignal.timeout(2 * run.removeMs);
-  const left = await deletePair(run, snapshot, ending).then(() => undefined, messageOf);
-  const discard = async (given: AbortSignal) => void (await deleteByHandle(run, stored, given));
-  if (signal.aborted) {
-    await discard(ending);
-    signal.throwIfAborted();
-  }
-  const policy = at(first, "spec", "deletionPolicy");
-  return {
-    csi: csiSnapshot(snapshot, content),
-    objects: storedObjects({ snapshot, content, policy, chosen }),
-    ...(left && { warnings: [`the snapshot is taken, but ${left}`] }),
-    discard,
-  };
-}
-
-/** Waits until the snapshot is cut, and gives its content with the labels by which it is looked for. */
-async function cutContent(run: CsiRun, place: Place, claim: KubernetesObject): Promise<KubernetesObject> {
+/** Waits until a VolumeSnapshot is cut, and gives its content, which then has the labels by which it is looked for. */
+export async function cutContent(
+  run: CsiRun,
+  { place, claim }: { place: Place; claim: KubernetesObject },
+  deadline: number,
+): Promise<KubernetesObject> {
   const { kube, labels, signal } = run;
-  const deadline = performance.now() + run.timeoutMs;
   for (;;) {
     const snapshot = await awaitSnapshot(run, { place, claim, stage: "cut", deadline }, signal);
     const name = contentNameOf(snapshot);
@@ -106,19 +77,70 @@ async function cutContent(run: CsiRun, place: Place, claim: KubernetesObject): P
   }
 }
 
-/** Does it, or takes all away that was made of it; the error then says what is left. */
-export async function orUndone<T>(run: CsiRun, place: Place, make: () => Promise<T>): Promise<T> {
+/** A snapshot that can be used, and that the storage keeps. */
+export interface Taken {
+  snapshot: KubernetesObject;
+  content: KubernetesObject;
+  stored: StoredSnapshot;
+}
+
+/** Waits until a VolumeSnapshot can be used, and lets the storage keep its snapshot. */
+export async function readySnapshot(run: CsiRun, place: Place, deadline: number): Promise<Taken> {
+  const snapshot = await awaitSnapshot(run, { place, stage: "ready", deadline }, run.signal);
+  const content = await retain(run, contentNameOf(snapshot), run.signal);
+  const stored = content && storedSnapshot(content);
+  if (!stored) throw new LifeboatError("missing", `the content of the VolumeSnapshot ${placeOf(place)} was deleted`);
+  return { snapshot, content, stored };
+}
+
+/**
+ * Takes the objects of a copy out of the cluster that is whole. That isn't ended with the run, or a snapshot would be left of which
+ * nobody knows; it is discarded afterwards. Gives what could not be taken out, for a warning.
+ */
+export async function released(
+  { signal, removeMs }: CsiRun,
+  discard: (signal: AbortSignal) => Promise<void>,
+  release: (signal: AbortSignal) => Promise<void>,
+): Promise<string | undefined> {
+  const ending = AbortSignal.timeout(2 * removeMs);
+  const left = await release(ending).then(() => undefined, messageOf);
+  if (signal.aborted) await discard(ending);
+  signal.throwIfAborted();
+  return left && `the snapshot is taken, but ${left}`;
+}
+
+/** What a backup keeps of a snapshot; `first` is its content as it was before it was to stay. */
+export function copiedOf(
+  { snapshot, content, first, chosen }: Taken & { first: KubernetesObject; chosen?: SnapshotClass },
+  discard: Copied["discard"],
+  warning: string | undefined,
+): Copied {
+  const policy = at(first, "spec", "deletionPolicy");
+  return {
+    csi: csiSnapshot(snapshot, content),
+    objects: storedObjects({ snapshot, content, policy, chosen }),
+    ...(warning && { warnings: [warning] }),
+    discard,
+  };
+}
+
+/** Does it, or takes back what was made of it; the error then says what is left. */
+export async function orTakenBack<T>(
+  { removeMs }: CsiRun,
+  takeBack: (signal: AbortSignal) => Promise<void>,
+  make: () => Promise<T>,
+): Promise<T> {
   try {
     return await make();
   } catch (error) {
     try {
-      await removeWholly(run, place, AbortSignal.timeout(2 * run.removeMs));
+      await takeBack(AbortSignal.timeout(2 * removeMs));
     } catch (leaving) {
       const kind = isLifeboatError(error) ? error.kind : "unreachable";
-      const hint = [error, leaving].map((one) => (isLifeboatError(one) && one.hint) || "").filter(Boolean);
+      const hints = [error, leaving].flatMap((one) => (isLifeboatError(one) && one.hint) || []);
       throw new LifeboatError(kind, `${messageOf(error)}; and it is not taken back: ${messageOf(leaving)}`, {
         cause: error,
-        hint: hint.join("\n") || undefined,
+        hint: hints.join("\n") || undefined,
       });
     }
     throw error;

@@ -1,16 +1,18 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
-import { listObjects, placeOf } from "../../kube/object.ts";
+import { listObjects } from "../../kube/object.ts";
 import { BACKUP_NAME, EXCLUDE_LABEL, labelValue, VOLUME_COPY } from "../../labels.ts";
-import { at } from "../../objects/fields.ts";
-import { CONTENTS, SNAPSHOTS } from "./kinds.ts";
-import { removeContent, removeWholly } from "./removal.ts";
-import { type Looking, lookingAt, type Patience } from "./run.ts";
+import { groupKinds, groupVersion } from "./groups.ts";
+import { contentNameOf, OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
+import { removeContent, removeGroup, removeWholly } from "./removal.ts";
+import { lookingAt, type Patience, selectorOf } from "./run.ts";
 
 /** What a run that died left of a snapshot in the cluster. */
 export interface LeftSnapshot {
-  kind: "VolumeSnapshot" | "VolumeSnapshotContent";
+  kinds: SnapshotKinds;
+  /** Its own: a VolumeSnapshot, or a VolumeSnapshotContent without one; or their likes of groups. */
+  kind: string;
   /** "" of a content. */
   namespace: string;
   name: string;
@@ -20,8 +22,8 @@ export interface LeftSnapshot {
 }
 
 /**
- * The VolumeSnapshots that backups of ours have in the cluster, or that of this name, and contents that are there without one. A
- * backup that is under way has some too: its lock tells. None where the cluster doesn't know snapshots. Throws as `listPages`.
+ * The VolumeSnapshots that backups of ours have in the cluster, or that of this name, and contents that are there without one; groups
+ * first. A backup that is under way has some too: its lock tells. None where the cluster doesn't know snapshots. Throws as `listPages`.
  */
 export async function leftSnapshots(
   kube: Kube,
@@ -29,29 +31,36 @@ export async function leftSnapshots(
   signal: AbortSignal,
 ): Promise<LeftSnapshot[]> {
   const labels = { [VOLUME_COPY]: "csi", ...(backupName !== undefined && { [BACKUP_NAME]: labelValue(backupName) }) };
-  const labelSelector = Object.entries(labels)
-    .map((pair) => pair.join("="))
-    .join();
-  const found = new Map<string, KubernetesObject>();
+  const version = await groupVersion(kube, signal);
+  const left: LeftSnapshot[] = [];
+  for (const kinds of [...(version ? [groupKinds(version)] : []), OF_VOLUMES])
+    left.push(...(await leftOf(kube, kinds, selectorOf(labels), signal)));
+  return left;
+}
+
+async function leftOf(
+  kube: Kube,
+  kinds: SnapshotKinds,
+  labelSelector: string,
+  signal: AbortSignal,
+): Promise<LeftSnapshot[]> {
+  const found: KubernetesObject[] = [];
   const contents: KubernetesObject[] = [];
   try {
-    for await (const content of listObjects(kube, CONTENTS, { labelSelector, signal })) contents.push(content);
-    for await (const snapshot of listObjects(kube, SNAPSHOTS, { labelSelector, signal }))
-      found.set(placeOf(snapshot.metadata), snapshot);
+    for await (const content of listObjects(kube, kinds.content, { labelSelector, signal })) contents.push(content);
+    for await (const snapshot of listObjects(kube, kinds.snapshot, { labelSelector, signal })) found.push(snapshot);
   } catch (error) {
     if (isLifeboatError(error, "missing")) return [];
     throw error;
   }
-  const alone = contents.filter((content) => {
-    const { namespace, name } = (at(content, "spec", "volumeSnapshotRef") ?? {}) as Record<string, string>;
-    return !found.has(`${namespace}/${name}`);
-  });
-  return [...found.values(), ...alone].map(leftOver);
+  const bound = new Set(found.map((snapshot) => contentNameOf(snapshot, kinds)));
+  const alone = contents.filter(({ metadata }) => !bound.has(metadata.name));
+  return [...found, ...alone].map((object) => ({ kinds, ...leftOver(object) }));
 }
 
-function leftOver({ kind, metadata }: KubernetesObject): LeftSnapshot {
+function leftOver({ kind, metadata }: KubernetesObject): Omit<LeftSnapshot, "kinds"> {
   return {
-    kind: kind as LeftSnapshot["kind"],
+    kind,
     namespace: metadata.namespace ?? "",
     name: metadata.name,
     backup: metadata.labels?.[BACKUP_NAME] ?? "",
@@ -69,12 +78,10 @@ export async function removeLeft(
   { signal, ...patience }: Patience & { signal: AbortSignal },
 ): Promise<void> {
   for (const one of left) {
-    const looking: Looking = lookingAt(
-      kube,
-      { [BACKUP_NAME]: one.backup, [EXCLUDE_LABEL]: "true", [VOLUME_COPY]: "csi" },
-      patience,
-    );
-    if (one.kind === "VolumeSnapshot") await removeWholly(looking, one, signal);
-    else await removeContent(looking, one.name, signal);
+    const labels = { [BACKUP_NAME]: one.backup, [EXCLUDE_LABEL]: "true", [VOLUME_COPY]: "csi" };
+    const own = lookingAt(kube, labels, patience, one.kinds);
+    if (one.kind === one.kinds.content.kind) await removeContent(own, one.name, signal);
+    else if (one.kinds === OF_VOLUMES) await removeWholly(own, one, signal);
+    else await removeGroup(lookingAt(kube, labels, patience), own, one, signal);
   }
 }

@@ -1,66 +1,100 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
-import { deleteObject, getObject, type Place, patchObject, placeOf } from "../../kube/object.ts";
-import { BEING_DELETED, CONTENTS, contentNameOf, KEPT, SNAPSHOTS } from "./kinds.ts";
+import type { Kube } from "../../kube/client.ts";
+import { deleteObject, getObject, listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { contentNameOf, KEPT, SNAPSHOTS } from "./kinds.ts";
 import type { Looking } from "./run.ts";
 
 /**
  * Lets the storage keep a snapshot whatever becomes of its objects, and says so in its content for who finds it left over.
  * Gives the content; undefined where there is none.
  */
-export function retain({ kube }: Looking, content: string, signal: AbortSignal): Promise<KubernetesObject | undefined> {
-  const patch = { metadata: { annotations: { [KEPT]: "true" } }, spec: { deletionPolicy: "Retain" } };
-  return patchObject(kube, CONTENTS, { name: content }, patch, signal);
+export function retain(
+  { kube, kinds, labels }: Looking,
+  content: string,
+  signal: AbortSignal,
+): Promise<KubernetesObject | undefined> {
+  const patch = { metadata: { labels, annotations: { [KEPT]: "true" } }, spec: { deletionPolicy: "Retain" } };
+  return patchObject(kube, kinds.content, { name: content }, patch, signal);
 }
 
 /**
- * Deletes a VolumeSnapshot with its content, and waits until both are gone; what is gone already is no failure. The content
+ * Deletes a snapshot with its content, and waits until both are gone; what is gone already is no failure. The content
  * goes first: were it the other way round, a run that dies in between would leave one that nobody finds. Throws what the API
  * server answers, and `timeout`, which says what is left.
  */
 export async function deletePair(looking: Looking, snapshot: KubernetesObject, signal: AbortSignal): Promise<void> {
-  const { kube, snapshots, contents } = looking;
+  const { kube, kinds, snapshots, contents } = looking;
   const { namespace, name, uid } = snapshot.metadata;
-  const content = contentNameOf(snapshot);
+  const content = contentNameOf(snapshot, kinds);
   const gone = goneWithin(looking);
-  await deleteObject(kube, CONTENTS, { name: content }, signal);
-  await deleteObject(kube, SNAPSHOTS, { namespace, name, uid }, signal);
+  await deleteObject(kube, kinds.content, { name: content }, signal);
+  await deleteObject(kube, kinds.snapshot, { namespace, name, uid }, signal);
   await snapshots.until(placeOf({ namespace, name }), gone, signal);
   await contents.until(content, gone, signal);
 }
 
 /**
- * Deletes a VolumeSnapshot, its content and the snapshot in the storage, unless that was to be kept (`retain`). Throws as
+ * Deletes a snapshot's object, its content and the snapshot in the storage, unless that was to be kept (`retain`). Throws as
  * `deletePair`.
  */
 export async function removeWholly(looking: Looking, place: Place, signal: AbortSignal): Promise<void> {
-  const snapshot = await getObject(looking.kube, SNAPSHOTS, place, signal);
+  const { kube, kinds } = looking;
+  const snapshot = await getObject(kube, kinds.snapshot, place, signal);
   if (!snapshot) return;
-  const content = contentNameOf(snapshot);
+  const content = contentNameOf(snapshot, kinds);
   await giveUp(looking, content, signal);
   await deletePair(looking, snapshot, signal);
   await removeContent(looking, content, signal);
 }
 
 /**
- * Deletes a content whose VolumeSnapshot is gone, and the snapshot in the storage, unless that was to be kept. A controller may have made
+ * Deletes a content whose snapshot's object is gone, and the snapshot in the storage, unless that was to be kept. A controller may have made
  * it while the VolumeSnapshot was deleted; nobody then tells the driver that it may go. Throws as `deletePair`.
  */
 export async function removeContent(looking: Looking, name: string, signal: AbortSignal): Promise<void> {
-  const { kube, contents } = looking;
+  const { kube, kinds, contents } = looking;
   if (!(await giveUp(looking, name, signal))) return;
-  await patchObject(kube, CONTENTS, { name }, { metadata: { annotations: { [BEING_DELETED]: "yes" } } }, signal);
-  await deleteObject(kube, CONTENTS, { name }, signal);
+  await patchObject(
+    kube,
+    kinds.content,
+    { name },
+    { metadata: { annotations: { [kinds.beingDeleted]: "yes" } } },
+    signal,
+  );
+  await deleteObject(kube, kinds.content, { name }, signal);
   await contents.until(name, goneWithin(looking), signal);
 }
 
+/** Deletes a group's snapshot with all of its members, as `removeWholly`. `looking` is at those, `groups` at the group. */
+export async function removeGroup(looking: Looking, groups: Looking, place: Place, signal: AbortSignal): Promise<void> {
+  const { kube, kinds } = groups;
+  const group = await getObject(kube, kinds.snapshot, place, signal);
+  if (!group) return;
+  const members = await membersOf(kube, group, signal);
+  await removeWholly(groups, place, signal);
+  await Promise.all(members.map(({ metadata }) => removeWholly(looking, metadata, signal)));
+}
+
+/** The VolumeSnapshots that a controller made for a group. */
+export async function membersOf(
+  kube: Kube,
+  { metadata: { namespace, uid } }: KubernetesObject,
+  signal: AbortSignal,
+): Promise<KubernetesObject[]> {
+  const members: KubernetesObject[] = [];
+  for await (const one of listObjects(kube, SNAPSHOTS, { namespace, signal }))
+    if (one.metadata.ownerReferences?.some((owner) => owner.uid === uid)) members.push(one);
+  return members;
+}
+
 /** Whether the content is there; the storage then keeps its snapshot only if that was to be kept. */
-async function giveUp({ kube, labels }: Looking, name: string, signal: AbortSignal): Promise<boolean> {
-  const content = await getObject(kube, CONTENTS, { name }, signal);
+async function giveUp({ kube, kinds, labels }: Looking, name: string, signal: AbortSignal): Promise<boolean> {
+  const content = await getObject(kube, kinds.content, { name }, signal);
   if (!content) return false;
   const kept = content.metadata.annotations?.[KEPT] !== undefined;
   const patch = { metadata: { labels }, ...(!kept && { spec: { deletionPolicy: "Delete" } }) };
-  return (await patchObject(kube, CONTENTS, { name }, patch, signal)) !== undefined;
+  return (await patchObject(kube, kinds.content, { name }, patch, signal)) !== undefined;
 }
 
 function goneWithin({ removeMs }: Looking): (live: KubernetesObject | undefined) => true | undefined {

@@ -2,11 +2,12 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import type { Kube } from "../../kube/client.ts";
 import { type Polled, polled } from "../../kube/polled.ts";
 import { BACKUP_NAME, EXCLUDE_LABEL, labelValue, VOLUME_COPY } from "../../labels.ts";
-import { CONTENTS, SNAPSHOTS } from "./kinds.ts";
+import { OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 
-/** The VolumeSnapshots and contents with some labels, which are waited for by two LISTs a second however many they are. */
+/** The snapshots and contents with some labels, which are waited for by two LISTs a second however many they are. */
 export interface Looking {
   kube: Kube;
+  kinds: SnapshotKinds;
   /** They are found by these. */
   labels: Record<string, string>;
   snapshots: Polled;
@@ -59,17 +60,25 @@ export function patienceOf(given: Patience): Required<Patience> {
   return { ...PATIENCE, ...Object.fromEntries(said) };
 }
 
-/** What carries all of `labels`; `selector` where fewer of them find it. */
+/** What carries all of `labels`. */
 export function lookingAt(
   kube: Kube,
   labels: Record<string, string>,
   patience: Patience,
-  selector = Object.keys(labels),
+  kinds: SnapshotKinds = OF_VOLUMES,
 ): Looking {
   const { removeMs, pollMs } = patienceOf(patience);
-  const labelSelector = selector.map((label) => `${label}=${labels[label]}`).join();
-  const look = (kind: typeof SNAPSHOTS) => polled(kube, kind, { labelSelector, pollMs });
-  return { kube, labels, snapshots: look(SNAPSHOTS), contents: look(CONTENTS), removeMs, pollMs };
+  const labelSelector = selectorOf(labels);
+  const [snapshots, contents] = [kinds.snapshot, kinds.content].map((kind) =>
+    polled(kube, kind, { labelSelector, pollMs }),
+  );
+  return { kube, kinds, labels, snapshots: snapshots!, contents: contents!, removeMs, pollMs };
+}
+
+export function selectorOf(labels: Record<string, string>): string {
+  return Object.entries(labels)
+    .map((pair) => pair.join("="))
+    .join();
 }
 
 /** The object as it is stored: without what keeps it out of other backups and tells that it is left over. */

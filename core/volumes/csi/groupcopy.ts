@@ -1,0 +1,149 @@
+import { pause } from "../../abort.ts";
+import type { KubernetesObject } from "../../archive/item.ts";
+import { LifeboatError } from "../../errors.ts";
+import { createObject, type Kind, listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { resourceApiVersion } from "../../kube/resource.ts";
+import { at } from "../../objects/fields.ts";
+import { CLAIMS } from "../../objects/resources.ts";
+import type { Copied, VolumeCopy } from "../volume.ts";
+import { awaitSnapshot } from "./awaiting.ts";
+import { copiedOf, cutContent, generatedName, orTakenBack, readySnapshot, released } from "./copy.ts";
+import { deleteGroup } from "./deletion.ts";
+import { groupKinds } from "./groups.ts";
+import { contentNameOf, SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
+import { deletePair, membersOf, removeGroup, retain } from "./removal.ts";
+import { type CsiRun, lookingAt } from "./run.ts";
+
+const CLAIMS_V1: Kind = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
+
+/** Claims of one namespace and one driver that are copied at one moment. */
+export interface ClaimGroup {
+  claims: KubernetesObject[];
+  /** The label that they share (`volumeGroupSnapshotLabelKey`), and its value. */
+  label: { key: string; value: string };
+  /** The VolumeGroupSnapshotClass. */
+  className: string;
+  /** Of the API (`groupApi`). */
+  version: string;
+}
+
+/**
+ * Copies the volumes of claims at one moment, by a VolumeGroupSnapshot, as Velero does; a copy for each, in their order. They
+ * succeed or fail together, and so they are discarded and deleted: drivers know no other way.
+ */
+export function copyGroupByCsi(run: CsiRun, group: ClaimGroup): VolumeCopy[] {
+  const cut = Promise.withResolvers<void>();
+  const all = copyGroup(run, group, cut.resolve);
+  all.catch(cut.reject);
+  cut.promise.catch(() => {});
+  return group.claims.map((_, index) => {
+    const done = all.then((copies) => copies[index]!);
+    done.catch(() => {});
+    return { fixed: cut.promise, done };
+  });
+}
+
+async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promise<Copied[]> {
+  const { kube, signal } = run;
+  const kinds = groupKinds(group.version);
+  const groups: CsiRun = { ...run, ...lookingAt(kube, run.labels, run, kinds) };
+  await throwIfOthers(run, group);
+  const wanted = groupSnapshotOf(run, group, kinds);
+  const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
+  const takeBack = (ending: AbortSignal) => removeGroup(run, groups, place, ending);
+  return orTakenBack(run, takeBack, async () => {
+    const created = await createObject(kube, kinds.snapshot, wanted, signal);
+    const deadline = performance.now() + run.timeoutMs;
+    const bound = await awaitSnapshot(groups, { place, stage: "cut", deadline }, signal);
+    const members = await labelledMembers(run, created, group, deadline);
+    const firsts = await Promise.all(members.map((member) => cutContent(run, member, deadline)));
+    cut();
+    const readyBy = performance.now() + run.readyTimeoutMs;
+    const taken = await Promise.all(members.map((member) => readySnapshot(run, member.place, readyBy)));
+    if (!(await retain(groups, contentNameOf(bound, kinds), signal)))
+      throw new LifeboatError("missing", `the content of the VolumeGroupSnapshot ${placeOf(place)} was deleted`);
+    const stored = taken.map((one) => one.stored);
+    let discarding: Promise<unknown> | undefined;
+    const discard = async (ending: AbortSignal) => {
+      discarding ??= deleteGroup(run, stored, ending);
+      await discarding;
+    };
+    const warning = await released(run, discard, async (ending) => {
+      await deletePair(groups, bound, ending);
+      await Promise.all(taken.map(({ snapshot }) => deletePair(run, snapshot, ending)));
+    });
+    return taken.map((one, index) =>
+      copiedOf({ ...one, snapshot: alone(one.snapshot), first: firsts[index]! }, discard, warning),
+    );
+  });
+}
+
+/** A group's selector takes all claims that have the label: those of which no copy is wanted must not have it. */
+async function throwIfOthers({ kube, signal }: CsiRun, { claims, label }: ClaimGroup): Promise<void> {
+  const wanted = new Set(claims.map(({ metadata }) => metadata.uid));
+  const selected = { namespace: claims[0]!.metadata.namespace, labelSelector: `${label.key}=${label.value}`, signal };
+  for await (const { metadata } of listObjects(kube, CLAIMS_V1, selected))
+    if (!wanted.has(metadata.uid))
+      throw new LifeboatError(
+        "invalid",
+        `the claim ${placeOf(metadata)} belongs to the group ${label.key}=${label.value} too, but no snapshot of it is to be made`,
+        { hint: "take the label from it, or let it be backed up by a snapshot as well" },
+      );
+}
+
+function groupSnapshotOf(
+  { labels }: CsiRun,
+  { claims, label, className }: ClaimGroup,
+  { snapshot }: SnapshotKinds,
+): KubernetesObject {
+  return {
+    apiVersion: resourceApiVersion(snapshot),
+    kind: snapshot.kind,
+    metadata: {
+      namespace: claims[0]!.metadata.namespace,
+      name: generatedName(`velero-${label.value.toLowerCase().replace(/[^a-z0-9.-]/g, "-")}`),
+      labels: { ...labels, [label.key]: label.value },
+    },
+    spec: {
+      volumeGroupSnapshotClassName: className,
+      source: { selector: { matchLabels: { [label.key]: label.value } } },
+    },
+  };
+}
+
+/** Waits until each claim of a group has its VolumeSnapshot, and labels them so that they are found. */
+async function labelledMembers(
+  run: CsiRun,
+  created: KubernetesObject,
+  { claims }: ClaimGroup,
+  deadline: number,
+): Promise<{ place: Place; claim: KubernetesObject }[]> {
+  const { kube, labels, signal } = run;
+  for (;;) {
+    const found = new Map((await membersOf(kube, created, signal)).map((one) => [claimOf(one), one.metadata]));
+    const missing = claims.find(({ metadata }) => !found.has(metadata.name));
+    if (!missing) {
+      const members = claims.map((claim) => ({ claim, place: found.get(claim.metadata.name)! }));
+      for (const member of members) await patchObject(kube, SNAPSHOTS, member.place, { metadata: { labels } }, signal);
+      return members;
+    }
+    if (performance.now() > deadline)
+      throw new LifeboatError(
+        "timeout",
+        `the VolumeGroupSnapshot ${placeOf(created.metadata)} has no snapshot of the claim ${placeOf(missing.metadata)} in time`,
+      );
+    await pause(run.pollMs, signal);
+  }
+}
+
+function claimOf(snapshot: KubernetesObject): unknown {
+  return at(snapshot, "spec", "source", "persistentVolumeClaimName");
+}
+
+const IN_GROUP = "snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection";
+
+/** A member as it is stored: nobody will know its group's object. */
+function alone(snapshot: KubernetesObject): KubernetesObject {
+  const { ownerReferences: _, finalizers = [], ...metadata } = snapshot.metadata;
+  return { ...snapshot, metadata: { ...metadata, finalizers: finalizers.filter((one) => one !== IN_GROUP) } };
+}
