@@ -22,6 +22,7 @@ const list = (pattern: RegExp, message: string) => yaml(z.array(text(pattern, me
 
 const KEY = /^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key\/[A-Za-z0-9-]+$/;
 const SECRET = /^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+$/;
+const ROLE = /^[A-Za-z0-9_+=,.@-]{1,64}$/;
 const LOG_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
@@ -29,6 +30,7 @@ const LOG_DAYS = [
 const ofBucket = "bucket: 3 to 63 lower-case letters, digits, hyphens and dots, a letter or digit first and last.";
 const ofSecrets =
   "secrets: whole ARNs of single secrets, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX, without *, for backup, restore, retention.";
+const ofVolumes = "volumes: some of disks, csi and restic.";
 const ofVpc = "vpc: {subnet_ids: [subnet-…], security_group_ids: [sg-…]}, at least one of each.";
 const ofJob =
   "schedules: job is {kind: backup, schedule: NAME}, {kind: verify} or {kind: retention}: `lifeboat schedule render --target aws` makes them.";
@@ -63,11 +65,11 @@ const Settings = z.strictObject({
     "clusters: names of EKS clusters, not ARNs: letters, digits, - and _.",
   ),
   hooks: flag("hooks"),
+  volumes: yaml(z.array(z.enum(["disks", "csi", "restic"], ofVolumes), ofVolumes)),
+  volumes_kms_keys: list(KEY, "volumes_kms_keys: ARNs of keys, arn:aws:kms:REGION:ACCOUNT:key/ID."),
+  restic_principals: list(ROLE, "restic_principals: names of IAM roles, not ARNs, and never *."),
   schedules: z.string("schedules: the path of the file that `lifeboat schedule render --target aws` has written."),
-  restore_principals: list(
-    /^[A-Za-z0-9_+=,.@-]{1,64}$/,
-    "restore_principals: names of IAM roles, not ARNs, and never *.",
-  ),
+  restore_principals: list(ROLE, "restore_principals: names of IAM roles, not ARNs, and never *."),
   vpc: yaml(
     z.strictObject(
       {

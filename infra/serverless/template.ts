@@ -1,108 +1,17 @@
-import { createHash } from "node:crypto";
+import { att, capital, JOBS, logicalId, sub, type Text } from "./cloudformation.ts";
+import { bucketOf, groupsOf, objectsOf, resticStatements, schedulersStatements, statementsOf } from "./rights.ts";
 import type { Schedules, Settings } from "./settings.ts";
-
-const JOBS = ["backup", "restore", "retention"] as const;
-type Job = (typeof JOBS)[number];
-
-/** What CloudFormation makes a text of. */
-type Text = string | { "Fn::Sub": string } | { "Fn::GetAtt": [string, string] } | { Ref: string };
-
-interface Statement {
-  Sid: string;
-  Effect: "Allow" | "Deny";
-  Action: string[];
-  Resource: Text[];
-  Condition?: object;
-}
-
-const att = (id: string, name = "Arn"): Text => ({ "Fn::GetAtt": [id, name] });
-const sub = (pattern: string): Text => ({ "Fn::Sub": pattern });
-const arn = (service: string, resource: string) =>
-  sub(`arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`);
-const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);
-/** CloudFormation's names have letters and digits only. One with capital letters of its own is told from the others by a digest. */
-const logicalId = (...names: string[]) =>
-  names
-    .map((name) => {
-      const plain = capital(name.replaceAll("-", "Dash").replaceAll("_", "Underscore"));
-      return /[A-Z]/.test(name)
-        ? `${plain}Named${createHash("sha256").update(name).digest("hex").slice(0, 12)}`
-        : plain;
-    })
-    .join("");
-const allow = (Sid: string, Action: string[], Resource: Text[], Condition?: object): Statement => ({
-  ...{ Sid, Effect: "Allow", Action, Resource },
-  ...(Condition && { Condition }),
-});
-
-/** What the role of a function may do: the statements of infra/modules/aws/identities.tf, and their reasons are there. */
-function statementsOf(job: Job, given: Settings): Statement[] {
-  const bucket = `arn:\${AWS::Partition}:s3:::${given.bucket}`;
-  const objects = (path: string) => sub([bucket, given.prefix, path].filter(Boolean).join("/"));
-  const upload = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
-  const own: Record<Job, Statement[]> = {
-    backup: [allow("Create", [...upload, ...(given.retain ? ["s3:PutObjectRetention"] : [])], [objects("*")])],
-    restore: [
-      allow("Create", upload, ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map(objects)),
-      allow("HandOverJobs", ["lambda:InvokeFunction"], [arn("lambda", `function:${given.name}-restore`)]),
-    ],
-    retention: [
-      allow("SeeWhatIsHeld", ["s3:GetObjectRetention"], [objects("*")]),
-      allow("Create", upload, [objects("metadata/*")]),
-      allow("Delete", ["s3:DeleteObject"], [objects("*")]),
-    ],
-  };
-  const via = (service: string) => ({ StringLike: { "kms:ViaService": `${service}.*.amazonaws.com` } });
-  const secretArns = [...new Set([...given.secrets[job], ...[given.configuration_secret ?? []].flat()])];
-  const clusters = job === "retention" ? [] : given.clusters;
-  const inVpc = [
-    ...["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"],
-    ...["ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"],
-  ];
-  const everything = given.vpc ? ["*"] : [];
-  const notByTheCode = { ArnEquals: { "lambda:SourceFunctionArn": [arn("lambda", `function:${given.name}-${job}`)] } };
-  return [
-    allow(
-      "Log",
-      ["logs:CreateLogStream", "logs:PutLogEvents"],
-      [arn("logs", `log-group:/aws/lambda/${given.name}-${job}:*`)],
-    ),
-    allow("LeaveDeadLetters", ["sqs:SendMessage"], [att("DeadLetters")]),
-    allow("List", ["s3:ListBucket"], [sub(bucket)]),
-    allow("Read", ["s3:GetObject"], [objects("*")]),
-    ...own[job],
-    allow("UseBucketKey", ["kms:Decrypt", "kms:GenerateDataKey"], [given.bucket_kms_key ?? []].flat(), via("s3")),
-    allow("ReadSecrets", ["secretsmanager:GetSecretValue"], secretArns),
-    allow(
-      "DecryptSecrets",
-      ["kms:Decrypt"],
-      secretArns.length > 0 ? given.secrets_kms_keys : [],
-      via("secretsmanager"),
-    ),
-    allow(
-      "FindClusters",
-      ["eks:DescribeCluster"],
-      clusters.map((name) => arn("eks", `cluster/${name}`)),
-    ),
-    allow("BeInVpc", inVpc, everything),
-    { ...allow("NotByTheCode", inVpc, everything, notByTheCode), Effect: "Deny" as const },
-  ].filter(({ Resource }) => Resource.length > 0);
-}
-
-function schedulersStatements({ kms_key }: Settings): Statement[] {
-  return [
-    allow("RunJobs", ["lambda:InvokeFunction"], [att("BackupLambdaFunction"), att("RetentionLambdaFunction")]),
-    allow("LeaveDeadLetters", ["sqs:SendMessage"], [att("DeadLetters")]),
-    ...(kms_key ? [allow("DecryptJobs", ["kms:Decrypt"], [kms_key])] : []),
-  ];
-}
 
 /** What stays when the stack is removed. */
 const KEPT = { DeletionPolicy: "Retain", UpdateReplacePolicy: "Retain" };
 
-function bucketOf(given: Settings): Record<string, object> {
+function storageOf(given: Settings): Record<string, object> {
   if (!given.create_bucket) return {};
-  const bucket = `arn:\${AWS::Partition}:s3:::${given.bucket}`;
+  const [bucket, everything] = [bucketOf(given), sub(`arn:\${AWS::Partition}:s3:::${given.bucket}/*`)];
+  // restic has files of its own below restic/, some of which it replaces.
+  const writtenOnce = given.volumes.includes("restic")
+    ? ["backups/*", "restores/*", "metadata/*"].map(objectsOf(given))
+    : [everything];
   const deny = (Sid: string, Action: string, Resource: Text[], Condition: object) => ({
     ...{ Sid, Effect: "Deny", Principal: "*", Action, Resource, Condition },
   });
@@ -152,10 +61,10 @@ function bucketOf(given: Settings): Record<string, object> {
         PolicyDocument: {
           Version: "2012-10-17",
           Statement: [
-            deny("OnlyTls", "s3:*", [sub(bucket), sub(`${bucket}/*`)], { Bool: { "aws:SecureTransport": "false" } }),
+            deny("OnlyTls", "s3:*", [bucket, everything], { Bool: { "aws:SecureTransport": "false" } }),
             ...(given.write_once
               ? [
-                  deny("NothingIsOverwritten", "s3:PutObject", [sub(`${bucket}/*`)], {
+                  deny("NothingIsOverwritten", "s3:PutObject", writtenOnce, {
                     Null: { "s3:if-none-match": "true" },
                     Bool: { "s3:ObjectCreationOperation": "true" },
                   }),
@@ -229,20 +138,37 @@ function alarmsOf(given: Settings, schedules: Schedules): Record<string, object>
   return alarms;
 }
 
-function accessOf({ clusters, hooks }: Settings): Record<string, object> {
-  const entry = (job: Job, ClusterName: string, KubernetesGroups: string[]) => ({
-    [logicalId(job, "access", ClusterName)]: {
-      Type: "AWS::EKS::AccessEntry",
-      Properties: { ClusterName, KubernetesGroups, PrincipalArn: att(`${capital(job)}Role`) },
+/** The policy for the identity that restic has in its Jobs. */
+function resticOf(given: Settings): { Resources: Record<string, object>; Outputs?: Record<string, object> } {
+  if (!given.volumes.includes("restic")) return { Resources: {} };
+  const Restic = {
+    Type: "AWS::IAM::ManagedPolicy",
+    Properties: {
+      ManagedPolicyName: `${given.name}-restic`,
+      Description: "Lifeboat's copies of volumes' files: read, write and delete below restic/",
+      Roles: given.restic_principals,
+      PolicyDocument: { Version: "2012-10-17", Statement: resticStatements(given) },
     },
-  });
-  return Object.assign(
-    {},
-    ...clusters.flatMap((cluster) => [
-      entry("backup", cluster, ["lifeboat:backup", ...(hooks ? ["lifeboat:hooks"] : [])]),
-      entry("restore", cluster, ["lifeboat:restore"]),
-    ]),
+  };
+  const ResticPolicyArn = {
+    Description: "Policy of restic's Jobs, for identities that restic_principals can't name.",
+    Value: { Ref: "Restic" },
+    Export: { Name: `${given.name}-restic-policy-arn` },
+  };
+  return { Resources: { Restic }, Outputs: { ResticPolicyArn } };
+}
+
+function accessOf(given: Settings): Record<string, object> {
+  const entries = given.clusters.flatMap((ClusterName) =>
+    JOBS.map((job) => ({ job, ClusterName, KubernetesGroups: groupsOf(job, given) })),
   );
+  const resources = entries
+    .filter(({ KubernetesGroups }) => KubernetesGroups.length > 0)
+    .map(({ job, ...properties }) => [
+      logicalId(job, "access", properties.ClusterName),
+      { Type: "AWS::EKS::AccessEntry", Properties: { ...properties, PrincipalArn: att(`${capital(job)}Role`) } },
+    ]);
+  return Object.fromEntries(resources);
 }
 
 /**
@@ -292,6 +218,7 @@ function clockOf(schedules: Schedules, KmsKeyArn: string | null) {
  */
 export function partsOf(given: Settings, schedules: Schedules, configuration: unknown) {
   const { bucket, prefix, vpc, configuration_secret: secret, kms_key: key } = given;
+  const restic = resticOf(given);
   const { events, extensions } = clockOf(schedules, key);
   const VpcConfig = vpc && { SubnetIds: vpc.subnet_ids, SecurityGroupIds: vpc.security_group_ids };
   for (const job of JOBS) {
@@ -316,6 +243,9 @@ export function partsOf(given: Settings, schedules: Schedules, configuration: un
     },
     events,
     extensions,
-    resources: { Resources: { ...bucketOf(given), ...alarmsOf(given, schedules), ...accessOf(given) } },
+    resources: {
+      ...restic,
+      Resources: { ...storageOf(given), ...restic.Resources, ...alarmsOf(given, schedules), ...accessOf(given) },
+    },
   };
 }

@@ -65,6 +65,12 @@ const EVERYTHING_BUT_HOOKS = {
   tags: "{team: platform}",
 };
 
+const VOLUMES = {
+  volumes: "[disks, csi, restic]",
+  volumes_kms_keys: `["${keyArn(4)}"]`,
+  restic_principals: "[restic]",
+};
+
 /** What checkov finds in the template beside what it skips in the Terraform module, and the reason for each. */
 const EXPLAINED: Record<string, string> = {
   CKV_AWS_27: "SQS encrypts dead letters by keys of its own, which checkov knows in Terraform only",
@@ -91,6 +97,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     services.usual = await templateOf("usual", SETTINGS);
     services.everything = await templateOf("everything", EVERYTHING_BUT_HOOKS);
     services.other = await templateOf("other", { ...SETTINGS, create_bucket: "false", hooks: "true" });
+    services.volumes = await templateOf("volumes", { ...SETTINGS, ...VOLUMES });
   });
   after(() => rm(dir, { recursive: true, force: true }));
 
@@ -191,8 +198,9 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     for (const service of Object.keys(services)) {
       const mayDo = statements(service, "backup").filter(({ Effect }: { Effect: string }) => Effect === "Allow");
       for (const { Sid, Action, Resource } of mayDo) {
-        for (const action of Sid === "BeInVpc" ? [] : Action) assert.doesNotMatch(action, /Delete|\*|Bypass/);
-        for (const resource of Sid === "BeInVpc" ? [] : Resource) assert.doesNotMatch(resource, /^\*/);
+        if (Sid === "BeInVpc") continue;
+        for (const action of Action) assert.doesNotMatch(action, /Delete|\*|Bypass/);
+        for (const resource of Sid === "FindDisks" ? [] : Resource) assert.doesNotMatch(resource, /^\*/);
       }
     }
     assert.deepEqual(actions("usual", "backup").sort(), [
@@ -239,7 +247,8 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
         [["AWS_IAM", functionArn("restore")]],
       );
       assert.deepEqual(properties(template, "AWS::Lambda::Permission"), []);
-      const [caller] = properties(template, "AWS::IAM::ManagedPolicy");
+      const policies = properties(template, "AWS::IAM::ManagedPolicy");
+      const caller = policies.find(({ ManagedPolicyName }) => ManagedPolicyName === "lifeboat-restore-caller");
       for (const { Resource } of caller.PolicyDocument.Statement) assert.deepEqual(Resource, [functionArn("restore")]);
       assert.deepEqual(caller.Roles, ["operator"]);
     }
@@ -406,6 +415,63 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     );
   });
 
+  test("gives rights on disks, and retention any in a cluster, only for volumes", () => {
+    const onDisks = (service: string) =>
+      ["backup", "restore", "retention"].map((job) => actions(service, job).filter((one) => one.startsWith("ec2:")));
+    for (const service of ["usual", "other"]) assert.deepEqual(onDisks(service), [[], [], []]);
+    assert.deepEqual(onDisks("volumes"), [
+      ["ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:CreateSnapshot", "ec2:CreateSnapshot", "ec2:CreateTags"],
+      [
+        ...["ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:CreateVolume", "ec2:CreateVolume", "ec2:CreateTags"],
+        "ec2:DeleteVolume",
+      ],
+      ["ec2:DescribeSnapshots", "ec2:DeleteSnapshot"],
+    ]);
+    const entries = properties(services.volumes, ENTRY).map(({ KubernetesGroups }) => KubernetesGroups);
+    const copying = ["lifeboat:csi", "lifeboat:restic"];
+    assert.deepEqual(entries, [["lifeboat:backup", ...copying], ["lifeboat:restore"], copying]);
+  });
+
+  test("lets functions tag and delete only snapshots and volumes of their own making, as the module does", async () => {
+    const module = await readFile(join(MODULE, "identities.tf"), "utf8");
+    const written = [...module.matchAll(/ {8,}Sid += "(\w+)"\n.*\n.*\n +Condition = \{ (\w+) = \{ (.*) \} \}/g)];
+    const theirs = written.map(([, sid, operator, test = ""]) => [
+      sid,
+      operator,
+      ...test.replaceAll('"', "").split(" = "),
+    ]);
+    const ours = ["backup", "restore", "retention"]
+      .flatMap((job) => statements("volumes", job))
+      .filter(({ Sid, Condition }) => Condition && /Disk|Snapshot|Volume/.test(Sid))
+      .map(({ Sid, Condition }) => [
+        Sid,
+        ...Object.entries<object>(Condition).flatMap(([operator, test]) => [operator, ...Object.entries(test).flat()]),
+      ]);
+    assert.equal(ours.length, 8);
+    assert.deepEqual(ours, theirs);
+  });
+
+  test("lets restic write and delete below restic/, and nobody overwrite a backup", async () => {
+    const restic = properties(services.volumes, "AWS::IAM::ManagedPolicy").find(({ Roles }) => Roles[0] === "restic");
+    const files = "arn:aws:s3:::acme-backups/prod/restic/*";
+    const { Statement } = restic.PolicyDocument;
+    assert.deepEqual(
+      Statement.map(({ Action, Resource }: { Action: string[]; Resource: string[] }) => [Action.at(-1), ...Resource]),
+      [
+        ["s3:ListBucket", "arn:aws:s3:::acme-backups"],
+        ["s3:GetObject", files],
+        ["s3:DeleteObject", files],
+      ],
+    );
+    const state = await readFile(join(dir, "volumes/.serverless/serverless-state.json"), "utf8");
+    const { ResticPolicyArn, Location } = JSON.parse(state).service.resources.Outputs;
+    assert.deepEqual([ResticPolicyArn.Value, typeof Location.Value], [{ Ref: "Restic" }, "object"]);
+    const policy = services.volumes.Resources.BackupsPolicy.Properties.PolicyDocument.Statement;
+    const once = policy.find(({ Sid }: { Sid: string }) => Sid === "NothingIsOverwritten");
+    const folders = ["backups", "restores", "metadata"].map((name) => `arn:aws:s3:::acme-backups/prod/${name}/*`);
+    assert.deepEqual(once.Resource, folders);
+  });
+
   const fails = (name: string, settings: Record<string, string>, files: Record<string, string>, wanted: RegExp) =>
     assert.rejects(osls(name, settings, files), ({ code, stdout, stderr }) => {
       assert.equal(code, 1);
@@ -510,6 +576,8 @@ describe("the settings of serverless.yml", () => {
     ["clusters", [`arn:aws:eks:${REGION}:${ACCOUNT}:cluster/prod`], /clusters: names/],
     ["vpc", { subnet_ids: [], security_group_ids: ["sg-01234567"] }, /vpc: .*at least one/],
     ["hooks", "yes", /hooks: true or false/],
+    ["volumes", ["kopia"], /volumes: some of disks, csi and restic/],
+    ["restic_principals", ["*"], /restic_principals: .*never \*/],
     ["retries", 3, /retries: 0, 1 or 2/],
     ["noncurrent_days", 1.5, /noncurrent_days: a whole number/],
     ["memory_size", "128", /memory_size: 512/],

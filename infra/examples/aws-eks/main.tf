@@ -14,6 +14,7 @@ module "lifeboat" {
   restore_principals = var.restore_principals
 
   hooks         = var.hooks
+  volumes       = var.volumes
   alarm_actions = var.alarm_actions
 
   configuration = var.configuration_file != null ? file(var.configuration_file) : yamlencode({

@@ -52,6 +52,12 @@ variable "hooks" {
   default     = false
 }
 
+variable "volumes" {
+  description = "How volumes' data may be copied: some of disks, csi and restic."
+  type        = list(string)
+  default     = []
+}
+
 variable "alarm_actions" {
   description = "ARNs of SNS topics that alarms tell; without one they tell nobody."
   type        = list(string)

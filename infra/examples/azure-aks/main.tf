@@ -24,8 +24,10 @@ module "lifeboat" {
   restore_application = var.restore_application
   restore_principals  = var.restore_principals
 
-  hooks         = var.hooks
-  alarm_actions = var.alarm_actions
+  hooks                = var.hooks
+  volumes              = var.volumes
+  disk_resource_groups = var.disk_resource_groups
+  alarm_actions        = var.alarm_actions
 
   configuration = var.configuration_file != null ? file(var.configuration_file) : yamlencode({
     clusters = { prod = { aks = { subscription = var.subscription, resourceGroup = var.cluster_resource_group, name = var.cluster } } }

@@ -78,6 +78,18 @@ variable "hooks" {
   default     = false
 }
 
+variable "volumes" {
+  description = "How volumes' data may be copied: some of disks, csi and restic."
+  type        = list(string)
+  default     = []
+}
+
+variable "disk_resource_groups" {
+  description = "Names of the resource groups that the cluster's disks are in, for disks: `az aks show --query nodeResourceGroup`."
+  type        = list(string)
+  default     = []
+}
+
 variable "alarm_actions" {
   description = "Ids of action groups that alarms tell; without one they tell nobody."
   type        = list(string)

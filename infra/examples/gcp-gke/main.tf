@@ -16,6 +16,7 @@ module "lifeboat" {
   restore_principals = var.restore_principals
 
   hooks                 = var.hooks
+  volumes               = var.volumes
   notification_channels = var.notification_channels
 
   configuration = var.configuration_file != null ? file(var.configuration_file) : yamlencode({

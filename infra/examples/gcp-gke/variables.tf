@@ -63,6 +63,12 @@ variable "hooks" {
   default     = false
 }
 
+variable "volumes" {
+  description = "How volumes' data may be copied: some of disks, csi and restic."
+  type        = list(string)
+  default     = []
+}
+
 variable "notification_channels" {
   description = "Notification channels that alarms tell; without one they tell nobody."
   type        = list(string)

@@ -1,3 +1,10 @@
+locals {
+  # restic has files of its own below restic/, some of which it replaces.
+  written_once = !contains(var.volumes, "restic") ? ["${local.bucket_arn}/*"] : [
+    for folder in ["backups", "restores", "metadata"] : "${local.objects_arn}/${folder}/*"
+  ]
+}
+
 resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV_AWS_18:The log of who reads needs another bucket, or CloudTrail's data events: the account's choice, not the module's.
   # checkov:skip=CKV_AWS_144:`lifeboat backup copy` copies to any other location, and reads again what arrived.
@@ -101,7 +108,7 @@ resource "aws_s3_bucket_policy" "this" {
         Effect    = "Deny"
         Principal = "*"
         Action    = "s3:PutObject"
-        Resource  = ["${local.bucket_arn}/*"]
+        Resource  = local.written_once
         Condition = {
           Null = { "s3:if-none-match" = "true" }
           Bool = { "s3:ObjectCreationOperation" = "true" }

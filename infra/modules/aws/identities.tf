@@ -110,6 +110,101 @@ locals {
     Condition = { StringLike = { "kms:ViaService" = "s3.*.amazonaws.com" } }
   }]
 
+  # Each is bound to a role by a file of infra/kubernetes. What a driver or restic has stored, only a cluster can delete.
+  copying_groups = concat(contains(var.volumes, "csi") ? ["lifeboat:csi"] : [], contains(var.volumes, "restic") ? ["lifeboat:restic"] : [])
+  groups = {
+    backup    = concat(["lifeboat:backup"], var.hooks ? ["lifeboat:hooks"] : [], local.copying_groups)
+    restore   = ["lifeboat:restore"]
+    retention = local.copying_groups
+  }
+
+  snapshots_arn = "arn:${local.partition}:ec2:${local.region}:*:snapshot/*"
+  volumes_arn   = "arn:${local.partition}:ec2:${local.region}:${local.account}:volume/*"
+
+  # Whose snapshot it is, and who made a volume, their tags say: what has none, nobody here deletes. These actions on all
+  # that there is take no single resource.
+  disk_statements = {
+    backup = [
+      { Sid = "FindDisks", Action = ["ec2:DescribeSnapshots", "ec2:DescribeVolumes"], Resource = ["*"], Condition = {} },
+      { Sid = "SnapshotDisks", Action = ["ec2:CreateSnapshot"], Resource = [local.volumes_arn], Condition = {} },
+      {
+        Sid       = "MakeTaggedSnapshots"
+        Action    = ["ec2:CreateSnapshot"]
+        Resource  = [local.snapshots_arn]
+        Condition = { Null = { "aws:RequestTag/velero.io/backup" = "false" } }
+      },
+      {
+        Sid       = "TagNewSnapshots"
+        Action    = ["ec2:CreateTags"]
+        Resource  = [local.snapshots_arn]
+        Condition = { StringEquals = { "ec2:CreateAction" = "CreateSnapshot" } }
+      },
+    ]
+    restore = concat(
+      [
+        { Sid = "FindDisks", Action = ["ec2:DescribeSnapshots", "ec2:DescribeVolumes"], Resource = ["*"], Condition = {} },
+        { Sid = "ReadSnapshots", Action = ["ec2:CreateVolume"], Resource = [local.snapshots_arn], Condition = {} },
+        {
+          Sid       = "MakeTaggedVolumes"
+          Action    = ["ec2:CreateVolume"]
+          Resource  = [local.volumes_arn]
+          Condition = { Null = { "aws:RequestTag/lifeboat/name" = "false" } }
+        },
+        {
+          Sid       = "TagNewVolumes"
+          Action    = ["ec2:CreateTags"]
+          Resource  = [local.volumes_arn]
+          Condition = { StringEquals = { "ec2:CreateAction" = "CreateVolume" } }
+        },
+        {
+          Sid       = "DeleteOwnVolumes"
+          Action    = ["ec2:DeleteVolume"]
+          Resource  = [local.volumes_arn]
+          Condition = { Null = { "aws:ResourceTag/lifeboat/name" = "false" } }
+        },
+      ],
+      [for arns in [var.volumes_kms_keys] : {
+        Sid       = "UseVolumeKeys"
+        Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+        Resource  = arns
+        Condition = { StringLike = { "kms:ViaService" = "ec2.*.amazonaws.com" } }
+      } if length(arns) > 0],
+      [for arns in [var.volumes_kms_keys] : {
+        Sid       = "LendVolumeKeys"
+        Action    = ["kms:CreateGrant"]
+        Resource  = arns
+        Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
+      } if length(arns) > 0],
+    )
+    retention = [
+      { Sid = "FindSnapshots", Action = ["ec2:DescribeSnapshots"], Resource = ["*"], Condition = {} },
+      {
+        Sid       = "DeleteSnapshots"
+        Action    = ["ec2:DeleteSnapshot"]
+        Resource  = [local.snapshots_arn]
+        Condition = { Null = { "aws:ResourceTag/velero.io/backup" = "false" } }
+      },
+    ]
+  }
+  volume_statements = { for job, statements in local.disk_statements : job => [
+    for statement in statements : merge(statement, { Effect = "Allow" }) if contains(var.volumes, "disks")
+  ] }
+
+  # It keeps a lock while it works, and deletes it.
+  restic_statements = concat(
+    [
+      local.list_statement,
+      merge(local.read_statement, { Resource = ["${local.objects_arn}/restic/*"] }),
+      {
+        Sid      = "WriteAndDelete"
+        Effect   = "Allow"
+        Action   = concat(local.upload_actions, ["s3:DeleteObject"])
+        Resource = ["${local.objects_arn}/restic/*"]
+      },
+    ],
+    local.bucket_key_statements,
+  )
+
   cluster_statements = [for arns in [[
     for name in var.clusters : "arn:${local.partition}:eks:${local.region}:${local.account}:cluster/${name}"
     ]] : {
@@ -188,7 +283,8 @@ resource "aws_iam_role_policy" "function" {
       local.bucket_statements[each.key],
       local.bucket_key_statements,
       local.secret_statements[each.key],
-      each.key == "retention" ? [] : local.cluster_statements,
+      each.key == "retention" && length(local.groups.retention) == 0 ? [] : local.cluster_statements,
+      local.volume_statements[each.key],
       local.own_statements[each.key],
       local.vpc_statements[each.key],
     )
@@ -226,12 +322,29 @@ resource "aws_iam_role_policy_attachment" "restore_caller" {
   policy_arn = aws_iam_policy.restore_caller.arn
 }
 
+# For the identity that restic has in its Jobs.
+resource "aws_iam_policy" "restic" {
+  count = contains(var.volumes, "restic") ? 1 : 0
+
+  name        = "${var.name}-restic"
+  description = "Lifeboat's copies of volumes' files: read, write and delete below restic/"
+  policy      = jsonencode({ Version = "2012-10-17", Statement = local.restic_statements })
+  tags        = var.tags
+}
+
+resource "aws_iam_role_policy_attachment" "restic" {
+  for_each = toset(contains(var.volumes, "restic") ? var.restic_principals : [])
+
+  role       = each.value
+  policy_arn = aws_iam_policy.restic[0].arn
+}
+
 resource "aws_eks_access_entry" "backup" {
   for_each = toset(var.clusters)
 
   cluster_name      = each.value
   principal_arn     = aws_iam_role.function["backup"].arn
-  kubernetes_groups = concat(["lifeboat:backup"], var.hooks ? ["lifeboat:hooks"] : [])
+  kubernetes_groups = local.groups.backup
   tags              = var.tags
 }
 
@@ -240,6 +353,15 @@ resource "aws_eks_access_entry" "restore" {
 
   cluster_name      = each.value
   principal_arn     = aws_iam_role.function["restore"].arn
-  kubernetes_groups = ["lifeboat:restore"]
+  kubernetes_groups = local.groups.restore
+  tags              = var.tags
+}
+
+resource "aws_eks_access_entry" "retention" {
+  for_each = toset(length(local.groups.retention) == 0 ? [] : var.clusters)
+
+  cluster_name      = each.value
+  principal_arn     = aws_iam_role.function["retention"].arn
+  kubernetes_groups = local.groups.retention
   tags              = var.tags
 }

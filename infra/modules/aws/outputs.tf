@@ -23,6 +23,11 @@ output "restore_caller_policy_arn" {
   value       = aws_iam_policy.restore_caller.arn
 }
 
+output "restic_policy_arn" {
+  description = "ARN of the policy of restic's Jobs, for identities that `restic_principals` can't name; null where `volumes` has no `restic`."
+  value       = one(aws_iam_policy.restic[*].arn)
+}
+
 output "dead_letters_url" {
   description = "URL of the queue of jobs that were given up."
   value       = aws_sqs_queue.dead_letters.url
@@ -50,5 +55,5 @@ output "restore_command" {
 
 output "rbac_command" {
   description = "Gives the functions' groups their rights in a cluster, from the root of Lifeboat's repository."
-  value       = "kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml${var.hooks ? " -f infra/kubernetes/hooks.yaml" : ""}"
+  value       = "kubectl apply ${join(" ", [for group in distinct(concat(["lifeboat:backup", "lifeboat:restore"], local.groups.backup)) : "-f infra/kubernetes/${trimprefix(group, "lifeboat:")}.yaml"])}"
 }

@@ -144,9 +144,42 @@ variable "clusters" {
 }
 
 variable "hooks" {
-  description = "Whether backups may run commands in Pods (`pods/exec`). Without it the backup function has no write to any cluster."
+  description = "Whether backups may run commands in Pods (`pods/exec`). Without it and `volumes` the backup function has no write to any cluster."
   type        = bool
   default     = false
+}
+
+variable "volumes" {
+  description = "How volumes' data may be copied (docs/volumes.md): `disks` by snapshots of EBS, `csi` by snapshots of CSI drivers, `restic` by Jobs in the cluster. Empty: nobody has a right on a disk, and the backup function no write to any cluster."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.volumes, ["disks", "csi", "restic"])) == 0
+    error_message = "volumes: some of disks, csi and restic."
+  }
+}
+
+variable "volumes_kms_keys" {
+  description = "ARNs of the customer-managed KMS keys of EBS volumes, so that a restore can make encrypted ones of snapshots (`volumes` with `disks`)."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.volumes_kms_keys : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "volumes_kms_keys: ARNs of keys, arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
+variable "restic_principals" {
+  description = "Names of the IAM roles of this account that restic's Jobs have: they may read, write and delete below `restic/` (`volumes` with `restic`)."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.restic_principals : can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", name))])
+    error_message = "restic_principals: names of IAM roles, not ARNs, and never *."
+  }
 }
 
 variable "schedules" {

@@ -9,7 +9,27 @@ locals {
       delete = ["${local.blobs}/delete"]
     },
     var.retain ? { hold = ["${local.blobs}/immutableStorage/runAsSuperUser/action"] } : {},
+    contains(var.volumes, "restic") ? { restic = ["${local.blobs}/read", "${local.blobs}/add/action", "${local.blobs}/write", "${local.blobs}/delete"] } : {},
   )
+
+  # Azure lets who snapshots a disk read all of it, too.
+  disks       = "Microsoft.Compute/disks"
+  snapshots   = "Microsoft.Compute/snapshots"
+  disk_groups = [for name in var.disk_resource_groups : "/subscriptions/${data.azurerm_client_config.current.subscription_id}/resourceGroups/${name}"]
+  disk_rights = { for right, given in {
+    read-disks       = { job = "backup", scopes = local.disk_groups, actions = ["${local.disks}/read", "${local.disks}/beginGetAccess/action", "Microsoft.Compute/diskEncryptionSets/read"] }
+    make-snapshots   = { job = "backup", scopes = [local.group], actions = ["${local.snapshots}/read", "${local.snapshots}/write"] }
+    make-disks       = { job = "restore", scopes = local.disk_groups, actions = ["${local.disks}/read", "${local.disks}/write", "${local.disks}/delete", "Microsoft.Compute/diskEncryptionSets/read"] }
+    read-snapshots   = { job = "restore", scopes = concat([local.group], local.disk_groups), actions = ["${local.snapshots}/read", "${local.snapshots}/beginGetAccess/action"] }
+    delete-snapshots = { job = "retention", scopes = concat([local.group], local.disk_groups), actions = ["${local.snapshots}/read", "${local.snapshots}/delete"] }
+  } : right => given if contains(var.volumes, "disks") }
+
+  # Where a container is asked for, to make a repository in it.
+  control_actions = merge(
+    { for right, given in local.disk_rights : right => given.actions },
+    contains(var.volumes, "restic") ? { restic = ["Microsoft.Storage/storageAccounts/blobServices/containers/read"] } : {},
+  )
+  own_roles = setunion(keys(local.actions), keys(local.control_actions))
 
   # Paths of the container; where there are none, all of it.
   all = var.prefix == "" ? [] : ["${local.folder}*"]
@@ -24,7 +44,7 @@ locals {
   }
 
   # Roles that the module defines have ids of its own making, so that a plan shows them.
-  role_guids = { for right in keys(local.actions) : right => uuidv5("url", "lifeboat:${local.group}:${var.name}:${right}") }
+  role_guids = { for right in local.own_roles : right => uuidv5("url", "lifeboat:${local.group}:${var.name}:${right}") }
   role_ids = {
     for right, guid in local.role_guids : right => "/subscriptions/${data.azurerm_client_config.current.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${guid}"
   }
@@ -40,6 +60,17 @@ locals {
       join(" OR ", [for path in paths : "@Resource[${local.blobs}:path] StringLike '${path}'"]),
     )
   } }]...)
+
+  disk_assignments = merge([for right, given in local.disk_rights : { for index, scope in given.scopes : "${given.job}-${right}-${index}" => {
+    job       = given.job
+    scope     = scope
+    role      = null
+    id        = local.role_ids[right]
+    condition = null
+  } }]...)
+
+  # What a driver or restic has stored, only a cluster can delete.
+  copying = [for method in ["csi", "restic"] : method if contains(var.volumes, method)]
 
   secret_ids = { for job in local.jobs : job => distinct(concat(
     var.secrets[job],
@@ -57,7 +88,7 @@ locals {
     },
     { for index, id in local.secret_ids[job] : "secret-${index}" => { role = "Key Vault Secrets User", scope = id } },
     # Where the cluster is, and that it is known there: what it may do in it is the cluster's own to say.
-    { for index, id in job == "retention" ? [] : var.clusters : "cluster-${index}" => {
+    { for index, id in job == "retention" && length(local.copying) == 0 ? [] : var.clusters : "cluster-${index}" => {
       role = "Azure Kubernetes Service Cluster User Role", scope = id
     } },
   ) }
@@ -81,21 +112,22 @@ resource "azurerm_user_assigned_identity" "function" {
 }
 
 resource "azurerm_role_definition" "this" {
-  for_each = local.actions
+  for_each = local.own_roles
 
   name               = "${var.name}-${each.key}-${local.suffix}"
   role_definition_id = local.role_guids[each.key]
   scope              = local.group
-  description        = "Lifeboat: ${each.key} blobs"
-  assignable_scopes  = distinct([local.group, local.account_group])
+  description        = "Lifeboat: ${contains(keys(local.actions), each.key) ? "${each.key} blobs" : each.key}"
+  assignable_scopes  = distinct(concat([local.group, local.account_group], contains(keys(local.disk_rights), each.key) ? local.disk_groups : []))
 
   permissions {
-    data_actions = each.value
+    actions      = lookup(local.control_actions, each.key, null)
+    data_actions = lookup(local.actions, each.key, null)
   }
 }
 
 resource "azurerm_role_assignment" "function" {
-  for_each = merge(local.container_assignments, local.built_in_assignments)
+  for_each = merge(local.container_assignments, local.disk_assignments, local.built_in_assignments)
 
   scope                = each.value.scope
   principal_id         = azurerm_user_assigned_identity.function[each.value.job].principal_id
@@ -104,6 +136,25 @@ resource "azurerm_role_assignment" "function" {
   role_definition_id   = each.value.id
   condition            = each.value.condition
   condition_version    = each.value.condition == null ? null : "2.0"
+
+  depends_on = [azurerm_role_definition.this, azurerm_storage_container.this]
+}
+
+# A listing has no path that a condition could look at: it tells names alone.
+resource "azurerm_role_assignment" "restic" {
+  for_each = toset(contains(var.volumes, "restic") ? var.restic_principals : [])
+
+  scope              = local.container_id
+  principal_id       = each.value
+  role_definition_id = local.role_ids["restic"]
+  condition = format(
+    "((%s) OR (@Resource[${local.blobs}:path] StringLike '${local.folder}restic/*'))",
+    join(" AND ", concat(
+      ["!(ActionMatches{'${local.blobs}/read'} AND NOT SubOperationMatches{'Blob.List'})"],
+      [for action in ["add/action", "write", "delete"] : "!(ActionMatches{'${local.blobs}/${action}'})"],
+    )),
+  )
+  condition_version = "2.0"
 
   depends_on = [azurerm_role_definition.this, azurerm_storage_container.this]
 }

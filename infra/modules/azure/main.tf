@@ -30,6 +30,8 @@ locals {
       LIFEBOAT_LOCATION                                          = local.location
       LIFEBOAT_QUEUE                                             = local.queue
     },
+    # Beside the disks they would go with the cluster.
+    contains(var.volumes, "disks") ? { LIFEBOAT_AZURE_SNAPSHOT_GROUP = var.resource_group } : {},
     var.configuration == null ? {} : { LIFEBOAT_CONFIG = "env:CONFIGURATION", CONFIGURATION = var.configuration },
     length(local.configuration_parts) != 11 ? {} : {
       LIFEBOAT_CONFIG = "azure-kv://${local.configuration_parts[8]}/${local.configuration_parts[10]}"
@@ -173,6 +175,10 @@ resource "azurerm_resource_group_template_deployment" "function" {
     precondition {
       condition     = length(var.schedules) == 0 || length(var.clock) > 0
       error_message = "Give clock beside schedules: without it nothing looks at them. `lifeboat schedule render --target azure` prints both."
+    }
+    precondition {
+      condition     = !contains(var.volumes, "disks") || length(var.disk_resource_groups) > 0
+      error_message = "volumes has disks: say by disk_resource_groups where they are."
     }
     precondition {
       condition     = (var.restore_application == null) == (length(var.restore_principals) == 0)

@@ -1,13 +1,19 @@
 locals {
   restore_url = "https://${local.function_names.restore}.azurewebsites.net/"
-  user_of     = { for job in ["backup", "restore"] : job => azurerm_user_assigned_identity.function[job].principal_id }
+  user_of     = { for job, identity in azurerm_user_assigned_identity.function : job => identity.principal_id }
 
-  bindings = merge({ backup = "backup", restore = "restore" }, var.hooks ? { hooks = "backup" } : {})
+  cluster_rights = { backup = ["backup"], restore = ["restore"], hooks = ["backup"], csi = ["backup", "retention"], restic = ["backup", "retention"] }
+  wanted_rights  = concat(["backup", "restore"], var.hooks ? ["hooks"] : [], local.copying)
+  bindings = flatten([for rights, jobs in local.cluster_rights : [
+    for job in jobs : { rights = rights, job = job, name = "${var.name}-${rights}${job == "retention" ? "-retention" : ""}-${local.suffix}" }
+  ]])
   bind_commands = [
-    for rights, job in local.bindings :
-    "kubectl create clusterrolebinding ${var.name}-${rights}-${local.suffix} --clusterrole lifeboat-${rights} --user ${local.user_of[job]} --dry-run=client -o yaml | kubectl apply -f -"
+    for binding in local.bindings :
+    "kubectl create clusterrolebinding ${binding.name} --clusterrole lifeboat-${binding.rights} --user ${local.user_of[binding.job]} --dry-run=client -o yaml | kubectl apply -f -"
+    if contains(local.wanted_rights, binding.rights)
   ]
-  unbind_commands = var.hooks ? [] : ["kubectl delete clusterrolebinding ${var.name}-hooks-${local.suffix} --ignore-not-found"]
+  unwanted        = [for binding in local.bindings : binding.name if !contains(local.wanted_rights, binding.rights)]
+  unbind_commands = length(local.unwanted) == 0 ? [] : ["kubectl delete clusterrolebinding ${join(" ", local.unwanted)} --ignore-not-found"]
 }
 
 output "location" {
@@ -70,9 +76,9 @@ output "restore_command" {
 }
 
 output "rbac_command" {
-  description = "Gives the functions their rights in a cluster, and takes away those for hooks where `hooks` is false, from the root of Lifeboat's repository."
+  description = "Gives the functions their rights in a cluster, and takes away those that `hooks` and `volumes` don't ask for, from the root of Lifeboat's repository."
   value = join(" && ", concat(
-    ["kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml${var.hooks ? " -f infra/kubernetes/hooks.yaml" : ""}"],
+    ["kubectl apply ${join(" ", [for rights in local.wanted_rights : "-f infra/kubernetes/${rights}.yaml"])}"],
     local.bind_commands,
     local.unbind_commands,
   ))

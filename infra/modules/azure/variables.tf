@@ -170,9 +170,42 @@ variable "clusters" {
 }
 
 variable "hooks" {
-  description = "Whether backups may run commands in Pods (`pods/exec`), once `rbac_command` has run. Without it the backup function has no write to any cluster."
+  description = "Whether backups may run commands in Pods (`pods/exec`), once `rbac_command` has run. Without it and `volumes` the backup function has no write to any cluster."
   type        = bool
   default     = false
+}
+
+variable "volumes" {
+  description = "How volumes' data may be copied (docs/volumes.md): `disks` by snapshots of Azure, `csi` by snapshots of CSI drivers, `restic` by Jobs in the cluster, the last two once `rbac_command` has run. Empty: nobody has a right on a disk, and the backup function no write to any cluster."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.volumes, ["disks", "csi", "restic"])) == 0
+    error_message = "volumes: some of disks, csi and restic."
+  }
+}
+
+variable "disk_resource_groups" {
+  description = "Names of the resource groups of this subscription that the clusters' disks are in, for `disks`: `az aks show --query nodeResourceGroup`. Their snapshots go into `resource_group`."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.disk_resource_groups : can(regex("^[A-Za-z0-9_.()-]{0,89}[A-Za-z0-9_()-]$", name))])
+    error_message = "disk_resource_groups: names of resource groups, not their ids."
+  }
+}
+
+variable "restic_principals" {
+  description = "Object ids of the identities that restic's Jobs have: they may read, write and delete below `restic/` (`volumes` with `restic`)."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.restic_principals : can(regex("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", id))])
+    error_message = "restic_principals: object ids of Entra ID, like 00000000-0000-0000-0000-000000000000, and never *."
+  }
 }
 
 variable "clock" {

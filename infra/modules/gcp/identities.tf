@@ -35,8 +35,41 @@ locals {
     { delete = ["storage.objects.delete"] },
     var.retain ? { retain = ["storage.objects.setRetention"] } : {},
     var.gke ? { cluster = ["container.clusters.connect", "container.clusters.get"] } : {},
+    contains(var.volumes, "restic") ? { restic = ["storage.objects.create", "storage.objects.delete", "storage.objects.get"] } : {},
+    { for right, permissions in local.disk_permissions : right => permissions if contains(var.volumes, "disks") },
   )
   roles = { for right, role in google_project_iam_custom_role.this : right => "projects/${var.project}/roles/${role.role_id}" }
+
+  disk_permissions = {
+    snapshot = [
+      "compute.disks.createSnapshot", "compute.disks.get",
+      "compute.snapshots.create", "compute.snapshots.get", "compute.snapshots.list", "compute.snapshots.setLabels",
+      "compute.globalOperations.get", "compute.regionOperations.get", "compute.zoneOperations.get",
+    ]
+    disk = [
+      "compute.disks.create", "compute.disks.get",
+      "compute.snapshots.get", "compute.snapshots.list", "compute.snapshots.useReadOnly",
+      "compute.regionOperations.get", "compute.zoneOperations.get",
+    ]
+    discard    = ["compute.disks.delete"]
+    unsnapshot = ["compute.snapshots.delete", "compute.snapshots.get", "compute.snapshots.list", "compute.globalOperations.get"]
+  }
+
+  # A restore gives its disks names of its own. Snapshots have those of their volumes, and IAM doesn't see their labels.
+  disk_grants = { for right, grant in {
+    snapshot   = { job = "backup", condition = null }
+    disk       = { job = "restore", condition = null }
+    discard    = { job = "restore", condition = "resource.name.extract(\"/disks/{name}\").startsWith(\"lifeboat-\")" }
+    unsnapshot = { job = "retention", condition = null }
+  } : right => grant if contains(var.volumes, "disks") }
+
+  # What a driver or restic has stored, only a cluster can delete.
+  copying = [for method in ["csi", "restic"] : method if contains(var.volumes, method)]
+
+  restic_grants = merge([for principal in contains(var.volumes, "restic") ? var.restic_principals : [] : {
+    "list ${principal}"  = { member = principal, role = "roles/storage.legacyBucketReader", condition = null }
+    "write ${principal}" = { member = principal, role = local.roles.restic, condition = "resource.name.startsWith(\"${local.objects}restic/\")" }
+  }]...)
 
   secret_grants = merge([for job in local.jobs : {
     for secret in distinct(concat(var.secrets[job], compact([var.configuration_secret]))) : "${job} ${secret}" => { job = job, secret = secret }
@@ -92,8 +125,42 @@ resource "google_secret_manager_secret_iam_member" "function" {
   member    = "serviceAccount:${local.emails[each.value.job]}"
 }
 
+resource "google_project_iam_member" "disks" {
+  for_each = local.disk_grants
+
+  project = var.project
+  role    = local.roles[each.key]
+  member  = "serviceAccount:${local.emails[each.value.job]}"
+
+  dynamic "condition" {
+    for_each = compact([each.value.condition])
+
+    content {
+      title      = "lifeboat-${each.key}"
+      expression = condition.value
+    }
+  }
+}
+
+resource "google_storage_bucket_iam_member" "restic" {
+  for_each = local.restic_grants
+
+  bucket = local.bucket
+  role   = each.value.role
+  member = each.value.member
+
+  dynamic "condition" {
+    for_each = compact([each.value.condition])
+
+    content {
+      title      = "lifeboat-restic"
+      expression = condition.value
+    }
+  }
+}
+
 resource "google_project_iam_member" "cluster" {
-  for_each = toset(var.gke ? ["backup", "restore"] : [])
+  for_each = toset(var.gke ? concat(["backup", "restore"], length(local.copying) > 0 ? ["retention"] : []) : [])
 
   project = var.project
   role    = local.roles.cluster

@@ -1,7 +1,10 @@
 locals {
   restore_uri      = google_cloudfunctions2_function.this["restore"].service_config[0].uri
   run_command      = "gcloud workflows run ${google_workflows_workflow.jobs.name} --project ${var.project} --location ${var.region} --data"
-  cluster_bindings = merge({ for job in ["backup", "restore"] : job => job }, var.hooks ? { hooks = "backup" } : {})
+  cluster_rights   = { backup = ["backup"], restore = ["restore"], hooks = ["backup"], csi = ["backup", "retention"], restic = ["backup", "retention"] }
+  wanted_rights    = concat(["backup", "restore"], var.hooks ? ["hooks"] : [], local.copying)
+  cluster_bindings = flatten([for role, jobs in local.cluster_rights : [for job in jobs : { role = role, job = job, name = "lifeboat-${role}:${local.emails[job]}" }]])
+  unwanted         = [for binding in local.cluster_bindings : binding.name if !contains(local.wanted_rights, binding.role)]
 }
 
 output "location" {
@@ -40,12 +43,13 @@ output "restore_command" {
 }
 
 output "rbac_command" {
-  description = "Gives the functions' service accounts their rights in a cluster, and takes away those for hooks where `hooks` is false, from the root of Lifeboat's repository."
+  description = "Gives the functions' service accounts their rights in a cluster, and takes away those that `hooks` and `volumes` don't ask for, from the root of Lifeboat's repository."
   value = join(" && ", concat(
-    ["kubectl apply ${join(" ", [for role in keys(local.cluster_bindings) : "-f infra/kubernetes/${role}.yaml"])}"],
-    [for role, job in local.cluster_bindings :
-      "kubectl create clusterrolebinding lifeboat-${role}:${local.emails[job]} --clusterrole lifeboat-${role} --user ${local.emails[job]} --dry-run=client -o yaml | kubectl apply -f -"
+    ["kubectl apply ${join(" ", [for role in local.wanted_rights : "-f infra/kubernetes/${role}.yaml"])}"],
+    [for binding in local.cluster_bindings :
+      "kubectl create clusterrolebinding ${binding.name} --clusterrole lifeboat-${binding.role} --user ${local.emails[binding.job]} --dry-run=client -o yaml | kubectl apply -f -"
+      if contains(local.wanted_rights, binding.role)
     ],
-    var.hooks ? [] : ["kubectl delete clusterrolebinding lifeboat-hooks:${local.emails.backup} --ignore-not-found"],
+    length(local.unwanted) == 0 ? [] : ["kubectl delete clusterrolebinding ${join(" ", local.unwanted)} --ignore-not-found"],
   ))
 }

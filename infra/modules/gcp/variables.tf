@@ -159,9 +159,33 @@ variable "gke" {
 }
 
 variable "hooks" {
-  description = "Whether backups may run commands in Pods (`pods/exec`). Without it the backup function has no write to any cluster."
+  description = "Whether backups may run commands in Pods (`pods/exec`). Without it and `volumes` the backup function has no write to any cluster."
   type        = bool
   default     = false
+}
+
+variable "volumes" {
+  description = "How volumes' data may be copied (docs/volumes.md): `disks` by snapshots of Compute Engine, `csi` by snapshots of CSI drivers, `restic` by Jobs in the cluster. Empty: nobody has a right on a disk, and the backup function no write to any cluster."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.volumes, ["disks", "csi", "restic"])) == 0
+    error_message = "volumes: some of disks, csi and restic."
+  }
+}
+
+variable "restic_principals" {
+  description = "Whom restic's Jobs act as, `serviceAccount:` and an e-mail address, or a `principal:` or `principalSet:` of IAM: they may read, write and delete below `restic/` (`volumes` with `restic`)."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition = alltrue([
+      for principal in var.restic_principals : can(regex("^(serviceAccount:[^@ *]+@[^@ *]+|principal(Set)?://[^ ]+)$", principal))
+    ])
+    error_message = "restic_principals: serviceAccount: and an e-mail address, principal:// or principalSet://, never allUsers or allAuthenticatedUsers."
+  }
 }
 
 variable "schedules" {

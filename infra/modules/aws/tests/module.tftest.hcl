@@ -102,6 +102,10 @@ run "what_it_makes" {
     error_message = "somebody may lift what holds an object"
   }
   assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.function : !strcontains(policy.policy, "ec2:")]) && length(aws_iam_policy.restic) + length(aws_eks_access_entry.retention) == 0
+    error_message = "without volumes somebody has a right on a disk, or retention on a cluster"
+  }
+  assert {
     condition = alltrue([
       for function in aws_lambda_function.this :
       function.filename == var.package && function.source_code_hash == filebase64sha256(var.package)
@@ -265,6 +269,133 @@ run "hooks" {
     condition     = aws_eks_access_entry.backup["prod"].kubernetes_groups == toset(["lifeboat:backup", "lifeboat:hooks"])
     error_message = "hooks adds no group"
   }
+}
+
+run "volumes_by_disks" {
+  command = plan
+
+  variables {
+    volumes          = ["disks"]
+    volumes_kms_keys = ["arn:aws:kms:eu-west-1:111122223333:key/4"]
+  }
+
+  assert {
+    condition = { for job, policy in aws_iam_role_policy.function : job => toset(flatten([
+      for statement in jsondecode(policy.policy).Statement : [for action in statement.Action : action if startswith(action, "ec2:")]
+      ])) } == {
+      backup    = toset(["ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:CreateSnapshot", "ec2:CreateTags"])
+      restore   = toset(["ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:CreateVolume", "ec2:CreateTags", "ec2:DeleteVolume"])
+      retention = toset(["ec2:DescribeSnapshots", "ec2:DeleteSnapshot"])
+    }
+    error_message = "the functions' rights on disks are not those that they need"
+  }
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement :
+      alltrue([for action in statement.Action : !strcontains(action, "Delete") && !strcontains(action, "*")])
+    ])
+    error_message = "volumes lets the backup function delete"
+  }
+  assert {
+    condition = alltrue(flatten([
+      for policy in aws_iam_role_policy.function : [
+        for statement in jsondecode(policy.policy).Statement :
+        alltrue([for action in statement.Action : startswith(action, "ec2:Describe")]) if contains(statement.Resource, "*")
+      ]
+    ]))
+    error_message = "a function may do more with all that there is than to list it"
+  }
+  assert {
+    condition = {
+      for statement in flatten([for policy in aws_iam_role_policy.function : jsondecode(policy.policy).Statement]) :
+      statement.Sid => statement.Condition if length(regexall("Tagged|TagNew|DeleteSnapshots|DeleteOwn", statement.Sid)) > 0
+      } == {
+      MakeTaggedSnapshots = { Null = { "aws:RequestTag/velero.io/backup" = "false" } }
+      TagNewSnapshots     = { StringEquals = { "ec2:CreateAction" = "CreateSnapshot" } }
+      MakeTaggedVolumes   = { Null = { "aws:RequestTag/lifeboat/name" = "false" } }
+      TagNewVolumes       = { StringEquals = { "ec2:CreateAction" = "CreateVolume" } }
+      DeleteOwnVolumes    = { Null = { "aws:ResourceTag/lifeboat/name" = "false" } }
+      DeleteSnapshots     = { Null = { "aws:ResourceTag/velero.io/backup" = "false" } }
+    }
+    error_message = "a function may tag, or delete, snapshots and volumes of others"
+  }
+  assert {
+    condition = toset([
+      for statement in jsondecode(aws_iam_role_policy.function["restore"].policy).Statement : statement.Sid if contains(statement.Resource, var.volumes_kms_keys[0])
+    ]) == toset(["UseVolumeKeys", "LendVolumeKeys"])
+    error_message = "a restore can make no encrypted volume"
+  }
+  assert {
+    condition     = aws_eks_access_entry.backup["prod"].kubernetes_groups == toset(["lifeboat:backup"]) && length(aws_eks_access_entry.retention) + length(aws_iam_policy.restic) == 0
+    error_message = "snapshots of disks, which the cloud makes, need a right in the cluster"
+  }
+}
+
+run "volumes_by_the_cluster" {
+  command = plan
+
+  variables {
+    volumes           = ["csi", "restic"]
+    restic_principals = ["restic"]
+  }
+
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.function : !strcontains(policy.policy, "ec2:")])
+    error_message = "copies that the cluster makes need a right on disks"
+  }
+  assert {
+    condition     = aws_eks_access_entry.backup["prod"].kubernetes_groups == toset(["lifeboat:backup", "lifeboat:csi", "lifeboat:restic"]) && aws_eks_access_entry.retention["prod"].kubernetes_groups == toset(["lifeboat:csi", "lifeboat:restic"])
+    error_message = "the functions are in other groups than those that make and delete copies"
+  }
+  assert {
+    condition     = contains(flatten([for statement in jsondecode(aws_iam_role_policy.function["retention"].policy).Statement : statement.Action]), "eks:DescribeCluster")
+    error_message = "retention can't find the cluster that deletes copies"
+  }
+  assert {
+    condition     = output.rbac_command == "kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml -f infra/kubernetes/csi.yaml -f infra/kubernetes/restic.yaml"
+    error_message = "the groups get other rights in the cluster"
+  }
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_policy.restic[0].policy).Statement : statement.Resource if !contains(statement.Action, "s3:ListBucket")
+    ])) == toset(["arn:aws:s3:::acme-backups/prod/restic/*"]) && keys(aws_iam_role_policy_attachment.restic) == ["restic"]
+    error_message = "restic's Jobs may read or write backups, or others may write restic's files"
+  }
+  assert {
+    condition = flatten([for statement in jsondecode(aws_s3_bucket_policy.this[0].policy).Statement : statement.Resource if statement.Sid == "NothingIsOverwritten"]) == [
+      "arn:aws:s3:::acme-backups/prod/backups/*", "arn:aws:s3:::acme-backups/prod/restores/*", "arn:aws:s3:::acme-backups/prod/metadata/*",
+    ]
+    error_message = "restic can't write, or a backup can be overwritten"
+  }
+  assert {
+    condition = [
+      for job, policy in aws_iam_role_policy.function : job
+      if contains(flatten([for statement in jsondecode(policy.policy).Statement : statement.Action]), "s3:DeleteObject")
+    ] == ["retention"]
+    error_message = "others than retention may delete"
+  }
+}
+
+run "rights_of_restic_that_nobody_asked_for" {
+  command = plan
+
+  variables {
+    volumes           = ["csi"]
+    restic_principals = ["restic"]
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.restic) + length(aws_iam_role_policy_attachment.restic) == 0
+    error_message = "restic gets rights though no volume is copied by it"
+  }
+}
+
+run "a_way_of_copying_that_is_none" {
+  command = plan
+  variables {
+    volumes = ["kopia"]
+  }
+  expect_failures = [var.volumes]
 }
 
 run "existing_bucket" {

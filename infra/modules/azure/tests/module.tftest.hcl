@@ -151,7 +151,7 @@ run "what_it_makes" {
     error_message = "by Azure a function may do more with a cluster than find it"
   }
   assert {
-    condition     = !strcontains(output.rbac_command, "hooks.yaml") && !strcontains(output.rbac_command, "--clusterrole lifeboat-hooks") && strcontains(output.rbac_command, "kubectl delete clusterrolebinding lifeboat-hooks-")
+    condition     = !strcontains(output.rbac_command, "hooks.yaml") && !strcontains(output.rbac_command, "--clusterrole lifeboat-hooks") && length(regexall(" && kubectl delete clusterrolebinding( lifeboat-(csi|csi-retention|hooks|restic|restic-retention)-[0-9a-f]{6}){5} --ignore-not-found$", output.rbac_command)) == 1
     error_message = "without hooks the backup function gets, or keeps, a right to write in the cluster"
   }
   assert {
@@ -357,6 +357,118 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   }
 }
 
+run "volumes_by_disks" {
+  command = plan
+
+  variables {
+    volumes              = ["disks"]
+    disk_resource_groups = ["MC_prod"]
+  }
+
+  assert {
+    condition = {
+      for key, right in azurerm_role_assignment.function : key => [right.principal_id, trimprefix(right.scope, "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/")]
+      if length(regexall("disks|snapshots", key)) > 0
+      } == {
+      backup-read-disks-0          = ["principal-of-backup", "MC_prod"]
+      backup-make-snapshots-0      = ["principal-of-backup", "backups"]
+      restore-make-disks-0         = ["principal-of-restore", "MC_prod"]
+      restore-read-snapshots-0     = ["principal-of-restore", "backups"]
+      restore-read-snapshots-1     = ["principal-of-restore", "MC_prod"]
+      retention-delete-snapshots-0 = ["principal-of-retention", "backups"]
+      retention-delete-snapshots-1 = ["principal-of-retention", "MC_prod"]
+    }
+    error_message = "the rights on disks go to others than those that need them"
+  }
+  assert {
+    condition = alltrue([for key, right in azurerm_role_assignment.function :
+      endswith(right.role_definition_id, azurerm_role_definition.this[regex("(?:read|make|delete)-(?:disks|snapshots)", key)].role_definition_id) if length(regexall("disks|snapshots", key)) > 0
+    ])
+    error_message = "a right on disks is another than its name says"
+  }
+  assert {
+    condition = { for right, role in azurerm_role_definition.this : right => [for action in role.permissions[0].actions : action if length(regexall("/(write|delete)$", action)) > 0] if role.permissions[0].actions != null } == {
+      read-disks       = []
+      make-snapshots   = ["Microsoft.Compute/snapshots/write"]
+      make-disks       = ["Microsoft.Compute/disks/write", "Microsoft.Compute/disks/delete"]
+      read-snapshots   = []
+      delete-snapshots = ["Microsoft.Compute/snapshots/delete"]
+    }
+    error_message = "a function may change or delete other things than it needs to"
+  }
+  assert {
+    condition     = contains(azurerm_role_definition.this["read-disks"].assignable_scopes, "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/MC_prod") && !contains(azurerm_role_definition.this["delete"].assignable_scopes, "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/MC_prod")
+    error_message = "a role can't be given where the disks are, or can be where it has no business"
+  }
+  assert {
+    condition     = alltrue([for function in azurerm_resource_group_template_deployment.function : contains(jsondecode(function.parameters_content).settings.value, { name = "LIFEBOAT_AZURE_SNAPSHOT_GROUP", value = "backups" })])
+    error_message = "snapshots go where the cluster's end is theirs"
+  }
+  assert {
+    condition     = !strcontains(split(" && kubectl delete", output.rbac_command)[0], "lifeboat-csi") && length(azurerm_role_assignment.restic) == 0
+    error_message = "snapshots of disks, which the cloud makes, need a right in the cluster"
+  }
+}
+
+run "volumes_by_the_cluster" {
+  command = plan
+
+  variables {
+    volumes           = ["csi", "restic"]
+    restic_principals = ["00000000-0000-0000-0000-00000000000d"]
+  }
+
+  assert {
+    condition     = length([for key, right in azurerm_role_assignment.function : key if length(regexall("disks|snapshots", key)) > 0]) == 0 && keys(azurerm_role_definition.this) == ["create", "delete", "restic"]
+    error_message = "copies that the cluster makes need a right on disks"
+  }
+  assert {
+    condition = alltrue([for rights in ["csi", "restic"] : alltrue([for job in ["backup", "retention"] :
+      strcontains(output.rbac_command, "-f infra/kubernetes/${rights}.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-${rights} --user principal-of-${job} ")
+    ])]) && length(regexall(" && kubectl delete clusterrolebinding lifeboat-hooks-[0-9a-f]{6} --ignore-not-found$", output.rbac_command)) == 1
+    error_message = "the functions don't get the rights by which copies are made and deleted, or others with them"
+  }
+  assert {
+    condition     = azurerm_role_assignment.function["retention-cluster-0"].scope == var.clusters[0]
+    error_message = "retention can't find the cluster that deletes copies"
+  }
+  assert {
+    condition     = azurerm_role_assignment.restic[var.restic_principals[0]].condition == "((!(ActionMatches{'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read'} AND NOT SubOperationMatches{'Blob.List'}) AND !(ActionMatches{'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action'}) AND !(ActionMatches{'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write'}) AND !(ActionMatches{'Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete'})) OR (@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path] StringLike 'prod/restic/*'))"
+    error_message = "restic's Jobs may read or write backups"
+  }
+}
+
+run "rights_of_restic_that_nobody_asked_for" {
+  command = plan
+
+  variables {
+    volumes           = ["csi"]
+    restic_principals = ["00000000-0000-0000-0000-00000000000d"]
+  }
+
+  assert {
+    condition     = length(azurerm_role_assignment.restic) == 0
+    error_message = "restic gets rights though no volume is copied by it"
+  }
+}
+
+run "a_way_of_copying_that_is_none_by_everybody" {
+  command = plan
+  variables {
+    volumes           = ["kopia"]
+    restic_principals = ["*"]
+  }
+  expect_failures = [var.volumes, var.restic_principals]
+}
+
+run "disks_that_are_nowhere" {
+  command = plan
+  variables {
+    volumes = ["disks"]
+  }
+  expect_failures = [azurerm_resource_group_template_deployment.function]
+}
+
 run "hooks" {
   command = plan
 
@@ -365,7 +477,7 @@ run "hooks" {
   }
 
   assert {
-    condition     = strcontains(output.rbac_command, "-f infra/kubernetes/hooks.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-hooks --user principal-of-backup ") && !strcontains(output.rbac_command, "kubectl delete")
+    condition     = strcontains(output.rbac_command, "-f infra/kubernetes/hooks.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-hooks --user principal-of-backup ") && !strcontains(split("kubectl delete", output.rbac_command)[1], "hooks")
     error_message = "hooks adds no right"
   }
 }

@@ -59,6 +59,10 @@ run "what_it_makes" {
     error_message = "the module's own roles hold other rights"
   }
   assert {
+    condition     = length(google_project_iam_member.disks) + length(google_storage_bucket_iam_member.restic) == 0
+    error_message = "without volumes somebody has a right on a disk, or restic one in the bucket"
+  }
+  assert {
     condition     = [for grant in google_storage_bucket_iam_member.function : grant.member if strcontains(grant.role, "delete")] == ["serviceAccount:lifeboat-retention@acme-prod.iam.gserviceaccount.com"]
     error_message = "others than retention may delete"
   }
@@ -252,7 +256,7 @@ run "what_it_makes" {
     error_message = "what builds the functions may reach the backups"
   }
   assert {
-    condition     = !strcontains(output.rbac_command, "hooks.yaml") && !strcontains(output.rbac_command, "clusterrole lifeboat-hooks") && endswith(output.rbac_command, " && kubectl delete clusterrolebinding lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com --ignore-not-found")
+    condition     = !strcontains(output.rbac_command, "hooks.yaml") && !strcontains(output.rbac_command, "clusterrole lifeboat-hooks") && endswith(output.rbac_command, " && kubectl delete clusterrolebinding lifeboat-csi:lifeboat-backup@acme-prod.iam.gserviceaccount.com lifeboat-csi:lifeboat-retention@acme-prod.iam.gserviceaccount.com lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com lifeboat-restic:lifeboat-backup@acme-prod.iam.gserviceaccount.com lifeboat-restic:lifeboat-retention@acme-prod.iam.gserviceaccount.com --ignore-not-found")
     error_message = "without hooks the backup function is given the right to write in a cluster"
   }
 }
@@ -271,7 +275,7 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   }
 
   assert {
-    condition     = output.rbac_command == "kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml && kubectl create clusterrolebinding lifeboat-backup:lifeboat-backup@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-backup --user lifeboat-backup@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl create clusterrolebinding lifeboat-restore:lifeboat-restore@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-restore --user lifeboat-restore@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl delete clusterrolebinding lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com --ignore-not-found"
+    condition     = output.rbac_command == "kubectl apply -f infra/kubernetes/backup.yaml -f infra/kubernetes/restore.yaml && kubectl create clusterrolebinding lifeboat-backup:lifeboat-backup@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-backup --user lifeboat-backup@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl create clusterrolebinding lifeboat-restore:lifeboat-restore@acme-prod.iam.gserviceaccount.com --clusterrole lifeboat-restore --user lifeboat-restore@acme-prod.iam.gserviceaccount.com --dry-run=client -o yaml | kubectl apply -f - && kubectl delete clusterrolebinding lifeboat-csi:lifeboat-backup@acme-prod.iam.gserviceaccount.com lifeboat-csi:lifeboat-retention@acme-prod.iam.gserviceaccount.com lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com lifeboat-restic:lifeboat-backup@acme-prod.iam.gserviceaccount.com lifeboat-restic:lifeboat-retention@acme-prod.iam.gserviceaccount.com --ignore-not-found"
     error_message = "without hooks the backup function is given a right to write in a cluster"
   }
   assert {
@@ -312,6 +316,102 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
   }
 }
 
+run "volumes_by_disks" {
+  command = plan
+
+  variables {
+    volumes = ["disks"]
+  }
+
+  assert {
+    condition = { for grant in google_project_iam_member.disks : grant.role => grant.member } == {
+      "projects/acme-prod/roles/lifeboat_snapshot"   = "serviceAccount:lifeboat-backup@acme-prod.iam.gserviceaccount.com"
+      "projects/acme-prod/roles/lifeboat_disk"       = "serviceAccount:lifeboat-restore@acme-prod.iam.gserviceaccount.com"
+      "projects/acme-prod/roles/lifeboat_discard"    = "serviceAccount:lifeboat-restore@acme-prod.iam.gserviceaccount.com"
+      "projects/acme-prod/roles/lifeboat_unsnapshot" = "serviceAccount:lifeboat-retention@acme-prod.iam.gserviceaccount.com"
+    }
+    error_message = "the rights on disks go to others than those that need them"
+  }
+  assert {
+    condition = {
+      for right, role in google_project_iam_custom_role.this : right => toset([for permission in role.permissions : permission if endswith(permission, ".create") || endswith(permission, ".delete") || endswith(permission, "createSnapshot")])
+      if !contains(["cluster", "delete"], right)
+      } == {
+      snapshot   = toset(["compute.disks.createSnapshot", "compute.snapshots.create"])
+      disk       = toset(["compute.disks.create"])
+      discard    = toset(["compute.disks.delete"])
+      unsnapshot = toset(["compute.snapshots.delete"])
+    }
+    error_message = "a function may make or delete other things than it needs to"
+  }
+  assert {
+    condition     = { for right, grant in google_project_iam_member.disks : right => grant.condition[0].expression if length(grant.condition) > 0 } == { discard = "resource.name.extract(\"/disks/{name}\").startsWith(\"lifeboat-\")" }
+    error_message = "the restore function may delete disks that it didn't make"
+  }
+  assert {
+    condition     = keys(google_project_iam_member.cluster) == ["backup", "restore"] && length(google_storage_bucket_iam_member.restic) == 0 && !strcontains(split(" && kubectl delete", output.rbac_command)[0], "lifeboat-csi")
+    error_message = "snapshots of disks, which the cloud makes, need a right in the cluster"
+  }
+}
+
+run "volumes_by_the_cluster" {
+  command = plan
+
+  variables {
+    volumes           = ["csi", "restic"]
+    restic_principals = ["serviceAccount:restic@acme-prod.iam.gserviceaccount.com"]
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.disks) == 0 && keys(google_project_iam_custom_role.this) == ["cluster", "delete", "restic"]
+    error_message = "copies that the cluster makes need a right on disks"
+  }
+  assert {
+    condition = alltrue([for role in ["csi", "restic"] : alltrue([for job in ["backup", "retention"] :
+      strcontains(output.rbac_command, "-f infra/kubernetes/${role}.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-${role} --user lifeboat-${job}@acme-prod.iam.gserviceaccount.com")
+    ])]) && endswith(output.rbac_command, " && kubectl delete clusterrolebinding lifeboat-hooks:lifeboat-backup@acme-prod.iam.gserviceaccount.com --ignore-not-found")
+    error_message = "the functions don't get the rights by which copies are made and deleted, or others with them"
+  }
+  assert {
+    condition     = keys(google_project_iam_member.cluster) == ["backup", "restore", "retention"]
+    error_message = "retention can't find the cluster that deletes copies"
+  }
+  assert {
+    condition = toset([for grant in google_storage_bucket_iam_member.restic : "${grant.role} ${try(grant.condition[0].expression, "")}"]) == toset([
+      "roles/storage.legacyBucketReader ",
+      "projects/acme-prod/roles/lifeboat_restic resource.name.startsWith(\"projects/_/buckets/acme-backups/objects/prod/restic/\")",
+    ])
+    error_message = "restic's Jobs may read or write backups"
+  }
+  assert {
+    condition     = [for grant in google_storage_bucket_iam_member.function : grant.member if strcontains(grant.role, "delete")] == ["serviceAccount:lifeboat-retention@acme-prod.iam.gserviceaccount.com"]
+    error_message = "others than retention may delete"
+  }
+}
+
+run "rights_of_restic_that_nobody_asked_for" {
+  command = plan
+
+  variables {
+    volumes           = ["csi"]
+    restic_principals = ["serviceAccount:restic@acme-prod.iam.gserviceaccount.com"]
+  }
+
+  assert {
+    condition     = length(google_storage_bucket_iam_member.restic) == 0
+    error_message = "restic gets rights though no volume is copied by it"
+  }
+}
+
+run "a_way_of_copying_that_is_none_by_everybody" {
+  command = plan
+  variables {
+    volumes           = ["kopia"]
+    restic_principals = ["allUsers"]
+  }
+  expect_failures = [var.volumes, var.restic_principals]
+}
+
 run "hooks" {
   command = plan
 
@@ -320,7 +420,7 @@ run "hooks" {
   }
 
   assert {
-    condition     = strcontains(output.rbac_command, "-f infra/kubernetes/hooks.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-hooks --user lifeboat-backup@acme-prod.iam.gserviceaccount.com") && !strcontains(output.rbac_command, "kubectl delete")
+    condition     = strcontains(output.rbac_command, "-f infra/kubernetes/hooks.yaml") && strcontains(output.rbac_command, "--clusterrole lifeboat-hooks --user lifeboat-backup@acme-prod.iam.gserviceaccount.com") && !strcontains(split("kubectl delete", output.rbac_command)[1], "lifeboat-hooks")
     error_message = "hooks adds no right to run commands"
   }
   assert {
