@@ -133,5 +133,5 @@ export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
 export { counting, type Usage } from "./usage.ts";
 export { isRefusal, orRemoved } from "./volumes/leftover.ts";
 export { cloudName, matching } from "./volumes/names.ts";
-export { NAME_TAG, tagsFor, throughputFor, throughputTag } from "./volumes/tags.ts";
+export { NAME_TAG, nameTag, tagsFor, throughputFor, throughputTag } from "./volumes/tags.ts";
 export { regionOfZone, ZONES } from "./volumes/zone.ts";

@@ -5,7 +5,7 @@ import { orRemoved } from "./leftover.ts";
 import type { Copied, NativeSnapshot, VolumeCopy } from "./volume.ts";
 
 const POLL_MS = 10_000;
-/** So many answers in a row may fail to come while a snapshot is waited for. */
+/** With so many looks in a row that fail or find nothing, a snapshot is no longer waited for. */
 const MOST_FAILURES = 5;
 
 /** What a copy of a disk is asked for with: see `Disks.snapshot`. */
@@ -75,21 +75,22 @@ export function wholeHandle(recorded: string, volumeId: string): string {
   return project && !recorded.includes("/") ? `${project}/global/snapshots/${recorded}` : recorded;
 }
 
+/** A cloud may take some seconds to tell of a new snapshot: one is gone that isn't found several times in a row. */
 async function completed(disks: Disks, snapshot: InZone, pollMs: number, signal: AbortSignal): Promise<true> {
   let failures = 0;
   const look = async (): Promise<true | undefined> => {
-    let found: DiskSnapshot | undefined;
-    try {
-      found = await disks.read(snapshot, signal);
+    const found = await disks.read(snapshot, signal).catch((error: unknown) => {
+      if (isLifeboatError(error) && ERROR_KINDS[error.kind].retry) return error;
+      throw error;
+    });
+    if (found && "state" in found) {
       failures = 0;
-    } catch (error) {
-      failures += 1;
-      if (!isLifeboatError(error) || !ERROR_KINDS[error.kind].retry || failures === MOST_FAILURES) throw error;
-      return undefined;
+      if (found.state === "failed") throw unusable(snapshot.id, found);
+      return found.state === "completed" || undefined;
     }
-    if (found?.state === "completed") return true;
-    if (found?.state === "pending") return undefined;
-    throw unusable(snapshot.id, found);
+    failures += 1;
+    if (failures === MOST_FAILURES) throw found ?? unusable(snapshot.id, undefined);
+    return undefined;
   };
   return polled(look, pollMs, signal);
 }

@@ -1,5 +1,9 @@
+import { cloudName } from "./names.ts";
+
 /** The tag that says which request made a snapshot or disk: the `name` that the port `Disks` was given. */
 export const NAME_TAG = "lifeboat/name";
+/** The longest value that every cloud takes. */
+const MOST_VALUE = 256;
 const THROUGHPUT_TAG = "lifeboat/throughput";
 
 /** Tags that are not handed on, each with the reason. */
@@ -25,6 +29,11 @@ export function tagsFor(
     if (!Object.hasOwn(tags, name) && fits(more)) tags = more;
   }
   return tags;
+}
+
+/** That tag's value: the name, shortened where it is too long for a tag. */
+export function nameTag(name: string): string {
+  return name.length > MOST_VALUE ? cloudName(name, MOST_VALUE) : name;
 }
 
 /** The tag of a snapshot for the throughput of its disk, in MB/s, where that is set apart; Velero has no place for it. */

@@ -4,14 +4,10 @@ import {
   CreateVolumeCommand,
   DeleteSnapshotCommand,
   DeleteVolumeCommand,
-  DescribeSnapshotsCommand,
   DescribeVolumesCommand,
-  EC2Client,
-  type Filter,
   type ResourceType,
   type Snapshot,
   type Tag,
-  type Volume,
   type VolumeType,
 } from "@aws-sdk/client-ec2";
 import {
@@ -24,25 +20,24 @@ import {
   LifeboatError,
   matching,
   NAME_TAG,
+  nameTag,
   orRemoved,
   pause,
   polled,
-  regionOfZone,
   tagsFor,
   throughputFor,
   throughputTag,
   unlessMissing,
 } from "../../core/index.ts";
-import { awsError } from "./errors.ts";
-import { PATIENCE, regionOf } from "./region.ts";
+import { type Ask, ATTEMPTS, ec2, filter, fits, listed, snapshotOf, tagList, tagMap, volumeOf } from "./ec2.ts";
 
 const GiB = 1024 ** 3;
 const VOLUME = /^vol-[0-9a-f]{8,17}$/;
 const SNAPSHOT = /^snap-[0-9a-f]{8,17}$/;
 /** What a gp3 volume has where nothing else is asked for. */
 const GP3 = { iops: 3000, throughput: 125 };
-const MOST_TAGS = 50;
-const ATTEMPTS = 3;
+/** So many looks may find nothing of a new volume: EC2 takes its time to tell of it. */
+const MOST_LOOKS = 10;
 /** The type of a new volume; EBS takes and gives more than its SDK knows. */
 const typeOf = (type: string) => (type || undefined) as VolumeType | undefined;
 
@@ -52,51 +47,7 @@ const typeOf = (type: string) => (type || undefined) as VolumeType | undefined;
  * stay so, by the snapshot's own key. `pollMs`: how often a new volume is looked at.
  */
 export function ebsDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
-  const clients = new Map<string, EC2Client>();
-  const clientIn = (region: string, maxAttempts: number): EC2Client => {
-    const key = `${region} ${maxAttempts}`;
-    const client = clients.get(key) ?? new EC2Client({ region, maxAttempts, requestHandler: PATIENCE });
-    clients.set(key, client);
-    return client;
-  };
-
-  /** Who asks EC2 in the region of a zone; `once`: without the SDK's own retries. */
-  function asker(zone: string, wanted: string, signal: AbortSignal) {
-    const region = regionOf(regionOfZone(zone), wanted);
-    return async <T>(ask: (client: EC2Client, options: { abortSignal: AbortSignal }) => Promise<T>, once = false) => {
-      signal.throwIfAborted();
-      try {
-        return await ask(clientIn(region, once ? 1 : ATTEMPTS), { abortSignal: signal });
-      } catch (error) {
-        signal.throwIfAborted();
-        throw awsError(error, wanted);
-      }
-    };
-  }
-  type Ask = ReturnType<typeof asker>;
-
-  const volumeOf = async (ask: Ask, id: string): Promise<Volume> => {
-    const request = new DescribeVolumesCommand({ VolumeIds: [id] });
-    const [volume] = (await ask((client, options) => client.send(request, options))).Volumes ?? [];
-    if (volume) return volume;
-    throw new LifeboatError("missing", `EC2 tells of no volume ${id}`);
-  };
-
-  async function* listed(ask: Ask, Filters: Filter[]): AsyncGenerator<Snapshot> {
-    let NextToken: string | undefined;
-    do {
-      const request = new DescribeSnapshotsCommand({ OwnerIds: ["self"], Filters, NextToken, MaxResults: 1000 });
-      const page = await ask((client, options) => client.send(request, options));
-      yield* page.Snapshots ?? [];
-      NextToken = page.NextToken || undefined;
-    } while (NextToken);
-  }
-
-  const snapshotOf = async (ask: Ask, id: string): Promise<Snapshot | undefined> => {
-    const request = new DescribeSnapshotsCommand({ SnapshotIds: [id] });
-    const answer = await unlessMissing(ask((client, options) => client.send(request, options)));
-    return answer?.Snapshots?.[0];
-  };
+  const asker = ec2();
 
   const removeSnapshot: Disks["removeSnapshot"] = async ({ id, zone }, signal) => {
     matching(SNAPSHOT, id, "an EBS snapshot");
@@ -128,7 +79,11 @@ export function ebsDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
     signal: AbortSignal,
   ): Promise<Snapshot> {
     const TagSpecifications = [{ ResourceType: "snapshot" as ResourceType, Tags }];
-    const request = new CreateSnapshotCommand({ VolumeId, Description: `Lifeboat: ${name}`, TagSpecifications });
+    const request = new CreateSnapshotCommand({
+      VolumeId,
+      Description: `Lifeboat: ${name}`.slice(0, 255),
+      TagSpecifications,
+    });
     for (let attempt = 1; ; attempt++) {
       try {
         return await ask((client, options) => client.send(request, options), true);
@@ -157,7 +112,7 @@ export function ebsDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       const volume = await volumeOf(ask, id);
       const { VolumeType: type = "", AvailabilityZone = zone } = volume;
       const throughput = type === "gp3" && volume.Throughput !== GP3.throughput && volume.Throughput;
-      const own = { [NAME_TAG]: name, ...tags, ...(throughput && throughputTag(type, throughput)) };
+      const own = { [NAME_TAG]: nameTag(name), ...tags, ...(throughput && throughputTag(type, throughput)) };
       const ownTags = tagList(tagsFor(own, tagMap(volume.Tags), fits));
       const beginOrNothing = () =>
         orRemoved(
@@ -183,13 +138,13 @@ export function ebsDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       const wanted = `make a volume of the snapshot ${snapshotId} in ${zone}`;
       const ask = asker(zone, wanted, signal);
       const find = async (asking: Ask) => {
-        const Filters = [filter(`tag:${NAME_TAG}`, name), filter("snapshot-id", snapshotId)];
+        const Filters = [filter(`tag:${NAME_TAG}`, nameTag(name)), filter("snapshot-id", snapshotId)];
         const request = new DescribeVolumesCommand({ Filters });
         const { Volumes = [] } = await asking((client, options) => client.send(request, options));
         return Volumes.find(({ State = "" }) => ["creating", "available", "in-use"].includes(State))?.VolumeId;
       };
       const begin = async (inherited: Record<string, string>): Promise<string> => {
-        const Tags = tagList(tagsFor({ [NAME_TAG]: name, ...tags }, inherited, fits));
+        const Tags = tagList(tagsFor({ [NAME_TAG]: nameTag(name), ...tags }, inherited, fits));
         const request = new CreateVolumeCommand({
           SnapshotId: snapshotId,
           AvailabilityZone: zone,
@@ -202,8 +157,10 @@ export function ebsDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
         });
         return (await ask((client, options) => client.send(request, options))).VolumeId ?? "";
       };
+      let looks = 0;
       const attachable = async (id: string) => {
-        const { State } = await volumeOf(ask, id);
+        const volume = volumeOf(ask, id);
+        const { State } = (looks++ < MOST_LOOKS ? await unlessMissing(volume) : await volume) ?? {};
         if (State === "error") throw new LifeboatError("unreachable", `can't ${wanted}: its state is error`);
         return State === "available" || State === "in-use" ? id : undefined;
       };
@@ -255,12 +212,7 @@ function shown({ SnapshotId = "", State, StateMessage, Progress, VolumeSize = 0,
   return message ? { ...found, message } : found;
 }
 
-/** In a filter's values "*" and "?" stand for other characters. */
-const filter = (Name: string, value: string): Filter => ({ Name, Values: [value.replace(/[\\*?]/g, "\\$&")] });
-
-const ownSnapshots = (volume: string, name: string) => [filter(`tag:${NAME_TAG}`, name), filter("volume-id", volume)];
-const tagMap = (tags: Tag[] = []) => Object.fromEntries(tags.map(({ Key = "", Value = "" }) => [Key, Value]));
-const tagList = (tags: Record<string, string>): Tag[] => Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
-const fits = (tags: Record<string, string>) =>
-  Object.keys(tags).length <= MOST_TAGS &&
-  Object.entries(tags).every(([name, value]) => name.length <= 128 && value.length <= 256);
+const ownSnapshots = (volume: string, name: string) => [
+  filter(`tag:${NAME_TAG}`, nameTag(name)),
+  filter("volume-id", volume),
+];

@@ -6,6 +6,7 @@ import {
   LifeboatError,
   matching,
   NAME_TAG,
+  nameTag,
   orRemoved,
   polled,
   regionOfZone,
@@ -135,7 +136,7 @@ export function azureDisks({
       const { diskIOPSReadWrite: iops, diskMBpsReadWrite: throughput, encryption } = disk.properties;
       const type = disk.sku?.name ?? "";
       const own = {
-        [NAME_TAG]: name,
+        [NAME_TAG]: nameTag(name),
         ...tags,
         ...(isFree(type) && throughput && throughputTag(type, throughput)),
       };
@@ -177,7 +178,7 @@ export function azureDisks({
         location: snapshot.location,
         ...(zoned && { zones: [zone.slice(region.length + 1)] }),
         sku: { name: type },
-        tags: stored(tagsFor({ [NAME_TAG]: name, ...tags }, inherited, fits)),
+        tags: stored(tagsFor({ [NAME_TAG]: nameTag(name), ...tags }, inherited, fits)),
         properties: {
           creationData: { createOption: "Copy", sourceResourceId: snapshotId },
           ...(isFree(type) && iops && { diskIOPSReadWrite: iops }),

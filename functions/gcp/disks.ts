@@ -1,5 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
-import { GoogleAuth } from "google-auth-library";
+import { createHash } from "node:crypto";
 import {
   cloudName,
   type DiskSnapshot,
@@ -9,18 +8,16 @@ import {
   LifeboatError,
   matching,
   NAME_TAG,
+  nameTag,
   orRemoved,
   polled,
   regionOfZone,
   tagsFor,
   throughputFor,
   throughputTag,
-  unlessMissing,
   ZONES,
 } from "../../core/index.ts";
-import { type Call, googleApi } from "./api.ts";
-import { googleError } from "./errors.ts";
-import { unlessAborted } from "./http.ts";
+import { BASE, computeEngine, type Operation, pathOf, type Resource } from "./compute.ts";
 
 const DISK = /^projects\/[\w:.-]+\/(?:zones|regions)\/[a-z0-9-]+\/disks\/[a-z0-9-]+$/;
 const SNAPSHOT = /^(projects\/[\w:.-]+)\/global\/snapshots\/[a-z0-9-]+$/;
@@ -32,29 +29,6 @@ const MOST_LABELS = 64;
 const MOST_DESCRIPTION = 2048;
 const GiB = 1024 ** 3;
 
-/** What is read of Compute Engine's Disk and Snapshot. */
-interface Resource {
-  name: string;
-  selfLink: string;
-  status?: string;
-  description?: string;
-  type?: string;
-  replicaZones?: string[];
-  diskSizeGb?: string;
-  creationTimestamp?: string;
-  provisionedIops?: string;
-  provisionedThroughput?: string;
-  sourceDisk?: string;
-  sourceSnapshot?: string;
-  snapshotEncryptionKey?: { kmsKeyName?: string };
-}
-
-interface Operation {
-  selfLink?: string;
-  status?: string;
-  error?: { errors?: { code?: string; message?: string }[] };
-}
-
 /**
  * Persistent disks and Hyperdisks of Google Cloud, `projects/P/zones/Z/disks/N` or `projects/P/regions/R/disks/N`, or a bare
  * name with its zone or zones, in the project of the credentials. Snapshots, `projects/P/global/snapshots/N`, are in the
@@ -63,38 +37,7 @@ interface Operation {
  * looked at.
  */
 export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
-  const { call } = googleApi("compute");
-  let ownProject: Promise<string> | undefined;
-  const ask = <T>(
-    wanted: string,
-    path: string,
-    signal: AbortSignal,
-    { method, data }: Pick<Call, "method" | "data"> = {},
-  ): Promise<T> =>
-    call<T>({
-      wanted,
-      path: `/compute/v1/${path}`,
-      ...(method && { method }),
-      ...(data && { data }),
-      tellsBusy: true,
-      signal,
-    });
-  /** A request that is carried out once, however often it is sent. */
-  const change = <T>(wanted: string, path: string, signal: AbortSignal, method: "POST" | "DELETE", data?: object) =>
-    ask<T>(wanted, `${path}?requestId=${randomUUID()}`, signal, { method, ...(data && { data }) });
-  const find = (wanted: string, path: string, signal: AbortSignal) =>
-    unlessMissing(ask<Resource>(wanted, path, signal));
-
-  const project = async (signal: AbortSignal): Promise<string> => {
-    ownProject ??= new GoogleAuth().getProjectId();
-    try {
-      return `projects/${await unlessAborted(ownProject, signal)}`;
-    } catch (error) {
-      signal.throwIfAborted();
-      ownProject = undefined;
-      throw googleError(error, "find the project of the credentials");
-    }
-  };
+  const { ask, find, change, ended, hasEnded, removed, project } = computeEngine(pollMs);
   const diskPath = async ({ id, zone }: InZone, signal: AbortSignal): Promise<string> => {
     if (DISK.test(id)) return id;
     matching(BARE, id, "a disk of Google Cloud");
@@ -107,22 +50,6 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
     return `${await project(signal)}/global/snapshots/${id}`;
   };
 
-  /** Throws what an operation came to, if it has failed. */
-  const checkOperation = async (wanted: string, { selfLink }: Operation, signal: AbortSignal): Promise<boolean> => {
-    const operation = await unlessMissing(ask<Operation>(wanted, pathOf(selfLink ?? ""), signal));
-    const [failure] = operation?.error?.errors ?? [];
-    if (!failure) return !operation || operation.status === "DONE";
-    const kind = /rateLimit|RATE_EXCEEDED/i.test(failure.code ?? "") ? "busy" : "unreachable";
-    throw new LifeboatError(kind, `can't ${wanted}: ${[failure.code, failure.message].filter(Boolean).join(": ")}`);
-  };
-  const ended = async (wanted: string, operation: Operation, signal: AbortSignal) => {
-    await polled(async () => (await checkOperation(wanted, operation, signal)) || undefined, pollMs, signal);
-  };
-
-  const removed = async (wanted: string, path: string, signal: AbortSignal): Promise<void> => {
-    const operation = await unlessMissing(change<Operation>(wanted, path, signal, "DELETE"));
-    if (operation) await ended(wanted, operation, signal);
-  };
   const removeSnapshot: Disks["removeSnapshot"] = async ({ id }, signal) =>
     removed(`delete the snapshot ${id}`, await snapshotPath(id, signal), signal);
   const remove: Disks["remove"] = async (disk, signal) =>
@@ -138,14 +65,14 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       const found = await find(wanted, path, signal);
       if (found?.status && found.status !== "CREATING") return found;
       // Looked at after the snapshot, which may have come to be since.
-      const done = !operation || (await checkOperation(wanted, operation, signal));
+      const done = !operation || (await hasEnded(wanted, operation, signal));
       if (done && !found && !(await find(wanted, path, signal)))
         throw new LifeboatError("missing", `can't ${wanted}: it was deleted meanwhile`);
       return undefined;
     };
     const { status } = await polled(look, pollMs, signal);
     if (status !== "FAILED") return;
-    if (operation) await checkOperation(wanted, operation, signal);
+    if (operation) await hasEnded(wanted, operation, signal);
     throw new LifeboatError("unreachable", `can't ${wanted}: its status is FAILED`);
   };
 
@@ -157,7 +84,7 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       if (!disk) throw new LifeboatError("missing", `can't ${wanted}: there is no such disk`);
       const { type = "", provisionedIops: iops, provisionedThroughput: throughput } = disk;
       const snapshot = `${/^projects\/[^/]+/.exec(path)?.[0]}/global/snapshots/${cloudName(name, MOST_NAME)}`;
-      const own = { [NAME_TAG]: name, ...tags, ...(throughput && throughputTag(lastOf(type), throughput)) };
+      const own = { [NAME_TAG]: nameTag(name), ...tags, ...(throughput && throughputTag(lastOf(type), throughput)) };
       const data = {
         name: lastOf(snapshot),
         description: JSON.stringify(tagsFor(own, tagsIn(disk.description), fits)),
@@ -166,10 +93,11 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       const found = await find(wanted, snapshot, signal);
       const other = pathOf(found?.sourceDisk ?? path);
       if (other !== path) throw new LifeboatError("conflict", `can't ${wanted}: ${snapshot} is of ${other}`);
-      if (found) await fixed(wanted, snapshot, undefined, signal);
+      if (found?.status === "FAILED") await removed(wanted, snapshot, signal);
+      if (found && found.status !== "FAILED") await fixed(wanted, snapshot, undefined, signal);
       else {
         const begin = async () => {
-          const operation = await change<Operation>(wanted, `${path}/createSnapshot`, signal, "POST", data);
+          const operation = await change(wanted, `${path}/createSnapshot`, signal, "POST", data);
           await fixed(wanted, snapshot, operation, signal);
         };
         await orRemoved(begin, snapshot, unlessRefused(snapshot));
@@ -198,11 +126,11 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       const kmsKeyName = snapshot.snapshotEncryptionKey?.kmsKeyName?.replace(/\/cryptoKeyVersions\/\d+$/, "");
       const data = {
         name: lastOf(path),
-        description: JSON.stringify(tagsFor({ [NAME_TAG]: name, ...tags }, inherited, fits)),
+        description: JSON.stringify(tagsFor({ [NAME_TAG]: nameTag(name), ...tags }, inherited, fits)),
         sourceSnapshot: source,
         ...(type && { type: `${home}/${place}/diskTypes/${lastOf(type)}` }),
         ...(place.startsWith("regions/") && {
-          replicaZones: zone.split(ZONES).map((one) => `${home}/zones/${one}`),
+          replicaZones: zone.split(ZONES).map((one) => `${BASE}${home}/zones/${one}`),
         }),
         ...(iops && { provisionedIops: String(iops) }),
         ...(throughput && { provisionedThroughput: String(throughput) }),
@@ -220,7 +148,7 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       if (found) return polled(ready, pollMs, signal);
       const begin = async () => {
         const disks = `${home}/${place}/disks`;
-        await ended(wanted, await change<Operation>(wanted, disks, signal, "POST", data), signal);
+        await ended(wanted, await change(wanted, disks, signal, "POST", data), signal);
         return polled(ready, pollMs, signal);
       };
       return orRemoved(begin, path, unlessRefused(path));
@@ -251,9 +179,6 @@ interface Page {
   items?: Resource[];
   nextPageToken?: string;
 }
-
-/** The path of a resource within the API, without the URL's beginning. */
-const pathOf = (link: string) => link.replace(/^https?:\/\/[^/]+\/(?:compute\/v1\/)?/, "");
 
 const lastOf = (path: string) => path.split("/").at(-1) ?? "";
 

@@ -71,7 +71,9 @@ describe("AWS", { skip: requireOrSkip("rig", ["moto"]) }, () => {
         return { type, zone, tags, ...(type === "gp3" && iops && throughput && { iops, throughput }) };
       },
       setState: ({ id }, state) => proxy.states.set(id, state === "failed" ? "error" : state),
-      hold: "moto's volumes and snapshots are there at once",
+      hold: (held) => {
+        proxy.held = held;
+      },
       inTrouble: async (trouble, run) => {
         if (trouble === "denied") await moto.refuse(true);
         if (trouble === "silent") moto.pause(true);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { gceDisks } from "../../functions/gcp/disks.ts";
 import { type Gcp, startGcp } from "../rig/gcp.ts";
+import { rejects } from "./bucket.ts";
 import { disksConformance } from "./disks.ts";
 
 const ZONES: [string, string] = ["europe-west1-b", "europe-west1-c"];
@@ -94,6 +95,20 @@ describe("disks of Google Cloud", () => {
     assert.equal(path, `projects/${gcp.project}/regions/europe-west1/disks/r`);
     const zones = gcp.compute.disks.get(path)?.replicaZones as string[];
     assert.deepEqual(zones.map((zone) => zone.split("/").at(-1)).join("__"), made.zone);
+  });
+
+  test("a failed snapshot of the same name is made anew", async () => {
+    const id = addDisk(gcp, ZONES[0], { type: typeUrl(ZONES[0], "pd-ssd") });
+    const first = await snapshotOf(id, ZONES[0]);
+    gcp.compute.snapshots.get(first.id)!.status = "FAILED";
+    assert.deepEqual(await snapshotOf(id, ZONES[0]), first);
+  });
+
+  test("a name that is another disk's snapshot is a conflict", async () => {
+    const [one, other] = [0, 1].map(() => addDisk(gcp, ZONES[0], { type: typeUrl(ZONES[0], "pd-ssd") }));
+    const options = { name: "taken", tags: {}, signal };
+    await disks({ pollMs: 5 }).snapshot({ id: one ?? "", zone: "" }, options);
+    await rejects("conflict", disks({ pollMs: 5 }).snapshot({ id: other ?? "", zone: "" }, options));
   });
 
   test("a bare name is of the project of the credentials", async () => {

@@ -336,9 +336,11 @@ describe("copying a disk by a snapshot", () => {
     assert.equal(gcp.compute.snapshots.get(snapshotId("failing")), undefined);
   });
 
-  test("one that somebody deletes is missing", async () => {
-    const copy = begin("deleted", { disks: reading(async () => undefined) });
-    await rejects("missing", copy.done);
+  test("one that somebody deletes is missing, one that isn't told of at once is not", async () => {
+    await rejects("missing", begin("deleted", { disks: reading(async () => undefined) }).done);
+    let left = 3;
+    const late = reading(async (snapshot, until) => (left-- > 0 ? undefined : disks.read(snapshot, until)));
+    assert((await begin("late", { disks: late }).done).native);
   });
 
   test("one that is given up is removed, and both promises tell the reason", async () => {

@@ -107,8 +107,9 @@ export function standInCompute(): Compute {
     const regional = place.includes("/regions/");
     const replicas = (body.replicaZones ?? []) as string[];
     if (replicas.length !== (regional ? 2 : 0)) throw invalid("Invalid value for field 'resource.replicaZones'");
-    for (const zone of regional ? replicas : [place]) {
-      if (!ZONES.some((name) => zone.endsWith(`/zones/${name}`))) throw invalid(`Unknown zone '${zone}'`);
+    for (const zone of regional ? replicas : [BASE + place]) {
+      if (!zone.startsWith(BASE) || !ZONES.some((name) => zone.endsWith(`/zones/${name}`)))
+        throw invalid(`Unknown zone '${zone}'`);
     }
     const type = String(body.type);
     if (!TYPES.some((name) => type === `${place}/diskTypes/${name}`)) throw invalid(`Unknown type '${type}'`);
@@ -128,7 +129,7 @@ export function standInCompute(): Compute {
       type: BASE + type,
       sizeGb: source.diskSizeGb,
       sourceSnapshot: BASE + String(body.sourceSnapshot),
-      ...(regional ? { replicaZones: replicas.map((zone) => BASE + zone) } : {}),
+      ...(regional ? { replicaZones: replicas } : {}),
     };
     compute.disks.set(path, disk);
     return begin(place, () => {

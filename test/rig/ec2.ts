@@ -2,11 +2,13 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text as textOf } from "node:stream/consumers";
 
-/** A proxy before moto's EC2, whose snapshots are always complete and whose requests are never too many. */
+/** A proxy before moto's EC2, whose snapshots and volumes are there at once, and whose requests are never too many. */
 export interface Ec2Proxy {
   endpoint: string;
   /** What snapshots are told to be, by their ids. */
   states: Map<string, "pending" | "error">;
+  /** Whether nothing gets on: snapshots are begun but not answered, volumes are being made. */
+  held: boolean;
   /** Whether connections break. */
   broken: boolean;
   /** Whether every call is one too many. */
@@ -41,22 +43,27 @@ export async function startEc2Proxy(upstream: string): Promise<Ec2Proxy> {
     const xml = await answer?.text();
     if (!answer || xml === undefined) return void outgoing.destroy();
     if (proxy.lost.action === action && proxy.lost.times-- > 0) return void incoming.socket.destroy();
+    if (proxy.held && action === "CreateSnapshot") return;
     outgoing.writeHead(answer.status, { "content-type": "text/xml" }).end(told(xml));
   });
 
-  /** The answer with the states that snapshots are to be in. */
+  /** The answer with the states that snapshots and volumes are to be in. */
   const told = (xml: string) =>
-    xml.replace(/<item>(?:(?!<item>).)*?<snapshotId>(snap-\w+)<\/snapshotId>.*?<\/status>/gs, (item, id: string) => {
-      const state = proxy.states.get(id);
-      if (!state) return item;
-      const reason = state === "error" ? "<statusMessage>the volume is gone</statusMessage>" : "";
-      return item.replace(/<status>completed<\/status>/, `<status>${state}</status>${reason}`);
-    });
+    (proxy.held ? xml.replaceAll("<status>available</status>", "<status>creating</status>") : xml).replace(
+      /<item>(?:(?!<item>).)*?<snapshotId>(snap-\w+)<\/snapshotId>.*?<\/status>/gs,
+      (item, id: string) => {
+        const state = proxy.states.get(id);
+        if (!state) return item;
+        const reason = state === "error" ? "<statusMessage>the volume is gone</statusMessage>" : "";
+        return item.replace(/<status>completed<\/status>/, `<status>${state}</status>${reason}`);
+      },
+    );
 
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const proxy: Ec2Proxy = {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     states: new Map(),
+    held: false,
     broken: false,
     throttled: false,
     lost: { action: "", times: 0 },
