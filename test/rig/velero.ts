@@ -42,13 +42,13 @@ export interface Velero extends AsyncDisposable {
 
 /**
  * Installs Velero's CRDs and objects in the cluster and starts a server whose location is `prefix` in the S3 bucket. With
- * `concurrent` it makes so many backups at a time, of `createBackups` alone.
+ * `concurrent` it makes so many backups at a time, of `createBackups` alone; with `csi` it takes CSI snapshots.
  */
 export async function startVelero(
   cluster: Cluster,
   s3: S3,
   prefix: string,
-  { concurrent = 1 }: { concurrent?: number } = {},
+  { concurrent = 1, csi = false }: { concurrent?: number; csi?: boolean } = {},
 ): Promise<Velero> {
   const velero = await binary("velero");
   const dir = makeDir("velero");
@@ -69,7 +69,7 @@ export async function startVelero(
     await cluster.kubectl(["wait", "--for=condition=Established", "crd", "-l", "component=velero", "--timeout=30s"]);
     const objects = { apiVersion: "v1", kind: "List", items: installation(s3, prefix) };
     await cluster.kubectl(["apply", "-f", "-"], { input: JSON.stringify(objects) });
-    const setting = { ...(await prepareServer(dir, s3)), concurrent };
+    const setting = { ...(await prepareServer(dir, s3)), concurrent, csi };
     servers.push(await startVeleroServer(dir, velero, cluster, setting));
     await until("Velero to have validated its location", () => isValidated(cluster), { servers, everyMs: 200 });
 
@@ -152,7 +152,7 @@ async function startVeleroServer(
   dir: string,
   velero: string,
   cluster: Cluster,
-  { plugins, credentials, concurrent }: { plugins: string; credentials: string; concurrent: number },
+  { plugins, credentials, concurrent, csi }: { plugins: string; credentials: string; concurrent: number; csi: boolean },
 ): Promise<Server> {
   const [metrics = 0, profiler = 0] = await freePorts(2);
   const flags = [
@@ -164,6 +164,7 @@ async function startVeleroServer(
     "--backup-sync-period=1s",
     "--store-validation-frequency=5s",
     "--item-operation-sync-frequency=1s",
+    ...(csi ? ["--features=EnableCSI"] : []),
     ...(concurrent > 1 ? [`--concurrent-backups=${concurrent}`, "--disable-controllers=backup-queue", ...QUICK] : []),
   ];
   const env = { AWS_SHARED_CREDENTIALS_FILE: credentials, VELERO_SCRATCH_DIR: dir };
