@@ -21,7 +21,7 @@ locals {
     make-snapshots   = { job = "backup", scopes = [local.group], actions = ["${local.snapshots}/read", "${local.snapshots}/write"] }
     make-disks       = { job = "restore", scopes = local.disk_groups, actions = ["${local.disks}/read", "${local.disks}/write", "${local.disks}/delete", "Microsoft.Compute/diskEncryptionSets/read"] }
     read-snapshots   = { job = "restore", scopes = concat([local.group], local.disk_groups), actions = ["${local.snapshots}/read", "${local.snapshots}/beginGetAccess/action"] }
-    delete-snapshots = { job = "retention", scopes = concat([local.group], local.disk_groups), actions = ["${local.snapshots}/read", "${local.snapshots}/delete"] }
+    delete-snapshots = { job = "retention", scopes = [local.group], actions = ["${local.snapshots}/read", "${local.snapshots}/delete"] }
   } : right => given if contains(var.volumes, "disks") }
 
   # Where a container is asked for, to make a repository in it.

@@ -376,7 +376,6 @@ run "volumes_by_disks" {
       restore-read-snapshots-0     = ["principal-of-restore", "backups"]
       restore-read-snapshots-1     = ["principal-of-restore", "MC_prod"]
       retention-delete-snapshots-0 = ["principal-of-retention", "backups"]
-      retention-delete-snapshots-1 = ["principal-of-retention", "MC_prod"]
     }
     error_message = "the rights on disks go to others than those that need them"
   }
