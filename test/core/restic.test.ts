@@ -4,7 +4,7 @@ import { LifeboatError } from "../../core/errors.ts";
 import { fieldProblems } from "../../core/fields.ts";
 import { openSecrets } from "../../core/secrets.ts";
 import { readCredentials, withhold } from "../../core/volumes/restic/credentials.ts";
-import { failureOf, neverBegan } from "../../core/volumes/restic/failure.ts";
+import { failureOf, lacksOnlyAttributes, neverBegan } from "../../core/volumes/restic/failure.ts";
 import { jobObject, type ResticJob, secretObject } from "../../core/volumes/restic/job.ts";
 import { readOutput } from "../../core/volumes/restic/output.ts";
 import { podState } from "../../core/volumes/restic/pod.ts";
@@ -342,6 +342,7 @@ describe("what restic says", () => {
     [1, "Fatal: unable to open config file: Stat: Access Denied.", "denied", /refused its credentials/],
     [1, "Fatal: googleapi: Error 403: Forbidden", "denied", /refused its credentials/],
     [1, "write /data/x: no space left on device", "invalid", /volume is full/],
+    [1, "Fatal: failed to find snapshot: no matching ID found for prefix", "missing", /doesn't hold this copy/],
     [1, "ciphertext verification failed", "corrupt", /damaged/],
     [1, "dial tcp 10.0.0.1:443: i/o timeout", "unreachable", /can't be reached/],
     [1, "Fatal: something else", "unreachable", /exit code 1: Fatal: something else/],
@@ -352,6 +353,19 @@ describe("what restic says", () => {
       assert.equal(error.kind, kind);
       assert.match(error.message, message);
       assert(error.message.startsWith("can't copy: "));
+    });
+  }
+
+  const LEFT: [says: string, errors: number, problems: string[], attributesOnly: boolean][] = [
+    ["owners", 2, ["lchown /data/a: operation not permitted", "lchown /data/b: operation not permitted"], true],
+    ["attributes", 1, ["xattr.LSet /data/a user.x: operation not supported"], true],
+    ["a file too", 2, ["lchown /data/a: operation not permitted", "write /data/b: no space left on device"], false],
+    ["more than its log holds", 3, ["chmod /data/a: operation not permitted"], false],
+  ];
+  for (const [says, errors, problems, attributesOnly] of LEFT) {
+    test(`of a restore that lacks ${says}`, () => {
+      const words = [`Fatal: There were ${errors} errors`];
+      assert.equal(lacksOnlyAttributes({ problems, words }), attributesOnly);
     });
   }
 

@@ -31,25 +31,24 @@ export interface FolderCluster extends AsyncDisposable {
   /** With the rights that users are told to give, and no others. */
   kube: Kube;
   kubelet: Kubelet;
-  /** Another node. */
+  /** Another node, for Pods that tolerate all. */
   addNode(node: string): Promise<Kubelet>;
   /** A new claim of the namespace `shop`, bound to a folder. */
   claim(name: string): Promise<{ claim: KubernetesObject; volume: KubernetesObject; folder: string }>;
-  /** The Jobs, Pods and Secrets of the namespace. */
-  left(): Promise<string[]>;
+  /** The Jobs, Pods and Secrets of the namespace `shop`, or of another; all, or those with a label. */
+  left(labelSelector?: string, namespace?: string): Promise<string[]>;
 }
 
 export async function folderCluster(
-  options: Omit<KubeletOptions, "images" | "node"> & { controllerFlags?: string[] } = {},
+  options: Pick<KubeletOptions, "env" | "folders"> & { controllerFlags?: string[] } = {},
 ): Promise<FolderCluster> {
   const stack = new AsyncDisposableStack();
   try {
-    const { controllerFlags, ...kubeletOptions } = options;
+    const { controllerFlags, ...pods } = options;
     const cluster = stack.use(await startCluster({ controllers: true, nodes: 0, controllerFlags }));
     const { api } = cluster;
     const images = await IMAGES();
-    const addNode = async (node: string) => stack.use(await startKubelet(cluster, { ...kubeletOptions, images, node }));
-    const kubelet = await addNode("worker");
+    const kubelet = stack.use(await startKubelet(cluster, { ...pods, images }));
     const provisioner: Provisioner = stack.use(await startProvisioner(api, join(cluster.dir, "volumes")));
     await cluster.kubectl(["apply", "-f", RIGHTS]);
     const kube = connect(readKubeconfig(await cluster.user("lifeboat", ["lifeboat:restic"])));
@@ -61,7 +60,7 @@ export async function folderCluster(
       cluster,
       kube,
       kubelet,
-      addNode: async (node) => owned.use(await startKubelet(cluster, { ...kubeletOptions, images, node })),
+      addNode: async (node) => owned.use(await startKubelet(cluster, { ...pods, images, node, tainted: true })),
       async claim(name) {
         const path = `/api/v1/namespaces/${SHOP}/persistentvolumeclaims`;
         await api.request("POST", path, claimOf(name));
@@ -73,12 +72,10 @@ export async function folderCluster(
         const volume = await api.request("GET", `/api/v1/persistentvolumes/${volumeName}`);
         return { claim, volume, folder: await provisioner.folder(SHOP, name) };
       },
-      async left() {
-        const paths = [
-          `/apis/batch/v1/namespaces/${SHOP}/jobs`,
-          `/api/v1/namespaces/${SHOP}/pods`,
-          `/api/v1/namespaces/${SHOP}/secrets`,
-        ];
+      async left(labelSelector = "", namespace = SHOP) {
+        const places = [`/apis/batch/v1/namespaces/${namespace}/jobs`];
+        for (const kind of ["pods", "secrets"]) places.push(`/api/v1/namespaces/${namespace}/${kind}`);
+        const paths = places.map((path) => `${path}?${new URLSearchParams({ labelSelector })}`);
         const lists = await Promise.all(paths.map((path) => api.request<{ items: KubeObject[] }>("GET", path)));
         return lists.flatMap(({ items }, at) => items.map(({ metadata }) => `${paths[at]}/${metadata.name}`));
       },

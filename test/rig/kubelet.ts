@@ -17,6 +17,8 @@ export interface Kubelet extends AsyncDisposable {
   trouble: KubeletTrouble | undefined;
   /** The Pods that came so far, as they were when they came. */
   pods: KubeObject[];
+  /** Whether a container of the Pod of this name runs. */
+  isRunning(pod: string): boolean;
   /** The logs of all containers so far. */
   logs(): Promise<string>;
   /** The node is gone: its containers end, and nothing is heard of it any more. */
@@ -27,6 +29,8 @@ export interface KubeletOptions {
   /** The executables that images stand for, by their names without a version. */
   images: Readonly<Record<string, string>>;
   node?: string;
+  /** Only Pods that tolerate it come to the node. */
+  tainted?: boolean;
   /** What is put into every container, as a cluster's admission may. */
   env?: Readonly<Record<string, string>>;
   /** Folders of this machine that are mounted in every container, read-only, at their own paths. */
@@ -69,7 +73,7 @@ interface Worked {
  * then the others, with their Secrets, emptyDirs and claims whose volumes are folders (hostPath), each in its own root.
  */
 export async function startKubelet(cluster: Cluster, options: KubeletOptions): Promise<Kubelet> {
-  const { node = "worker", images, env = {}, folders = [] } = options;
+  const { node = "worker", tainted = false, images, env = {}, folders = [] } = options;
   const { api } = cluster;
   const dir = join(cluster.dir, `kubelet-${node}`);
   await mkdir(dir, { recursive: true });
@@ -83,6 +87,7 @@ export async function startKubelet(cluster: Cluster, options: KubeletOptions): P
     apiVersion: "v1",
     kind: "Node",
     metadata: { name: node, labels: { "kubernetes.io/hostname": node, "kubernetes.io/os": "linux" } },
+    ...(tainted && { spec: { taints: [{ key: "rig.example.com/tainted", effect: "NoSchedule" }] } }),
   });
   const beat = async () => {
     const now = new Date().toISOString();
@@ -224,6 +229,8 @@ export async function startKubelet(cluster: Cluster, options: KubeletOptions): P
   };
   return Object.assign(kubelet, {
     node,
+    isRunning: (name: string) =>
+      [...worked.values()].some(({ pod, running }) => pod.metadata.name === name && !!running),
     logs: async () => {
       const texts = kubelet.pods.flatMap(({ metadata, spec }) => {
         const { initContainers = [], containers } = spec as unknown as PodSpec;

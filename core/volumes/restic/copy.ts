@@ -6,8 +6,9 @@ import { BACKUP_NAME, labelValue } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import type { Copied, Mount, VolumeCopy } from "../volume.ts";
 import { backupCommand, forgetCommand, INIT, restoreCommand, snapshotsCommand, UNLOCK } from "./commands.ts";
+import { lacksOnlyAttributes } from "./failure.ts";
 import type { Placement } from "./job.ts";
-import { count, type Output, type Progress, readAnswer } from "./output.ts";
+import { count, type Progress, readAnswer } from "./output.ts";
 import type { Repositories } from "./repositories.ts";
 import { repositoryAt } from "./repository.ts";
 import { type ResticEnd, type ResticRun, runRestic } from "./run.ts";
@@ -62,7 +63,7 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy): P
   const run = `run=${randomUUID()}`;
   const tags = [`backup=${backupName}`, `claim=${name}`, `volume=${volume.metadata.name}`, ...(input.tags ?? []), run];
   const end = await runUnlocking({ ...work, progress }, `copy the files of ${namespace}/${name}`, {
-    command: backupCommand(`${name}.${uid}`, tags),
+    command: backupCommand(`${name}.${uid}`, tags, settings.timing),
     claim: { name: clone ?? name, use: "read" },
     node: clone === undefined ? pinnedTo(claim, volume, mount) : undefined,
   });
@@ -153,10 +154,10 @@ export async function fillClaim(
     labels: { "velero.io/restore-name": labelValue(restoreName) },
     signal,
     progress,
-    tolerates: isWhole,
+    tolerates: lacksOnlyAttributes,
   };
   const end = await runUnlocking(work, `restore the files of ${claim.namespace}/${claim.name}`, {
-    command: restoreCommand(from.snapshotId, { sparse }),
+    command: restoreCommand(from.snapshotId, settings.timing, { sparse }),
     claim: { name: claim.name, use: "write" },
     placement,
   });
@@ -166,13 +167,6 @@ export async function fillClaim(
     files: count(summary, "total_files"),
     warnings: [...end.output.problems.slice(0, MOST_NAMED), ...end.left.map(leftWarning)],
   };
-}
-
-/** Whether a restore has written each file, though not all that belongs to them. */
-function isWhole({ summary, problems }: Output): boolean {
-  return (
-    summary !== undefined && problems.length > 0 && count(summary, "files_restored") === count(summary, "total_files")
-  );
 }
 
 /** Copies that are to go. */
@@ -195,7 +189,7 @@ export async function forgetFiles(
 ): Promise<void> {
   const work: Work = { kube, settings, namespace, repository, labels: {}, signal };
   // Copies that were killed hold their locks for ever, and pruning needs the repository for itself.
-  const commands = [...(prune ? [UNLOCK] : []), forgetCommand(snapshotIds, { prune })];
+  const commands = [...(prune ? [UNLOCK] : []), forgetCommand(snapshotIds, settings.timing, { prune })];
   await runWork(work, `delete copies from the repository of ${repository}`, commands);
 }
 

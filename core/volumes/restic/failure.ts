@@ -43,7 +43,11 @@ const FAILURES: FailureRule[] = [
     what: "there is no such bucket",
   },
   { code: 10, kind: "missing", what: "there is no repository", hint: "has somebody deleted restic/ of the location?" },
-  { says: /no matching ID found|no snapshot found/i, kind: "missing", what: "the repository doesn't hold this copy" },
+  {
+    says: /no matching ID found|failed to load snapshot.*(not exist|NoSuchKey|NotFound|\b404\b)/i,
+    kind: "missing",
+    what: "the repository doesn't hold this copy",
+  },
   {
     says: /no space left on device|disk quota exceeded/i,
     kind: "invalid",
@@ -81,6 +85,18 @@ export function failureOf(
   const first = output.problems[0] && output.problems[0] !== last ? ` (first ${output.problems[0].slice(0, 200)})` : "";
   const meaning = rule ? `${rule.what}${detail}` : `restic failed with exit code ${exitCode}${detail}`;
   return new LifeboatError(rule?.kind ?? "unreachable", `can't ${what}: ${meaning}${first}`, { hint: rule?.hint });
+}
+
+/** What restic could not do to a file that it has written: the beginnings of Go's errors of those calls. */
+const ATTRIBUTES = /^(l?chown|l?chmod|f?chtimes|utimes\w*|UtimesNano\w*|l?setxattr|xattr\.\w+) /i;
+
+/**
+ * Whether a restore that failed has written all files and lacks only what belongs to them, which some volumes don't take: shares of
+ * SMB know no owners, shares of NFS let root change none. restic's summary does not tell: it counts what it could not write.
+ */
+export function lacksOnlyAttributes({ problems, words }: Output): boolean {
+  const errors = Number(/There were (\d+) errors/.exec(words.at(-1) ?? "")?.[1] ?? 0);
+  return errors > 0 && problems.length === errors && problems.every((problem) => ATTRIBUTES.test(problem));
 }
 
 interface WaitRule {

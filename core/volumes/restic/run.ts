@@ -43,7 +43,7 @@ const EVENTS: Kind = { group: "", version: "v1", name: "events", kind: "Event" }
 /** Lines of a log: those of progress while it runs; of the end also what could not be read. */
 const GLANCE = 10;
 const WHOLE = 1000;
-/** A look at its node, and at what events tell of a Pod that has not begun, in so many of the looks at it. */
+/** Looks at a Pod for one at its node, at its log, or at what events tell of why it has not begun. */
 const SELDOM = 5;
 const LOG_MS = 10_000;
 const CREATE_MS = 60_000;
@@ -81,6 +81,8 @@ interface Began {
   pod?: KubernetesObject;
   /** Its node is: nobody there will end the Pod. */
   gone: boolean;
+  /** What events tell of why it has not begun. */
+  told?: { reason?: string; message?: string };
 }
 
 function withLeft(error: LifeboatError, left: string[]): LifeboatError {
@@ -116,8 +118,10 @@ async function follow(run: ResticRun, began: Began): Promise<number> {
     if (state.state === "lost") throw lost(state, what);
     if (now - began.at > timing.total) throw lost({ reason: "DeadlineExceeded", message: "" }, what);
     if (state.state === "waiting") checkWait(run, began, clocks, state);
-    else await checkProgress(run, began, clocks);
-    if (look % SELDOM === 0) await checkNode(run, began, clocks);
+    if (look % SELDOM === 0) {
+      await checkNode(run, began, clocks);
+      if (state.state === "running") await checkProgress(run, began, clocks);
+    }
     await pause(timing.poll, signal);
   }
 }
@@ -141,8 +145,9 @@ async function stateOf(run: ResticRun, began: Began, look: number): Promise<PodS
       : { state: "waiting", reason: "Pending", message: "" };
   if (pod) began.pod = pod;
   if (state.state === "lost") return (await jobsEnd(run)) ?? state;
-  if (state.state !== "waiting" || state.message || look % SELDOM !== SELDOM - 1) return state;
-  return { ...state, ...(await told(run, began.pod?.metadata.uid ?? began.uid, pod === undefined)) };
+  if (state.state !== "waiting" || state.message) return state;
+  if (look % SELDOM === 0) began.told = await told(run, began.pod?.metadata.uid ?? began.uid, pod === undefined);
+  return { ...state, ...began.told };
 }
 
 /** Why the Job controller has ended the Job, where it has: it deletes the Pod then. */
@@ -240,6 +245,8 @@ async function lastWords(run: ResticRun, began: Began, ended: Extract<PodState, 
   return readOutput(log || withhold(ended.message, run.job.secrets));
 }
 
+const NO_LOG = new LifeboatError("unreachable", "the node of a Pod does not give its log");
+
 /** The last lines of a container's log, without secrets; undefined where it can't be had now. Throws `denied`. */
 async function readLog(
   run: ResticRun,
@@ -251,9 +258,11 @@ async function readLog(
   const { name = "" } = began.pod?.metadata ?? {};
   const path = resourcePath(PODS, job.namespace, name, "log");
   const query = { container, tailLines: String(lines) };
-  const patience = AbortSignal.timeout(LOG_MS);
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(LOG_MS)]);
+  // A glance is not worth a second try: what else is looked at would wait for it, the state of the node that does not answer too.
+  const pausing = lines === GLANCE ? () => Promise.reject(NO_LOG) : undefined;
   try {
-    const response = await kube.request({ path, query, accept: "*/*", signal: AbortSignal.any([signal, patience]) });
+    const response = await kube.request({ path, query, accept: "*/*", signal: patience, pausing });
     if (response.status === 403) expectOk(response, "read the log of a Pod");
     return response.status < 400 ? withhold(response.body.toString("utf8"), job.secrets) : undefined;
   } catch (error) {

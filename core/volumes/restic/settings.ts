@@ -14,6 +14,8 @@ export interface ResticTiming {
   start: number;
   /** That the cluster refuses to make its Pod, or that an image can't be pulled: both may pass. */
   refused: number;
+  /** That restic waits for another's lock of the repository; of whole seconds, and less than `stall`. */
+  lock: number;
   /** That restic reads or writes nothing, though its log can be read. */
   stall: number;
   /** That the Pod's node is not ready. */
@@ -26,10 +28,11 @@ export interface ResticTiming {
   poll: number;
 }
 
-/** The whole is Velero's fsBackupTimeout; restic waits five minutes for a lock without a word. */
+/** The whole is Velero's fsBackupTimeout. */
 export const RESTIC_TIMING: ResticTiming = {
   start: 300_000,
   refused: 120_000,
+  lock: 300_000,
   stall: 600_000,
   node: 60_000,
   total: 4 * 3_600_000,
