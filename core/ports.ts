@@ -161,7 +161,8 @@ export interface DiskSnapshot {
  * Throws a LifeboatError: `missing`, `denied`, `unreachable`, `timeout`, `invalid` (a name that can't be one), `busy` (too
  * many requests or snapshots at once), `conflict` (it is in use, or the name is another's).
  *
- * Tags are texts by a name, in the form of Kubernetes' labels. What a cloud has no room for is left out, the last first.
+ * Tags are texts by a name, in the form of Kubernetes' labels. What a cloud has no room for is left out, the last first, and those of Velero's
+ * and Lifeboat's own names last of all.
  */
 export interface Disks {
   /**

@@ -6,6 +6,9 @@ export const NAME_TAG = "lifeboat/name";
 const MOST_VALUE = 256;
 const THROUGHPUT_TAG = "lifeboat/throughput";
 
+/** The tags that a copy is found by, and that rights in the clouds depend on: for these there is always room. */
+const FOUND_BY = /^(velero\.io|lifeboat)\//;
+
 /** Tags that are not handed on, each with the reason. */
 const NOT_INHERITED: [tags: RegExp, why: string][] = [
   [/^aws:/, "AWS alone may set them"],
@@ -23,8 +26,10 @@ export function tagsFor(
   fits: (tags: Record<string, string>) => boolean,
 ): Record<string, string> {
   const handedOn = Object.entries(inherited).filter(([name]) => !NOT_INHERITED.some(([tags]) => tags.test(name)));
+  const entries = Object.entries(own);
+  const foundBy = entries.filter(([name]) => FOUND_BY.test(name));
   let tags: Record<string, string> = {};
-  for (const [name, value] of [...Object.entries(own), ...handedOn]) {
+  for (const [name, value] of [...foundBy, ...entries, ...handedOn]) {
     const more = { ...tags, [name]: value };
     if (!Object.hasOwn(tags, name) && fits(more)) tags = more;
   }

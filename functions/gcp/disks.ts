@@ -85,11 +85,8 @@ export function gceDisks({ pollMs = 2000 }: { pollMs?: number } = {}): Disks {
       const { type = "", provisionedIops: iops, provisionedThroughput: throughput } = disk;
       const snapshot = `${/^projects\/[^/]+/.exec(path)?.[0]}/global/snapshots/${cloudName(name, MOST_NAME)}`;
       const own = { [NAME_TAG]: nameTag(name), ...tags, ...(throughput && throughputTag(lastOf(type), throughput)) };
-      const data = {
-        name: lastOf(snapshot),
-        description: JSON.stringify(tagsFor(own, tagsIn(disk.description), fits)),
-        labels: labelsOf(own),
-      };
+      const all = tagsFor(own, tagsIn(disk.description), fits);
+      const data = { name: lastOf(snapshot), description: JSON.stringify(all), labels: labelsOf(all) };
       const found = await find(wanted, snapshot, signal);
       const other = pathOf(found?.sourceDisk ?? path);
       if (other !== path) throw new LifeboatError("conflict", `can't ${wanted}: ${snapshot} is of ${other}`);
@@ -218,8 +215,8 @@ function labelled(text: string): string {
   return `${plain.slice(0, MOST_NAME - 13)}_${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
 }
 
-/** A label's name begins with a letter. */
-const labelName = (name: string) => labelled(/^[a-z]/i.test(name) ? name : `l_${name}`);
+/** A label's name begins with a letter, and not as Google's own do. */
+const labelName = (name: string) => labelled(/^(?!goog)[a-z]/i.test(name) ? name : `l_${name}`);
 
 const labelsOf = (tags: Record<string, string>) =>
   Object.fromEntries(

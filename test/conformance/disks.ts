@@ -149,8 +149,10 @@ export function disksConformance(name: string, start: () => Promise<DiskCloud>):
     test("what there is no room for is left out, the last first", async () => {
       const many = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`example.com/${n}`, "v".repeat(60)]));
       const name = newName();
-      const snapshot = await cloud.disks.snapshot(disk, { name, tags: { first: "1", ...many }, signal });
+      const tags = { first: "1", ...many, "velero.io/backup": name };
+      const snapshot = await cloud.disks.snapshot(disk, { name, tags, signal });
       const found = await cloud.disks.read(snapshot, signal);
+      assert.deepEqual(await listed({ name: "velero.io/backup", value: name }), [snapshot.id]);
       assert.equal(found?.tags.first, "1");
       assert.equal(found.tags["example.com/0"], "v".repeat(60));
       assert.equal(found.tags["example.com/99"], undefined);

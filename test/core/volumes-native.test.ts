@@ -269,6 +269,12 @@ describe("names and tags", () => {
     assert.deepEqual(tagsFor(own, inherited, atMost(3)), { a: "1", b: "2", c: "4" });
   });
 
+  test("there is always room for what a copy is found by", () => {
+    const own = { a: "1", b: "2", "velero.io/backup": "3", "lifeboat/name": "4" };
+    const found = tagsFor(own, {}, (tags) => Object.keys(tags).length <= 3);
+    assert.deepEqual(found, { "velero.io/backup": "3", "lifeboat/name": "4", a: "1" });
+  });
+
   const handles: [whole: string, recorded: string, volumeId: string][] = [
     ["projects/p/global/snapshots/s", "s", "projects/p/zones/z/disks/d"],
     ["snap-1", "snap-1", "vol-1"],
