@@ -36,5 +36,8 @@ export function labelValue(name: string): string {
   return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
 }
 
-/** The label of what stands in a cluster only while a volume is copied ("csi", "restic") or restored ("csi-restore"). Nothing that carries it is in a backup. */
+/**
+ * The label of what stands in a cluster only while a volume is copied ("csi") or restored ("csi-restore"); it bears the exclude
+ * label too.
+ */
 export const VOLUME_COPY = "lifeboat/volume-copy";

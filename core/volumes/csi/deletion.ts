@@ -63,9 +63,10 @@ export async function deleteSnapshots(
 
 /**
  * Deletes a snapshot by the driver's handle, as Velero does with a backup (velero internal/delete/actions/csi): a content is
- * made anew for a VolumeSnapshot that never will be, with the policy Delete, and deleted once the driver has looked at it: snapshots of contents
- * that it never saw stay. Velero waits 2 s for that. Gives "absent" where the driver says that it has no such snapshot. Throws what the API
- * server answers, `missing` where the cluster doesn't know snapshots, `unreachable` with the driver's error, `timeout`.
+ * made anew for a VolumeSnapshot that never will be, with the policy Delete, and deleted once the driver has looked at it, for
+ * which Velero waits 2 s: snapshots of contents that it never saw stay. Gives "absent" where the driver says that it has
+ * no such snapshot. Throws what the API server answers, `missing` where the cluster doesn't know snapshots, `unreachable`
+ * with the driver's error, `timeout`.
  */
 export function deleteByHandle(
   run: CsiRun,

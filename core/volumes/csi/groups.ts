@@ -60,8 +60,8 @@ const OF_BACKUP = "velero.io/csi-volumegroupsnapshot-class";
 
 /**
  * Chooses the class of a group's snapshot as Velero does (velero pkg/backup/actions/csi/pvc_action.go): the first claim's
- * annotation, the backup's for this driver, else the driver's only class with the label of the value "true". A class that is named and isn't
- * there, or of another driver, is a reason as well: Velero would wait for its snapshot in vain.
+ * annotation, the backup's for this driver, else the driver's only class with the label of the value "true". A class that
+ * is named and isn't there, or of another driver, is a reason as well: Velero would wait for its snapshot in vain.
  */
 export function chooseGroupClass(
   {

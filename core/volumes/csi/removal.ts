@@ -49,8 +49,9 @@ export async function removeWholly(looking: Looking, place: Place, signal: Abort
 }
 
 /**
- * Deletes a content whose snapshot's object is gone, and the snapshot in the storage, unless that was to be kept. A controller may have made
- * it while the VolumeSnapshot was deleted; nobody then tells the driver that it may go. Throws as `deletePair`.
+ * Deletes a content whose snapshot's object is gone, and the snapshot in the storage, unless that was to be kept. A
+ * controller may have made it while that object was deleted; nobody then tells the driver that it may go. Throws as
+ * `deletePair`.
  */
 export async function removeContent(looking: Looking, name: string, signal: AbortSignal): Promise<void> {
   const { kube, kinds, contents } = looking;

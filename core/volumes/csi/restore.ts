@@ -72,9 +72,9 @@ export function restoredName(restoreName: string, namespace: string, snapshotNam
 }
 
 /**
- * Makes a snapshot of the storage known in the target, in the namespace of the claim that is made of it, and waits until it can be
- * used: by a content for its handle and a VolumeSnapshot bound to that, as Velero does (velero-format: 6.3). What an earlier run of this restore
- * made is found. Throws `invalid` where the target knows neither snapshots nor the driver, `unreachable` with the driver's
+ * Makes a snapshot of the storage known in the target, in the namespace of the claim that is made of it, and waits until it
+ * can be used: by a content for its handle and a VolumeSnapshot bound to that, as Velero does (velero-format: 6.3). What an
+ * earlier run of this restore made is found. Throws `invalid` where the target knows neither snapshots nor the driver, `unreachable` with the driver's
  * error, `timeout`, and what the API server answers; of what it made nothing is then left, unless `signal` aborted.
  */
 export async function snapshotForClaim(
