@@ -5,7 +5,7 @@ import { binaryQuantity } from "../../core/objects/quantity.ts";
 import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
 import { generatedName } from "../../core/volumes/csi/copy.ts";
-import { chooseGroupClass, groupVersion } from "../../core/volumes/csi/groups.ts";
+import { chooseGroupClass, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
 import { leftSnapshots } from "../../core/volumes/csi/leftovers.ts";
 import { csiRestore, snapshotForClaim, snapshotSource } from "../../core/volumes/csi/restore.ts";
 import { csiRun } from "../../core/volumes/csi/run.ts";
@@ -144,6 +144,34 @@ describe("the class of a group's snapshot is", () => {
       if (want instanceof RegExp) assert.match("reason" in choice ? choice.reason : "", want);
       else assert.deepEqual(choice, { name: want });
     });
+});
+
+test("groups are claims of a namespace that share the label's value, of one driver", () => {
+  const volume = (name: string, namespace: string, value: string | undefined, driver = DRIVER) => ({
+    claim: claim({ name, namespace, labels: value === undefined ? {} : { group: value } }),
+    volume: { apiVersion: "v1", kind: "PersistentVolume", metadata: { name }, spec: { csi: { driver } } },
+    mounts: [],
+  });
+  const all = [
+    volume("a", "shop", "db"),
+    volume("b", "shop", "db"),
+    volume("c", "other", "db"),
+    volume("d", "shop", undefined),
+    volume("e", "shop", ""),
+    volume("f", "shop", "mixed"),
+    volume("g", "shop", "mixed", "disk.csi.azure.com"),
+  ];
+  const groups = volumeGroups(all, "group").map(({ namespace, label, driver, volumes }) => [
+    ...[namespace, label.value, volumes.map((one) => one.claim.metadata.name).join(), driver],
+  ]);
+  assert.deepEqual(groups, [
+    ["shop", "db", "a,b", DRIVER],
+    ["other", "db", "c", DRIVER],
+    [
+      ...["shop", "mixed", "f,g"],
+      { reason: `the claims with group=mixed have several CSI drivers: ${DRIVER}, disk.csi.azure.com` },
+    ],
+  ]);
 });
 
 const versions = (...names: string[]) =>

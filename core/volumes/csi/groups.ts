@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { expectOk, type Kube } from "../../kube/client.ts";
 import { type Kind, listObjects } from "../../kube/object.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
+import type { ClaimedVolume } from "../volume.ts";
 import type { SnapshotKinds } from "./kinds.ts";
 
 const GROUP = "groupsnapshot.storage.k8s.io";
@@ -53,6 +54,36 @@ export async function groupApi(kube: Kube, signal: AbortSignal): Promise<GroupAp
   const classes: KubernetesObject[] = [];
   for await (const one of listObjects(kube, kindOf(version, "VolumeGroupSnapshotClass"), { signal })) classes.push(one);
   return { version, classes };
+}
+
+/** Volumes that are to be copied at one moment, or why they can't be. */
+export interface VolumeGroup {
+  namespace: string;
+  label: { key: string; value: string };
+  volumes: ClaimedVolume[];
+  /** Theirs; a reason in its place where they have several. */
+  driver: string | { reason: string };
+}
+
+/**
+ * The groups among volumes that are copied by CSI: claims of one namespace that share a value of the label
+ * (`volumeGroupSnapshotLabelKey`), be it one alone. In no group are those without the label.
+ */
+export function volumeGroups(volumes: ClaimedVolume[], key: string): VolumeGroup[] {
+  const groupOf = ({ claim }: ClaimedVolume) => claim.metadata.labels?.[key];
+  const labelled = volumes.filter(groupOf);
+  const together = Map.groupBy(labelled, (one) => `${one.claim.metadata.namespace}/${groupOf(one)}`);
+  return [...together.values()].map((members) => {
+    const drivers = [...new Set(members.map(({ volume }) => String(at(volume, "spec", "csi", "driver"))))];
+    const label = { key, value: groupOf(members[0]!)! };
+    const several = `the claims with ${key}=${label.value} have several CSI drivers: ${drivers.join(", ")}`;
+    return {
+      namespace: members[0]!.claim.metadata.namespace ?? "",
+      label,
+      volumes: members,
+      driver: drivers.length === 1 ? drivers[0]! : { reason: several },
+    };
+  });
 }
 
 const OF_CLAIM = "velero.io/csi-volume-group-snapshot-class";
