@@ -5,9 +5,13 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type ErrorKind, isLifeboatError } from "../../core/errors.ts";
-import { copyFiles, fillClaim } from "../../core/volumes/restic/copy.ts";
+import { restoreCommand } from "../../core/volumes/restic/commands.ts";
+import { copyFiles } from "../../core/volumes/restic/copy.ts";
+import { fillClaim } from "../../core/volumes/restic/fill.ts";
+import { jobObject, type ResticJob, secretObject } from "../../core/volumes/restic/job.ts";
 import { bucketRepositories } from "../../core/volumes/restic/repositories.ts";
-import type { ResticTiming } from "../../core/volumes/restic/settings.ts";
+import { repositoryAt } from "../../core/volumes/restic/repository.ts";
+import { RESTIC_IMAGE, type ResticTiming, repositorySecrets } from "../../core/volumes/restic/settings.ts";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
 import { binary } from "../rig/binaries.ts";
 import type { Kubelet } from "../rig/kubelet.ts";
@@ -164,6 +168,10 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
   after(() => stack.disposeAsync());
 
   const location = () => s3.location("here");
+  const nowhere = () => {
+    const endpoint = `http://127.0.0.1:${(silent.address() as { port: number }).port}`;
+    return `s3://backups/here?${new URLSearchParams({ region: "us-east-1", forcePathStyle: "true", endpoint })}`;
+  };
   const credentials = (secret = s3.secretAccessKey) =>
     `AWS_ACCESS_KEY_ID=${s3.accessKeyId}\nAWS_SECRET_ACCESS_KEY=${secret}`;
 
@@ -182,9 +190,7 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
     wanted: Partial<Case> & { snapshotId?: string; node?: string; signal?: AbortSignal } = {},
   ) {
     const { snapshotId = NO_COPY, node, signal = AbortSignal.timeout(60_000), timing } = wanted;
-    const port = (silent.address() as { port: number }).port;
-    const nowhere = `s3://backups/here?region=us-east-1&forcePathStyle=true&endpoint=http://127.0.0.1:${port}`;
-    const where = wanted.silent ? nowhere : location();
+    const where = wanted.silent ? nowhere() : location();
     const settings = settingsFor(where, wanted.password ?? PASSWORD, credentials(wanted.secretKey), timing);
     return fillClaim(cluster.kube, settings, {
       claim: { namespace: wanted.claim === "strict" ? STRICT : SHOP, name },
@@ -240,6 +246,28 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
         );
       });
     }
+
+    it("goes by itself where nobody is left to see to it", async () => {
+      const { api } = cluster.cluster;
+      const labels = { "velero.io/restore-name": "abandoned" };
+      const job: ResticJob = {
+        name: "abandoned",
+        namespace: SHOP,
+        labels,
+        image: RESTIC_IMAGE,
+        repository: repositoryAt(nowhere(), SHOP),
+        secrets: repositorySecrets(PASSWORD, credentials()),
+        commands: [restoreCommand(NO_COPY, { lock: 0 })],
+        deadline: 3,
+      };
+      const object = jobObject(job) as unknown as { spec: { ttlSecondsAfterFinished: number } };
+      object.spec.ttlSecondsAfterFinished = 1;
+      const { metadata } = await api.request("POST", `/apis/batch/v1/namespaces/${SHOP}/jobs`, object);
+      await api.request("POST", `/api/v1/namespaces/${SHOP}/secrets`, secretObject(job, String(metadata.uid)));
+      const left = () => cluster.left("velero.io/restore-name=abandoned");
+      await until("its Pod", async () => (await left()).length === 3);
+      await until("its end", async () => (await left()).length === 0);
+    });
 
     it("says of files that can't be read that they are in no copy", async () => {
       const { files, warnings } = await copy("unreadable", {

@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { Bucket } from "../../core/ports.ts";
-import { copyFiles, fillClaim, forgetFiles } from "../../core/volumes/restic/copy.ts";
+import { copyFiles } from "../../core/volumes/restic/copy.ts";
+import { fillClaim } from "../../core/volumes/restic/fill.ts";
 import { bucketRepositories } from "../../core/volumes/restic/repositories.ts";
-import type { FileCopy } from "../../core/volumes/volume.ts";
+import { forgetFiles, storedFiles } from "../../core/volumes/restic/stored.ts";
+import type { Copied, FileCopy } from "../../core/volumes/volume.ts";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
 import { azureBlobBucket } from "../../functions/azure/bucket.ts";
 import { gcsBucket } from "../../functions/gcp/bucket.ts";
@@ -83,14 +85,14 @@ describe("copies of files by restic", { skip: resticSkip(["versitygw", "fake-gcs
     const signal = AbortSignal.timeout(60_000);
     const repositories = bucketRepositories(cloud.bucket);
     const input = { claim, volume, mount, backupName: "nightly", repositories, signal };
-    const copies: { copy: FileCopy; stored: number }[] = [];
+    const copies: { copy: FileCopy; stored: number; discard: Copied["discard"] }[] = [];
     for (let time = 0; time < 2; time++) {
       const { done, fixed } = copyFiles(source.kube, settingsOf(cloud), input);
-      const { files, warnings } = await done;
+      const { files, warnings, discard } = await done;
       await fixed;
       assert.deepEqual(warnings, []);
       said.push(JSON.stringify(files));
-      copies.push({ copy: files!, stored: await sizeOf(cloud.bucket) });
+      copies.push({ copy: files!, stored: await sizeOf(cloud.bucket), discard });
     }
     return { folder, first: copies[0]!, second: copies[1]! };
   }
@@ -111,34 +113,39 @@ describe("copies of files by restic", { skip: resticSkip(["versitygw", "fake-gcs
     return folder;
   }
 
-  for (const [name, [files, largeMiB]] of Object.entries(CLOUDS)) {
-    it(`come back byte for byte in another cloud's cluster, and cost nothing a second time: ${name}`, async () => {
-      const cloud = clouds[name as keyof typeof CLOUDS];
-      const { folder, first, second } = await copyTwice(cloud, name, (folder) => makeTree(folder, { files, largeMiB }));
-      assert(first.copy.added > largeMiB * MIB && first.copy.added < first.stored);
-      assert(second.copy.added < first.copy.added / 100, `${second.copy.added} bytes were stored again`);
-      const grown = second.stored - first.stored;
-      assert(grown < first.stored / 100, `the bucket grew by ${grown} of ${first.stored} bytes`);
-      const { snapshotId, added, ...copy } = second.copy;
-      assert.match(snapshotId, /^[0-9a-f]{64}$/);
-      assert.deepEqual(copy, {
-        namespace: SHOP,
-        size: first.copy.size,
-        files: files + FILES,
-        podName: "db-0",
-        podUid: "u-1",
-        nodeName: source.kubelet.node,
-        volumeName: "data",
-      });
+  describe("come back byte for byte in another cloud's cluster, and cost nothing a second time", {
+    concurrency: 3,
+  }, () => {
+    for (const [name, [files, largeMiB]] of Object.entries(CLOUDS)) {
+      it(name, async () => {
+        const cloud = clouds[name as keyof typeof CLOUDS];
+        const { folder, first, second } = await copyTwice(cloud, name, (folder) =>
+          makeTree(folder, { files, largeMiB }),
+        );
+        assert(first.copy.added > largeMiB * MIB && first.copy.added < first.stored);
+        assert(second.copy.added < first.copy.added / 100, `${second.copy.added} bytes were stored again`);
+        const grown = second.stored - first.stored;
+        assert(grown < first.stored / 100, `the bucket grew by ${grown} of ${first.stored} bytes`);
+        const { snapshotId, added, ...copy } = second.copy;
+        assert.match(snapshotId, /^[0-9a-f]{64}$/);
+        assert.deepEqual(copy, {
+          namespace: SHOP,
+          size: first.copy.size,
+          files: files + FILES,
+          podName: "db-0",
+          podUid: "u-1",
+          nodeName: source.kubelet.node,
+          volumeName: "data",
+        });
 
-      const back = await bringBack(cloud, second.copy, `${name}-back`);
-      const tree = readTree(back);
-      assert.equal(tree.size, files + ENTRIES);
-      assert.deepEqual(tree, readTree(folder));
-      assert(bytesOnDisk(join(back, "sparse")) < 32 * MIB, "its holes came back as holes");
-      for (const cluster of [source, target]) assert.deepEqual(await cluster.left(), []);
-    });
-  }
+        const back = await bringBack(cloud, second.copy, `${name}-back`);
+        const tree = readTree(back);
+        assert.equal(tree.size, files + ENTRIES);
+        assert.deepEqual(tree, readTree(folder));
+        assert(bytesOnDisk(join(back, "sparse")) < 32 * MIB, "its holes came back as holes");
+      });
+    }
+  });
 
   it("that are forgotten give their room back, and leave the others whole", async () => {
     const cloud = clouds.s3;
@@ -146,18 +153,28 @@ describe("copies of files by restic", { skip: resticSkip(["versitygw", "fake-gcs
     const { folder, first, second } = await copyTwice(cloud, "short-lived", (folder) =>
       makeTree(folder, { files: 10, largeMiB: 4 }),
     );
-    const forget = (...snapshotIds: string[]) =>
-      forgetFiles(target.kube, settingsOf(cloud), {
-        namespace: "default",
-        repository: SHOP,
-        snapshotIds,
-        signal: AbortSignal.timeout(60_000),
-      });
-    await forget(first.copy.snapshotId);
+    const of = { namespace: "default", repository: SHOP, signal: AbortSignal.timeout(60_000) };
+    const stored = async () => {
+      const copies = await storedFiles(target.kube, settingsOf(cloud), of);
+      return copies
+        .filter(({ claim }) => claim === "short-lived")
+        .map(({ snapshotId, backup }) => [snapshotId, backup]);
+    };
+    assert.deepEqual(
+      await stored(),
+      [first, second].map(({ copy }) => [copy.snapshotId, "nightly"]),
+    );
+    await first.discard(of.signal);
+    assert.deepEqual(await stored(), [[second.copy.snapshotId, "nightly"]]);
     assert.deepEqual(readTree(await bringBack(cloud, second.copy, "once-more")), readTree(folder));
-    await forget(second.copy.snapshotId, first.copy.snapshotId);
+    const snapshotIds = [second.copy.snapshotId, first.copy.snapshotId];
+    await forgetFiles(target.kube, settingsOf(cloud), { ...of, snapshotIds });
     const after = await sizeOf(cloud.bucket);
     assert(first.stored > before + 4 * MIB && after < before + MIB, `${before}, ${first.stored}, ${after} bytes`);
+  });
+
+  it("leave nothing in the clusters", async () => {
+    for (const cluster of [source, target]) assert.deepEqual(await cluster.left(), []);
   });
 
   it("name no secret in Pods, in logs, or in what is told of them", async () => {

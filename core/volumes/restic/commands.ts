@@ -33,7 +33,7 @@ export function forgetCommand(snapshotIds: string[], patience: Patience, { prune
   return ["forget", ...waiting(patience), ...(prune ? ["--prune"] : []), ...snapshotIds];
 }
 
-/** The copies with a tag. It needs no lock: what it is to find is there. */
-export function snapshotsCommand(tag: string): string[] {
-  return ["snapshots", "--json", "--no-lock", "--tag", tag];
+/** The copies, or those with a tag. It needs no lock: what is deleted meanwhile is gone either way. */
+export function snapshotsCommand(tag?: string): string[] {
+  return ["snapshots", "--json", "--no-lock", ...(tag === undefined ? [] : ["--tag", tag])];
 }

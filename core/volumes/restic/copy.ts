@@ -1,19 +1,18 @@
 import { randomUUID } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
-import { isLifeboatError, LifeboatError } from "../../errors.ts";
+import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { BACKUP_NAME, labelValue } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import type { Copied, Mount, VolumeCopy } from "../volume.ts";
-import { backupCommand, forgetCommand, INIT, restoreCommand, snapshotsCommand, UNLOCK } from "./commands.ts";
-import { lacksOnlyAttributes } from "./failure.ts";
-import type { Placement } from "./job.ts";
-import { count, type Progress, readAnswer } from "./output.ts";
+import { backupCommand, INIT } from "./commands.ts";
+import { count, type Progress } from "./output.ts";
 import type { Repositories } from "./repositories.ts";
-import { repositoryAt } from "./repository.ts";
-import { type ResticEnd, type ResticRun, runRestic } from "./run.ts";
+import { leftWarning, MOST_NAMED, type ResticEnd } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
+import { forgetFiles, type RepositoryOf, type StoredFiles, storedFiles } from "./stored.ts";
 import { pinnedTo } from "./unfit.ts";
+import { runUnlocking, runWork, type Work } from "./work.ts";
 
 /** A bound claim whose files are to be copied. */
 export interface FilesToCopy {
@@ -67,14 +66,8 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy): P
     claim: { name: clone ?? name, use: "read" },
     node: clone === undefined ? pinnedTo(claim, volume, mount) : undefined,
   });
-  const summary = end.output.summary ?? (await findSummary(work, run));
-  const snapshotId = String(at(summary, "snapshot_id") ?? "");
-  if (!snapshotId) {
-    throw new LifeboatError(
-      "unreachable",
-      `can't copy the files of ${namespace}/${name}: restic has not said what it made`,
-    );
-  }
+  const { snapshotId, summary } =
+    madeBy(end) ?? (await find(kube, settings, { namespace, repository: namespace, signal, tag: run }));
   return {
     files: {
       snapshotId,
@@ -108,125 +101,17 @@ function unread({ incomplete, output: { problems } }: ResticEnd): string[] {
   ];
 }
 
-const MOST_NAMED = 5;
-const leftWarning = (left: string) => `still in the cluster: ${left}`;
-
-/** The summary of a copy whose Job's log is lost: the repository keeps it with the copy. */
-async function findSummary(work: Work, tag: string): Promise<unknown> {
-  const { log = "" } = await runWork(work, `look for a copy in the repository of ${work.namespace}`, [
-    snapshotsCommand(tag),
-  ]);
-  const found = readAnswer(log);
-  const snapshot = Array.isArray(found) ? found[0] : undefined;
-  const summary = at(snapshot, "summary");
-  return summary && { ...summary, snapshot_id: at(snapshot, "id") };
+function madeBy({ output: { summary } }: ResticEnd): Pick<StoredFiles, "snapshotId" | "summary"> | undefined {
+  const snapshotId = at(summary, "snapshot_id");
+  return typeof snapshotId === "string" ? { snapshotId, summary } : undefined;
 }
 
-/** A claim that is to get its files back. */
-export interface ClaimToFill {
-  /** It exists, is new, and no Pod uses it. */
-  claim: { namespace: string; name: string };
-  /** The copy: its id, and the source namespace, whose repository it is in. */
-  from: { namespace: string; snapshotId: string };
-  restoreName: string;
-  /** Where the Pods that will use the claim may run: a volume that is made for its first Pod is made there. */
-  placement?: Placement;
-  /** Zeros become holes; on by default. */
-  sparse?: boolean;
-  signal: AbortSignal;
-  progress?: (progress: Progress) => void;
-}
-
-/**
- * Brings a copy's files back into a claim, with their owners, modes, times and links. Resolves with how much it was; `warnings` tell of
- * what files have that the volume doesn't take, such as extended attributes. Throws where a file's content is missing.
- */
-export async function fillClaim(
-  kube: Kube,
-  settings: ResticSettings,
-  { claim, from, restoreName, placement, sparse, signal, progress }: ClaimToFill,
-): Promise<{ size: number; files: number; warnings: string[] }> {
-  const work: Work = {
-    kube,
-    settings,
-    namespace: claim.namespace,
-    repository: from.namespace,
-    labels: { "velero.io/restore-name": labelValue(restoreName) },
-    signal,
-    progress,
-    tolerates: lacksOnlyAttributes,
-  };
-  const end = await runUnlocking(work, `restore the files of ${claim.namespace}/${claim.name}`, {
-    command: restoreCommand(from.snapshotId, settings.timing, { sparse }),
-    claim: { name: claim.name, use: "write" },
-    placement,
-  });
-  const { summary } = end.output;
-  return {
-    size: count(summary, "total_bytes"),
-    files: count(summary, "total_files"),
-    warnings: [...end.output.problems.slice(0, MOST_NAMED), ...end.left.map(leftWarning)],
-  };
-}
-
-/** Copies that are to go. */
-export interface FilesToForget {
-  /** Where the Job runs: any namespace that there is. */
-  namespace: string;
-  /** The source namespace, whose repository they are in. */
-  repository: string;
-  snapshotIds: string[];
-  /** Also delete what no other copy holds, which takes long and locks the repository; else a later call does it. */
-  prune?: boolean;
-  signal: AbortSignal;
-}
-
-/** Deletes copies from a repository. Those that are not there are gone already. */
-export async function forgetFiles(
-  kube: Kube,
-  settings: ResticSettings,
-  { namespace, repository, snapshotIds, prune = true, signal }: FilesToForget,
-): Promise<void> {
-  const work: Work = { kube, settings, namespace, repository, labels: {}, signal };
-  // Copies that were killed hold their locks for ever, and pruning needs the repository for itself.
-  const commands = [...(prune ? [UNLOCK] : []), forgetCommand(snapshotIds, settings.timing, { prune })];
-  await runWork(work, `delete copies from the repository of ${repository}`, commands);
-}
-
-/** What the Jobs of one volume have in common. */
-interface Work extends Pick<ResticRun, "kube" | "signal" | "progress" | "tolerates"> {
-  settings: ResticSettings;
-  namespace: string;
-  /** The source namespace. */
-  repository: string;
-  labels: Record<string, string>;
-}
-
-type Mounted = Pick<ResticRun["job"], "claim" | "node" | "placement">;
-
-async function runWork(work: Work, what: string, commands: string[][], mounted: Mounted = {}): Promise<ResticEnd> {
-  const { kube, settings, namespace, labels, signal, progress, tolerates } = work;
-  const { image, serviceAccount, location, env, timing } = settings;
-  const job = {
-    name: `lifeboat-${randomUUID()}`,
-    namespace,
-    labels,
-    image,
-    ...(serviceAccount && { serviceAccount }),
-    repository: repositoryAt(location, work.repository, env),
-    secrets: await settings.secrets(signal),
-    commands,
-    ...mounted,
-  };
-  return runRestic({ kube, job, what, timing, signal, progress, tolerates });
-}
-
-/** Where the repository is locked for longer than anybody works on it, its locks may be of the dead: then once more, without those. */
-async function runUnlocking(work: Work, what: string, { command, ...mounted }: Mounted & { command: string[] }) {
-  try {
-    return await runWork(work, what, [command], mounted);
-  } catch (error) {
-    if (!isLifeboatError(error, "busy")) throw error;
-    return runWork(work, what, [UNLOCK, command], mounted);
-  }
+/** A copy of which its Job's log is lost: the repository tells of it by its tag. */
+async function find(kube: Kube, settings: ResticSettings, of: RepositoryOf & { tag: string }): Promise<StoredFiles> {
+  const [stored] = await storedFiles(kube, settings, of);
+  if (stored) return stored;
+  throw new LifeboatError(
+    "corrupt",
+    `restic has copied files of ${of.repository}, and its repository doesn't hold them`,
+  );
 }

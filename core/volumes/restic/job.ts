@@ -179,9 +179,10 @@ function container(job: ResticJob, command: string[], name: string): object {
   };
 }
 
-/** A volume that a Pod has mounted is to be had on that Pod's node alone, whatever that is tainted with. */
+/** A volume that a Pod has mounted is to be had on that Pod's node alone, whatever that is tainted with. The image is one of Linux. */
 function placementOf({ node, placement }: ResticJob): Placement {
-  if (node === undefined) return placement ?? {};
+  const linux = { "kubernetes.io/os": "linux" };
+  if (node === undefined) return { ...placement, nodeSelector: { ...linux, ...placement?.nodeSelector } };
   const here = [{ key: "metadata.name", operator: "In", values: [node] }];
   return {
     affinity: {
