@@ -90,24 +90,25 @@ for (const { cloud } of CLOUDS) {
 }
 
 describe("the rights in a cluster", () => {
-  const rulesOf = async (name: string): Promise<{ resources: string[]; verbs: string[] }[]> => {
+  /** What a role may do: a line for each of its rules. */
+  const rightsOf = async (name: string): Promise<string[]> => {
     const documents = parseAllDocuments(await readFile(join(INFRA, "kubernetes", `${name}.yaml`), "utf8"));
-    return documents.map((document) => document.toJS()).find(({ kind }) => kind === "ClusterRole").rules;
+    const { rules } = documents.map((document) => document.toJS()).find(({ kind }) => kind === "ClusterRole");
+    return rules.map(({ resources, verbs }: { resources: string[]; verbs: string[] }) =>
+      [...resources, ...verbs].join(" "),
+    );
   };
 
   test("of a backup are to list, and to get one Namespace", async () => {
-    const rights = (await rulesOf("backup")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
-    assert.deepEqual(rights, ["* list", "namespaces get"]);
+    assert.deepEqual(await rightsOf("backup"), ["* list", "namespaces get"]);
   });
 
   test("of hooks are to run commands in Pods", async () => {
-    const rights = (await rulesOf("hooks")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
-    assert.deepEqual(rights, ["pods get", "pods/exec get create"]);
+    assert.deepEqual(await rightsOf("hooks"), ["pods get", "pods/exec get create"]);
   });
 
   test("of CSI snapshots are to make and delete snapshots, and no more", async () => {
-    const rights = (await rulesOf("csi")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
-    assert.deepEqual(rights, [
+    assert.deepEqual(await rightsOf("csi"), [
       "persistentvolumeclaims persistentvolumes get",
       "volumesnapshotclasses list",
       "volumesnapshots volumesnapshotcontents list get create patch delete",
@@ -117,8 +118,7 @@ describe("the rights in a cluster", () => {
   });
 
   test("of copies of files are to run Jobs, and to read no Secret", async () => {
-    const rights = (await rulesOf("restic")).map(({ resources, verbs }) => [...resources, ...verbs].join(" "));
-    assert.deepEqual(rights, [
+    assert.deepEqual(await rightsOf("restic"), [
       "namespaces list",
       "persistentvolumeclaims persistentvolumes nodes get",
       "jobs list get create delete",

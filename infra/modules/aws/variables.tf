@@ -246,7 +246,7 @@ variable "restore_principals" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups for clusters whose API server is private. The subnets need a way to S3, Secrets Manager, STS, EKS and Lambda."
+  description = "Subnets and security groups for clusters whose API server is private. The subnets need a way to S3, Secrets Manager, STS, EKS and Lambda, and for `disks` to EC2."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
