@@ -8,6 +8,7 @@ import type { Copied, Mount, VolumeCopy } from "../volume.ts";
 import { backupCommand, INIT } from "./commands.ts";
 import { count, type Progress } from "./output.ts";
 import type { Repositories } from "./repositories.ts";
+import { repositoryAt } from "./repository.ts";
 import { leftWarning, MOST_NAMED, type ResticEnd } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
 import { forgetFiles, type RepositoryOf, type StoredFiles, storedFiles } from "./stored.ts";
@@ -35,6 +36,7 @@ export interface FilesToCopy {
  * Copies a claim's files by a Job into the repository of its namespace, which is made where there is none. Only what the
  * repository doesn't hold is stored, and of files that are as they were in the claim's last copy nothing is read. Files are read one
  * after the other while others write them: the point in time is only fixed once all is done. Files that can't be read are warnings.
+ * Rejects as `runRestic` and the bucket do, and with `invalid` for a location that Pods can't reach.
  */
 export function copyFiles(kube: Kube, settings: ResticSettings, input: FilesToCopy): VolumeCopy {
   const done = copy(kube, settings, input);
@@ -55,6 +57,8 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy): P
     labels: { [BACKUP_NAME]: labelValue(backupName) },
     signal,
   };
+  // Before anything is stored there for nothing.
+  repositoryAt(settings.location, namespace, settings.env);
   const init = async (signal: AbortSignal) =>
     void (await runWork({ ...work, signal }, `make the repository of ${namespace}`, [INIT]));
   await repositories.ensure(namespace, init, signal);
