@@ -125,6 +125,9 @@ export const RETAINED_UNTIL = "lifeboat/retained-until";
 /** The annotation of a backup that says how many findings it has; those of Velero, and of single objects, have none. */
 export const FINDINGS = "lifeboat/findings";
 
+/** The annotation of a backup that counts its bound claims by what became of their data: `VolumeCounts` as JSON. */
+export const VOLUME_COUNTS = "lifeboat/volumes";
+
 /** The label of a backup that names its schedule, as Velero's. */
 export const SCHEDULE_LABEL = "velero.io/schedule-name";
 

@@ -16,6 +16,7 @@ import { readClock } from "./schedule/cron.ts";
 import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
 import { secretReference } from "./secrets.ts";
 import { type BackupSpec, backupSpecSchema, leftOut } from "./specs.ts";
+import { type ResticConfig, resticSchema } from "./volumes/restic/settings.ts";
 import { yamlFault } from "./yamlfault.ts";
 
 /** What a deployment is told: where backups lie, which clusters there are, when which of them is backed up. */
@@ -28,6 +29,8 @@ export interface Config {
   /** Whom to tell of jobs that ended. */
   notifications: Record<string, Notification>;
   signing: SigningKeys;
+  /** With what files of volumes are copied. */
+  volumes: { restic?: ResticConfig };
   /** When retention is run, as `readClock` takes it, where the platform's clock follows the configuration. */
   retentionSchedule?: string;
   /** Which backups are verified where no job names one, how much of them is read, and, likewise, when. */
@@ -102,6 +105,7 @@ const configSchema = strictFields({
       .optional(),
     identity: secretReference("identity.txt").optional(),
   }).default({}),
+  volumes: strictFields({ restic: resticSchema.optional() }).default({}),
   retentionSchedule: clock.optional(),
   verify: strictFields({ schedule: clock.optional(), ...verifyChoice, ...verifyWish })
     .superRefine(checkShare)

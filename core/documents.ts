@@ -14,6 +14,7 @@ import {
   SCHEDULE_LABEL,
   SERVER,
   UNDOES,
+  VOLUME_COUNTS,
 } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
 import { signedBy } from "./integrity/seal.ts";
@@ -23,6 +24,7 @@ import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
 import type { RestoreResult } from "./restore/report.ts";
 import type { Usage } from "./usage.ts";
+import type { VolumeCounts } from "./volumes/record.ts";
 
 /** What one backup is and how it went: the same for the command line, HTTP and functions. */
 export interface BackupDocument {
@@ -39,6 +41,8 @@ export interface BackupDocument {
   bytes?: number;
   /** What a restore into an empty cluster would miss (`readFindings`); absent where nobody has looked. */
   findingCount?: number;
+  /** What became of the data of its bound claims; absent where it has none, and for a backup of Velero. */
+  volumes?: VolumeCounts;
   /** How many hooks were run, or should have been; absent where there were none. */
   hooks?: { attempted: number; failed: number };
   durationMs?: number;
@@ -138,6 +142,7 @@ export function backupDocument(
     items: status.progress?.itemsBackedUp ?? 0,
     bytes: Number.isFinite(bytes) ? bytes : undefined,
     findingCount: annotations[FINDINGS] === undefined ? undefined : Number(annotations[FINDINGS]),
+    volumes: parseOr<VolumeCounts | undefined>(annotations[VOLUME_COUNTS], undefined),
     hooks: hookCounts(status.hookStatus),
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     usage: report.usage,

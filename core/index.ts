@@ -69,6 +69,7 @@ export { damageLines } from "./integrity/findings.ts";
 export { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 export type { Verified } from "./integrity/verified.ts";
 export { type VerifyOptions, verifyBackup, verifyLocation } from "./integrity/verify.ts";
+export { readStoredVolumes } from "./integrity/volumes.ts";
 export { type Job, readShare } from "./job.ts";
 export { connect, type Kube } from "./kube/client.ts";
 export { AKS_SERVER_ID, AWS_REGION, awsDomains, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
@@ -132,6 +133,8 @@ export { createService, deliver, type Ended, openBucket, readClockKinds, type Se
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
 export { counting, type Usage } from "./usage.ts";
 export { isRefusal, orRemoved } from "./volumes/leftover.ts";
+export { type VolumeMeans, volumeMeans } from "./volumes/means.ts";
 export { cloudName, matching } from "./volumes/names.ts";
+export type { StoredVolume } from "./volumes/record.ts";
 export { NAME_TAG, nameTag, tagsFor, throughputFor, throughputTag } from "./volumes/tags.ts";
 export { regionOfZone, ZONES } from "./volumes/zone.ts";

@@ -53,6 +53,7 @@ import type { CachedSecrets } from "./secrets.ts";
 import { measureJob, traced } from "./telemetry.ts";
 import { failureDocument, tell } from "./tell.ts";
 import { counting } from "./usage.ts";
+import { type VolumeMeans, volumeMeans } from "./volumes/means.ts";
 
 type BackupJob = Extract<LockedJob, { kind: "backup" }>;
 type RestoreJob = Extract<LockedJob, { kind: "restore" }>;
@@ -72,6 +73,7 @@ export interface JobContext {
   bucket: Bucket;
   secrets: CachedSecrets;
   clusters: Platform["clusters"];
+  disks?: Platform["disks"];
   /** What is the same for every delivery of one trigger. */
   delivery?: string;
   /** When the platform will stop us. */
@@ -227,7 +229,8 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
   const work = onCluster(cluster, context, async (run) => {
     const signer = configuredSigner(config.signing, secrets);
     const { recipients } = config.encryption;
-    const { record, outcome } = await backup({ ...run, name, spec, labels, caller: job.caller, signer, recipients });
+    const { caller } = job;
+    const { record, outcome } = await backup({ ...run, name, spec, labels, caller, signer, recipients });
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
   });
   return locked({ kind: "backup", name, found }, context, work);
@@ -319,6 +322,7 @@ interface Run {
 
 interface ClusterRun extends Run {
   kube: Kube;
+  volumes: VolumeMeans;
   /** Its name in the configuration. */
   cluster: string;
 }
@@ -326,14 +330,15 @@ interface ClusterRun extends Run {
 /** `work` with a client of the cluster, which is closed after it. */
 function onCluster<Document>(
   cluster: string | undefined,
-  { config, secrets, clusters }: JobContext,
+  { config, secrets, clusters, disks }: JobContext,
   work: (run: ClusterRun) => Promise<Document>,
 ): (run: Run) => Promise<Document> {
   return async (run) => {
     const named = clusterName(config, cluster);
     const kube = await openCluster(config.clusters[named]!, { secrets, clusters }, { signal: run.signal });
     try {
-      return await work({ ...run, kube, cluster: named });
+      const volumes = volumeMeans(config.volumes, { location: config.location, secrets, disks });
+      return await work({ ...run, kube, volumes, cluster: named });
     } finally {
       await kube.close();
     }

@@ -182,8 +182,9 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const config = await configuration();
         const bucket = await bucketAt(config);
         const { runJob } = await import("./run.ts");
-        const { clusters } = platform;
-        const context = { config, bucket, secrets, clusters, delivery, deadline, signal, listen: heard, by, timing };
+        const { clusters, disks } = platform;
+        const run = { delivery, deadline, signal, listen: heard, by, timing };
+        const context = { config, bucket, secrets, clusters, disks, ...run };
         const ended = judged(await runJob(job, context));
         if (ended.phase) heard(endLine(job, ended), "info");
         return ended;

@@ -1,5 +1,7 @@
 import type { ItemId, KubernetesObject } from "./archive/item.ts";
+import { BACKUP_NAME } from "./labels.ts";
 import { at, entriesOf } from "./objects/fields.ts";
+import { SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES } from "./objects/resources.ts";
 import { rowsByResource } from "./objects/rows.ts";
 
 /** What the rules know beside the object itself. */
@@ -10,6 +12,9 @@ export interface SkipFacts {
   nodes: Set<string>;
   /** The spec's. */
   scaleTo?: number;
+  /** Names of volumes whose claims get new ones, filled with copies of their data; and of those that are made anew of a snapshot. */
+  refilled?: ReadonlySet<string>;
+  remade?: ReadonlySet<string>;
 }
 
 type Metadata = KubernetesObject["metadata"];
@@ -187,8 +192,20 @@ export const SKIPS: Skip[] = [
     },
   },
   {
-    resources: ["persistentvolumes"],
+    resources: [SNAPSHOTS, SNAPSHOT_CONTENTS],
+    why: "a backup took it: a restore makes it anew of its handle, for the claim whose data it holds",
+    when: ({ annotations, labels }) =>
+      annotations?.["velero.io/csi-volumesnapshot-handle"] !== undefined || labels?.[BACKUP_NAME] !== undefined,
+  },
+  {
+    resources: [VOLUMES],
+    why: "its claim gets a new one, which is filled with the copy of its data",
+    when: (_metadata, { name }, { refilled }) => refilled?.has(name) === true,
+  },
+  {
+    resources: [VOLUMES],
     why: "its data isn't in the backup and its reclaim policy is Delete: its claim gets a new, empty volume",
+    when: (_metadata, { name }, { remade }) => remade?.has(name) !== true,
     inside: (object) => at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
   },
   {

@@ -92,6 +92,13 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     items: z.number(),
     bytes: z.number().optional(),
     findingCount: z.number().optional().describe("what a restore into an empty cluster would miss"),
+    volumes: z
+      .object({
+        ...{ csiSnapshots: count, nativeSnapshots: count, fileCopies: count, fileBytes: count },
+        ...{ leftOut: count, lacking: count },
+      })
+      .optional()
+      .describe("its bound claims by what became of their data; those that are lacking would come back empty"),
     usage: z.object({ puts: count, gets: count, lists: count, storedBytes: count }).optional(),
     hooks: z.object({ attempted: z.number(), failed: z.number() }).optional(),
     expiration: z.string().optional(),

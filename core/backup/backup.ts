@@ -8,6 +8,7 @@ import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
 import { traced } from "../telemetry.ts";
+import type { VolumeMeans } from "../volumes/means.ts";
 import { adoptArchive, leftoverHint } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Picked, Progress } from "./collect.ts";
@@ -33,6 +34,8 @@ export interface BackupRun {
   caller?: string;
   /** Public keys of age: all of the backup is encrypted to them, or, where its spec says so, its Secrets. */
   recipients?: string[];
+  /** By what volumes' data can be copied, beside the cluster itself. */
+  volumes?: VolumeMeans;
   /** Gives what signs the record, where it is to be signed; asked before anything is written. */
   signer?: () => Promise<Signer>;
   log: RunLog;

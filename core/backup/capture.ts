@@ -11,6 +11,7 @@ import type { LogLevel } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
+import { openCopiers } from "../volumes/copiers.ts";
 import type { BackupRun } from "./backup.ts";
 import { collect, fixRevision, labelledNamespaces, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
 import { type Encryption, writeSecrets } from "./encryption.ts";
@@ -19,10 +20,11 @@ import { type HookRule, readHooks } from "./hooks.ts";
 import { startLint } from "./lint.ts";
 import { photograph } from "./photograph.ts";
 import { findHooks, podHooks } from "./podhooks.ts";
-import { policiesText } from "./policies.ts";
+import { policiesText, volumePolicies } from "./policies.ts";
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { startInventory } from "./sidefiles.ts";
+import { backupVolumes } from "./volumes.ts";
 
 /** What a run knows of the cluster before it writes anything. */
 export interface Survey {
@@ -131,6 +133,19 @@ export async function captureCluster(
   const index = digestingIndex(endingAfter(writer.index, tarPut));
   const indexPut = bucket.put(keys.index, index.bytes, { ifAbsent: true, signal });
 
+  const failing = new AbortController();
+  const policies = volumePolicies(settled);
+  const copying = { ...run, signal: AbortSignal.any([signal, failing.signal]), policies, log, report };
+  const warn = (problem: Problem) => report("warning", problem);
+  const volumes =
+    lint &&
+    backupVolumes({
+      ...copying,
+      resources,
+      lint,
+      copiers: () => openCopiers({ ...copying, warn: (message) => warn({ message }) }),
+      progress: (left) => run.progress?.({ items: 0, resource: "volumes", remaining: left }),
+    });
   const produce = async () => {
     await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
     const collected = await collect({
@@ -145,13 +160,14 @@ export async function captureCluster(
       secrets,
       inventory,
       lint,
+      volumes,
+      allRead: hooks.post,
       log,
       fail: (problem) => report("error", problem),
-      warn: (problem) => report("warning", problem),
+      warn,
       progress: run.progress ?? (() => {}),
       signal,
     });
-    await hooks.post();
     const { secretsLeftOut, ...counts } = collected;
     const omitted = spec.secrets === "omit" ? ({ suffix: OMITTED, count: secretsLeftOut } as const) : undefined;
     const outcome: ArchiveOutcome = {
@@ -161,6 +177,7 @@ export async function captureCluster(
       secrets: (await secrets?.finish()) ?? omitted,
       hooks: hooks.pods > 0 ? hooks.status : undefined,
       findings: lint?.findings(),
+      volumes: volumes?.records.length ? volumes.records : undefined,
       warnings: problems.warning,
       errors: problems.error,
     };
@@ -175,8 +192,11 @@ export async function captureCluster(
   const abort = (error: unknown) => {
     writer.abort(error);
     secrets?.abort(error);
+    failing.abort(error);
   };
-  await together({ abort }, [tarPut, indexPut, filling, secrets?.stored ?? filling]).catch((error: unknown) => {
+  await together({ abort }, [tarPut, indexPut, filling, secrets?.stored ?? filling]).catch(async (error: unknown) => {
+    // What is whole in the bucket may be adopted, with its copies.
+    if ((await Promise.allSettled([tarPut]))[0].status === "rejected") await volumes?.discard();
     throw isLifeboatError(error, "conflict") ? takenMeanwhile(bucket, name, error) : error;
   });
   const encrypted = whole && { suffix: encryption!.suffix, digests: whole.digests };

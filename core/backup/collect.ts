@@ -18,6 +18,7 @@ import { readAhead } from "./readahead.ts";
 import { startRelated } from "./related.ts";
 import { type BackupScope, type BackupSpec, matchesOne } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
+import type { BackupVolumes, StoredObject } from "./volumes.ts";
 
 /** How many lists may be under way at once; each holds one page. */
 export const LISTS_AHEAD = 4;
@@ -125,6 +126,10 @@ export interface Collection {
   inventory: Inventory;
   /** Of a backup that is to stand for itself. */
   lint?: Lint;
+  /** Likewise. */
+  volumes?: BackupVolumes;
+  /** Called once the cluster has been read, and the data of its volumes have their point in time. */
+  allRead: () => Promise<void>;
   log: Log;
   fail: (problem: Problem) => void;
   warn: (problem: Problem) => void;
@@ -151,7 +156,7 @@ export async function collect(
   let bytes = 0;
   let secretsLeftOut = 0;
   const inhabited = new Set<string>();
-  const stored = new Set<string>();
+  const taken = new Set<string>();
   const collected = only ? [] : resources.filter(scope.collects);
   const whole = new Set(collected.filter((resource) => scope.takesAll(resource)));
   const related = startRelated(
@@ -171,16 +176,22 @@ export async function collect(
     if (key === PODS && collection.unprepared.has(`${namespace}/${name}`)) return;
     if (scope.selectors.length > 1 || related.mayRepeat(key) || ordered.get(resource)?.has(nameOf(object))) {
       const place = `${key} ${nameOf(object)}`;
-      if (stored.has(place)) return;
-      stored.add(place);
+      if (taken.has(place)) return;
+      taken.add(place);
     }
     if (key === "secrets" && spec.secrets === "omit") {
       secretsLeftOut++;
       return;
     }
+    const stored = { id, resource, body, object };
+    if (!collection.volumes?.holdsBack(stored)) await put(stored);
+    related.add(id, object);
+  };
+
+  const put = async ({ id, resource, body, object }: StoredObject) => {
     const facts = itemFacts(object);
     try {
-      await (key === "secrets" ? (collection.secrets ?? writer) : writer).item({
+      await (id.resource === "secrets" ? (collection.secrets ?? writer) : writer).item({
         id,
         version: resource.version,
         body,
@@ -193,10 +204,9 @@ export async function collect(
     }
     collection.inventory.add({ ...id, ...facts });
     collection.lint?.add(id, object);
-    if (key === VOLUMES) collection.inventory.addVolume(body);
+    if (id.resource === VOLUMES) collection.inventory.addVolume(body);
     items++;
     bytes += body.length;
-    related.add(id, object);
   };
 
   /** Until one LIST is answered: why none is. */
@@ -234,6 +244,7 @@ export async function collect(
 
   if (only) {
     await storeAll(listingsOf(only, resources));
+    await collection.allRead();
     return { items, bytes, secretsLeftOut };
   }
 
@@ -256,6 +267,9 @@ export async function collect(
   for (let needed = related.listings(); needed.length > 0; needed = related.listings())
     await storeAll(needed, storeNeeded);
   await storeAll(related.definitions(), storeNeeded);
+  const heldBack = await collection.volumes?.copy(collection.allRead);
+  if (!heldBack) await collection.allRead();
+  for (const held of heldBack ?? []) await put(held);
 
   const namespaceResource = resources.find((resource) => resourceKey(resource) === NAMESPACES);
   const selected = items;

@@ -7,7 +7,7 @@ import { LINT_RULES, type LintRule, SECRET_MAKERS, TARGETS } from "./lintrules.t
 
 /** Something that a restore of the backup into an empty cluster would miss. The run of the backup went no worse for it. */
 export interface Finding extends ItemId {
-  /** A rule of lintrules.ts, or `absent-definition`, which is about a whole resource: its `name` is "". */
+  /** A rule of lintrules.ts, `claim-without-data`, or `absent-definition`, which is about a whole resource: its `name` is "". */
   rule: string;
   message: string;
 }
@@ -16,6 +16,8 @@ export interface Finding extends ItemId {
 export interface Lint {
   /** An object that is stored, in any order: its metadata, and all of it where `looksInto` says so. */
   add(id: ItemId, object: KubernetesObject): void;
+  /** What somebody else has found. */
+  tell(finding: Finding): void;
   /** Sorted: the same for the same objects. */
   findings(): Finding[];
 }
@@ -84,6 +86,7 @@ export function startLint(): Lint {
         for (const target of targetsOf(rule, id, object)) if (!holds(target)) named.push({ id, target, rule });
       }
     },
+    tell: (finding) => void found.push(finding),
     findings() {
       const absent = named
         .filter(({ target }) => !holds(target) && !isEverywhere(target))

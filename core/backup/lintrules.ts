@@ -67,12 +67,6 @@ export const LINT_RULES: LintRule[] = [
     pod.runtimeClassName,
   ]),
   {
-    rule: "claim-without-data",
-    resources: [CLAIMS],
-    when: (claim) => isBound(claim),
-    told: "the data of its volume is not in the backup: it begins empty, unless that volume is kept (Retain) and still there",
-  },
-  {
     rule: "absent-storage-class",
     resources: [CLAIMS],
     target: "storageclasses.storage.k8s.io",

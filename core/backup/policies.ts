@@ -6,7 +6,7 @@ import type { Kube } from "../kube/client.ts";
 import { configMapText } from "../kube/configmap.ts";
 import { anyGlob, checkNamespacePattern, isEmptySelector, labelSelectorSchema } from "../select.ts";
 import type { BackupSpec } from "../specs.ts";
-import { volumePolicy } from "../volumes/policies.ts";
+import { type VolumePolicy, volumePolicy } from "../volumes/policies.ts";
 
 const texts = z.array(z.string()).nullish();
 
@@ -95,6 +95,11 @@ export async function policiesText(
   const { text, source } = await configMapText(kube, resourcePolicy.name, named, signal);
   readPolicies(text, source);
   return text;
+}
+
+/** The policies of a spec on volumes: how each is copied, or that it isn't. */
+export function volumePolicies({ resourcePolicyRules }: BackupSpec): VolumePolicy[] {
+  return (resourcePolicyRules && readPolicies(resourcePolicyRules).volumePolicies) || [];
 }
 
 /** Reads resource policies as Velero does. Throws `invalid` with all that is wrong; `source` is a file's or a field's name. */

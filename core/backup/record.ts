@@ -10,12 +10,14 @@ import {
   SECRETS,
   SECRETS_INDEX_END,
   SERVER,
+  VOLUME_COUNTS,
 } from "../catalog.ts";
 import { addDuration } from "../duration.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Discovery } from "../kube/discovery.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
+import { type VolumeRecord, volumeCounts } from "../volumes/record.ts";
 import type { SecretsFacts } from "./encryption.ts";
 import { retentionOf } from "./hold.ts";
 import type { Finding } from "./lint.ts";
@@ -61,6 +63,8 @@ export interface ArchiveOutcome {
   secrets?: { suffix: typeof OMITTED; count: number } | SecretsFacts;
   /** Absent in a backup of single objects, which a restore keeps. */
   findings?: Finding[];
+  /** Of the bound claims; absent where there are none, and in archives of older versions. */
+  volumes?: VolumeRecord[];
   warnings: Problem[];
   errors: Problem[];
 }
@@ -115,6 +119,7 @@ export function backupRecord(
         ...(secrets && { [SECRETS]: secrets.suffix, "lifeboat/secrets-count": String(secrets.count) }),
         ...(secrets && "indexEnd" in secrets && { [SECRETS_INDEX_END]: secrets.indexEnd }),
         ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
+        ...(outcome.volumes && { [VOLUME_COUNTS]: JSON.stringify(volumeCounts(outcome.volumes)) }),
         ...(outcome.findings && { [FINDINGS]: String(outcome.findings.length) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.server && { [SERVER]: header.server }),

@@ -13,12 +13,17 @@ import { parseExact } from "../kube/json.ts";
 import { VOLUMES } from "../objects/resources.ts";
 import type { Bucket } from "../ports.ts";
 import { type Problem, toVeleroResult } from "../report.ts";
+import {
+  nativeSnapshots,
+  podVolumeBackups,
+  type VolumeFacts,
+  type VolumeRecord,
+  volumeFacts,
+  volumeInfos,
+} from "../volumes/record.ts";
 import type { Finding } from "./lint.ts";
 
 const gzipBuffer = promisify(gzip);
-
-/** Why a volume of a backup has no data in it (Velero's `skippedReason`). */
-const NO_DATA = "lifeboat: volume data is not backed up";
 
 /** The items of an archive as the side files need them, gathered in archive order. */
 export interface Inventory {
@@ -27,32 +32,17 @@ export interface Inventory {
   addVolume(body: Buffer): void;
   /** Velero's resource list, gzipped: "apps/v1/Deployment" to "namespace/name" or "name". Ends the inventory. */
   resourceList(): Buffer;
-  /** Velero's BackupVolumeInfo (velero-format: 6.2) of every PersistentVolume. */
-  volumeInfos: VolumeInfo[];
-}
-
-interface VolumeInfo {
-  pvcName?: string;
-  pvcNamespace?: string;
-  pvName: string;
-  snapshotDataMoved: boolean;
-  preserveLocalSnapshot: boolean;
-  skipped: boolean;
-  skippedReason: string;
-  pvInfo: { reclaimPolicy: string; labels: Record<string, string> | null };
-}
-
-interface PersistentVolume extends KubernetesObject {
-  spec: { persistentVolumeReclaimPolicy?: string; claimRef?: { namespace?: string; name?: string } };
+  /** Every PersistentVolume. */
+  volumes: VolumeFacts[];
 }
 
 /** An empty inventory. */
 export function startInventory(): Inventory {
   const texts = new Map<string, ReturnType<typeof gzipText>>();
-  const volumeInfos: VolumeInfo[] = [];
+  const volumes: VolumeFacts[] = [];
   let current = "";
   return {
-    volumeInfos,
+    volumes,
     add({ namespace, name, apiVersion, kind }) {
       const key = `${apiVersion}/${kind}`;
       const text = texts.get(key);
@@ -62,7 +52,7 @@ export function startInventory(): Inventory {
       const opening = text ? "," : `${texts.size === 1 ? "{" : "],"}${JSON.stringify(key)}:[`;
       (text ?? texts.get(key)!).add(`${opening}${JSON.stringify(namespace ? `${namespace}/${name}` : name)}`);
     },
-    addVolume: (body) => volumeInfos.push(volumeInfo(parseExact(body) as PersistentVolume)),
+    addVolume: (body) => volumes.push(volumeFacts(parseExact(body) as KubernetesObject)),
     resourceList() {
       const end = gzipText();
       end.add(texts.size === 0 ? "{}\n" : "]}\n");
@@ -89,10 +79,11 @@ export async function writeSideFiles(
   bucket: Bucket,
   keys: ReturnType<typeof backupKeys>,
   inventory: Inventory,
-  report: { log: Buffer; warnings: Problem[]; errors: Problem[]; findings?: Finding[] },
+  report: { log: Buffer; warnings: Problem[]; errors: Problem[]; findings?: Finding[]; volumes?: VolumeRecord[] },
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
   const results = { errors: toVeleroResult(report.errors), warnings: toVeleroResult(report.warnings) };
+  const name = basename(keys.folder);
   const digests: Record<string, string> = {};
   const write = async (key: string, body: string | Buffer) => {
     const bytes = typeof body === "string" ? await gzipBuffer(body) : body;
@@ -103,16 +94,16 @@ export async function writeSideFiles(
     if (key === keys.log || there === (await textDigest(bytes, key))) return;
     throw new LifeboatError("corrupt", `${key}, which a run before this one left, is damaged: it says something else`, {
       key,
-      hint: `choose another name, or delete what is left: "lifeboat backup delete ${basename(keys.folder)}"`,
+      hint: `choose another name, or delete what is left: "lifeboat backup delete ${name}"`,
     });
   };
   await Promise.all([
     write(keys.resourceList, inventory.resourceList()),
-    write(keys.volumeInfo, `${JSON.stringify(inventory.volumeInfos)}\n`),
+    write(keys.volumeInfo, `${JSON.stringify(volumeInfos(inventory.volumes, report.volumes))}\n`),
     write(keys.results, `${JSON.stringify(results)}\n`),
     write(keys.itemOperations, "[]\n"),
-    write(keys.podVolumeBackups, "[]\n"),
-    write(keys.volumeSnapshots, "[]\n"),
+    write(keys.podVolumeBackups, `${JSON.stringify(podVolumeBackups(name, report.volumes))}\n`),
+    write(keys.volumeSnapshots, `${JSON.stringify(nativeSnapshots(name, report.volumes))}\n`),
     ...(report.findings ? [write(keys.findings, `${JSON.stringify(report.findings)}\n`)] : []),
   ]);
   await write(keys.log, report.log);
@@ -128,17 +119,4 @@ async function textDigest(bytes: Buffer, key: string): Promise<string> {
     throw new LifeboatError("corrupt", `${key} can't be unzipped`, { key, cause });
   }
   return digest.digest("hex");
-}
-
-function volumeInfo({ metadata, spec }: PersistentVolume): VolumeInfo {
-  return {
-    pvcName: spec.claimRef?.name,
-    pvcNamespace: spec.claimRef?.namespace,
-    pvName: metadata.name,
-    snapshotDataMoved: false,
-    preserveLocalSnapshot: false,
-    skipped: true,
-    skippedReason: NO_DATA,
-    pvInfo: { reclaimPolicy: spec.persistentVolumeReclaimPolicy ?? "", labels: metadata.labels ?? null },
-  };
 }

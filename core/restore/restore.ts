@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { together } from "../abort.ts";
 import type { IndexEntry } from "../archive/index.ts";
 import type { Archive } from "../archive/reader.ts";
@@ -6,9 +7,14 @@ import type { Kube } from "../kube/client.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import { RESTORE_NAME } from "../labels.ts";
 import type { Log } from "../log.ts";
+import { SNAPSHOTS } from "../objects/resources.ts";
 import { traced } from "../telemetry.ts";
+import { csiRestore } from "../volumes/csi/restore.ts";
+import type { VolumeMeans } from "../volumes/means.ts";
+import type { StoredVolume } from "../volumes/record.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone/clone.ts";
+import { planData, type RestoreData } from "./data.ts";
 import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { modifiersOf } from "./modifiers/modifiersource.ts";
@@ -27,6 +33,7 @@ import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
 import { readHooks } from "./write/hooks.ts";
 import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./write/posthooks.ts";
 import { isChange } from "./write/sending.ts";
+import { settleVolumes } from "./write/settled.ts";
 import { type Statuses, statusesIn, statusesOf } from "./write/statuses.ts";
 import { WAIT_MS } from "./write/waits.ts";
 import { writeSteps } from "./write/writes.ts";
@@ -52,6 +59,8 @@ export interface PlanInput {
   progress?: (done: number, total: number) => void;
   /** How long to wait for definitions to be established and Namespaces to end; 10 minutes where not given. */
   waitMs?: number;
+  /** What the backup's volume infos say, and by what their data can be had; nothing where not given. */
+  volumes?: VolumeMeans & { stored: StoredVolume[] };
 }
 
 /** What a restore will do, and all that it knows for doing it. */
@@ -62,6 +71,8 @@ export interface Planned {
   served: Served;
   fixing: FixContext;
   statuses: Statuses;
+  /** Undefined where a restore is undone. */
+  data: RestoreData | undefined;
   policy: Policy;
   steps: PlannedStep[];
   /** What concerns no single item. */
@@ -93,6 +104,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     : await extrasOf(input, { discovery, survey, selection: selected });
   log("info", "Listing what the cluster has", { items: survey.items.length });
   const exact = undoing !== undefined;
+  const data = exact ? undefined : dataOf(input, served);
   const statuses = undoing ? statusesIn(undoing.statuses) : statusesOf(spec, discovery.resources);
   const untied: FixContext = {
     ...clone,
@@ -107,16 +119,18 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     keepsVolume: () => false,
   };
   const alike = ({ entry }: Item, live: Buffer) => !exact && isAlike(entry, live, { fixing: untied, statuses });
-  const reading = { kube, served, survey, extras, exact, hooks, scaleTo: spec.scaleTo, alike };
+  const reading = { name: input.name, kube, served, survey, extras, exact, hooks, scaleTo: spec.scaleTo, alike };
   const target = await readTarget({ ...reading, signal, waitMs, log });
   await extras?.settle?.({ kube, served, target, signal, waitMs });
 
   const volumes = new Set<string>();
   const fixing: FixContext = {
     ...untied,
-    keepsVolume: (volume, claim) => volumes.has(volume) || findsVolume(target.volumes.get(volume), claim),
+    keepsVolume: (volume, claim) =>
+      !data?.plan.refilled.has(volume) && (volumes.has(volume) || findsVolume(target.volumes.get(volume), claim)),
   };
-  const facts = { selectingServices: survey.selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo };
+  const { selectingServices } = survey;
+  const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, ...data?.plan };
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
   const steps = planSteps({ survey, target, skim, served, fixing, policy });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
@@ -137,7 +151,25 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     ...(found?.warnings ?? []),
     ...finalizers,
   ];
-  return { survey, target, discovery, served, fixing, statuses, policy, steps, errors: survey.errors, warnings };
+  const { errors } = survey;
+  return { survey, target, discovery, served, fixing, statuses, data, policy, steps, errors, warnings };
+}
+
+/** Copies of files that are brought back at a time. */
+const FILLS_AT_ONCE = 4;
+
+function dataOf({ kube, name, spec, volumes, signal }: PlanInput, served: Served): RestoreData {
+  const { stored, ...means } = volumes ?? { stored: [] };
+  const snapshots = served.preferred(SNAPSHOTS) !== undefined;
+  return {
+    ...means,
+    plan: planData(stored, { spec, means, snapshots }),
+    sparse: spec.uploaderConfig?.writeSparseFiles ?? false,
+    zoneMapping: spec.zoneMapping ?? {},
+    limit: pLimit(FILLS_AT_ONCE),
+    brought: [],
+    csi: csiRestore(kube, { restoreName: name, signal }),
+  };
 }
 
 /** What wasn't read since the target has it. Nothing is written on the word of a backup with a damaged part. */
@@ -226,6 +258,8 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
       async (signal) => hooks?.run(signal),
     ]),
   );
+  const { data, fixing } = planned;
+  if (data) await traced("lifeboat volumes", {}, () => settleVolumes(data, { ...input, ...fixing, waitMs, report }));
   return report.result();
 }
 

@@ -19,6 +19,7 @@ import {
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { gzipText } from "../gziptext.ts";
 import { type Opening, openBackup } from "../integrity/open.ts";
+import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import { putOnce } from "../once.ts";
@@ -27,8 +28,18 @@ import { toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { resourceFilter } from "../select.ts";
 import { timestamp } from "../timestamp.ts";
+import type { VolumeMeans } from "../volumes/means.ts";
+import { restoreVolumeInfo } from "../volumes/record.ts";
+import type { RestoreData } from "./data.ts";
 import { basisOf, holdToPlan, type StoredPlan } from "./plan/plandocument.ts";
-import { type ItemOutcome, type Planned, type RestoreResult, type RestoreSpec, restore } from "./restore.ts";
+import {
+  type ItemOutcome,
+  type PlanInput,
+  type Planned,
+  type RestoreResult,
+  type RestoreSpec,
+  restore,
+} from "./restore.ts";
 import { checkSpec } from "./spec.ts";
 import type { Undoing } from "./undo/remains.ts";
 import { keepBefore } from "./undo/safety.ts";
@@ -50,6 +61,8 @@ export interface RestoreRun {
   trustedKeys?: string[];
   /** Gives what signs the backup of what is about to be touched. */
   signer?: () => Promise<Signer>;
+  /** By what volumes' data can be brought back, beside the cluster itself. */
+  volumes?: VolumeMeans;
   /** To whom what the restore keeps for its undo is encrypted; to nobody where not given. */
   recipients?: string[];
   log: RunLog;
@@ -133,16 +146,19 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
       }
     };
     const archive = await open();
+    let data: RestoreData | undefined;
     try {
       const result = await restore({
         ...run,
         ...source,
         archive,
+        volumes: await volumesOf(run, source),
         backupName: spec.backupName,
         log: run.log.log,
         withhold: Boolean(run.recipients?.length) || (source.backup && encryptedPart(source.backup) !== undefined),
         outcome: heard,
         check: (planned) => {
+          ({ data } = planned);
           if (plan && source.backup) holdToPlan(plan, planned, basisOf(planned, source.backup));
           run.check?.(planned);
         },
@@ -152,19 +168,32 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         },
       });
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
-      return { record: await storeReport({ ...run, ...source }, startedAt, result, list, outcomes.gzipped()), result };
+      const files = { list, outcomes: outcomes.gzipped(), volumes: (data?.brought ?? []).map(volumeInfo) };
+      return { record: await storeReport({ ...run, ...source }, startedAt, result, files), result };
     } finally {
       await archive.close();
     }
   });
 }
 
+/** What the backup has of its volumes' data; undefined where a restore is undone. */
+export async function volumesOf(
+  { bucket, volumes, signal }: Pick<RestoreRun, "bucket" | "volumes" | "signal">,
+  { backup, undoing }: Pick<Source, "backup" | "undoing">,
+): Promise<PlanInput["volumes"]> {
+  if (!backup || undoing) return undefined;
+  return { ...volumes, stored: await readStoredVolumes(bucket, backup, signal) };
+}
+
+function volumeInfo({ item: { namespace, name }, data }: RestoreData["brought"][number]): object {
+  return restoreVolumeInfo(data, { namespace, name });
+}
+
 async function storeReport(
   run: RestoreRun & Pick<Source, "undoing">,
   startedAt: Date,
   result: RestoreResult,
-  list: Record<string, string[]>,
-  outcomes: Buffer,
+  { list, outcomes, volumes }: { list: Record<string, string[]>; outcomes: Buffer; volumes: object[] },
 ): Promise<Restore> {
   const { bucket, name, signal } = run;
   for (const names of Object.values(list)) names.sort();
@@ -174,7 +203,7 @@ async function storeReport(
     writeSideFile(bucket, keys.resourceList, `${JSON.stringify(list)}\n`, signal),
     writeSideFile(bucket, keys.outcomes, outcomes, signal),
     writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
-    writeSideFile(bucket, keys.volumeInfo, "[]\n", signal),
+    writeSideFile(bucket, keys.volumeInfo, `${JSON.stringify(volumes)}\n`, signal),
     writeSideFile(bucket, keys.log, run.log.gzipped(), signal),
   ]);
   const record = restoreRecord(run, startedAt, result, attempt);

@@ -38,17 +38,17 @@ export interface NotChosen {
   reason: string;
   /** They should be, and a person is needed. False where the user chose so, and where there is nothing to copy. */
   lacking: boolean;
-  /** They are on a server or node that the volume only names: a restore in the same place finds them, one elsewhere doesn't. */
-  stays?: true;
+  /** Where they stay: a restore finds what a server has; what a node has, only one into the same cluster. */
+  stays?: "server" | "node";
 }
 
 export type Choice = Chosen | NotChosen;
 
 /** Sources whose data are elsewhere than in the cluster's disks, so that a volume that is retained finds them again. */
-const ELSEWHERE: Partial<Record<string, string>> = {
-  nfs: "on the NFS server",
-  hostPath: "on the node",
-  local: "on the node",
+const ELSEWHERE: Partial<Record<string, { place: string; stays: "server" | "node" }>> = {
+  nfs: { place: "on the NFS server", stays: "server" },
+  hostPath: { place: "on the node", stays: "node" },
+  local: { place: "on the node", stays: "node" },
 };
 
 /**
@@ -90,9 +90,9 @@ function byDefault(one: ClaimedVolume, means: Means): Choice {
   const method = snapshotVolumes === false ? undefined : snapshotMethod(volume, means);
   if (method) return { method, ...(wanted && obstacle && { instead: obstacle }) };
   if (wanted && !obstacle) return filesOf(user(mounts));
-  const place = ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""];
-  if (place && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
-    return { ...left(`its data stay where they are, ${place}`), stays: true };
+  const elsewhere = ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""];
+  if (elsewhere && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
+    return { ...left(`its data stay where they are, ${elsewhere.place}`), stays: elsewhere.stays };
   if (wanted && (snapshotVolumes === false || !never)) return lacking(`its files should be copied: ${obstacle}`);
   if (snapshotVolumes === false) return left("snapshotVolumes is false, and no Pod opts in to a copy of its files");
   return lacking(noSnapshot(one, means));

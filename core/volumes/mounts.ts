@@ -4,7 +4,7 @@ import { matchPolicy, type VolumePolicy, volumeType } from "./policies.ts";
 import type { Mount } from "./volume.ts";
 
 /** Annotations of Pods that name volumes of theirs, "a,b" (velero-format: 6.0). */
-const OPT_IN = "backup.velero.io/backup-volumes";
+export const OPT_IN = "backup.velero.io/backup-volumes";
 const OPT_OUT = "backup.velero.io/backup-volumes-excludes";
 
 /** The claims of a Pod's namespace that a container or init container mounts as files, with the Pod's use of each. */

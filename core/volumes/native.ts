@@ -1,6 +1,7 @@
 import { polled } from "../abort.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError } from "../errors.ts";
 import type { DiskSnapshot, Disks, InZone } from "../ports.ts";
+import type { DiskCloud } from "./disk.ts";
 import { orRemoved } from "./leftover.ts";
 import type { Copied, NativeSnapshot, VolumeCopy } from "./volume.ts";
 
@@ -59,6 +60,12 @@ export async function restoreDisk(
   const found = await disks.read({ id: snapshotHandle, zone: volumeAZ }, signal);
   if (found?.state !== "completed") throw unusable(snapshotHandle, found);
   return disks.create(snapshotHandle, { ...wanted, type: volumeType, ...(iops && { iops }), signal });
+}
+
+/** Whose a recorded snapshot is, by the form of its name. */
+export function cloudOf(snapshotHandle: string): DiskCloud {
+  if (snapshotHandle.startsWith("snap-")) return "aws";
+  return snapshotHandle.startsWith("/subscriptions/") ? "azure" : "gcp";
 }
 
 /**

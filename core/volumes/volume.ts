@@ -1,4 +1,6 @@
 import type { KubernetesObject } from "../archive/item.ts";
+import type { Kind } from "../kube/object.ts";
+import { CLAIMS, VOLUMES } from "../objects/resources.ts";
 
 /** How the data of a volume were copied, in Velero's words (velero-format: 6.2); PodVolumeBackup is a copy of files by restic. */
 export type Method = "CSISnapshot" | "NativeSnapshot" | "PodVolumeBackup";
@@ -92,3 +94,6 @@ export interface FileCopy {
   nodeName: string;
   volumeName: string;
 }
+
+export const CLAIM: Kind = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
+export const VOLUME: Kind = { group: "", version: "v1", name: VOLUMES, kind: "PersistentVolume" };

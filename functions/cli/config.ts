@@ -55,7 +55,7 @@ function parse(found: ConfigText | undefined, { location }: SharedOptions): Conf
 }
 
 /** Variables that are values of the configuration. */
-const CONFIGURES = /^LIFEBOAT_(LOCATION$|CLUSTERS_|SCHEDULES_|SIGNING_)/;
+const CONFIGURES = /^LIFEBOAT_(LOCATION$|CLUSTERS_|SCHEDULES_|SIGNING_|VOLUMES_)/;
 
 /** With absolute paths in place of the relative ones that the file holds; what a variable has said is left as it is. */
 function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): Config {
@@ -82,6 +82,14 @@ function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): 
     ...config.encryption,
     identity: identity && secret(identity, "LIFEBOAT_ENCRYPTION_IDENTITY"),
   };
+  const { restic } = config.volumes;
+  const volumes = restic && {
+    restic: {
+      ...restic,
+      password: secret(restic.password, "LIFEBOAT_VOLUMES_RESTIC_PASSWORD"),
+      credentials: restic.credentials && secret(restic.credentials, "LIFEBOAT_VOLUMES_RESTIC_CREDENTIALS"),
+    },
+  };
   const notifications = Object.entries(config.notifications).map(([name, notification]) => {
     const variable = `LIFEBOAT_NOTIFICATIONS_${name.toUpperCase().replaceAll("-", "_")}_URL`;
     return [name, { ...notification, url: secret(notification.url, variable) }] as const;
@@ -90,6 +98,7 @@ function withPathsFrom(folder: string, config: Config, env: NodeJS.ProcessEnv): 
     ...config,
     notifications: Object.assign(Object.create(null), Object.fromEntries(notifications)),
     encryption,
+    volumes: volumes ?? {},
     location,
     clusters: Object.assign(Object.create(null), Object.fromEntries(clusters)),
     signing,

@@ -12,6 +12,8 @@ import {
   readKubeconfig,
   readTrustedKeys,
   unlockedBy,
+  type VolumeMeans,
+  volumeMeans,
 } from "../../core/index.ts";
 import { checkDirectory } from "./bucket.ts";
 import { loadConfig, readConfig } from "./config.ts";
@@ -68,6 +70,12 @@ export async function openCluster(options: SharedOptions, signal: AbortSignal): 
   }
   const reference = clusterOf(await loadConfig(options), cluster);
   return openConfigured(reference, { secrets: secrets(), clusters: terminal.clusters }, { signal });
+}
+
+/** By what volumes' data can be copied and brought back: this machine's identity in the clouds, and the configuration's restic. */
+export async function volumesOf(options: SharedOptions, { location }: Bucket): Promise<VolumeMeans> {
+  const { volumes } = await loadConfig(options);
+  return volumeMeans(volumes, { location, secrets: secrets(), disks: terminal.disks });
 }
 
 /** What signs backups, where one does. Throws `invalid` for a configuration that can't be read. */

@@ -22,6 +22,7 @@ export async function startApi(change: Partial<ApiDeps> = {}) {
       notifications: {},
       signing: {},
       encryption: {},
+      volumes: {},
     },
     bucket,
     jobs: { enqueue: async (job) => void jobs.push(job) },

@@ -68,9 +68,6 @@ const crd = (name: string, conversion: string) =>
 const WEB = "deployments.apps shop/web";
 const NO_START = "is not in the backup: its containers don't start without it";
 const NO_POD = "is not in the backup: no Pod is created without it";
-const NO_DATA =
-  "the data of its volume is not in the backup: it begins empty, unless that volume is kept (Retain) and still there";
-
 /** `objects` miss something; with `mended` added to them they don't. */
 const missing: { objects: string; found: string | string[]; mended?: string | undefined }[] = [
   ...[
@@ -144,10 +141,6 @@ const missing: { objects: string; found: string | string[]; mended?: string | un
     };
   }),
   {
-    objects: claim("status: { phase: Bound }"),
-    found: `claim-without-data persistentvolumeclaims shop/data: ${NO_DATA}`,
-  },
-  {
     objects: claim("spec: { storageClassName: fast }, status: { phase: Pending }"),
     found:
       "absent-storage-class persistentvolumeclaims shop/data: StorageClass fast is not in the backup: no volume is made for it",
@@ -158,10 +151,8 @@ const missing: { objects: string; found: string | string[]; mended?: string | un
       "spec: { storageClassName: fast }, status: { phase: Bound }",
       `{ ${group}/storage-provisioner: ebs }`,
     ),
-    found: [
+    found:
       "absent-storage-class persistentvolumeclaims shop/data: StorageClass fast is not in the backup: no volume is made for it",
-      `claim-without-data persistentvolumeclaims shop/data: ${NO_DATA}`,
-    ],
   })),
   {
     objects: ingress("{ ingressClassName: nginx }"),
@@ -339,7 +330,6 @@ describe("what a restore would miss", () => {
         looker.add(entry, JSON.parse(body.toString()) as KubernetesObject);
       assert.deepEqual(lines(looker.findings()), [
         "absent-api-backend apiservices.apiregistration.k8s.io v1beta1.metrics.k8s.io: Service monitoring/prometheus-adapter is not in the backup: the API that it announces is not served",
-        `claim-without-data persistentvolumeclaims shop/data-db-0: ${NO_DATA}`,
       ]);
     } finally {
       await archive.close();

@@ -208,7 +208,7 @@ describe("a backup in its bucket", () => {
     const findings = await readFindings(whole, record);
     assert.deepEqual(
       findings?.map(({ rule, ...problem }) => `${rule} ${problemLine(problem)}`.slice(0, 60)),
-      ["claim-without-data persistentvolumeclaims shop/shop-data: th"],
+      ["claim-without-data persistentvolumeclaims shop/shop-data: it"],
     );
     assert.deepEqual(findings, outcome.findings);
     assert.equal(backupDocument(record, "", outcome).findingCount, 1);

@@ -63,6 +63,7 @@ function config(schedules: Record<string, Retention | undefined>, more: Partial<
     notifications: {},
     signing: {},
     encryption: {},
+    volumes: {},
     ...more,
   };
 }

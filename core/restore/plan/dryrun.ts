@@ -4,7 +4,7 @@ import { leavingLog } from "../../runs.ts";
 import { timestamp } from "../../timestamp.ts";
 import { withModifiers } from "../modifiers/modifiersource.ts";
 import { type Planned, planRestore } from "../restore.ts";
-import { alreadyExists, openingOf, type RestoreRun, type Source } from "../run.ts";
+import { alreadyExists, openingOf, type RestoreRun, type Source, volumesOf } from "../run.ts";
 import { checkSpec } from "../spec.ts";
 import { basisOf, liveState, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
@@ -40,7 +40,8 @@ export async function rehearseRestore(
     const archive = await open();
     try {
       // Namespaces that are going away aren't waited for: what needs them is told as blocked.
-      const input = { ...run, ...source, archive, backupName: spec.backupName, log: log.log, waitMs: 0 };
+      const volumes = await volumesOf(run, source);
+      const input = { ...run, ...source, volumes, archive, backupName: spec.backupName, log: log.log, waitMs: 0 };
       const planned = await planRestore(input);
       const became = new Map<PlannedStep, Rehearsed>();
       await rehearse(input, planned, (step, rehearsed) => {

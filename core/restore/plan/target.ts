@@ -7,7 +7,7 @@ import { throwIfGone } from "../../kube/gone.ts";
 import { metadataOf, parseExact } from "../../kube/json.ts";
 import { listPages } from "../../kube/list.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
-import { fieldsAt } from "../../objects/fields.ts";
+import { at, fieldsAt } from "../../objects/fields.ts";
 import { CLAIMS, NAMESPACES, SERVICES, VOLUMES } from "../../objects/resources.ts";
 import { release } from "../../release.ts";
 import { neverRestored } from "../../skips.ts";
@@ -16,6 +16,7 @@ import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
 import { type LiveVolume, readVolume, waits } from "../volumes.ts";
 import { BackendDown, noticingBackends } from "../write/backends.ts";
+import { FILLING } from "../write/filled.ts";
 import type { HookRule } from "../write/hooks.ts";
 import { namespaceGone, type Waiting } from "../write/waits.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
@@ -45,6 +46,11 @@ export interface Target extends CompareFacts {
   /** Namespaces that were found being deleted. */
   ending: Set<string>;
   nodes: Set<string>;
+  /** The zones that its nodes are in, and the cloud's name of one of them. */
+  zones: Set<string>;
+  providerId?: string;
+  /** Claims, as "namespace/name", that an earlier run of this restore made and did not fill: they count as absent. */
+  unfilled: Set<string>;
   /** What to tell the user of the lists. */
   warnings: string[];
   volumes: Map<string, LiveVolume>;
@@ -90,6 +96,8 @@ export interface Extras {
 }
 
 interface Reading extends Waiting {
+  /** The restore's. */
+  name: string;
   served: Served;
   survey: Survey;
   /** The spec's: autoscalers decide on nothing that is scaled to zero. */
@@ -118,6 +126,8 @@ export async function readTarget(reading: Reading): Promise<Target> {
     clusterUid: "",
     ending: new Set(),
     nodes: new Set(),
+    zones: new Set(),
+    unfilled: new Set(),
     warnings: [],
     volumes: new Map(),
     waiting: new Set(),
@@ -217,7 +227,17 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
       if (metadata.name === "kube-system") target.clusterUid = metadata.uid ?? "";
     },
   },
-  nodes: { neededBy: ["daemonsets.apps", "pods"], note: ({ metadata }, { nodes }) => nodes.add(metadata.name) },
+  nodes: {
+    neededBy: ["daemonsets.apps", "pods", VOLUMES],
+    note: (node, target) => {
+      const { name, labels } = node.metadata;
+      target.nodes.add(name);
+      const zone = labels?.["topology.kubernetes.io/zone"];
+      if (zone) target.zones.add(zone);
+      const id = at(node, "spec", "providerID");
+      if (typeof id === "string") target.providerId ??= id;
+    },
+  },
   [VOLUMES]: {
     neededBy: [CLAIMS],
     note: (object, { volumes }) => volumes.set(object.metadata.name, readVolume(object)),
@@ -236,7 +256,7 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
  * state is. Gives the list's revision.
  */
 async function readList(
-  { kube, survey, extras, signal, log, scaleTo, alike }: Reading,
+  { kube, survey, extras, signal, log, scaleTo, alike, ...reading }: Reading,
   target: Target,
   { resource, namespace, places }: List,
   revision: string | undefined,
@@ -265,6 +285,10 @@ async function readList(
         const place = places.get(`${namespace}/${name}`);
         extras?.saw({ resource: key, metadata, body }, place, target);
         if (place === undefined) continue;
+        if (key === CLAIMS && metadata.annotations?.[FILLING] === reading.name) {
+          target.unfilled.add(`${namespace}/${name}`);
+          continue;
+        }
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         if (key === CLAIMS && !deletionTimestamp && waits(parseExact(body) as KubernetesObject))
           target.waiting.add(`${namespace}/${name}`);

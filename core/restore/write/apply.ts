@@ -16,6 +16,7 @@ import { pruneLive } from "../prune/pruning.ts";
 import type { ItemOutcome } from "../report.ts";
 import { BackendDown } from "./backends.ts";
 import { neverDeleted } from "./deletions.ts";
+import { type Create, createFilled } from "./filled.ts";
 import {
   type Applying,
   CHANGES,
@@ -72,9 +73,17 @@ export async function applyStep(step: PlannedStep, body: Buffer, applying: Apply
   }
 }
 
-async function create(one: Sending, reason: string | undefined): Promise<Applied> {
+/** Creates the object, with what the backup has of its data. */
+function create(one: Sending, reason: string | undefined): Promise<Applied> {
+  const by = one.applying.data;
+  const data = by?.plan.of(one.item);
+  const plainly: Create = (amend) => createAs(one, reason, amend);
+  return data && by ? createFilled({ one, data, by, create: plainly }) : plainly();
+}
+
+async function createAs(one: Sending, reason: string | undefined, amend?: Amend): Promise<Applied> {
   const { item, resource, applying } = one;
-  const { body, notes, warning, wanted } = outgoing(one);
+  const { body, notes, warning, wanted } = outgoing(one, amend);
   const response = await send(one, { method: "POST", path: resourcePath(resource, item.namespace), body });
   if (response.status >= 400) {
     if (existsAlready(response)) return await settle(one, response);
@@ -90,9 +99,12 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
   return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
 }
 
+type Amend = Parameters<Create>[0];
+
 /** What is sent to create the object, and whether its status is to follow. The object itself isn't kept while it is under way: many are. */
-function outgoing(one: Sending) {
-  const { object, notes, warning } = prepare(one);
+function outgoing(one: Sending, amend?: Amend) {
+  const { object: prepared, notes, warning } = prepare(one);
+  const object = amend?.(prepared) ?? prepared;
   const wanted = one.applying.statuses.of(object.metadata, one.item.entry.resource);
   return { body: goJson(object), notes, warning, wanted };
 }

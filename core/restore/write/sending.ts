@@ -4,8 +4,9 @@ import { expectOk, type Kube, type KubeResponse } from "../../kube/client.ts";
 import { parseExact } from "../../kube/json.ts";
 import { type Resource, resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
-import { type Fields, fieldsAt, goJson } from "../../objects/fields.ts";
+import { at, type Fields, fieldsAt, goJson } from "../../objects/fields.ts";
 import { SERVICES } from "../../objects/resources.ts";
+import { type RestoreData, sourceText } from "../data.ts";
 import { type FixContext, fix, restoreLabels } from "../fixes.ts";
 import { accountAdditions, merged, mergePatchBetween } from "../modifiers/patch.ts";
 import { nodePorts } from "../nodeports.ts";
@@ -28,6 +29,8 @@ export interface Applying extends Waiting {
   fixing: FixContext;
   statuses: Statuses;
   policy: Policy;
+  /** Where the data of claims and volumes come from; undefined where a restore is undone. */
+  data?: RestoreData;
   /** Everything is checked by the API server, and nothing kept (`dryRun=All`). */
   dryRun?: boolean;
 }
@@ -59,11 +62,22 @@ export function prepare({ item, body, applying }: Omit<Sending, "resource">): Pr
   const volume = volumeOf(object);
   fix(object, item.entry.resource, fixing);
   if (references.length) object.metadata.ownerReferences = references;
-  const lost = volumeOf(object) ? undefined : volume;
+  const data = applying.data?.plan.of(item);
+  const source = data && sourceText(data);
+  const lost = volumeOf(object) || source ? undefined : volume;
   const notes = [];
   if (leftOut.length) notes.push(`without its owner ${leftOut.join(", ")}, which isn't restored`);
-  if (lost) notes.push(`its volume ${lost} isn't restored: it gets a new, empty one`);
-  return { object, notes, warning: lost !== undefined };
+  if (source) notes.push(source);
+  if (lost) notes.push(joined(`its volume ${lost} isn't restored: it gets a new, empty one`, data?.reason)!);
+  const path = applying.data && nodePath(object);
+  if (path) notes.push(`it is ${path} of a node: what the source's node has there doesn't come along`);
+  return { object, notes, warning: lost !== undefined || path !== undefined };
+}
+
+/** The folder of a node that a volume is. */
+function nodePath({ kind, spec }: KubernetesObject): string | undefined {
+  const path = at(spec, "hostPath", "path") ?? at(spec, "local", "path");
+  return kind === "PersistentVolume" && typeof path === "string" ? path : undefined;
 }
 
 function volumeOf({ kind, spec }: KubernetesObject): string | undefined {

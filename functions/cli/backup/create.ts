@@ -25,8 +25,9 @@ import type { Invocation, SharedOptions } from "../options.ts";
 import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { inSession, underLock } from "../running.ts";
-import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf, volumesOf } from "../session.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
+import { volumesField } from "./describe.ts";
 
 const PROBLEMS_SHOWN = 10;
 
@@ -68,6 +69,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     const { bucket, usage } = counting(session.bucket);
     const signer = await signerOf(options);
     const recipients = await recipientsOf(options);
+    const volumes = await volumesOf(options, bucket);
     checkNewName("backup", name);
     const told: BackupRun["progress"] = ({ items, resource, remaining }) =>
       progress.update({ done: items, current: { resource, remaining } });
@@ -77,7 +79,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
       annotations: readMappings("--annotations", "=", options.annotations),
     };
     const { result, durationMs } = await underLock(making, { ...session, bucket }, (running) =>
-      backup({ kube, bucket, name, spec, ...described, signer, recipients, ...running, progress: told }),
+      backup({ kube, bucket, name, spec, volumes, ...described, signer, recipients, ...running, progress: told }),
     );
     const { record, outcome, adopted } = result;
     const document = backupDocument(record, bucket.location, { durationMs, usage, ...outcome });
@@ -110,6 +112,7 @@ export function backupSummary(document: BackupDocument, cluster: string, adopted
             ? `${plural(errors.length, "error")}, ${plural(warnings.length, "warning")}`
             : "none",
         ],
+        ...volumesField(document),
         ...(findingCount > 0
           ? [
               ["Findings", `${countText(findingCount)} that a restore would miss: backup describe --details`] as [

@@ -8,11 +8,13 @@ import {
   readBackupDocument,
   readFindings,
   readResourceList,
+  readStoredVolumes,
+  type StoredVolume,
   type Verified,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
-import { bytesText, countText, fields, phaseText, printable, printResult, timeText } from "../output.ts";
+import { bytesText, countText, fields, phaseText, plural, printable, printResult, timeText } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";
@@ -28,17 +30,20 @@ export async function describeBackup({ args, options, signal }: Invocation<{ det
     await printResult(options.output, document, () => describe(document));
     return;
   }
-  let details: { resources?: Record<string, string[]>; findings?: Finding[] } | undefined;
+  let details: { resources?: Record<string, string[]>; findings?: Finding[]; volumes?: StoredVolume[] } | undefined;
   let unreadable: unknown;
   try {
     const resources = await readResourceList(bucket, backupKeysOf(record).resourceList, signal);
-    details = { resources, findings: await readFindings(bucket, record, signal) };
+    const volumes = await readStoredVolumes(bucket, record, signal);
+    details = { resources, findings: await readFindings(bucket, record, signal), volumes };
   } catch (error) {
     if (!isLifeboatError(error, "denied")) throw error;
     unreadable = error;
   }
   await printResult(options.output, { ...document, ...details }, () =>
-    details ? describe(document, details.findings) + detailsBlock(details.resources) : describe(document),
+    details
+      ? describe(document, details.findings) + volumesBlock(details.volumes) + detailsBlock(details.resources)
+      : describe(document),
   );
   if (unreadable) throw unreadable;
 }
@@ -70,6 +75,7 @@ function describe(document: BackupDocument, findings?: Finding[]): string {
     ])}`,
     `\n\n${fields([
       ["Items backed up", `${countText(items)}${bytes === undefined ? "" : ` (${bytesText(bytes)} of JSON)`}`],
+      ...volumesField(document),
       ...(hooks
         ? [["Hooks", `${countText(hooks.attempted)} attempted, ${countText(hooks.failed)} failed`] as [string, string]]
         : []),
@@ -81,10 +87,43 @@ function describe(document: BackupDocument, findings?: Finding[]): string {
   ].join("");
 }
 
+/** The data of each volume: where they are, or why they are nowhere. */
+function volumesBlock(volumes: StoredVolume[] = []): string {
+  if (volumes.length === 0) return "";
+  const lines = volumes.map(({ volume, claim, csi, native, files, reason }): [string, string] => [
+    claim ? `${claim.namespace}/${claim.name}` : volume,
+    csi
+      ? `snapshot ${csi.snapshotHandle} of ${csi.driver}`
+      : native
+        ? `snapshot ${native.snapshotHandle} of a disk (${native.volumeType}, ${native.volumeAZ})`
+        : files
+          ? `restic snapshot ${files.snapshotId.slice(0, 8)} (${bytesText(files.size)})`
+          : `not copied: ${reason}`,
+  ]);
+  return `\nVolumes:\n${fields(
+    lines.map(([name, text]) => [printable(name), printable(text)]),
+    "  ",
+  )}\n`;
+}
+
 function verifiedText({ at, damage }: Verified): string {
   if (!damage) return `intact, ${timeText(at)}`;
   const since = damage.at === at ? "" : `, and damaged since ${timeText(damage.at)}`;
   return printable(`${since ? `${timeText(at)}${since}` : `damaged, ${timeText(at)}`}: ${damage.reason}`);
+}
+
+/** What became of the claims' data, in a line. */
+export function volumesField({ volumes }: BackupDocument): [string, string][] {
+  if (!volumes) return [];
+  const { csiSnapshots, nativeSnapshots, fileCopies, fileBytes, leftOut, lacking } = volumes;
+  const parts = [
+    [csiSnapshots, plural(csiSnapshots, "CSI snapshot")],
+    [nativeSnapshots, plural(nativeSnapshots, "disk snapshot")],
+    [fileCopies, `${countText(fileCopies)} by restic (${bytesText(fileBytes)})`],
+    [leftOut, `${countText(leftOut)} left out`],
+    [lacking, `${countText(lacking)} WITHOUT THEIR DATA`],
+  ] as const;
+  return [["Volumes", parts.flatMap(([count, text]) => (count > 0 ? [text] : [])).join(", ")]];
 }
 
 /** What a restore would miss, in a line; "" where nobody has looked. */

@@ -12,7 +12,7 @@ import type { Invocation, SharedOptions } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { inSession, underLock } from "../running.ts";
-import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf, trustedKeysOf } from "../session.ts";
+import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf, trustedKeysOf, volumesOf } from "../session.ts";
 import { countsText } from "./counts.ts";
 import { planText } from "./plan.ts";
 
@@ -45,10 +45,11 @@ export function carry(
       signer: await signerOf(options),
       recipients: await recipientsOf(options),
     };
+    const volumes = await volumesOf(options, bucket);
     const update = (done: number, total: number) => progress.update({ done, total });
     const run = <T>(work: (run: Run) => Promise<T>) =>
       underLock({ kind: "restore", names, options, signal }, session, (running) =>
-        work({ ...keys, kube, bucket, ...running, progress: update }),
+        work({ ...keys, kube, bucket, volumes, ...running, progress: update }),
       );
     const cluster = clusterText(kube, options);
     if (options.dryRun) {

@@ -22,7 +22,15 @@ export async function runAll(
     const outcome = await runJob(
       { kind: "retention", schedule: options.schedule },
       {
-        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, by: thisProcess(), signal },
+        ...{
+          config,
+          bucket,
+          clusters: terminal.clusters,
+          disks: terminal.disks,
+          secrets: secrets(),
+          by: thisProcess(),
+          signal,
+        },
         listen: options.verbose ? progress.line : undefined,
         warn: (message) => progress.line(`warning: ${message}`),
       },

@@ -26,7 +26,15 @@ export async function runSchedule({ args, options, signal }: Invocation): Promis
     const outcome = await runJob(
       { kind: "backup", name, schedule: schedule.name },
       {
-        ...{ config, bucket, secrets: secrets(), clusters: terminal.clusters, by: thisProcess(), signal },
+        ...{
+          config,
+          bucket,
+          clusters: terminal.clusters,
+          disks: terminal.disks,
+          secrets: secrets(),
+          by: thisProcess(),
+          signal,
+        },
         listen: options.verbose ? progress.line : undefined,
         warn: (message) => progress.line(`warning: ${message}`),
       },

@@ -1,0 +1,239 @@
+import pLimit from "p-limit";
+import type { ItemId, KubernetesObject } from "../archive/item.ts";
+import { isLifeboatError, messageOf } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
+import { throwIfGone } from "../kube/gone.ts";
+import { parseExact } from "../kube/json.ts";
+import { getObject } from "../kube/object.ts";
+import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
+import type { Log } from "../log.ts";
+import { at } from "../objects/fields.ts";
+import { CLAIMS, SNAPSHOT_CLASSES, VOLUMES } from "../objects/resources.ts";
+import type { Problem } from "../report.ts";
+import { timestamp } from "../timestamp.ts";
+import { type Chosen, choose, type NotChosen } from "../volumes/choose.ts";
+import type { Copiers } from "../volumes/copiers.ts";
+import { withSnapshot } from "../volumes/csi/stored.ts";
+import { mountsOf, OPT_IN, podVolumes } from "../volumes/mounts.ts";
+import type { VolumePolicy } from "../volumes/policies.ts";
+import type { VolumeRecord } from "../volumes/record.ts";
+import { type ClaimedVolume, type Copied, type Method, type Mount, VOLUME } from "../volumes/volume.ts";
+import { PODS } from "./hooks.ts";
+import type { Lint } from "./lint.ts";
+import type { BackupSpec } from "./scope.ts";
+
+/** An object that is stored. */
+export interface StoredObject {
+  id: ItemId;
+  resource: Resource;
+  body: Buffer;
+  object: KubernetesObject;
+}
+
+/** The volumes of one backup. */
+export interface BackupVolumes {
+  /** Takes account of an object that is about to be stored. True for a bound claim, which is stored when its data have been copied. */
+  holdsBack(stored: StoredObject): boolean;
+  /**
+   * Copies the data of the claims that were held back, calls `fixed` once all copies' points in time are, and gives what is
+   * then to be stored: the claims, and what restores of their copies need. What can't be copied is told, not thrown.
+   */
+  copy(fixed: () => Promise<void>): Promise<StoredObject[]>;
+  /** What became of each claim's data, once they have been copied; in the order of the claims. */
+  records: VolumeRecord[];
+  /** Takes all copies away again: for a run that fails after all. Never throws. */
+  discard(): Promise<void>;
+}
+
+interface VolumesRun {
+  kube: Kube;
+  /** The backup's. */
+  name: string;
+  resources: Resource[];
+  spec: BackupSpec;
+  policies: VolumePolicy[];
+  /** Asked once, and only where a claim is bound. */
+  copiers: () => Promise<Copiers>;
+  /** Told of what a restore will miss. */
+  lint: Lint;
+  log: Log;
+  report: (level: "warning" | "error", problem: Problem) => void;
+  /** How many copies are not made yet. */
+  progress: (left: number) => void;
+  signal: AbortSignal;
+}
+
+/** Copies of a kind that are under way at a time: until their point in time is fixed, and of files until their end. */
+const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, PodVolumeBackup: 4 };
+
+/** How long a run that failed takes its copies away. */
+const DISCARD_MS = 60_000;
+
+/** Pods without any of these have no volume to copy, and none that somebody wants to be copied. */
+const MARKERS = ['"persistentVolumeClaim"', '"ephemeral"', OPT_IN].map((text) => Buffer.from(text));
+
+export function backupVolumes(run: VolumesRun): BackupVolumes {
+  const { kube, spec, log, report, signal } = run;
+  const find = (id: ItemId, reason: string) =>
+    run.lint.tell({ ...id, rule: "claim-without-data", message: `its data are not in the backup: ${reason}` });
+  const held: StoredObject[] = [];
+  const volumes = new Map<string, KubernetesObject>();
+  const mounts = new Map<string, Mount[]>();
+  const copies: Copied[] = [];
+  const records: VolumeRecord[] = [];
+  /** Names of the VolumeSnapshotClasses that are stored. */
+  const classes = new Set<string>();
+
+  async function volumeOf(claim: KubernetesObject): Promise<KubernetesObject | undefined> {
+    const name = String(at(claim, "spec", "volumeName"));
+    const known = volumes.get(name);
+    if (known) return known;
+    return await getObject(kube, VOLUME, { name }, signal);
+  }
+
+  /** Makes one copy in its turn; `fixed` is called once its point in time is. */
+  async function make(
+    one: ClaimedVolume,
+    choice: Chosen,
+    { copiers, limits }: Making,
+    fixed: () => void,
+  ): Promise<Copied> {
+    const { done } = await limits[choice.method](async () => {
+      const copy = await copiers.start(one, choice);
+      copy.done.catch(() => {});
+      await copy.fixed;
+      fixed();
+      if (choice.method === "PodVolumeBackup") await copy.done;
+      return { done: copy.done };
+    });
+    const copied = await done;
+    copies.push(copied);
+    return copied;
+  }
+
+  /** Decides on one claim and copies its data. Throws only what ends the run. */
+  async function settle(stored: StoredObject, making: Making, fixed: () => void): Promise<Copied | undefined> {
+    const { id, object: claim } = stored;
+    const record: VolumeRecord = {
+      volume: String(at(claim, "spec", "volumeName")),
+      claim: { namespace: id.namespace, name: id.name, uid: claim.metadata.uid ?? "" },
+    };
+    records.push(record);
+    try {
+      const volume = await volumeOf(claim);
+      const one = { claim, volume, mounts: mounts.get(`${id.namespace}/${id.name}`) ?? [] };
+      const choice = choose(one, making.copiers.means);
+      if (choice.method === undefined || !volume) {
+        const { reason = "", lacking = true, stays } = choice as NotChosen;
+        Object.assign(record, { reason, ...(lacking && { lacking }) });
+        if (stays !== "server") find(id, reason);
+        return undefined;
+      }
+      if (choice.instead)
+        report("warning", { ...id, message: `a snapshot is made, not a copy of its files: ${choice.instead}` });
+      record.startTimestamp = timestamp(new Date());
+      const copied = await make({ ...one, volume }, choice, making, fixed);
+      const { csi, native, files } = copied;
+      Object.assign(record, { method: choice.method, csi, native, files, completionTimestamp: timestamp(new Date()) });
+      for (const message of copied.warnings ?? []) report("warning", { ...id, message });
+      log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method: choice.method });
+      return copied;
+    } catch (error) {
+      signal.throwIfAborted();
+      await throwIfGone(kube, error, signal);
+      Object.assign(record, { reason: messageOf(error), lacking: true });
+      find(id, messageOf(error));
+      const unasked = isLifeboatError(error, "denied") && spec.snapshotVolumes === undefined;
+      report(unasked ? "warning" : "error", { ...id, message: `its data are not in the backup: ${messageOf(error)}` });
+      return undefined;
+    } finally {
+      fixed();
+    }
+  }
+
+  /** What a Pod mounts, and what of it can't be copied though somebody wants it. */
+  function lookInto(pod: KubernetesObject, id: ItemId): void {
+    for (const { claim, mount } of mountsOf(pod)) {
+      const name = `${id.namespace}/${claim}`;
+      const known = mounts.get(name) ?? [];
+      mounts.set(name, mount.running ? [mount, ...known] : [...known, mount]);
+    }
+    for (const { volumeName, reason } of podVolumes(pod, run.policies))
+      report("warning", { ...id, message: `its volume ${volumeName} is not copied: ${reason}` });
+  }
+
+  function isNew({ id }: StoredObject): boolean {
+    if (id.resource !== SNAPSHOT_CLASSES) return true;
+    if (classes.has(id.name)) return false;
+    classes.add(id.name);
+    return true;
+  }
+
+  /** What is stored of a claim and its copy. */
+  function outcome(stored: StoredObject, copied: Copied | undefined): StoredObject[] {
+    if (!copied?.csi || !copied.objects) return [stored];
+    const claim = withSnapshot(parseExact(stored.body) as KubernetesObject, copied.csi, run.name);
+    const others = copied.objects.flatMap((object) => asStored(object, run.resources)).filter(isNew);
+    return [{ ...stored, object: claim, body: Buffer.from(JSON.stringify(claim)) }, ...others];
+  }
+
+  return {
+    records,
+    holdsBack({ id, resource, body }) {
+      if (id.resource === SNAPSHOT_CLASSES) classes.add(id.name);
+      if (id.resource === VOLUMES) volumes.set(id.name, JSON.parse(body.toString()) as KubernetesObject);
+      if (id.resource === PODS && (run.policies.length > 0 || MARKERS.some((marker) => body.includes(marker))))
+        lookInto(JSON.parse(body.toString()) as KubernetesObject, id);
+      if (id.resource !== CLAIMS) return false;
+      const object = parseExact(body) as KubernetesObject;
+      if (at(object, "status", "phase") !== "Bound" || !at(object, "spec", "volumeName")) return false;
+      held.push({ id, resource, body: Buffer.from(body), object });
+      return true;
+    },
+    async copy(fixed) {
+      const making = held.length ? await startMaking(run) : undefined;
+      const pending = new Set(held);
+      const allFixed = Promise.withResolvers<void>();
+      const isFixed = (one: StoredObject) => {
+        if (pending.delete(one)) run.progress(pending.size);
+        if (pending.size === 0) allFixed.resolve();
+      };
+      if (!making) allFixed.resolve();
+      const settling = Promise.all(held.map((one) => settle(one, making!, () => isFixed(one))));
+      settling.catch(() => {});
+      await allFixed.promise;
+      await fixed();
+      const settled = await settling;
+      return held.flatMap((one, place) => outcome(one, settled[place]));
+    },
+    async discard() {
+      const late = AbortSignal.timeout(DISCARD_MS);
+      await Promise.all(
+        copies.map((copied) =>
+          copied.discard(late).catch((error: unknown) => {
+            log("warning", `The copy of a volume is left over: ${messageOf(error)}`);
+          }),
+        ),
+      );
+    },
+  };
+}
+
+interface Making {
+  copiers: Copiers;
+  limits: Record<Method, ReturnType<typeof pLimit>>;
+}
+
+async function startMaking({ copiers }: VolumesRun): Promise<Making> {
+  const limits = Object.entries(AT_ONCE).map(([method, most]) => [method, pLimit(most)]);
+  return { copiers: await copiers(), limits: Object.fromEntries(limits) };
+}
+
+/** An object that was made for a copy, of a resource that the cluster serves. */
+function asStored(object: KubernetesObject, resources: Resource[]): StoredObject[] {
+  const { apiVersion, kind, metadata } = object;
+  const resource = resources.find((one) => one.kind === kind && resourceApiVersion(one) === apiVersion);
+  if (!resource) return [];
+  const id = { resource: resourceKey(resource), namespace: metadata.namespace ?? "", name: metadata.name };
+  return [{ id, resource, object, body: Buffer.from(JSON.stringify(object)) }];
+}

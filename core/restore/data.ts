@@ -1,0 +1,94 @@
+import type { LimitFunction } from "p-limit";
+import { CLAIMS, VOLUMES } from "../objects/resources.ts";
+import type { CsiRestore } from "../volumes/csi/restore.ts";
+import type { VolumeMeans } from "../volumes/means.ts";
+import { cloudOf } from "../volumes/native.ts";
+import type { StoredVolume } from "../volumes/record.ts";
+import type { RestoreSpec } from "./spec.ts";
+import type { Item } from "./survey.ts";
+
+/** What the backup has of the data of a claim or volume that is restored, and what is done with it. */
+export type ItemData = StoredVolume & { how: "csi" | "files" | "native" | "none" };
+
+/** What becomes of the data of a backup's claims. */
+export interface DataPlan {
+  /** Of a claim, and of a volume that is made anew of a snapshot; undefined where nothing is known. */
+  of(item: Item): ItemData | undefined;
+  /** Names of volumes: see `SkipFacts`. */
+  refilled: ReadonlySet<string>;
+  remade: ReadonlySet<string>;
+}
+
+/** What decides on it. */
+export interface DataFacts {
+  spec: Pick<RestoreSpec, "restorePVs">;
+  means: VolumeMeans;
+  /** Whether the target serves VolumeSnapshots. */
+  snapshots: boolean;
+}
+
+/** Decides where the data of each claim come from. Pure. */
+export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
+  const claims = new Map<string, ItemData>();
+  const volumes = new Map<string, ItemData>();
+  const [refilled, remade] = [new Set<string>(), new Set<string>()];
+  for (const one of stored) {
+    const data = dataOf(one, facts);
+    if (one.claim) claims.set(`${one.claim.namespace}/${one.claim.name}`, data);
+    if (one.volume) volumes.set(one.volume, data);
+    if (data.how === "csi" || data.how === "files") refilled.add(one.volume);
+    if (data.how === "native") remade.add(one.volume);
+  }
+  return {
+    refilled,
+    remade,
+    of({ entry: { resource, namespace, name } }) {
+      if (resource === CLAIMS) return claims.get(`${namespace}/${name}`);
+      const data = resource === VOLUMES ? volumes.get(name) : undefined;
+      return data?.how === "native" ? data : undefined;
+    },
+  };
+}
+
+function dataOf(stored: StoredVolume, { spec, means, snapshots }: DataFacts): ItemData {
+  const none = (reason: string): ItemData => ({ ...stored, how: "none", reason });
+  const { csi, native, files } = stored;
+  if (!csi && !native && !files) return { ...stored, how: "none" };
+  if (spec.restorePVs === false) return none("restorePVs is false: no data are restored");
+  if (csi) {
+    if (snapshots) return { ...stored, how: "csi" };
+    return none(
+      `this cluster serves no VolumeSnapshots, and its data are in the snapshot ${csi.snapshotHandle} of ${csi.driver}`,
+    );
+  }
+  if (files) {
+    if (means.files) return { ...stored, how: "files" };
+    return none("its data are in a restic repository: the configuration's volumes.restic says how to read it");
+  }
+  const cloud = cloudOf(native!.snapshotHandle);
+  if (means.disks?.[cloud]) return { ...stored, how: "native" };
+  return none(`its data are in the snapshot ${native!.snapshotHandle}, which can't be had here`);
+}
+
+/** Where an item's data come from, for people; undefined where they come from nowhere. */
+export function sourceText({ how, csi, files, native }: ItemData): string | undefined {
+  if (how === "csi") return `its data come from the snapshot ${csi!.snapshotHandle} of ${csi!.driver}`;
+  if (how === "files") return `its data come from the restic snapshot ${files!.snapshotId.slice(0, 8)}`;
+  if (how === "native") return `it is made of the snapshot ${native!.snapshotHandle}`;
+  return undefined;
+}
+
+/** All that restoring data takes. */
+export interface RestoreData extends VolumeMeans {
+  plan: DataPlan;
+  /** Holes of files are not written. */
+  sparse: boolean;
+  /** From a zone of the source to one of the target. */
+  zoneMapping: Record<string, string>;
+  /** How many claims' files are brought at a time. */
+  limit: LimitFunction;
+  /** What was brought back, so far; of a claim that was made of a VolumeSnapshot, the name of that. */
+  brought: { item: Item; data: ItemData; snapshot?: string }[];
+  /** What its claims that are made of CSI snapshots have in common. */
+  csi: CsiRestore;
+}

@@ -1,0 +1,55 @@
+import type { Kube } from "../../kube/client.ts";
+import { getObject, patchObject } from "../../kube/object.ts";
+import { at } from "../../objects/fields.ts";
+import { CLAIMS } from "../../objects/resources.ts";
+import { someOf } from "../../report.ts";
+import { releaseSnapshots } from "../../volumes/csi/release.ts";
+import { CLAIM, VOLUME } from "../../volumes/volume.ts";
+import type { ItemData, RestoreData } from "../data.ts";
+import type { Report } from "../report.ts";
+import type { Item } from "../survey.ts";
+
+interface Settling {
+  kube: Kube;
+  report: Report;
+  waitMs: number;
+  signal: AbortSignal;
+}
+
+/**
+ * Ends what was begun for claims: takes away the VolumeSnapshots they were made of, once they are bound, and gives their new volumes
+ * the labels and the reclaim policy of the old ones. A claim that waits for its first Pod keeps its VolumeSnapshot, which is told.
+ */
+export async function settleVolumes({ brought, csi }: RestoreData, settling: Settling): Promise<void> {
+  const { kube, report, waitMs, signal } = settling;
+  const claims = brought.filter(({ item }) => item.entry.resource === CLAIMS);
+  const made = claims.flatMap(({ item, snapshot }) =>
+    snapshot ? [{ item, claim: { namespace: item.namespace, name: item.name }, snapshot }] : [],
+  );
+  if (made.length > 0) {
+    const left = new Map((await releaseSnapshots(csi, made, { waitMs })).map((one) => [one.snapshot, one]));
+    for (const { item, snapshot } of made) {
+      const { unused, reason } = left.get(snapshot) ?? { unused: true };
+      if (!unused && reason) report.warn(item, reason);
+    }
+    const unused = [...left.values()]
+      .filter((one) => one.unused)
+      .map(({ claim }) => `${claim.namespace}/${claim.name}`);
+    if (unused.length > 0)
+      report.tell("warnings", `claims keep their VolumeSnapshots until a first Pod uses them: ${someOf(unused)}`);
+  }
+  for (const { item, data } of claims) await inherit(kube, item, data, signal);
+}
+
+/** Gives the new volume of a claim what its old one had, as Velero does (velero-format: 5.8). */
+async function inherit(kube: Kube, item: Item, data: ItemData, signal: AbortSignal): Promise<void> {
+  const claim = await getObject(kube, CLAIM, { namespace: item.namespace, name: item.name }, signal);
+  const name = String(at(claim, "spec", "volumeName") ?? "");
+  const volume = name ? await getObject(kube, VOLUME, { name }, signal) : undefined;
+  if (!volume) return;
+  const labels = Object.entries(data.labels ?? {}).filter(([label]) => volume.metadata.labels?.[label] === undefined);
+  const policy = data.reclaimPolicy || at(volume, "spec", "persistentVolumeReclaimPolicy");
+  if (labels.length === 0 && policy === at(volume, "spec", "persistentVolumeReclaimPolicy")) return;
+  const patch = { metadata: { labels: Object.fromEntries(labels) }, spec: { persistentVolumeReclaimPolicy: policy } };
+  await patchObject(kube, VOLUME, { name }, patch, signal);
+}

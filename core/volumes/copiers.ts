@@ -1,0 +1,125 @@
+import { randomUUID } from "node:crypto";
+import type { KubernetesObject } from "../archive/item.ts";
+import { parseDuration } from "../duration.ts";
+import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
+import { throwIfGone } from "../kube/gone.ts";
+import type { Log } from "../log.ts";
+import { at } from "../objects/fields.ts";
+import type { Bucket, Disks } from "../ports.ts";
+import type { BackupSpec } from "../specs.ts";
+import type { Chosen, Means } from "./choose.ts";
+import { chooseClass, type SnapshotClass, snapshotClasses } from "./csi/classes.ts";
+import { copyByCsi } from "./csi/copy.ts";
+import { csiRun } from "./csi/run.ts";
+import { type DiskCloud, diskOf } from "./disk.ts";
+import type { VolumeMeans } from "./means.ts";
+import { copyDisk } from "./native.ts";
+import type { VolumePolicy } from "./policies.ts";
+import { copyFiles } from "./restic/copy.ts";
+import { bucketRepositories } from "./restic/repositories.ts";
+import { unfit } from "./restic/unfit.ts";
+import type { ClaimedVolume, Method, VolumeCopy } from "./volume.ts";
+
+/** The backup whose volumes are copied. */
+export interface CopyingRun {
+  kube: Kube;
+  bucket: Bucket;
+  /** The backup's. */
+  name: string;
+  spec: BackupSpec;
+  policies: VolumePolicy[];
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  volumes?: VolumeMeans;
+  log: Log;
+  /** Hears what keeps all volumes from being copied in one way. */
+  warn: (message: string) => void;
+  signal: AbortSignal;
+}
+
+/** What copies the data of a backup's volumes. */
+export interface Copiers {
+  /** What there is to choose from. */
+  means: Means;
+  /** Begins the copy that was chosen. */
+  start(one: ClaimedVolume, choice: Chosen): Promise<VolumeCopy>;
+}
+
+/** The tag of a disk's snapshot that names the location of its backup. */
+export const LOCATION_TAG = "lifeboat/location";
+
+/** Looks what the cluster and the platform offer. Throws only what ends the run. */
+export async function openCopiers(run: CopyingRun): Promise<Copiers> {
+  const { kube, bucket, name, spec, volumes: { disks = {}, files } = {}, signal } = run;
+  const classes = await classesOf(run);
+  const csi = csiRun(kube, {
+    backupName: name,
+    ...(spec.csiSnapshotTimeout && { timeoutMs: parseDuration(spec.csiSnapshotTimeout) }),
+    ...(spec.itemOperationTimeout && { readyTimeoutMs: parseDuration(spec.itemOperationTimeout) }),
+    signal,
+  });
+  const repositories = bucketRepositories(bucket);
+  const opened = new Map<DiskCloud, Promise<Disks>>();
+  const request = randomUUID();
+
+  const byCsi = ({ claim, volume }: ClaimedVolume, { snapshotClass }: Chosen) => {
+    const driver = String(at(volume, "spec", "csi", "driver"));
+    const wish = { driver, claim, policyClass: snapshotClass, backupAnnotations: run.annotations };
+    const choice = chooseClass(wish, classes);
+    if ("reason" in choice) throw new LifeboatError("invalid", choice.reason);
+    for (const told of choice.passedOver) run.warn(`claim ${claim.metadata.namespace}/${claim.metadata.name}: ${told}`);
+    return copyByCsi(csi, claim, choice.chosen);
+  };
+
+  const byDisk = async ({ volume }: ClaimedVolume) => {
+    const { cloud, ...disk } = diskOf(volume)!;
+    const opening = opened.get(cloud) ?? disks[cloud]!();
+    opened.set(cloud, opening);
+    const pv = volume.metadata.name;
+    // Backups of one name may lie in several locations: without theirs, nobody could tell whose an orphan is.
+    const tags = { ...run.labels, "velero.io/backup": name, "velero.io/pv": pv, [LOCATION_TAG]: bucket.location };
+    return copyDisk(await opening, disk, { name: `${pv}-${request}`, tags, signal });
+  };
+
+  const byFiles = ({ claim, volume }: ClaimedVolume, { mount }: Chosen) => {
+    const reason = unfit(claim, volume, mount);
+    if (reason) throw new LifeboatError("invalid", `its files can't be copied: ${reason}`);
+    return copyFiles(kube, files!, { claim, volume, mount, backupName: name, repositories, signal });
+  };
+
+  const by: Record<Method, (one: ClaimedVolume, choice: Chosen) => VolumeCopy | Promise<VolumeCopy>> = {
+    CSISnapshot: byCsi,
+    NativeSnapshot: byDisk,
+    PodVolumeBackup: byFiles,
+  };
+  return {
+    means: {
+      spec,
+      policies: run.policies,
+      csi: (driver) => classes.some((one) => one.driver === driver),
+      disks: (volume: KubernetesObject) => hasDisk(disks, volume),
+      files: files ? undefined : "the configuration has no volumes.restic, by which files are copied",
+    },
+    start: async (one, choice) => by[choice.method](one, choice),
+  };
+}
+
+/** The cluster's VolumeSnapshotClasses; none where it has no snapshots, or doesn't tell. */
+async function classesOf({ kube, spec, policies, warn, signal }: CopyingRun): Promise<SnapshotClass[]> {
+  if (spec.snapshotVolumes === false && policies.length === 0) return [];
+  try {
+    return (await snapshotClasses(kube, signal)) ?? [];
+  } catch (error) {
+    signal.throwIfAborted();
+    await throwIfGone(kube, error, signal);
+    if (!isLifeboatError(error)) throw error;
+    warn(`no volume is snapshotted by CSI: ${messageOf(error)}`);
+    return [];
+  }
+}
+
+function hasDisk(disks: NonNullable<VolumeMeans["disks"]>, volume: KubernetesObject): boolean {
+  const disk = diskOf(volume);
+  return disk !== undefined && disks[disk.cloud] !== undefined;
+}

@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { gunzipSync } from "node:zlib";
+import type { KubeObject } from "../rig/api.ts";
+import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
+import { type CsiDriver, DISK, startCsiDriver } from "../rig/csidriver.ts";
+import { makeDir, removeDir, until } from "../rig/process.ts";
+import { requireOrSkip } from "../rig/require.ts";
+import { installSnapshots } from "../rig/snapshotcrds.ts";
+import { type BackupDocument, document, lifeboat, type RestoreDocument, start } from "./lifeboat.ts";
+import { objectsIn } from "./objects.ts";
+
+interface Problem {
+  resource?: string;
+  name?: string;
+  message: string;
+}
+interface WithVolumes extends BackupDocument {
+  volumes?: Record<string, number>;
+}
+interface Plan {
+  steps: { resource: string; name: string; action: string; reason?: string }[];
+  warnings: Problem[];
+}
+
+const SNAPSHOT_API = "/apis/snapshot.storage.k8s.io/v1";
+const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
+
+describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
+  let storage: string;
+  let dir: string;
+  let location: string[];
+  let [a, b]: { cluster: Cluster; driver: CsiDriver }[] = [];
+
+  before(async () => {
+    storage = makeDir("storage");
+    dir = await mkdtemp(join(tmpdir(), "lifeboat-volumes-"));
+    location = ["--location", `file://${dir}`];
+    [a, b] = await Promise.all([startWithDriver(), startWithDriver()]);
+    await a!.cluster.api.request("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
+    await claim("db");
+    await claim("media");
+    await loneVolume("scratch", "other.csi.example.com");
+  });
+  after(async () => {
+    for (const one of [a, b]) {
+      await one?.driver[Symbol.asyncDispose]();
+      await one?.cluster.stop();
+    }
+    await removeDir(storage);
+    await rm(dir, { recursive: true });
+  });
+
+  async function startWithDriver(): Promise<{ cluster: Cluster; driver: CsiDriver }> {
+    const cluster = await startCluster();
+    await installSnapshots(cluster.api);
+    return { cluster, driver: await startCsiDriver(cluster, storage) };
+  }
+
+  async function claim(name: string): Promise<void> {
+    await a!.cluster.api.request("POST", CLAIMS, {
+      metadata: { name, labels: { app: name } },
+      spec: { storageClassName: DISK, accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "100Mi" } } },
+    });
+    await writeFile(join(await a!.driver.folder("shop", name), "data"), `data of ${name}`);
+  }
+
+  /** A bound claim whose volume nobody can copy. */
+  async function loneVolume(name: string, driver: string): Promise<void> {
+    const { api } = a!.cluster;
+    const common = { accessModes: ["ReadWriteOnce"], storageClassName: "other" };
+    await api.request("POST", CLAIMS, {
+      metadata: { name },
+      spec: { ...common, volumeName: `pv-${name}`, resources: { requests: { storage: "1Gi" } } },
+    });
+    const made = await api.request<KubeObject>("GET", `${CLAIMS}/${name}`);
+    await api.request("POST", "/api/v1/persistentvolumes", {
+      metadata: { name: `pv-${name}` },
+      spec: {
+        ...common,
+        capacity: { storage: "1Gi" },
+        persistentVolumeReclaimPolicy: "Delete",
+        csi: { driver, volumeHandle: "x" },
+        claimRef: { namespace: "shop", name, uid: made.metadata.uid },
+      },
+    });
+    await api.request("PUT", `${CLAIMS}/${name}/status`, {
+      ...(await api.request<KubeObject>("GET", `${CLAIMS}/${name}`)),
+      status: { phase: "Bound", accessModes: ["ReadWriteOnce"], capacity: { storage: "1Gi" } },
+    });
+  }
+
+  const backup = (name: string, ...flags: string[]) => [
+    ...["backup", "create", name, ...location, "--kubeconfig", a!.cluster.kubeconfigPath],
+    ...["--include-namespaces", "shop", ...flags],
+  ];
+  const restore = (name: string, from: string, ...flags: string[]) => [
+    ...["restore", "create", name, "--from-backup", from, ...location, "--kubeconfig", b!.cluster.kubeconfigPath],
+    ...flags,
+  ];
+
+  /** What stands in a cluster of snapshots. */
+  async function standing({ cluster }: { cluster: Cluster }): Promise<string[]> {
+    const lists = await Promise.all(
+      ["volumesnapshots", "volumesnapshotcontents"].map((kind) =>
+        cluster.api.request<{ items: KubeObject[] }>("GET", `${SNAPSHOT_API}/${kind}`),
+      ),
+    );
+    return lists.flatMap(({ items }) => items.map(({ kind, metadata }) => `${kind} ${metadata.name}`));
+  }
+
+  async function sideFile(name: string, ending: string): Promise<unknown> {
+    return JSON.parse(gunzipSync(await readFile(join(dir, "backups", name, `${name}-${ending}.json.gz`))).toString());
+  }
+
+  test("go into a backup by CSI snapshots, and come back in another cluster; nothing is left in either", async () => {
+    const made = await document<WithVolumes>(backup("full"));
+    assert.equal(made.phase, "Completed");
+    assert.deepEqual(made.volumes, {
+      ...{ csiSnapshots: 2, nativeSnapshots: 0, fileCopies: 0, fileBytes: 0 },
+      ...{ leftOut: 0, lacking: 1 },
+    });
+    assert.deepEqual(await standing(a!), []);
+    const handles = await a!.driver.stored();
+    assert.equal(handles.length, 2);
+
+    const stored = await objectsIn(join(dir, "backups/full/full.tar.gz"));
+    const kinds = [...stored.keys()].filter((key) => key.includes("snapshot.storage")).map((key) => key.split(" ")[0]);
+    assert.deepEqual(kinds.sort(), [
+      ...["volumesnapshotclasses.snapshot.storage.k8s.io"],
+      ...["volumesnapshotcontents.snapshot.storage.k8s.io", "volumesnapshotcontents.snapshot.storage.k8s.io"],
+      ...["volumesnapshots.snapshot.storage.k8s.io", "volumesnapshots.snapshot.storage.k8s.io"],
+    ]);
+    const infos = (await sideFile("full", "volumeinfo")) as Record<string, unknown>[];
+    assert.deepEqual(
+      infos.map(({ pvcName, backupMethod, skipped }) => `${pvcName} ${backupMethod} ${skipped}`).sort(),
+      ["db CSISnapshot false", "media CSISnapshot false", "scratch undefined true"],
+    );
+
+    const described = await lifeboat(["backup", "describe", "full", "--details", ...location]);
+    assert.match(described.stdout, /Volumes:\s+2 CSI snapshots, 1 WITHOUT THEIR DATA/);
+    assert.match(described.stdout, /shop\/db:\s+snapshot snap-\w+ of disk.csi.example.com/);
+    assert.match(
+      described.stdout,
+      /shop\/scratch:\s+not copied: the cluster has no VolumeSnapshotClass for its driver other/,
+    );
+
+    await writeFile(join(await a!.driver.folder("shop", "db"), "data"), "written later");
+    const plan = await document<Plan>(restore("planned", "full", "--dry-run"));
+    const step = plan.steps.find(({ resource, name }) => resource === "persistentvolumeclaims" && name === "db");
+    assert.match(step?.reason ?? "", /its data come from the snapshot snap-\w+ of disk.csi.example.com/);
+    assert.deepEqual(
+      plan.warnings.map(({ name, message }) => `${name}: ${message.split(";")[0]}`),
+      ["scratch: its volume pv-scratch isn't restored: it gets a new, empty one"],
+    );
+    assert.deepEqual(await standing(b!), []);
+
+    const restored = await document<RestoreDocument>(restore("back", "full"));
+    assert.equal(restored.phase, "Completed");
+    for (const name of ["db", "media"])
+      assert.equal(await readFile(join(await b!.driver.folder("shop", name), "data"), "utf8"), `data of ${name}`);
+    assert.deepEqual(await standing(b!), []);
+    assert.deepEqual(await b!.driver.stored(), handles, "the backup keeps its snapshots");
+    const [volume] = JSON.parse(
+      gunzipSync(await readFile(join(dir, "restores/back/back-volumeinfo.json.gz"))).toString(),
+    ) as Record<string, unknown>[];
+    assert.equal(volume?.restoreMethod, "CSISnapshot");
+  });
+
+  test("are left out where the user says so", async () => {
+    const before = await a!.driver.stored();
+    const made = await document<WithVolumes>(backup("without", "--snapshot-volumes=false"));
+    assert.deepEqual([made.volumes?.leftOut, made.volumes?.lacking], [3, 0]);
+    assert.deepEqual(await a!.driver.stored(), before);
+  });
+
+  test("that can't be copied are errors which name their claims, and nothing is left", async () => {
+    const before = await a!.driver.stored();
+    a!.driver.behaviours.set("media", { slow: Number.POSITIVE_INFINITY });
+    const made = await document<WithVolumes>(
+      backup("partial", "--item-operation-timeout", "3s", "--selector", "app in (db,media)"),
+      {},
+      3,
+    ).finally(() => a!.driver.behaviours.clear());
+    assert.equal(made.phase, "PartiallyFailed");
+    const [error] = made.errors as Problem[];
+    assert.equal(error!.name, "media");
+    assert.match(error!.message, /^its data are not in the backup: .*velero-media-\w+ is not ready to use in time/);
+    assert.deepEqual(await standing(a!), []);
+    assert.equal((await a!.driver.stored()).length, before.length + 1);
+  });
+
+  test("of a run that is ended leave nothing in the cluster or the storage", async () => {
+    const before = await a!.driver.stored();
+    a!.driver.behaviours.set("db", { slow: Number.POSITIVE_INFINITY });
+    const running = start(backup("ended"));
+    await until("its snapshot", async () => (await standing(a!)).length > 0);
+    process.kill(running.pid, "SIGINT");
+    assert.equal((await running.ended).code, 130);
+    a!.driver.behaviours.clear();
+    assert.deepEqual(await standing(a!), []);
+    assert.deepEqual(await a!.driver.stored(), before);
+  });
+
+  test("are not restored where the user says so: the claims come back empty, with a warning", async () => {
+    await b!.cluster.api.request("DELETE", CLAIMS);
+    const restored = await document<RestoreDocument>(
+      restore("empty", "full", "--restore-volumes=false", "--include-resources", "persistentvolumeclaims"),
+    );
+    const warnings = (restored.warnings as Problem[]).map(({ message }) => message);
+    assert.equal(warnings.filter((message) => message.includes("restorePVs is false")).length, 2, warnings.join("\n"));
+  });
+});
