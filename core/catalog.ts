@@ -26,6 +26,7 @@ export const PINS = `${OURS}pins/`;
 export const VERIFIED = `${OURS}verified/`;
 export const VERIFICATIONS = `${OURS}verifications/`;
 export const TOLD = `${OURS}told/`;
+export const REMOVALS = `${OURS}removals/`;
 /** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
 export const PROBES = `${OURS}probes/`;
 const PAUSES = `${OURS}schedules/`;
@@ -128,6 +129,9 @@ export const FINDINGS = "lifeboat/findings";
 /** The annotation of a backup that counts its bound claims by what became of their data: `VolumeCounts` as JSON. */
 export const VOLUME_COUNTS = "lifeboat/volumes";
 
+/** The annotation of a backup that has copies of volumes: the location in which it was made, and with which alone they go. */
+export const MADE_IN = "lifeboat/location";
+
 /** The label of a backup that names its schedule, as Velero's. */
 export const SCHEDULE_LABEL = "velero.io/schedule-name";
 
@@ -163,6 +167,11 @@ export function verifiedFolder(backup: string): string {
 /** Where it is said what verifications of the location found, by what those are called; likewise. */
 export function verificationFolder(name: string): string {
   return `${VERIFICATIONS}${name}/`;
+}
+
+/** Where it is noted which copies of volumes are removed with a backup, for as long as that takes: `Copies` as JSON. */
+export function removalKey(backup: string): string {
+  return `${REMOVALS}${backup}/copies.json`;
 }
 
 /** Where it is said whether a schedule is paused; likewise. */

@@ -1,4 +1,5 @@
 import {
+  type Backup,
   backupKeys,
   checkName,
   listFolder,
@@ -7,38 +8,52 @@ import {
   RETAINED_UNTIL,
   readBackup,
   recordIn,
+  removalKey,
   restoreKeys,
   runFolder,
   verifiedFolder,
 } from "./catalog.ts";
+import { forgetOrDefer, openedCopies, type Telling } from "./copies.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Holder } from "./holder.ts";
 import { heldText, type LockScope, type LockTiming, lockState, tryLock } from "./lock.ts";
 import { checkUnpinned } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 
+/** How a backup is deleted. */
+export interface Deletion extends Telling {
+  /** Only what an interrupted run left: `conflict` where a record is there. */
+  unfinished?: boolean;
+  by?: Holder;
+  timing?: LockTiming;
+}
+
 /**
  * Deletes a backup, or what an interrupted run left under its name: the record first, so that it is at no moment
- * listed and incomplete, then the archive, so that a new run does not adopt it, then the rest; the index, by which what an
- * interrupted deletion left is known as ours, last. It holds the lock meanwhile, so that no job commits what is being
- * deleted. Gives the number of objects that were deleted.
+ * listed and incomplete, then the archive, so that a new run does not adopt it, then the copies of its volumes, then the rest;
+ * the note of those copies, by which an interrupted deletion goes on, and the index, by which what it left is known as ours, last. It
+ * holds the lock meanwhile, so that no job commits what is being deleted. Gives the number of objects that were deleted.
+ *
  * Throws `missing` where nothing lies under that name, `busy` where a job works on it, `denied` where it is retained,
- * `conflict` where it is pinned or, with `unfinished`, a record is there.
+ * `conflict` where it is pinned, where its copies are Velero's, or, with `unfinished`, where a record is there; and a CopiesError
+ * where copies can't be removed: before anything is deleted where that is known by then, else once all were tried.
  */
 export async function deleteBackup(
   bucket: Bucket,
   name: string,
   signal?: AbortSignal,
-  { unfinished = false, by, timing }: { unfinished?: boolean; by?: Holder; timing?: LockTiming } = {},
+  { unfinished = false, by, timing, ...wish }: Deletion = {},
 ): Promise<number> {
   checkName("backup", name);
   const keys = backupKeys(name);
+  const note = removalKey(name);
   const folders = [
     keys.folder,
     runFolder("backups", name),
     runFolder("verifications", name),
     pinFolder(name),
     verifiedFolder(name),
+    note,
   ];
   const lie = (signal?: AbortSignal) => keysIn(bucket, folders, signal);
   const scope = { bucket, kind: "backups", name } as const;
@@ -47,30 +62,47 @@ export async function deleteBackup(
       hint: '"lifeboat backup get" lists what there is',
     });
   }
-  const ordered = (present: string[], record: string | undefined) =>
-    // An encrypted archive, and its index, have longer names.
-    inOrder(present, [(key) => key === record, (key) => key.startsWith(keys.tar)], (key) => key.startsWith(keys.index));
-  return deleteLocked({ ...scope, by, timing }, signal, async function* (signal) {
+  // An encrypted archive, and its index, have longer names.
+  const last: Which[] = [(key) => key === note, (key) => key.startsWith(keys.index)];
+  const isArchive = (key: string) => key.startsWith(keys.tar);
+  async function* remains(signal: AbortSignal, check = false): AsyncGenerator<string, "whole" | "later"> {
     const present = await lie(signal);
-    const record = recordIn(new Set(present), name);
-    if (unfinished && record) {
-      throw new LifeboatError("conflict", `backup "${name}" has been finished meanwhile`);
+    const key = recordIn(new Set(present), name);
+    const record = key === undefined ? undefined : await recordOf(bucket, name, signal);
+    if (check) {
+      if (unfinished && key) throw new LifeboatError("conflict", `backup "${name}" has been finished meanwhile`);
+      checkNotRetained(name, record);
+      await checkUnpinned(bucket, name, signal);
     }
-    await checkNotRetained(bucket, name, signal);
-    await checkUnpinned(bucket, name, signal);
-    yield* ordered(present, record);
+    const copies = await openedCopies({ bucket, name, present, record, ...wish }, signal);
+    if (key) yield key;
+    yield* present.filter(isArchive);
+    await copies?.removeSnapshots(signal);
+    if (copies && (await forgetOrDefer(copies, wish, signal)) === "later") return "later";
+    const rest = present.filter((one) => one !== key && !isArchive(one));
+    yield* inOrder(copies && !rest.includes(note) ? [...rest, note] : rest, [], last);
+    return "whole";
+  }
+  return deleteLocked({ ...scope, by, timing }, signal, async function* (signal) {
+    if ((yield* remains(signal, true)) === "later") return;
     // A run that saw the archive just before it was deleted, and holds no lock any more, may have put its record since. One
     // that puts it after this look sees itself that the archive is gone.
-    const late = await lie(signal);
-    yield* ordered(late, recordIn(new Set(late), name));
+    yield* remains(signal);
   });
 }
 
+/** The record of a backup; undefined where there is none, or none that can be read. */
+async function recordOf(bucket: Bucket, name: string, signal?: AbortSignal): Promise<Backup | undefined> {
+  try {
+    return await readBackup(bucket, name, signal);
+  } catch (error) {
+    if (isLifeboatError(error, "missing") || isLifeboatError(error, "corrupt")) return undefined;
+    throw error;
+  }
+}
+
 /** Throws `denied` for a backup that its bucket holds: some buckets would only hide it (S3 with object lock). */
-async function checkNotRetained(bucket: Bucket, name: string, signal?: AbortSignal): Promise<void> {
-  const record = await readBackup(bucket, name, signal).catch((error) => {
-    if (!isLifeboatError(error, "missing") && !isLifeboatError(error, "corrupt")) throw error;
-  });
+function checkNotRetained(name: string, record: Backup | undefined): void {
   const until = record?.metadata.annotations?.[RETAINED_UNTIL];
   if (until === undefined || new Date(until) <= new Date()) return;
   throw new LifeboatError("denied", `backup "${name}" is retained until ${until}`, {
@@ -138,10 +170,10 @@ async function keysIn(bucket: Bucket, folders: string[], signal?: AbortSignal): 
 
 type Which = (key: string) => boolean;
 
-function inOrder(keys: string[], first: Which[], last: Which = () => false): string[] {
+function inOrder(keys: string[], first: Which[], last: Which[] = []): string[] {
   const place = (key: string) => {
     const at = first.findIndex((which) => which(key));
-    return at >= 0 ? at : first.length + Number(last(key));
+    return at >= 0 ? at : first.length + 1 + last.findIndex((which) => which(key));
   };
   return keys.toSorted((a, b) => place(a) - place(b));
 }

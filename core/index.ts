@@ -36,6 +36,7 @@ export type { Check, CheckDocument } from "./check/document.ts";
 export { openCluster } from "./cluster.ts";
 export { type Config, parseConfig, type Schedule } from "./config.ts";
 export { clusterOf, scheduleOf } from "./configured.ts";
+export type { CopyWish } from "./copies.ts";
 export { deleteBackup } from "./delete.ts";
 export {
   type BackupDocument,
@@ -107,6 +108,7 @@ export { type HistoryDocument, history, type ObjectEvent } from "./reading/histo
 export type { Reading } from "./reading/open.ts";
 export { MOST_FOUND, type SearchDocument, search } from "./reading/search.ts";
 export { showItem } from "./reading/show.ts";
+export { openedOnce } from "./removal.ts";
 export { type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/clone/activate.ts";
@@ -132,9 +134,11 @@ export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./s
 export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
 export { counting, type Usage } from "./usage.ts";
+export { copiesText } from "./volumes/copies.ts";
 export { isRefusal, orRemoved } from "./volumes/leftover.ts";
 export { type VolumeMeans, volumeMeans } from "./volumes/means.ts";
 export { cloudName, matching } from "./volumes/names.ts";
 export type { StoredVolume } from "./volumes/record.ts";
+export type { RemovalMeans } from "./volumes/remover.ts";
 export { NAME_TAG, nameTag, tagsFor, throughputFor, throughputTag } from "./volumes/tags.ts";
 export { regionOfZone, ZONES } from "./volumes/zone.ts";

@@ -52,6 +52,23 @@ export function readLocation<Name extends string>(
   };
 }
 
+/** Parameters that say how a place is reached, and not which it is. */
+const WAYS = ["region", "forcePathStyle"];
+
+/** Whether two locations, as their buckets tell them, are the same place as far as can be told: then they are written alike. */
+export function samePlace(one: string, other: string): boolean {
+  return placeIn(one) === placeIn(other);
+}
+
+function placeIn(location: string): string {
+  const url = URL.parse(location);
+  if (!url) return location;
+  for (const way of WAYS) url.searchParams.delete(way);
+  url.searchParams.sort();
+  const path = decode(url.pathname)?.replace(/^\/+|\/+$/g, "");
+  return JSON.stringify([url.protocol, url.host, path, url.searchParams.toString()]);
+}
+
 function decode(text: string): string | undefined {
   try {
     return decodeURIComponent(text);

@@ -151,7 +151,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     const fresh = openSecrets(platform);
     const clusters = configuredClusters(config, { name: cluster, secrets: fresh, clusters: platform.clusters });
     const source = options.config ? "the configuration" : (env.LIFEBOAT_CONFIG ?? "the environment");
-    return { config, source, secrets: fresh, clusters, openBucket: storedAt };
+    return { config, source, secrets: fresh, clusters, openBucket: storedAt, disks: platform.disks };
   }
 
   /** Asks whether backups can be made here, and tells the log what is not well. */
@@ -233,7 +233,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const config = await configuration();
         const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, request.signal);
         const check: ApiDeps["check"] = (cluster, signal) => checkHere(cluster, { signal, heard: listen });
-        deps = { config, bucket: await bucketAt(config), jobs, version, check, trustedKeys, token, log };
+        const { configuredRemoval } = await import("./removal.ts");
+        const { clusters, disks } = platform;
+        const removal = () => configuredRemoval({ config, secrets, clusters, disks });
+        deps = { config, bucket: await bucketAt(config), jobs, version, check, removal, trustedKeys, token, log };
       } catch (error) {
         log(logLine("error", messageOf(error)));
         return problemResponse(unavailable());

@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import { checkJob, type NamedJob, submitJob } from "../requests.ts";
+import type { RemovalMeans } from "../volumes/remover.ts";
 import { textPage } from "./pages.ts";
 
 /** What the API is made over. */
@@ -15,6 +16,8 @@ export interface ApiDeps {
   version: string;
   /** Asks whether backups can be made, of all clusters or of one. */
   check: (cluster: string | undefined, signal: AbortSignal) => Promise<CheckDocument>;
+  /** By what copies of volumes are removed with their backup; closed after each use. Without it backups that have some are not deleted. */
+  removal?: () => RemovalMeans & AsyncDisposable;
   /** Gives the public keys that are trusted; all is where it isn't given, or gives none. */
   trustedKeys?: () => Promise<string[]>;
   /** What every request but /healthz must bear; where there is none, the platform authenticates. */

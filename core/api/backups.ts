@@ -59,7 +59,10 @@ export function addBackups(app: OpenAPIHono<Env>, deps: ApiDeps): void {
 
   app.openapi(routes.deleteBackup, async (context) => {
     const { name } = context.req.valid("param");
-    await deleteBackup(bucket, name, context.req.raw.signal);
+    const { keepVolumeData } = context.req.valid("query");
+    await using removal = deps.removal?.();
+    const volumes = keepVolumeData ? "keep" : removal && { means: async () => removal };
+    await deleteBackup(bucket, name, context.req.raw.signal, { volumes });
     return context.body(null, 204);
   });
 

@@ -7,6 +7,7 @@ import {
   backupRequestSchema,
   backupSchema,
   checkRequestSchema,
+  deletionQuery,
   findingListSchema,
   historyQuery,
   historySchema,
@@ -96,8 +97,8 @@ export const routes = {
   deleteBackup: createRoute({
     method: "delete",
     path: "/v1/backups/{name}",
-    summary: "Delete a backup, or what an interrupted run left of it",
-    request: named,
+    summary: "Delete a backup with the copies of its volumes, or what an interrupted run left of it",
+    request: { params: nameParameter, query: deletionQuery },
     responses: { 204: { description: "It is gone" }, ...problem },
   }),
   verifyBackup: createRoute({

@@ -293,6 +293,11 @@ export const historySchema = z
   })
   .meta({ id: "History" });
 
+/** What DELETE of a backup takes. */
+export const deletionQuery = z.strictObject({
+  keepVolumeData: flag.describe("leave the copies of its volumes in their storage"),
+});
+
 export const retentionQuery = pageQuery.extend({
   schedule: z.string().min(1).optional().describe("only the backups of this schedule of the configuration"),
 });
@@ -333,6 +338,7 @@ export const retentionPageSchema: z.ZodType<RetentionDocument & { continue?: str
         startTimestamp: z.string().optional(),
         objects: count,
         bytes: count,
+        volumeCopies: count.optional().describe("snapshots and copies of files of its volumes, which go with it"),
       }),
     ),
     warnings: problems,

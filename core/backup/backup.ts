@@ -104,7 +104,7 @@ async function commit(
   const bucket = holding(run.bucket, retentionOf(header));
   const files = encrypted ? encrypting(bucket, recipients) : bucket;
   const keys = backupKeys(name, encrypted?.suffix);
-  const unsealed = backupRecord(name, archived, new Date());
+  const unsealed = backupRecord(name, archived, { completedAt: new Date(), location: bucket.location });
   log.log("info", "Backup ends", { phase: unsealed.status?.phase ?? "" });
   const written = await writeSideFiles(files, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
   const digests = { ...written, [basename(keys.index)]: index.whole, ...secretFiles(outcome) };

@@ -5,6 +5,7 @@ import {
   CLUSTER,
   ENCRYPTION,
   FINDINGS,
+  MADE_IN,
   type OMITTED,
   RETAINED_UNTIL,
   SECRETS,
@@ -91,7 +92,7 @@ export interface Archived {
 export function backupRecord(
   name: string,
   { header, outcome, encrypted }: Pick<Archived, "header" | "outcome" | "encrypted">,
-  completedAt: Date,
+  { completedAt, location }: { completedAt: Date; location: string },
 ): Backup {
   const { source, startTimestamp, settled: spec = header.spec } = header;
   const { consistency, items, warnings, errors } = outcome;
@@ -119,7 +120,7 @@ export function backupRecord(
         ...(secrets && { [SECRETS]: secrets.suffix, "lifeboat/secrets-count": String(secrets.count) }),
         ...(secrets && "indexEnd" in secrets && { [SECRETS_INDEX_END]: secrets.indexEnd }),
         ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
-        ...(outcome.volumes && { [VOLUME_COUNTS]: JSON.stringify(volumeCounts(outcome.volumes)) }),
+        ...(outcome.volumes && { [VOLUME_COUNTS]: JSON.stringify(volumeCounts(outcome.volumes)), [MADE_IN]: location }),
         ...(outcome.findings && { [FINDINGS]: String(outcome.findings.length) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.server && { [SERVER]: header.server }),

@@ -17,6 +17,8 @@ export interface Checked {
   source: string;
   secrets: CachedSecrets;
   openBucket(location: string): Promise<Bucket>;
+  /** The clouds whose disks can be asked. */
+  disks?: Platform["disks"];
   /** In place of those of the configuration. */
   clusters: CheckedCluster[];
 }
@@ -59,7 +61,7 @@ export async function check(
     return { state: "ok", message, value };
   });
   if (!checked) return documentOf(answers());
-  const { config, secrets, clusters, openBucket } = checked;
+  const { config, secrets, clusters, openBucket, disks } = checked;
   const { key, publicKeys } = config.signing;
   await ask("signing key", async () => {
     const signer = configuredSigner(config.signing, secrets);
@@ -75,10 +77,12 @@ export async function check(
   const { location, schedules } = config;
   const holds = Object.values(schedules).some(({ template }) => template.retainFor !== undefined);
   const limit = pLimit(CLUSTERS_AT_ONCE);
+  const open = () => openBucket(location);
+  const volumes = { restic: config.volumes.restic !== undefined, disks, bucket: open };
   const checks = await Promise.all([
     answers(),
-    ...(clusters.length > 0 ? clusters.map((cluster) => limit(checkCluster, cluster, signal)) : [NO_CLUSTER]),
-    checkLocation({ location, holds, open: () => openBucket(location) } satisfies CheckedLocation, signal),
+    ...(clusters.length > 0 ? clusters.map((cluster) => limit(checkCluster, cluster, volumes, signal)) : [NO_CLUSTER]),
+    checkLocation({ location, holds, open } satisfies CheckedLocation, signal),
     checkLimits(surroundings),
   ]);
   return documentOf(checks.flat(), location);

@@ -16,7 +16,9 @@ import { NAMESPACES } from "../objects/resources.ts";
 import { someOf } from "../report.ts";
 import { type Answer, asking } from "./asking.ts";
 import { judgeClock, type Reading } from "./clock.ts";
+import { type CheckedVolumes, type CopyRole, mayCopyVolumes, neededForCopies } from "./copying.ts";
 import type { Check } from "./document.ts";
+import { leftInCluster, orphanedSnapshots } from "./orphans.ts";
 import { type Rights, rightsOf, type Wanted } from "./rights.ts";
 
 /** A cluster to ask about. */
@@ -63,7 +65,11 @@ const POWERS: Wanted[] = [
 ];
 
 /** Whether a cluster can be backed up, question by question. Throws the signal's reason. */
-export async function checkCluster(cluster: CheckedCluster, signal: AbortSignal): Promise<Check[]> {
+export async function checkCluster(
+  cluster: CheckedCluster,
+  volumes: CheckedVolumes,
+  signal: AbortSignal,
+): Promise<Check[]> {
   const { ask, answers } = asking("cluster", { name: cluster.name, signal });
   const kube = await ask("access", async (signal) => {
     const kube = await cluster.open(signal);
@@ -84,7 +90,12 @@ export async function checkCluster(cluster: CheckedCluster, signal: AbortSignal)
     await ask("secrets", (signal) => readsSecrets(kube, reads, identity, signal));
     await ask("uid", (signal) => tellsUid(kube, identity, signal));
     const hooked = await ask("hooks", (signal) => mayRunHooks({ ...cluster, kube, reads, rights, identity }, signal));
-    await ask("surplus", () => surplus(reads.resources, rights, hooked !== undefined));
+    const granted = (role: CopyRole) => granting(role, identity);
+    const copying = { ...cluster, resources, rights, volumes, granting: granted };
+    const roles = await ask("volumes", () => mayCopyVolumes(copying));
+    await ask("leftovers", (signal) => leftInCluster(kube, volumes, signal));
+    await ask("snapshots", (signal) => orphanedSnapshots(kube, volumes, signal));
+    await ask("surplus", () => surplus(reads.resources, rights, { hooked: hooked !== undefined, roles }));
     return answers();
   } finally {
     await kube.close();
@@ -310,14 +321,19 @@ async function hookedPod(kube: Kube, pods: Listing[], { refused }: Reads, signal
 }
 
 /** Whether the identity may write: what a backup never does, and a restore must; or run commands, where there are no hooks. */
-async function surplus(resources: Resource[], rights: Rights, hooked: boolean): Promise<Answer> {
+async function surplus(
+  resources: Resource[],
+  rights: Rights,
+  { hooked, roles = [] }: { hooked: boolean; roles?: CopyRole[] },
+): Promise<Answer> {
   const { incomplete, allow } = await rights.rules();
   const kinds = incomplete ? resources.filter((resource) => TELLING.includes(resourceKey(resource))) : resources;
+  const needed = new Set(neededForCopies(roles).map((one) => `${one.verb} ${wantedText(one)}`));
   const wanted = [
     ...kinds.flatMap(({ group, name }) => WRITES.map((verb): Wanted => ({ verb, group, resource: name }))),
     ...(hooked ? [] : [EXEC]),
     ...POWERS,
-  ];
+  ].filter((one) => !needed.has(`${one.verb} ${wantedText(one)}`));
   const allowed = await Promise.all(wanted.map((one) => (incomplete ? rights.may(one) : allow(one))));
   const surplus = wanted.filter((_, at) => allowed[at]);
   const others = incomplete ? "; of other kinds it was not asked, since the authorizers tell no rules" : "";
@@ -342,7 +358,7 @@ function wantedText({ group, resource, subresource }: Wanted): string {
 }
 
 /** The commands that give the identity what a file of infra/kubernetes holds. */
-function granting(file: "backup" | "hooks", { user = "", groups }: Identity): string {
+function granting(file: "backup" | "hooks" | CopyRole, { user = "", groups }: Identity): string {
   const apply = `kubectl apply -f infra/kubernetes/${file}.yaml`;
   if (groups.includes(`lifeboat:${file}`)) return apply;
   const account = /^system:serviceaccount:([^:]+):(.+)$/.exec(user);

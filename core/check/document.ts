@@ -6,7 +6,10 @@ import { ERROR_KINDS, type ErrorKind } from "../errors.ts";
  */
 export const QUESTIONS = {
   configuration: ["read", "signing key", "trusted keys"],
-  cluster: ["access", "reach", "credential", "clock", "kinds", "list", "secrets", "uid", "hooks", "surplus"],
+  cluster: [
+    ...(["access", "reach", "credential", "clock", "kinds", "list", "secrets", "uid", "hooks"] as const),
+    ...(["volumes", "leftovers", "snapshots", "surplus"] as const),
+  ],
   location: ["list", "create", "write-once", "hold", "clock"],
   function: ["limits"],
 } as const;

@@ -1,9 +1,11 @@
 import type { Config } from "../config.ts";
+import type { Telling } from "../copies.ts";
 import type { Holder } from "../holder.ts";
 import { ALL } from "../job.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
+import type { RemovalMeans } from "../volumes/remover.ts";
 
 /** One thing that retention has judged. */
 export interface RetentionRow {
@@ -23,12 +25,15 @@ export interface RetentionRow {
   /** What lies under its name in the bucket. */
   objects: number;
   bytes: number;
+  /** Copies of its volumes, which go with it; absent where there are none. */
+  volumeCopies?: number;
 }
 
 /** A row, and how it is carried out. */
 export interface Judged {
   row: RetentionRow;
-  remove: (signal: AbortSignal) => Promise<unknown>;
+  /** Of a backup, and of what is left of one: with what becomes of copies of volumes. */
+  remove: (signal: AbortSignal, how?: Telling) => Promise<unknown>;
 }
 
 /** What retention would do, or has done: the same for the command line and functions. */
@@ -60,6 +65,8 @@ export interface RetentionScope {
   /** Only the backups of this schedule, and nothing else. */
   schedule?: string;
   now: Date;
+  /** By what copies of volumes are removed; without it backups that have some stay. Asked once some are to go. */
+  volumes?: () => Promise<RemovalMeans>;
   /** Who takes the locks of what is deleted. */
   by?: Holder;
   signal: AbortSignal;

@@ -2,6 +2,7 @@ import { scheduleOf } from "../configured.ts";
 import type { Job } from "../job.ts";
 import { bucketClock, heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
+import { configuredRemoval } from "../removal.ts";
 import type { JobContext } from "../run.ts";
 import { type RetentionDocument, retentionName } from "./document.ts";
 import { runRetention } from "./retention.ts";
@@ -12,7 +13,7 @@ import { runRetention } from "./retention.ts";
  */
 export async function runRetentionJob(
   { schedule }: Extract<Job, { kind: "retention" }>,
-  { bucket, config, signal, listen, by, timing = LOCK_TIMING }: JobContext,
+  { bucket, config, secrets, clusters, disks, signal, listen, by, timing = LOCK_TIMING }: JobContext,
 ): Promise<
   { document: RetentionDocument; duplicate: false } | { document?: undefined; duplicate: true; skipped: string }
 > {
@@ -28,7 +29,9 @@ export async function runRetentionJob(
   const bucketNow = await bucketClock(scope, running);
   const now = new Date(Math.min(Date.now(), bucketNow()));
   const { log } = startRunLog({ retention: bucket.location }, listen);
-  const document = await runRetention({ bucket, config, schedule, now, log, by, signal: running });
+  await using removal = configuredRemoval({ config, secrets, clusters, disks });
+  const volumes = async () => removal;
+  const document = await runRetention({ bucket, config, schedule, now, log, by, volumes, signal: running });
   // Who may not delete has said so by now; the next run removes what is left of the lock.
   await held.remove(running).catch(() => {});
   return { document, duplicate: false };

@@ -10,6 +10,7 @@ import {
   PINS,
   PLANS,
   PROBES,
+  REMOVALS,
   RUN_KINDS,
   RUNS,
   type RunKind,
@@ -42,6 +43,8 @@ interface Leftover {
   kind: keyof typeof DAYS;
   name: string;
   folder: Folder;
+  /** An interrupted deletion left it: nobody needs it, however new it is. */
+  doomed?: boolean;
   remove: Judged["remove"];
 }
 
@@ -56,8 +59,10 @@ interface Backups {
 /** What interrupted runs and deletions, plans, and backups that are gone have left, where it is old enough to go. */
 export async function findLeftovers(scope: RetentionScope, backups: Backups): Promise<Judged[]> {
   const { bucket, signal, now } = scope;
-  const isOld = ({ kind, folder }: Leftover) => now.getTime() - newestIn(folder).getTime() >= DAYS[kind] * DAY_MS;
-  const unfinished = await abandonedOf(bucket, unfinishedIn(bucket, backups).filter(isOld), signal);
+  const isOld = ({ kind, folder, doomed }: Leftover) =>
+    doomed || now.getTime() - newestIn(folder).getTime() >= DAYS[kind] * DAY_MS;
+  const notes = await foldersIn(bucket, REMOVALS, signal);
+  const unfinished = await abandonedOf(bucket, unfinishedIn(bucket, backups, notes).filter(isOld), signal);
   // What belongs to a backup or restore that goes, goes with it.
   const going = [...backups.known.filter(({ action }) => action === "delete"), ...unfinished];
   const covered = new Set(
@@ -76,18 +81,22 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
     ...(await verificationsIn(scope, backups)).filter(({ name }) => !covered.has(`backups/${name}`)),
   ].filter(isOld);
 
-  return [...unfinished, ...others].map(({ kind, name, folder, remove }) => {
+  return [...unfinished, ...others].map(({ kind, name, folder, doomed, remove }) => {
+    if (doomed) {
+      const reason = "its deletion did not end: copies of its volumes are to go yet";
+      return { row: { kind, name, action: "delete", reason, ...sizeOf(folder) }, remove };
+    }
     const reason = `nothing was added to it for ${DAYS[kind] === 1 ? "a day" : `${DAYS[kind]} days`}`;
     return { row: { kind, name, action: "delete", reason, ...sizeOf(folder) }, remove };
   });
 }
 
-function unfinishedIn(bucket: Bucket, { folders, records }: Backups): Leftover[] {
+function unfinishedIn(bucket: Bucket, { folders, records }: Backups, notes: Map<string, Folder>): Leftover[] {
   const committed = new Set(records.map(({ name }) => name));
-  return [...folders].flatMap(([name, folder]): Leftover[] => {
+  return [...joinFolders(folders, notes)].flatMap(([name, folder]): Leftover[] => {
     if (committed.has(name) || recordIn(folder, name)) return [];
-    const remove = (signal: AbortSignal) => deleteBackup(bucket, name, signal, { unfinished: true });
-    return [{ kind: "unfinished", name, folder, remove }];
+    const remove: Judged["remove"] = (signal, how) => deleteBackup(bucket, name, signal, { unfinished: true, ...how });
+    return [{ kind: "unfinished", name, folder, doomed: notes.has(name), remove }];
   });
 }
 
@@ -120,11 +129,11 @@ async function abandonedOf(bucket: Bucket, unfinished: Leftover[], signal: Abort
 }
 
 /** Whether no run works on what lies there without a record, and a run of ours wrote it: what is Velero's stays. */
-async function isAbandoned(bucket: Bucket, { name, folder }: Leftover, signal: AbortSignal): Promise<boolean> {
+async function isAbandoned(bucket: Bucket, { name, folder, doomed }: Leftover, signal: AbortSignal): Promise<boolean> {
   const { tar, index } = backupKeys(name);
   const isEncrypted = [...folder.keys()].some((key) => key.endsWith(ENCRYPTED));
   if ((await lockState({ bucket, kind: "backups", name }, { signal })).state === "held") return false;
-  if (folder.has(index) || isEncrypted) return true;
+  if (folder.has(index) || isEncrypted || doomed) return true;
   if (!folder.has(tar)) return false;
   try {
     return (await readHeader(await bucket.get(tar, { signal }))) !== undefined;

@@ -5,9 +5,11 @@ import type { Config } from "../config.ts";
 import { deleteBackup } from "../delete.ts";
 import { readMarks } from "../documents.ts";
 import { type ErrorKind, isLifeboatError, type LifeboatError } from "../errors.ts";
+import { type CopyOwner, copyOwner } from "../integrity/copies.ts";
 import type { Log } from "../log.ts";
 import { readClock } from "../schedule/cron.ts";
 import { timestamp } from "../timestamp.ts";
+import { CopiesError, type Forgetting, forget, type RemovalMeans } from "../volumes/remover.ts";
 import {
   type Judged,
   type RetentionDocument,
@@ -22,6 +24,7 @@ import { findLeftovers } from "./leftovers.ts";
 import { judgeRestores } from "./restores.ts";
 
 const AT_ONCE = 8;
+const REPOSITORIES_AT_ONCE = 4;
 
 /** What is no refusal of one object. */
 const ENDS_ALL: ErrorKind[] = ["unreachable", "timeout"];
@@ -35,31 +38,52 @@ export async function previewRetention(scope: RetentionScope): Promise<Retention
 }
 
 /**
- * Deletes what is to go, the oldest backups first; interrupted, the next run goes on. What the bucket refuses to delete,
- * and what somebody is at work on, is kept and told, and the rest goes on. Throws what else the bucket throws.
+ * Deletes what is to go, the oldest backups first; interrupted, the next run goes on. What the bucket refuses to delete, a backup
+ * whose copies of volumes can't be removed, and what somebody is at work on, is kept and told, and the rest goes on. Copies of files
+ * go last, those of one repository together. Throws what else the bucket throws.
  */
 export async function runRetention(scope: RetentionScope & { log: Log }): Promise<RetentionDocument> {
-  const { signal, log } = scope;
+  const { signal, log, volumes } = scope;
   const limit = pLimit(AT_ONCE);
   const refused = new Map<RetentionRow, LifeboatError>();
   const judged = await judgeAll(scope);
   const going = judged.filter(({ row }) => row.action === "delete").toSorted(oldestFirst);
-  const carryOut = async ({ row, remove }: Judged, signal: AbortSignal): Promise<void> => {
+  const deferred = new Map<Judged, { files: Forgetting[]; means: RemovalMeans }>();
+  const tell = (message: string) => log("info", message);
+  const carryOut = async (
+    { row }: Judged,
+    work: (signal: AbortSignal) => Promise<unknown>,
+    signal: AbortSignal,
+  ): Promise<void> => {
     signal.throwIfAborted();
     const about = `${row.kind} ${row.name}`;
     try {
-      await remove(signal);
-      log("info", `Deleted ${about}: ${row.reason}`);
+      if ((await work(signal)) !== LATER) log("info", `Deleted ${about}: ${row.reason}`);
     } catch (error) {
-      if (signal.aborted || !isLifeboatError(error) || ENDS_ALL.includes(error.kind)) throw error;
-      if (error.kind === "missing") return;
+      if (signal.aborted || !isLifeboatError(error) || endsAll(error)) throw error;
+      if (error.kind === "missing" && !(error instanceof CopiesError)) return;
       log("warning", `Kept ${about}: ${error.message}`);
       refused.set(row, error);
     }
   };
+  const deleteOne = (one: Judged) => async (signal: AbortSignal) => {
+    const later = (files: Forgetting[], means: RemovalMeans) => void deferred.set(one, { files, means });
+    await one.remove(signal, { tell, ...(volumes && { volumes: { means: volumes, later } }) });
+    return deferred.has(one) ? LATER : undefined;
+  };
   await together(
     signal,
-    going.map((one) => (signal) => limit(carryOut, one, signal)),
+    going.map((one) => (signal) => limit(carryOut, one, deleteOne(one), signal)),
+  );
+  const failed = await forgetTogether([...deferred.values()], { tell, signal });
+  await together(
+    signal,
+    [...deferred].map(([one, { files }]) => (signal) => {
+      const failure = files.map(({ repository }) => failed.get(repository)).find(Boolean);
+      const finish = (signal: AbortSignal) =>
+        failure ? Promise.reject(failure) : one.remove(signal, { tell, volumes: "removed" });
+      return limit(carryOut, one, finish, signal);
+    }),
   );
   const rows = judged.map(({ row }): RetentionRow => {
     const error = refused.get(row);
@@ -68,9 +92,46 @@ export async function runRetention(scope: RetentionScope & { log: Log }): Promis
   const problems = (stays: boolean) =>
     judged.flatMap(({ row: { kind, name }, row }) => {
       const error = refused.get(row);
-      return error && STAYS.includes(error.kind) === stays ? [{ message: `${kind} ${name}: ${error.message}` }] : [];
+      return error && rightlyStays(error) === stays ? [{ message: `${kind} ${name}: ${error.message}` }] : [];
     });
   return retentionDocument(scope, { dryRun: false, rows, warnings: problems(true), errors: problems(false) });
+}
+
+/** Of a deletion that waits for its copies of files. */
+const LATER = Symbol("later");
+
+function endsAll(error: LifeboatError): boolean {
+  return ENDS_ALL.includes(error.kind) && !(error instanceof CopiesError);
+}
+
+function rightlyStays(error: LifeboatError): boolean {
+  return STAYS.includes(error.kind) && !(error instanceof CopiesError);
+}
+
+/**
+ * Removes the copies of files of many backups, by one Job for each repository: what no other copy holds is looked for but once, which
+ * takes as long for one copy as for all. Gives the repositories in which it failed, with the errors.
+ */
+async function forgetTogether(
+  deferred: { files: Forgetting[]; means: RemovalMeans }[],
+  options: { tell: (message: string) => void; signal: AbortSignal },
+): Promise<Map<string, LifeboatError>> {
+  const limit = pLimit(REPOSITORIES_AT_ONCE);
+  const failed = new Map<string, LifeboatError>();
+  const all = deferred.flatMap(({ files, means }) => files.map((one) => ({ one, means })));
+  const byRepository = Map.groupBy(all, ({ one }) => one.repository);
+  const forgetIn = async ([repository, some]: [string, typeof all]) => {
+    const [{ one, means }] = some as [(typeof all)[number]];
+    const snapshotIds = some.flatMap(({ one }) => one.snapshotIds);
+    try {
+      await forget({ ...one, snapshotIds }, means, options);
+    } catch (error) {
+      if (options.signal.aborted || !isLifeboatError(error)) throw error;
+      failed.set(repository, error);
+    }
+  };
+  await Promise.all([...byRepository].map((group) => limit(forgetIn, group)));
+  return failed;
 }
 
 /** Everything that retention has an opinion of. */
@@ -104,19 +165,22 @@ async function judgeBackups(
   );
   const facts = schedule === undefined ? all : all.filter((backup) => backup.schedule === schedule);
   const verdicts = judge(now, facts, rulesOf(config));
+  const copies = new Map(records.map(({ name, record }) => [name, record && copyOwner(record, bucket.location)]));
   return facts.map((backup, at) => ({
-    row: backupRow(backup, verdicts[at]!, folders.get(backup.name)),
-    remove: (signal) => deleteBackup(bucket, backup.name, signal, { by }),
+    row: backupRow(backup, verdicts[at]!, { folder: folders.get(backup.name), copies: copies.get(backup.name) }),
+    remove: (signal, how) => deleteBackup(bucket, backup.name, signal, { by, ...how }),
   }));
 }
 
 function backupRow(
   { name, schedule, phase, start }: BackupFacts,
   { action, reason }: Verdict,
-  folder: Folder | undefined,
+  { folder, copies }: { folder?: Folder; copies?: CopyOwner },
 ): RetentionRow {
   const startTimestamp = start && timestamp(start);
-  return { kind: "backup", name, action, reason, schedule, phase, startTimestamp, ...sizeOf(folder) };
+  const volumeCopies = copies?.whose === "ours" ? copies.count : undefined;
+  const row = { kind: "backup", name, action, reason, schedule, phase, startTimestamp, ...sizeOf(folder) } as const;
+  return { ...row, ...(volumeCopies && { volumeCopies }) };
 }
 
 /** The rules of the schedules that have some, in their own time zones. */

@@ -225,7 +225,10 @@ const infoSchema = z.array(
     snapshotDataMoved: z.boolean().nullish(),
     skippedReason: text,
     csiSnapshotInfo: z
-      .looseObject({ snapshotHandle: text, size: z.number().nullish(), driver: text, vscName: text })
+      .looseObject({
+        ...{ snapshotHandle: text, size: z.number().nullish(), driver: text, vscName: text },
+        volumeGroupSnapshotHandle: text,
+      })
       .nullish(),
     nativeSnapshotInfo: z
       .looseObject({ snapshotHandle: text, volumeId: text, volumeType: text, volumeAZ: text, iops: text })
@@ -242,7 +245,7 @@ export interface StoredVolume {
   /** "" for a volume of a Pod that is no claim's. */
   volume: string;
   claim?: { namespace: string; name: string };
-  csi?: { snapshotHandle: string; driver: string; contentName: string; restoreSize: number };
+  csi?: { snapshotHandle: string; driver: string; contentName: string; restoreSize: number; groupHandle?: string };
   native?: { snapshotHandle: string; volumeType: string; volumeAZ: string; iops?: number };
   /** Of the PersistentVolume: what the new one is to have. */
   reclaimPolicy?: string;
@@ -267,11 +270,9 @@ export function readVolumeInfos(json: string | undefined): StoredVolume[] {
     if (info.snapshotDataMoved)
       return { ...about, reason: "Velero's data mover has its data, in a kopia repository, which only Velero reads" };
     if (info.backupMethod === "CSISnapshot" && csi?.snapshotHandle) {
-      const { snapshotHandle, driver, vscName, size } = csi;
-      return {
-        ...about,
-        csi: { snapshotHandle, driver: driver ?? "", contentName: vscName ?? "", restoreSize: size ?? 0 },
-      };
+      const { snapshotHandle, driver, vscName, size, volumeGroupSnapshotHandle: group } = csi;
+      const known = { snapshotHandle, driver: driver ?? "", contentName: vscName ?? "", restoreSize: size ?? 0 };
+      return { ...about, csi: { ...known, ...(group && { groupHandle: group }) } };
     }
     if (info.backupMethod === "NativeSnapshot" && native?.snapshotHandle) {
       const { snapshotHandle, volumeId, volumeType, volumeAZ, iops } = native;

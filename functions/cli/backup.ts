@@ -295,15 +295,16 @@ Examples:
     .command("delete")
     .summary("delete backups")
     .description(
-      "Deletes backups with all that belongs to them. This can't be undone. Pinned ones are refused; a restore that is reading one ends half-way, and is told of before.",
+      "Deletes backups with all that belongs to them: the copies of their volumes, too, in the storage, the cloud and restic's repositories. This can't be undone. Pinned ones are refused; a restore that is reading one ends half-way, and is told of before. Where there are such copies, the cluster is asked that the backup is of.",
     )
     .argument("<names...>", "the backups' names")
     .option("--confirm", "do not ask")
+    .option("--keep-volume-data", "leave the copies of volumes in their storage: for clusters that are gone")
     .addHelpText(
       "after",
-      "\nExamples:\n  lifeboat backup delete full\n  lifeboat backup delete full-1 full-2 --confirm\n",
+      "\nExamples:\n  lifeboat backup delete full\n  lifeboat backup delete full-1 full-2 --confirm\n  lifeboat backup delete of-a-lost-cluster --keep-volume-data\n",
     );
-  addShared(remove, ["location"]);
+  addShared(remove, ["kubeconfig", "context", "cluster", "location", "config", "identity"]);
   addAction(remove, signal, async () => (await import("./backup/delete.ts")).deleteBackups);
 }
 

@@ -8,7 +8,9 @@ import {
   type Kube,
   LifeboatError,
   openCluster as openConfigured,
+  openedOnce,
   openBucket as openLocation,
+  type RemovalMeans,
   readKubeconfig,
   readTrustedKeys,
   unlockedBy,
@@ -76,6 +78,34 @@ export async function openCluster(options: SharedOptions, signal: AbortSignal): 
 export async function volumesOf(options: SharedOptions, { location }: Bucket): Promise<VolumeMeans> {
   const { volumes } = await loadConfig(options);
   return volumeMeans(volumes, { location, secrets: secrets(), disks: terminal.disks });
+}
+
+/**
+ * By what copies of volumes are removed with their backup, asked for once there are some: in the cluster that the flags name, else in
+ * the one of the configuration that the backup's record names, else in the current one of the kubeconfig, if that is the backup's.
+ */
+export function removalOf(
+  options: SharedOptions,
+  bucket: Bucket,
+): { means: () => Promise<RemovalMeans> } & AsyncDisposable {
+  const named = options.cluster ?? options.kubeconfig ?? options.context;
+  const clients = openedOnce((cluster: string | undefined, signal) => openCluster({ ...options, cluster }, signal));
+  const cluster: RemovalMeans["cluster"] = async ({ backup, cluster, server }, signal) => {
+    if (named !== undefined) return clients.open(options.cluster, signal);
+    const kube = await clients.open(cluster, signal);
+    if (cluster !== undefined || kube.server === server) return kube;
+    throw new LifeboatError(
+      "invalid",
+      `backup "${backup}" is of the cluster ${server ?? "that its record doesn't tell"}, and ${kube.context} is another`,
+      {
+        hint: "name that cluster, or one that has the same storage: --kubeconfig, --context or --cluster",
+      },
+    );
+  };
+  return {
+    means: async () => ({ ...(await volumesOf(options, bucket)), cluster }),
+    [Symbol.asyncDispose]: () => clients.close(),
+  };
 }
 
 /** What signs backups, where one does. Throws `invalid` for a configuration that can't be read. */

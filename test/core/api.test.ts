@@ -8,6 +8,7 @@ import { lockState } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { settleRequest } from "../../core/runs.ts";
 import { putBackup, putRestore, type SampleApi, startApi } from "./api-sample.ts";
+import { putBackup as putWhole } from "./location-sample.ts";
 import { DAY_MS, putBackup as putRetained } from "./retention-sample.ts";
 
 describe("the API", () => {
@@ -283,6 +284,18 @@ describe("the API", () => {
         [],
       );
       assert.equal((await api.send("DELETE", "/v1/backups/old")).status, 404);
+    });
+
+    it("of a backup with copies of volumes is refused where they can't be removed, unless they are to be kept", async () => {
+      const claim = { namespace: "shop", name: "db", uid: "u" };
+      const native = { snapshotHandle: "snap-01", volumeId: "vol-1", volumeType: "gp3", volumeAZ: "eu-west-1a" };
+      await putWhole(api.bucket, "db", [], { volumes: [{ volume: "v", claim, method: "NativeSnapshot", native }] });
+      const { status, body } = await api.send("DELETE", "/v1/backups/db");
+      assert.equal(status, 409);
+      assert.match(JSON.stringify(body), /1 volume copy.*keepVolumeData=true/);
+      assert.equal((await api.send("GET", "/v1/backups/db")).status, 200);
+      assert.equal((await api.send("DELETE", "/v1/backups/db?keepVolumeData=maybe")).status, 400);
+      assert.equal((await api.send("DELETE", "/v1/backups/db?keepVolumeData=true")).status, 204);
     });
 
     it("cancels a restore that runs, in the name of who asks", async () => {

@@ -1,13 +1,15 @@
+import { basename } from "node:path/posix";
 import { gzipSync } from "node:zlib";
 import { builtIn, definedResources } from "../../core/apiserver/resources.ts";
 import { digestingIndex } from "../../core/archive/index.ts";
 import { type ItemId, itemFacts, itemPath, type KubernetesObject } from "../../core/archive/item.ts";
-import { HEADER_FILE, together, writeArchive } from "../../core/archive/writer.ts";
+import { HEADER_FILE, OUTCOME_FILE, together, writeArchive } from "../../core/archive/writer.ts";
 import { type ArchiveHeader, type ArchiveOutcome, backupRecord } from "../../core/backup/record.ts";
-import { backupKeys } from "../../core/catalog.ts";
+import { backupKeys, writeSideFile } from "../../core/catalog.ts";
 import { sealRecord } from "../../core/integrity/seal.ts";
 import { resourceApiVersion, resourceKey } from "../../core/kube/resource.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { type VolumeRecord, volumeInfos } from "../../core/volumes/record.ts";
 import { tarOf } from "./archive-sample.ts";
 
 /** What a backup says beside its objects. */
@@ -17,6 +19,8 @@ export interface SampleBackup {
   labels?: Record<string, string>;
   cluster?: string;
   errors?: ArchiveOutcome["errors"];
+  /** What became of the data of claims; its side file is put then. */
+  volumes?: VolumeRecord[];
 }
 
 /** Commits a backup of the objects as a run would, without side files. Their kinds are built in, or defined by one of them. */
@@ -24,7 +28,7 @@ export async function putBackup(
   bucket: Bucket,
   name: string,
   objects: KubernetesObject[],
-  { at = "2026-11-01T00:00:00Z", spec = {}, labels, cluster, errors = [] }: SampleBackup = {},
+  { at = "2026-11-01T00:00:00Z", spec = {}, labels, cluster, errors = [], volumes }: SampleBackup = {},
 ): Promise<void> {
   const header: ArchiveHeader = {
     schemaVersion: 1,
@@ -37,6 +41,11 @@ export async function putBackup(
     cluster,
   };
   const items = itemsOf(objects);
+  const consistency = { grade: "exact" as const, resourceVersion: header.resourceVersion, exceptions: [] };
+  const outcome: ArchiveOutcome = {
+    ...{ schemaVersion: 1, consistency, items: items.length, bytes: 0 },
+    ...{ warnings: [], errors, ...(volumes && { volumes }) },
+  };
   const writer = writeArchive({ mtime: new Date(at) });
   const fill = async () => {
     await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
@@ -44,18 +53,20 @@ export async function putBackup(
       const body = Buffer.from(JSON.stringify(object));
       await writer.item({ id, version: object.apiVersion.split("/").at(-1)!, body, facts: itemFacts(object) });
     }
+    if (volumes) await writer.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
     await writer.finish();
   };
   const keys = backupKeys(name);
   const index = digestingIndex(writer.index);
   await together(writer, [bucket.put(keys.tar, writer.tar), bucket.put(keys.index, index.bytes), fill()]);
-  const consistency = { grade: "exact", resourceVersion: header.resourceVersion, exceptions: [] } as const;
-  const outcome: ArchiveOutcome = {
-    ...{ schemaVersion: 1, consistency: { ...consistency, exceptions: [] }, items: items.length, bytes: 0 },
-    ...{ warnings: [], errors },
-  };
-  const record = backupRecord(name, { header, outcome }, new Date(Date.parse(at) + 2000));
-  const { body } = await sealRecord(record, { files: {}, indexEnd: index.digests().end });
+  const record = backupRecord(
+    name,
+    { header, outcome },
+    { completedAt: new Date(Date.parse(at) + 2000), location: bucket.location },
+  );
+  const info = volumes && (await writeSideFile(bucket, keys.volumeInfo, JSON.stringify(volumeInfos([], volumes))));
+  const files = info ? { [basename(keys.volumeInfo)]: info } : {};
+  const { body } = await sealRecord(record, { files, indexEnd: index.digests().end });
   await bucket.put(keys.metadata, body);
 }
 

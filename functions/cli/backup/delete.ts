@@ -1,12 +1,23 @@
-import { deleteBackup, ERROR_KINDS, isLifeboatError, restoresUnderWay, thisProcess } from "../../../core/index.ts";
+import {
+  type CopyWish,
+  deleteBackup,
+  ERROR_KINDS,
+  isLifeboatError,
+  restoresUnderWay,
+  thisProcess,
+} from "../../../core/index.ts";
 import { consents } from "../consent.ts";
 import { printFailure } from "../failure.ts";
 import type { Invocation } from "../options.ts";
 import { plural, print, printable, say } from "../output.ts";
-import { openBucket } from "../session.ts";
+import { openBucket, removalOf } from "../session.ts";
 
 /** `lifeboat backup delete NAME...`: tells of restores under way, goes on past those that can't be deleted, and ends with the last one's exit code. */
-export async function deleteBackups({ args, options, signal }: Invocation<{ confirm?: boolean }>): Promise<number> {
+export async function deleteBackups({
+  args,
+  options,
+  signal,
+}: Invocation<{ confirm?: boolean; keepVolumeData?: boolean }>): Promise<number> {
   const names = [...new Set(args[0] as string[])];
   const bucket = await openBucket(options);
   for (const [name, who] of await restoresUnderWay(bucket, signal))
@@ -21,9 +32,12 @@ export async function deleteBackups({ args, options, signal }: Invocation<{ conf
     return 0;
   }
   let code = 0;
+  await using removal = removalOf(options, bucket);
+  const volumes: CopyWish = options.keepVolumeData ? "keep" : { means: removal.means };
+  const tell = (message: string) => say(printable(message));
   for (const name of names) {
     try {
-      await deleteBackup(bucket, name, signal, { by: thisProcess() });
+      await deleteBackup(bucket, name, signal, { volumes, tell, by: thisProcess() });
       print(`Deleted backup ${name}`);
     } catch (error) {
       if (!isLifeboatError(error)) throw error;

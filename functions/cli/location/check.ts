@@ -43,6 +43,7 @@ async function checkedBy(options: SharedOptions): Promise<Checked> {
   return {
     ...{ config, secrets, source: await configSource(options) },
     openBucket: (location) => openBucket(terminal, location),
+    disks: terminal.disks,
     clusters:
       named || Object.keys(config.clusters).length === 0
         ? await kubeconfigCluster(options, named)

@@ -1,4 +1,10 @@
-import { previewRetention, type RetentionDocument, type RetentionRow, scheduleOf } from "../../../core/index.ts";
+import {
+  copiesText,
+  previewRetention,
+  type RetentionDocument,
+  type RetentionRow,
+  scheduleOf,
+} from "../../../core/index.ts";
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { bytesText, columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
@@ -10,7 +16,8 @@ const COLUMNS: Record<string, (row: RetentionRow) => string> = {
   NAME: ({ name }) => printable(name),
   STATUS: ({ phase }) => phaseText(phase || "-"),
   CREATED: ({ startTimestamp }) => (startTimestamp ? timeText(startTimestamp) : "-"),
-  REASON: ({ reason }) => printable(reason),
+  REASON: ({ reason, volumeCopies }) =>
+    printable(volumeCopies ? `${reason}; with ${copiesText(volumeCopies)}` : reason),
 };
 
 /** `lifeboat retention preview [--schedule NAME]` */
@@ -40,5 +47,7 @@ export function rowsTable({ rows }: RetentionDocument, details = false): string 
 /** "3 of 17 would be deleted, 1.2 MiB" */
 export function summary({ rows, counts, freedBytes }: RetentionDocument, done: string): string {
   if (counts.delete === 0) return `Nothing ${done}: ${countText(rows.length)} looked at`;
-  return `${countText(counts.delete)} of ${countText(rows.length)} ${done}, ${bytesText(freedBytes)}`;
+  const copies = rows.reduce((sum, { action, volumeCopies = 0 }) => sum + (action === "delete" ? volumeCopies : 0), 0);
+  const going = `${countText(counts.delete)} of ${countText(rows.length)} ${done}, ${bytesText(freedBytes)}`;
+  return copies ? `${going}, with ${copiesText(copies)}` : going;
 }

@@ -1,0 +1,129 @@
+import type { BackupSpec } from "../backup/scope.ts";
+import type { Resource } from "../kube/resource.ts";
+import { SNAPSHOT_CLASSES } from "../objects/resources.ts";
+import type { Bucket, Platform } from "../ports.ts";
+import { someOf } from "../report.ts";
+import type { Answer } from "./asking.ts";
+import type { Rights, Wanted } from "./rights.ts";
+
+/** By what volumes' data are copied, and where the backups lie that have copies. */
+export interface CheckedVolumes {
+  /** The configuration says how files are copied. */
+  restic: boolean;
+  disks?: Platform["disks"];
+  bucket: () => Promise<Bucket>;
+}
+
+/** Who needs rights for copies of volumes, with the file of infra/kubernetes that gives them. */
+export type CopyRole = "csi" | "restic";
+
+const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+const CHANGES = ["list", "get", "create", "patch", "delete"];
+
+interface NeedRow {
+  group: string;
+  resource: string;
+  subresource?: string;
+  verbs: string[];
+  why: string;
+}
+
+/** What each way to copy volumes needs beside the LISTs of a backup. */
+const NEEDS: Record<CopyRole, NeedRow[]> = {
+  csi: [
+    { group: "", resource: "persistentvolumes", verbs: ["get"], why: "a claim's volume names its driver" },
+    { group: SNAPSHOT_GROUP, resource: "volumesnapshotclasses", verbs: ["list"], why: "one is chosen for each claim" },
+    {
+      group: SNAPSHOT_GROUP,
+      resource: "volumesnapshots",
+      verbs: CHANGES,
+      why: "one stands for each copy while it is made",
+    },
+    {
+      group: SNAPSHOT_GROUP,
+      resource: "volumesnapshotcontents",
+      verbs: CHANGES,
+      why: "it keeps, and later deletes, the storage's snapshot",
+    },
+  ],
+  restic: [
+    { group: "", resource: "persistentvolumes", verbs: ["get"], why: "it tells where a claim can be mounted" },
+    { group: "batch", resource: "jobs", verbs: ["get", "create", "delete"], why: "restic runs in one" },
+    {
+      group: "",
+      resource: "secrets",
+      verbs: ["create", "delete"],
+      why: "it has the repository's password while the Job runs",
+    },
+    {
+      group: "",
+      resource: "pods",
+      verbs: ["list", "delete"],
+      why: "the Job's is followed, and taken away should its node be gone",
+    },
+    { group: "", resource: "pods", subresource: "log", verbs: ["get"], why: "restic tells there what it did" },
+  ],
+};
+
+/** What backups of that cluster need beyond LISTs, so that it is no surplus. */
+export function neededForCopies(roles: readonly CopyRole[]): Wanted[] {
+  return roles.flatMap((role) =>
+    NEEDS[role].flatMap(({ verbs, why: _, ...what }) => verbs.map((verb) => ({ verb, ...what }))),
+  );
+}
+
+interface Asked {
+  resources: Resource[];
+  rights: Rights;
+  specs: BackupSpec[];
+  volumes: CheckedVolumes;
+  /** The command that gives the identity the rights of a role. */
+  granting: (role: CopyRole) => string;
+}
+
+/**
+ * Whether the data of volumes can be copied: where snapshots are served, or restic is configured. Rights that are missing fail where
+ * a schedule asks for snapshots, or the configuration for restic; else they are a warning: they may be meant to be missing.
+ */
+export async function mayCopyVolumes({
+  resources,
+  rights,
+  specs,
+  volumes,
+  granting,
+}: Asked): Promise<Answer<CopyRole[]>> {
+  const served = resources.some(({ group, name }) => `${name}.${group}` === SNAPSHOT_CLASSES);
+  const unwanted = specs.length > 0 && specs.every(({ snapshotVolumes }) => snapshotVolumes === false);
+  const roles: CopyRole[] = [
+    ...(served && !unwanted ? (["csi"] as const) : []),
+    ...(volumes.restic ? (["restic"] as const) : []),
+  ];
+  if (roles.length === 0) {
+    const snapshots = served ? "no schedule takes snapshots" : "the cluster serves no VolumeSnapshots";
+    return { state: "notAsked", message: `${snapshots}, and volumes.restic is not configured` };
+  }
+  const lacks = new Map<CopyRole, string[]>();
+  for (const role of roles) {
+    const wanted = neededForCopies([role]);
+    const allowed = await Promise.all(wanted.map(rights.may));
+    const refused = wanted.filter((_, at) => !allowed[at]).map(wantedText);
+    if (refused.length > 0) lacks.set(role, refused);
+  }
+  const how = { csi: "snapshots by CSI", restic: "copies of files by restic" };
+  const able = roles.filter((role) => !lacks.has(role)).map((role) => how[role]);
+  if (lacks.size === 0) return { state: "ok", message: `${able.join(", ")}: allowed`, value: roles };
+  const asked = lacks.has("restic") || specs.some(({ snapshotVolumes }) => snapshotVolumes === true);
+  const told = [...lacks].map(([role, refused]) => `no ${how[role]}: may not ${someOf(refused, 3)}`);
+  return {
+    state: asked ? "failed" : "warning",
+    ...(asked && { error: "denied" as const }),
+    message: [...told, ...able.map((one) => `${one}: allowed`)].join("; "),
+    todo: [...lacks.keys()].map(granting).join(" && "),
+    resources: [...lacks.values()].flat(),
+    value: roles,
+  };
+}
+
+function wantedText({ verb, group, resource, subresource }: Wanted): string {
+  return `${verb} ${resource}${group && `.${group}`}${subresource ? `/${subresource}` : ""}`;
+}

@@ -1,0 +1,172 @@
+import { REMOVALS } from "../catalog.ts";
+import { isLifeboatError } from "../errors.ts";
+import type { Kube } from "../kube/client.ts";
+import { type Kind, listObjects, placeOf } from "../kube/object.ts";
+import { BACKUP_NAME, labelValue } from "../labels.ts";
+import { samePlace } from "../location.ts";
+import { lockState } from "../lock.ts";
+import type { Bucket, InZone, Platform } from "../ports.ts";
+import { someOf } from "../report.ts";
+import { LOCATION_TAG } from "../volumes/copiers.ts";
+import { leftSnapshots } from "../volumes/csi/leftovers.ts";
+import { type DiskCloud, diskOf } from "../volumes/disk.ts";
+import { VOLUME } from "../volumes/volume.ts";
+import { regionOfZone } from "../volumes/zone.ts";
+import type { CheckedVolumes } from "./copying.ts";
+import type { Finding } from "./document.ts";
+
+const JOBS: Kind = { group: "batch", version: "v1", name: "jobs", kind: "Job" };
+
+/**
+ * What runs that died have left in the cluster: VolumeSnapshots and their contents, and Jobs of restic, which end and go by
+ * themselves, with their Secrets. What a run works on that lives is none of it.
+ */
+export async function leftInCluster(
+  kube: Kube,
+  { bucket: open }: CheckedVolumes,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const known = await knownIn(open, signal);
+  if (!known) return UNKNOWN;
+  const left: string[] = [];
+  const todo: string[] = [];
+  try {
+    for (const { kind, namespace, name, backup } of await leftSnapshots(kube, {}, signal)) {
+      if (backup && (await known.isHeld(backup))) continue;
+      left.push(`${kind} ${placeOf({ namespace, name })}`);
+      todo.push(`kubectl delete ${namespace && `-n ${namespace} `}${kind.toLowerCase()} ${name}`);
+    }
+    for await (const { metadata } of listObjects(kube, JOBS, {
+      labelSelector: "app.kubernetes.io/managed-by=lifeboat",
+      signal,
+    })) {
+      const { namespace = "", name, labels = {} } = metadata;
+      // Those of restores and of retention tell no backup; they live as long as their run, or end soon.
+      const backup = labels[BACKUP_NAME];
+      if (!backup || (await known.isHeld(backup))) continue;
+      left.push(`Job ${placeOf({ namespace, name })}`);
+      todo.push(`kubectl delete -n ${namespace} job ${name}`);
+    }
+  } catch (error) {
+    if (isLifeboatError(error, "denied")) return { state: "notAsked", message: `it can't be listed: ${error.message}` };
+    throw error;
+  }
+  if (left.length === 0) return { state: "ok", message: "no run has left anything of its copies of volumes" };
+  return {
+    state: "warning",
+    message: `runs that died have left ${someOf(left, 3)}`,
+    todo: `${todo.slice(0, 3).join("; ")}${todo.length > 3 ? " …" : ""}`,
+    resources: left,
+  };
+}
+
+/** What of backups is there in the location. */
+interface Known {
+  location: string;
+  /** Names below which something lies, whole or not, or whose copies are still being removed. */
+  names: string[];
+  /** Whether a run works on a backup, by its name or that as a label's value. Each is asked for once. */
+  isHeld(backup: string): Promise<boolean>;
+}
+
+/** Undefined where the location can't be listed, which is a question of its own. */
+async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promise<Known | undefined> {
+  try {
+    const bucket = await open();
+    const names: string[] = [];
+    for (const folder of ["backups/", REMOVALS])
+      for await (const { prefix } of bucket.list(folder, { delimiter: "/", signal }))
+        if (prefix) names.push(prefix.slice(folder.length, -1));
+    const states = new Map<string, Promise<boolean>>();
+    const ask = async (backup: string) => {
+      const meant = backup.length < 63 ? [backup] : names.filter((name) => [name, labelValue(name)].includes(backup));
+      const found = await Promise.all(meant.map((name) => lockState({ bucket, kind: "backups", name }, { signal })));
+      return found.some(({ state }) => state === "held");
+    };
+    const isHeld = (backup: string) => {
+      const asked = states.get(backup) ?? ask(backup);
+      states.set(backup, asked);
+      return asked;
+    };
+    return { location: bucket.location, names, isHeld };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isLifeboatError(error)) return undefined;
+    throw error;
+  }
+}
+
+const UNKNOWN: Finding = { state: "notAsked", message: "the location can't be listed" };
+
+/** How somebody deletes a snapshot by hand. */
+const DELETE: Record<DiskCloud, (id: string) => string> = {
+  aws: (id) => `aws ec2 delete-snapshot --snapshot-id ${id}`,
+  gcp: (id) => `gcloud compute snapshots delete ${id}`,
+  azure: (id) => `az snapshot delete --ids ${id}`,
+};
+
+/**
+ * Snapshots of disks that backups to this location made, and that none of it has any more, wherever disks of this cluster are. Their
+ * tags tell: that of the location, which only Lifeboat sets, and Velero's, of the backup.
+ */
+export async function orphanedSnapshots(
+  kube: Kube,
+  { disks = {}, bucket: open }: CheckedVolumes,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const known = await knownIn(open, signal);
+  if (!known) return UNKNOWN;
+  const names = new Set(known.names);
+  const orphans: { cloud: DiskCloud; id: string }[] = [];
+  let seen = 0;
+  try {
+    const places = await placesOf(kube, disks, signal);
+    if (places.length === 0)
+      return { state: "notAsked", message: "no volume is a disk whose cloud can be asked from here" };
+    for (const { cloud, disk } of places) {
+      const those = await disks[cloud]!();
+      for await (const { id, tags } of those.snapshots({ name: LOCATION_TAG }, disk, signal)) {
+        if (!samePlace(tags[LOCATION_TAG] ?? "", known.location)) continue;
+        seen++;
+        const backup = tags["velero.io/backup"] ?? "";
+        if (!backup || names.has(backup) || (await known.isHeld(backup))) continue;
+        orphans.push({ cloud, id });
+      }
+    }
+  } catch (error) {
+    if (isLifeboatError(error, "denied"))
+      return { state: "notAsked", message: `they can't be listed: ${error.message}` };
+    throw error;
+  }
+  if (orphans.length === 0)
+    return { state: "ok", message: `${seen} of backups of this location, none of one that is gone` };
+  const ids = orphans.map(({ id }) => id);
+  return {
+    state: "warning",
+    message: `${orphans.length} of ${seen} are of backups that are gone: ${someOf(ids, 3)}`,
+    todo: orphans
+      .slice(0, 3)
+      .map(({ cloud, id }) => DELETE[cloud](id))
+      .join("; "),
+    resources: ids,
+  };
+}
+
+/** One disk of each cloud, account and region in which the cluster has some. */
+async function placesOf(
+  kube: Kube,
+  disks: NonNullable<Platform["disks"]>,
+  signal: AbortSignal,
+): Promise<{ cloud: DiskCloud; disk: InZone }[]> {
+  const places = new Map<string, { cloud: DiskCloud; disk: InZone }>();
+  if (Object.keys(disks).length === 0) return [];
+  for await (const volume of listObjects(kube, VOLUME, { signal })) {
+    const found = diskOf(volume);
+    if (!found || !disks[found.cloud]) continue;
+    const { cloud, ...disk } = found;
+    const place = cloud === "aws" ? regionOfZone(disk.zone) : disk.id.split("/").slice(0, 3).join("/");
+    const key = `${cloud} ${place}`;
+    if (!places.has(key)) places.set(key, { cloud, disk });
+  }
+  return [...places.values()];
+}
