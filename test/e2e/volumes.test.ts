@@ -27,19 +27,20 @@ interface Plan {
 }
 
 const SNAPSHOT_API = "/apis/snapshot.storage.k8s.io/v1";
+const INFRA = join(import.meta.dirname, "../../infra/kubernetes");
 const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
 
 describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
   let storage: string;
   let dir: string;
   let location: string[];
-  let [a, b]: { cluster: Cluster; driver: CsiDriver }[] = [];
+  let [a, b]: { cluster: Cluster; driver: CsiDriver; kubeconfig: string }[] = [];
 
   before(async () => {
     storage = makeDir("storage");
     dir = await mkdtemp(join(tmpdir(), "lifeboat-volumes-"));
     location = ["--location", `file://${dir}`];
-    [a, b] = await Promise.all([startWithDriver(), startWithDriver()]);
+    [a, b] = await Promise.all([startWithDriver("backup", "csi"), startWithDriver("restore")]);
     await a!.cluster.api.request("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
     await claim("db");
     await claim("media");
@@ -54,10 +55,15 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     await rm(dir, { recursive: true });
   });
 
-  async function startWithDriver(): Promise<{ cluster: Cluster; driver: CsiDriver }> {
+  /** A cluster with the driver, and the kubeconfig of who has these rights of infra/kubernetes and no more. */
+  async function startWithDriver(...rights: string[]) {
     const cluster = await startCluster();
     await installSnapshots(cluster.api);
-    return { cluster, driver: await startCsiDriver(cluster, storage) };
+    for (const right of rights) await cluster.kubectl(["apply", "-f", join(INFRA, `${right}.yaml`)]);
+    const groups = rights.map((right) => `lifeboat:${right}`);
+    const kubeconfig = join(cluster.dir, "keeper.yaml");
+    await writeFile(kubeconfig, await cluster.user("keeper", groups));
+    return { cluster, kubeconfig, driver: await startCsiDriver(cluster, storage) };
   }
 
   async function claim(name: string): Promise<void> {
@@ -94,11 +100,11 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
   }
 
   const backup = (name: string, ...flags: string[]) => [
-    ...["backup", "create", name, ...location, "--kubeconfig", a!.cluster.kubeconfigPath],
+    ...["backup", "create", name, ...location, "--kubeconfig", a!.kubeconfig],
     ...["--include-namespaces", "shop", ...flags],
   ];
   const restore = (name: string, from: string, ...flags: string[]) => [
-    ...["restore", "create", name, "--from-backup", from, ...location, "--kubeconfig", b!.cluster.kubeconfigPath],
+    ...["restore", "create", name, "--from-backup", from, ...location, "--kubeconfig", b!.kubeconfig],
     ...flags,
   ];
 
