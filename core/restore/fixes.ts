@@ -4,6 +4,7 @@ import { parseExact } from "../kube/json.ts";
 import { BACKUP_NAME, labelValue, RESTORE_NAME } from "../labels.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
 import { rowsByResource } from "../objects/rows.ts";
+import { asItWas } from "../volumes/csi/stored.ts";
 import { type Conversions, convert } from "./apiversions.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone/clone.ts";
 import { type ModifierRule, mayModify, modify } from "./modifiers/modifiers.ts";
@@ -167,7 +168,10 @@ export const FIXES: Fix[] = [
     why: "what was bound, provisioned and placed in the source cluster must be so again here",
     source: "velero.io/pvc, Velero restoreItem (5.5)",
     clusterOwned: true,
-    apply: (object) => drop(object, ["metadata", "annotations"], CLAIM_ANNOTATIONS),
+    apply: (object) => {
+      drop(object, ["metadata", "annotations"], CLAIM_ANNOTATIONS);
+      asItWas(object);
+    },
   },
   {
     id: "claim-volume",
@@ -371,7 +375,6 @@ const CLAIM_ANNOTATIONS = [
   "volume.kubernetes.io/storage-provisioner",
   "volume.beta.kubernetes.io/storage-provisioner",
   "volume.kubernetes.io/selected-node",
-  "velero.io/volume-snapshot-name",
   "velero.io/data-upload-name",
 ];
 

@@ -9,7 +9,7 @@ import { chooseGroupClass, groupVersion, volumeGroups } from "../../core/volumes
 import { leftSnapshots } from "../../core/volumes/csi/leftovers.ts";
 import { csiRestore, snapshotForClaim, snapshotSource } from "../../core/volumes/csi/restore.ts";
 import { csiRun } from "../../core/volumes/csi/run.ts";
-import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
+import { asItWas, claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import { client, json, serve, status } from "./kube-server.ts";
 
 const never = new AbortController().signal;
@@ -244,13 +244,18 @@ describe("a claim whose data are in a snapshot", () => {
             "velero.io/volume-snapshot-name": "velero-data-1",
             "velero.io/backup-name": "nightly",
           },
-          annotations: { "velero.io/volume-snapshot-name": "velero-data-1" },
+          annotations: {
+            "velero.io/volume-snapshot-name": "velero-data-1",
+            ...(asked !== want && { "lifeboat/storage-request": asked }),
+          },
         }),
         spec: asking(want),
       });
+      asItWas(stored);
+      assert.deepEqual(stored.spec, asking(asked));
       const dataSource = { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: "n" };
       assert.deepEqual(claimFromSnapshot(stored, { dataSource, restoreSize: csi.restoreSize }), {
-        ...claim({ labels: { app: "shop", "velero.io/backup-name": "nightly" }, annotations: {} }),
+        ...claim({ labels: { app: "shop", "velero.io/backup-name": "nightly" } }),
         spec: { resources: { requests: { storage: want } }, dataSource },
       });
     });

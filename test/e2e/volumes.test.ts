@@ -176,6 +176,32 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     assert.equal(volume?.restoreMethod, "CSISnapshot");
   });
 
+  test("leave claims equal that are still there: a restore beside them changes nothing", async () => {
+    const flags = [
+      "--dry-run",
+      "--existing-resource-policy",
+      "update",
+      "--include-resources",
+      "persistentvolumeclaims",
+    ];
+    const into = ["--kubeconfig", a!.cluster.kubeconfigPath];
+    const plan = await document<Plan>([
+      "restore",
+      "create",
+      "beside",
+      "--from-backup",
+      "full",
+      ...location,
+      ...into,
+      ...flags,
+    ]);
+    const claims = plan.steps.filter(({ resource }) => resource === "persistentvolumeclaims");
+    assert.deepEqual(
+      claims.map(({ name, action, reason }) => `${name} ${action}: ${reason}`),
+      ["db", "media", "scratch"].map((name) => `${name} skip: exists, equal`),
+    );
+  });
+
   test("are left out where the user says so", async () => {
     const before = await a!.driver.stored();
     const made = await document<WithVolumes>(backup("without", "--snapshot-volumes=false"));

@@ -49,6 +49,9 @@ export const OF_VOLUMES: SnapshotKinds = {
 /** Of a stored claim, as label and annotation: the snapshot that holds its data. */
 export const SNAPSHOT_NAME = "velero.io/volume-snapshot-name";
 
+/** Ours, on a stored claim that asks for as much as its snapshot needs, as Velero wants it: what it asked for itself. */
+export const REQUESTED = "lifeboat/storage-request";
+
 /** What Velero writes on a stored VolumeSnapshot, and reads when it restores it. */
 export const HANDLE = "velero.io/csi-volumesnapshot-handle";
 export const DRIVER = "velero.io/csi-driver-name";

@@ -1,6 +1,6 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { BACKUP_NAME, labelValue } from "../../labels.ts";
-import { at, fieldsAt } from "../../objects/fields.ts";
+import { at, drop, fieldsAt } from "../../objects/fields.ts";
 import { binaryQuantity, parseQuantity } from "../../objects/quantity.ts";
 import type { CsiSnapshot } from "../volume.ts";
 import type { SnapshotClass } from "./classes.ts";
@@ -51,7 +51,10 @@ export function storedObjects(taken: {
   ];
 }
 
-/** The claim as it is stored whose data are in a snapshot: it names that, and asks for as much as that needs. */
+/**
+ * The claim as it is stored whose data are in a snapshot: it names that, and asks for as much as that needs, since Velero restores it
+ * as it is. `asItWas` gives back what it asked for.
+ */
 export function withSnapshot(claim: KubernetesObject, csi: CsiSnapshot, backupName: string): KubernetesObject {
   const { metadata } = claim;
   const { snapshotName, restoreSize } = csi;
@@ -60,8 +63,23 @@ export function withSnapshot(claim: KubernetesObject, csi: CsiSnapshot, backupNa
     [kinds.SNAPSHOT_NAME]: labelValue(snapshotName),
     [BACKUP_NAME]: labelValue(backupName),
   };
-  const annotations = { ...metadata.annotations, [kinds.SNAPSHOT_NAME]: snapshotName };
-  return withRequest({ ...claim, metadata: { ...metadata, labels, annotations } }, restoreSize);
+  const enough = withRequest(claim, restoreSize);
+  const asked = enough === claim ? undefined : at(claim, "spec", "resources", "requests", "storage");
+  const annotations = {
+    ...metadata.annotations,
+    [kinds.SNAPSHOT_NAME]: snapshotName,
+    ...(asked !== undefined && { [kinds.REQUESTED]: String(asked) }),
+  };
+  return { ...enough, metadata: { ...metadata, labels, annotations } };
+}
+
+/** Makes a stored claim what it was before `withSnapshot`, in place, but for the label that tells its backup. */
+export function asItWas(claim: KubernetesObject): void {
+  const asked = claim.metadata.annotations?.[kinds.REQUESTED];
+  const requests = fieldsAt(claim, "spec", "resources", "requests");
+  if (asked !== undefined && requests) requests.storage = asked;
+  drop(claim, ["metadata", "labels"], [kinds.SNAPSHOT_NAME]);
+  drop(claim, ["metadata", "annotations"], [kinds.SNAPSHOT_NAME, kinds.REQUESTED]);
 }
 
 /** A claim that is made of a snapshot. */
@@ -71,16 +89,13 @@ export interface ClaimSource {
   restoreSize?: number;
 }
 
-/** The claim as it is created so that its volume is made of the snapshot. */
+/** The claim, as it was, as it is created so that its volume is made of the snapshot. */
 export function claimFromSnapshot(
   claim: KubernetesObject,
   { dataSource, restoreSize = 0 }: ClaimSource,
 ): KubernetesObject {
-  const { [kinds.SNAPSHOT_NAME]: _, ...labels } = claim.metadata.labels ?? {};
-  const { [kinds.SNAPSHOT_NAME]: __, ...annotations } = claim.metadata.annotations ?? {};
-  const { volumeName: ___, dataSourceRef: ____, ...spec } = fieldsAt(claim, "spec") ?? {};
-  const created = { ...claim, metadata: { ...claim.metadata, labels, annotations }, spec: { ...spec, dataSource } };
-  return withRequest(created, restoreSize);
+  const { volumeName: _, dataSourceRef: __, ...spec } = fieldsAt(claim, "spec") ?? {};
+  return withRequest({ ...claim, spec: { ...spec, dataSource } }, restoreSize);
 }
 
 /** Drivers may give more than was asked for; a claim that asks for less than its snapshot holds is never bound. */
