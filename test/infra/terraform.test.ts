@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { parseAllDocuments } from "yaml";
+import { neededForCopies } from "../../core/check/copying.ts";
 import { parseConfig } from "../../core/config.ts";
 import { renderSchedules, type Target } from "../../core/schedule/render.ts";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
@@ -128,6 +129,17 @@ describe("the rights in a cluster", () => {
       "events list",
     ]);
   });
+
+  for (const role of ["csi", "restic"] as const) {
+    test(`of ${role} are all that \`location check\` asks for`, async () => {
+      const may = (await rightsOf(role)).map((rule) => rule.split(" "));
+      const lacking = neededForCopies([role])
+        .map(({ verb, resource, subresource }) => [verb, subresource ? `${resource}/${subresource}` : resource])
+        .filter((wanted) => !may.some((rule) => wanted.every((word) => rule.includes(word))));
+      assert.deepEqual(lacking, []);
+      assert.ok(neededForCopies([role]).length > 5);
+    });
+  }
 
   for (const name of ["backup", "hooks", "csi", "restic", "restore"]) {
     test(`of ${name} go to the group that the modules name`, async () => {
