@@ -18,6 +18,8 @@ import { copyDisk } from "./native.ts";
 import type { VolumePolicy } from "./policies.ts";
 import { copyFiles } from "./restic/copy.ts";
 import { bucketRepositories } from "./restic/repositories.ts";
+import { repositoryAt } from "./restic/repository.ts";
+import type { ResticSettings } from "./restic/settings.ts";
 import { unfit } from "./restic/unfit.ts";
 import type { ClaimedVolume, Method, VolumeCopy } from "./volume.ts";
 
@@ -53,10 +55,11 @@ export const LOCATION_TAG = "lifeboat/location";
 export async function openCopiers(run: CopyingRun): Promise<Copiers> {
   const { kube, bucket, name, spec, volumes: { disks = {}, files } = {}, signal } = run;
   const classes = await classesOf(run);
+  const waitMs = spec.itemOperationTimeout ? parseDuration(spec.itemOperationTimeout) : undefined;
   const csi = csiRun(kube, {
     backupName: name,
     ...(spec.csiSnapshotTimeout && { timeoutMs: parseDuration(spec.csiSnapshotTimeout) }),
-    ...(spec.itemOperationTimeout && { readyTimeoutMs: parseDuration(spec.itemOperationTimeout) }),
+    ...(waitMs !== undefined && { readyTimeoutMs: waitMs }),
     signal,
   });
   const repositories = bucketRepositories(bucket);
@@ -79,7 +82,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     const pv = volume.metadata.name;
     // Backups of one name may lie in several locations: without theirs, nobody could tell whose an orphan is.
     const tags = { ...run.labels, "velero.io/backup": name, "velero.io/pv": pv, [LOCATION_TAG]: bucket.location };
-    return copyDisk(await opening, disk, { name: `${pv}-${request}`, tags, signal });
+    return copyDisk(await opening, disk, { name: `${pv}-${request}`, tags, signal, waitMs });
   };
 
   const byFiles = ({ claim, volume }: ClaimedVolume, { mount }: Chosen) => {
@@ -99,7 +102,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
       policies: run.policies,
       csi: (driver) => classes.some((one) => one.driver === driver),
       disks: (volume: KubernetesObject) => hasDisk(disks, volume),
-      files: files ? undefined : "the configuration has no volumes.restic, by which files are copied",
+      files: files ? unreachable(files) : "the configuration has no volumes.restic, by which files are copied",
     },
     start: async (one, choice) => by[choice.method](one, choice),
   };
@@ -116,6 +119,17 @@ async function classesOf({ kube, spec, policies, warn, signal }: CopyingRun): Pr
     if (!isLifeboatError(error)) throw error;
     warn(`no volume is snapshotted by CSI: ${messageOf(error)}`);
     return [];
+  }
+}
+
+/** Why Jobs can't reach the location; undefined where they can. */
+function unreachable({ location, env }: ResticSettings): string | undefined {
+  try {
+    repositoryAt(location, "default", env);
+    return undefined;
+  } catch (error) {
+    if (isLifeboatError(error)) return error.message;
+    throw error;
   }
 }
 

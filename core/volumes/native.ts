@@ -6,6 +6,11 @@ import { orRemoved } from "./leftover.ts";
 import type { Copied, NativeSnapshot, VolumeCopy } from "./volume.ts";
 
 const POLL_MS = 10_000;
+/**
+ * So long a backup waits for a snapshot to be complete, which the first one of a large disk isn't for hours: its point in time is fixed,
+ * and the cloud goes on by itself. Velero doesn't wait at all.
+ */
+const WAIT_MS = 5 * 60_000;
 /** With so many looks in a row that fail or find nothing, a snapshot is no longer waited for. */
 const MOST_FAILURES = 5;
 
@@ -16,21 +21,26 @@ export interface DiskCopyOptions {
   signal: AbortSignal;
   /** How long is waited between two looks at the snapshot. */
   pollMs?: number;
+  /** How long it is waited for (`itemOperationTimeout`, at most 5 minutes); 5 minutes where not given. */
+  waitMs?: number;
 }
 
 /**
- * Copies a disk by a snapshot of its cloud. It is done once the cloud says that the snapshot is complete; where it fails, or
- * the signal aborts, the snapshot is removed.
+ * Copies a disk by a snapshot of its cloud. It is done once the cloud says that the snapshot is complete, or, with a warning, when it
+ * has been waited for long enough; where it fails, or the signal aborts, the snapshot is removed.
  */
-export function copyDisk(disks: Disks, disk: InZone, { name, tags, signal, pollMs }: DiskCopyOptions): VolumeCopy {
+export function copyDisk(disks: Disks, disk: InZone, options: DiskCopyOptions): VolumeCopy {
+  const { name, tags, signal, pollMs = POLL_MS, waitMs = WAIT_MS } = options;
   const begun = disks.snapshot(disk, { name, tags, signal });
   const copied = async (): Promise<Copied> => {
     const { id, type, zone, iops } = await begun;
     const snapshot = { id, zone };
     const discard = (until: AbortSignal) => disks.removeSnapshot(snapshot, until);
-    await orRemoved(() => completed(disks, snapshot, pollMs ?? POLL_MS, signal), `the snapshot ${id}`, discard);
+    const waiting = { pollMs, until: performance.now() + Math.min(waitMs, WAIT_MS), signal };
+    const pending = await orRemoved(() => completed(disks, snapshot, waiting), `the snapshot ${id}`, discard);
+    const warnings = pending === "" ? {} : { warnings: [pending] };
     const native = { snapshotHandle: id, volumeId: disk.id, volumeType: type, volumeAZ: zone, ...(iops && { iops }) };
-    return { native, discard };
+    return { native, discard, ...warnings };
   };
   const copy = { fixed: begun.then(() => {}), done: copied() };
   // Whoever waits for one of them only must not end by the other.
@@ -83,9 +93,14 @@ export function wholeHandle(recorded: string, volumeId: string): string {
 }
 
 /** A cloud may take some seconds to tell of a new snapshot: one is gone that isn't found several times in a row. */
-async function completed(disks: Disks, snapshot: InZone, pollMs: number, signal: AbortSignal): Promise<true> {
+/** Waits until a snapshot is complete: gives "", or what is to be told of one that isn't in time. */
+async function completed(
+  disks: Disks,
+  snapshot: InZone,
+  { pollMs, until, signal }: { pollMs: number; until: number; signal: AbortSignal },
+): Promise<string> {
   let failures = 0;
-  const look = async (): Promise<true | undefined> => {
+  const look = async (): Promise<string | undefined> => {
     const found = await disks.read(snapshot, signal).catch((error: unknown) => {
       if (isLifeboatError(error) && ERROR_KINDS[error.kind].retry) return error;
       throw error;
@@ -93,7 +108,10 @@ async function completed(disks: Disks, snapshot: InZone, pollMs: number, signal:
     if (found && "state" in found) {
       failures = 0;
       if (found.state === "failed") throw unusable(snapshot.id, found);
-      return found.state === "completed" || undefined;
+      if (found.state === "completed") return "";
+      if (performance.now() < until) return undefined;
+      const far = found.message ? `, ${found.message}` : "";
+      return `the snapshot ${snapshot.id} is not complete yet${far}: the cloud goes on with it, and no disk can be made of it before`;
     }
     failures += 1;
     if (failures === MOST_FAILURES) throw found ?? unusable(snapshot.id, undefined);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { LifeboatError } from "../../core/errors.ts";
 import { fieldProblems } from "../../core/fields.ts";
+import type { Kube } from "../../core/kube/client.ts";
 import { openSecrets } from "../../core/secrets.ts";
 import { readCredentials, withhold } from "../../core/volumes/restic/credentials.ts";
 import { failureOf, lacksOnlyAttributes, neverBegan } from "../../core/volumes/restic/failure.ts";
@@ -9,8 +10,10 @@ import { jobObject, type ResticJob, secretObject } from "../../core/volumes/rest
 import { readOutput } from "../../core/volumes/restic/output.ts";
 import { podState } from "../../core/volumes/restic/pod.ts";
 import { repositoryAt } from "../../core/volumes/restic/repository.ts";
-import { repositorySecrets, resticSchema, resticSettings } from "../../core/volumes/restic/settings.ts";
+import { runRestic } from "../../core/volumes/restic/run.ts";
+import { RESTIC_TIMING, repositorySecrets, resticSchema, resticSettings } from "../../core/volumes/restic/settings.ts";
 import { pinnedTo, unfit } from "../../core/volumes/restic/unfit.ts";
+import { answer } from "./restore-sample.ts";
 
 describe("the repository of a namespace at a location", () => {
   const CASES: [location: string, env: Record<string, string>, url: string, told: object, flags?: string[]][] = [
@@ -422,3 +425,29 @@ function refusal(kind: string, says: RegExp) {
     return true;
   };
 }
+
+test("a refused Secret is told of without the words of who refused it, which may quote it", async () => {
+  const SECRET = "correct horse";
+  const refused = { kind: "Status", reason: "BadRequest", code: 400, message: `webhook denied: found ${SECRET}` };
+  const made = { kind: "Job", apiVersion: "batch/v1", metadata: { name: "j", namespace: "n", uid: "u" } };
+  const kube = {
+    request: ({ method, path }: { method?: string; path: string }) => {
+      if (method !== "POST") return answer(404, { kind: "Status", code: 404 });
+      return path.endsWith("/secrets") ? answer(400, refused) : answer(201, made);
+    },
+  } as Partial<Kube> as Kube;
+  const job = {
+    ...{ name: "j", namespace: "n", labels: {}, image: "restic:1", commands: [["snapshots"]] },
+    repository: { url: "s3:x", env: {}, flags: [] },
+    secrets: repositorySecrets(SECRET),
+  };
+  const { signal } = new AbortController();
+  await assert.rejects(
+    runRestic({ kube, job, what: "look", timing: RESTIC_TIMING, signal }),
+    (error: LifeboatError) => {
+      assert.equal(error.message.includes(SECRET), false);
+      assert.match(error.message, /did not take the Secret n\/j/);
+      return true;
+    },
+  );
+});

@@ -330,6 +330,18 @@ describe("copying a disk by a snapshot", () => {
     await rejects("missing", restoreDisk(disks, native, { name: "third", zone, tags: {}, signal }));
   });
 
+  test("one that isn't complete in time is recorded, with a warning", async () => {
+    const slow = reading(async (snapshot, until) => {
+      const found = await disks.read(snapshot, until);
+      return found && { ...found, state: "pending", message: "12 %" };
+    });
+    const copy = copyDisk(slow, { id, zone }, { name: "slow", tags: {}, signal, pollMs: 5, waitMs: 20 });
+    const { native, warnings, discard } = await copy.done;
+    assert.equal(native?.snapshotHandle, snapshotId("slow"));
+    assert.match(warnings!.join(), /snapshots\/slow is not complete yet, 12 %: the cloud goes on with it/);
+    await discard(signal);
+  });
+
   test("one that fails says why, and is removed", async () => {
     const failing = reading(async (snapshot, until) => {
       const found = await disks.read(snapshot, until);

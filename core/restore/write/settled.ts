@@ -1,4 +1,6 @@
+import { messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
+import { throwIfGone } from "../../kube/gone.ts";
 import { getObject, patchObject } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
 import { CLAIMS } from "../../objects/resources.ts";
@@ -38,7 +40,17 @@ export async function settleVolumes({ brought, csi }: RestoreData, settling: Set
     if (unused.length > 0)
       report.tell("warnings", `claims keep their VolumeSnapshots until a first Pod uses them: ${someOf(unused)}`);
   }
-  for (const { item, data } of claims) await inherit(kube, item, data, signal);
+  for (const { item, data } of claims) {
+    try {
+      await inherit(kube, item, data, signal);
+    } catch (error) {
+      await throwIfGone(kube, error, signal);
+      report.warn(
+        item,
+        `its volume has not got what the old one had, its labels and its reclaim policy: ${messageOf(error)}`,
+      );
+    }
+  }
 }
 
 /** Gives the new volume of a claim what its old one had, as Velero does (velero-format: 5.8). */

@@ -57,12 +57,21 @@ function withLeft(error: LifeboatError, left: string[]): LifeboatError {
   return new LifeboatError(kind, `${message}; still in the cluster: ${left.join(", ")}`, { hint, cause });
 }
 
+/** Why a Secret was not taken, without the server's words: those of a webhook may quote what is in it. */
+function unquoted({ kind }: LifeboatError, { namespace, name }: ResticJob): LifeboatError {
+  return new LifeboatError(kind, `the API server did not take the Secret ${namespace}/${name} of the Job (${kind})`, {
+    hint: "its answer is not shown, since it may quote the Secret: kubectl create secret there, with other values, tells why",
+  });
+}
+
 /**
  * Makes the Job, then the Secret that goes with it: whatever happens to us now, the cluster takes both away. No signal of the
  * run ends it: a request that was given up could still make a Job, after it was deleted.
  */
 async function create({ kube }: ResticRun, job: ResticJob): Promise<string | undefined> {
   const { metadata } = await createObject(kube, JOBS, jobObject(job), NEVER);
-  await createObject(kube, SECRETS, secretObject(job, metadata.uid ?? ""), NEVER);
+  await createObject(kube, SECRETS, secretObject(job, metadata.uid ?? ""), NEVER).catch((error: unknown) => {
+    throw isLifeboatError(error) ? unquoted(error, job) : error;
+  });
   return metadata.uid;
 }
