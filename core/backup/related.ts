@@ -11,11 +11,9 @@ import {
   VOLUMES,
 } from "../objects/resources.ts";
 import type { BackupSpec } from "../specs.ts";
+import { VOLUME_GROUP } from "../volumes/csi/groups.ts";
 import { PODS } from "./hooks.ts";
 import type { Listing } from "./photograph.ts";
-
-/** Velero's label for claims that are snapshotted together. */
-const VOLUME_GROUP = "velero.io/volume-group";
 
 /**
  * What comes along with stored objects though filters don't take it, by Velero's actions (velero-format: 4.7, 4.9): with a Pod

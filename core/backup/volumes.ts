@@ -11,13 +11,13 @@ import { at } from "../objects/fields.ts";
 import { CLAIMS, SNAPSHOT_CLASSES, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
-import { type Chosen, choose, type NotChosen } from "../volumes/choose.ts";
-import type { Copiers } from "../volumes/copiers.ts";
+import { choose, type Means, type NotChosen } from "../volumes/choose.ts";
+import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
 import { mountsOf, OPT_IN, podVolumes } from "../volumes/mounts.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
-import { type ClaimedVolume, type Copied, type Method, type Mount, VOLUME } from "../volumes/volume.ts";
+import { type Copied, type Method, type Mount, VOLUME } from "../volumes/volume.ts";
 import { PODS } from "./hooks.ts";
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
@@ -92,18 +92,14 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   }
 
   /** Makes one copy in its turn; `fixed` is called once its point in time is. */
-  async function make(
-    one: ClaimedVolume,
-    choice: Chosen,
-    { copiers, limits }: Making,
-    fixed: () => void,
-  ): Promise<Copied> {
-    const { done } = await limits[choice.method](async () => {
-      const copy = await copiers.start(one, choice);
+  async function make(copying: ToCopy, { start, limits }: Making, fixed: () => void): Promise<Copied> {
+    const { method } = copying.choice;
+    const { done } = await limits[method](async () => {
+      const copy = await start(copying);
       copy.done.catch(() => {});
       await copy.fixed;
       fixed();
-      if (choice.method === "PodVolumeBackup") await copy.done;
+      if (method === "PodVolumeBackup") await copy.done;
       return { done: copy.done };
     });
     const copied = await done;
@@ -111,40 +107,54 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     return copied;
   }
 
-  /** Decides on one claim and copies its data. Throws only what ends the run. */
-  async function settle(stored: StoredObject, making: Making, fixed: () => void): Promise<Copied | undefined> {
+  /** Why the data of a claim are not in the backup, though they should be. Throws what ends the run. */
+  async function lack({ record, stored: { id } }: Decided, error: unknown): Promise<void> {
+    signal.throwIfAborted();
+    await throwIfGone(kube, error, signal);
+    Object.assign(record, { reason: messageOf(error), lacking: true });
+    find(id, messageOf(error));
+    const unasked = isLifeboatError(error, "denied") && spec.snapshotVolumes === undefined;
+    report(unasked ? "warning" : "error", { ...id, message: `its data are not in the backup: ${messageOf(error)}` });
+  }
+
+  /** Decides whether and how the data of one claim are copied. */
+  async function decide(stored: StoredObject, means: Means): Promise<Decided> {
     const { id, object: claim } = stored;
     const record: VolumeRecord = {
       volume: String(at(claim, "spec", "volumeName")),
       claim: { namespace: id.namespace, name: id.name, uid: claim.metadata.uid ?? "" },
     };
-    records.push(record);
+    const decided: Decided = { stored, record };
     try {
       const volume = await volumeOf(claim);
       const one = { claim, volume, mounts: mounts.get(`${id.namespace}/${id.name}`) ?? [] };
-      const choice = choose(one, making.copiers.means);
-      if (choice.method === undefined || !volume) {
-        const { reason = "", lacking = true, stays } = choice as NotChosen;
-        Object.assign(record, { reason, ...(lacking && { lacking }) });
-        if (stays !== "server") find(id, reason);
-        return undefined;
-      }
-      if (choice.instead)
-        report("warning", { ...id, message: `a snapshot is made, not a copy of its files: ${choice.instead}` });
-      record.startTimestamp = timestamp(new Date());
-      const copied = await make({ ...one, volume }, choice, making, fixed);
-      const { csi, native, files } = copied;
-      Object.assign(record, { method: choice.method, csi, native, files, completionTimestamp: timestamp(new Date()) });
-      for (const message of copied.warnings ?? []) report("warning", { ...id, message });
-      log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method: choice.method });
-      return copied;
+      const choice = choose(one, means);
+      if (choice.method && volume) return { ...decided, copying: { one: { ...one, volume }, choice } };
+      const { reason = "", lacking = true, stays } = choice as NotChosen;
+      Object.assign(record, { reason, ...(lacking && { lacking }) });
+      if (stays !== "server") find(id, reason);
     } catch (error) {
-      signal.throwIfAborted();
-      await throwIfGone(kube, error, signal);
-      Object.assign(record, { reason: messageOf(error), lacking: true });
-      find(id, messageOf(error));
-      const unasked = isLifeboatError(error, "denied") && spec.snapshotVolumes === undefined;
-      report(unasked ? "warning" : "error", { ...id, message: `its data are not in the backup: ${messageOf(error)}` });
+      await lack(decided, error);
+    }
+    return decided;
+  }
+
+  /** Copies the data of one claim, where that was decided. */
+  async function settle(decided: Decided, making: Making, fixed: () => void): Promise<Copied | undefined> {
+    const { record, copying, stored } = decided;
+    const { id } = stored;
+    try {
+      if (!copying) return undefined;
+      const { method, instead } = copying.choice;
+      if (instead) report("warning", { ...id, message: `a snapshot is made, not a copy of its files: ${instead}` });
+      record.startTimestamp = timestamp(new Date());
+      const { csi, native, files, warnings = [], ...copied } = await make(copying, making, fixed);
+      Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
+      for (const message of warnings) report("warning", { ...id, message });
+      log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method });
+      return { csi, ...copied };
+    } catch (error) {
+      await lack(decided, error);
       return undefined;
     } finally {
       fixed();
@@ -191,7 +201,10 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
       return true;
     },
     async copy(fixed) {
-      const making = held.length ? await startMaking(run) : undefined;
+      const copiers = held.length > 0 ? await run.copiers() : undefined;
+      const decided = copiers ? await Promise.all(held.map((one) => decide(one, copiers.means))) : [];
+      records.push(...decided.map(({ record }) => record));
+      const making = copiers && startMaking(copiers, decided);
       const pending = new Set(held);
       const allFixed = Promise.withResolvers<void>();
       const isFixed = (one: StoredObject) => {
@@ -199,7 +212,7 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
         if (pending.size === 0) allFixed.resolve();
       };
       if (!making) allFixed.resolve();
-      const settling = Promise.all(held.map((one) => settle(one, making!, () => isFixed(one))));
+      const settling = Promise.all(decided.map((one) => settle(one, making!, () => isFixed(one.stored))));
       settling.catch(() => {});
       await allFixed.promise;
       await fixed();
@@ -219,14 +232,22 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   };
 }
 
+/** A claim whose data are copied if that is said, and what becomes of them. */
+interface Decided {
+  stored: StoredObject;
+  record: VolumeRecord;
+  copying?: ToCopy;
+}
+
 interface Making {
-  copiers: Copiers;
+  start: ReturnType<Copiers["starter"]>;
   limits: Record<Method, ReturnType<typeof pLimit>>;
 }
 
-async function startMaking({ copiers }: VolumesRun): Promise<Making> {
+function startMaking(copiers: Copiers, decided: Decided[]): Making {
   const limits = Object.entries(AT_ONCE).map(([method, most]) => [method, pLimit(most)]);
-  return { copiers: await copiers(), limits: Object.fromEntries(limits) };
+  const start = copiers.starter(decided.flatMap(({ copying }) => copying ?? []));
+  return { start, limits: Object.fromEntries(limits) };
 }
 
 /** An object that was made for a copy, of a resource that the cluster serves. */

@@ -11,6 +11,7 @@ import type { BackupSpec } from "../specs.ts";
 import type { Chosen, Means } from "./choose.ts";
 import { chooseClass, type SnapshotClass, snapshotClasses } from "./csi/classes.ts";
 import { copyByCsi } from "./csi/copy.ts";
+import { groupCopies } from "./csi/groupcopy.ts";
 import { csiRun } from "./csi/run.ts";
 import { type DiskCloud, diskOf } from "./disk.ts";
 import type { VolumeMeans } from "./means.ts";
@@ -44,8 +45,14 @@ export interface CopyingRun {
 export interface Copiers {
   /** What there is to choose from. */
   means: Means;
-  /** Begins the copy that was chosen. */
-  start(one: ClaimedVolume, choice: Chosen): Promise<VolumeCopy>;
+  /** Takes all that is to be copied, and gives what begins the copy of one; the volumes of a group are copied as one. */
+  starter(chosen: ToCopy[]): (one: ToCopy) => Promise<VolumeCopy>;
+}
+
+/** A volume, and how it is to be copied. */
+export interface ToCopy {
+  one: ClaimedVolume;
+  choice: Chosen;
 }
 
 /** The tag of a disk's snapshot that names the location of its backup. */
@@ -66,7 +73,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
   const opened = new Map<DiskCloud, Promise<Disks>>();
   const request = randomUUID();
 
-  const byCsi = ({ claim, volume }: ClaimedVolume, { snapshotClass }: Chosen) => {
+  const alone = ({ claim, volume }: ClaimedVolume, { snapshotClass }: Chosen) => {
     const driver = String(at(volume, "spec", "csi", "driver"));
     const wish = { driver, claim, policyClass: snapshotClass, backupAnnotations: run.annotations };
     const choice = chooseClass(wish, classes);
@@ -91,10 +98,17 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     return copyFiles(kube, files!, { claim, volume, mount, backupName: name, repositories, signal });
   };
 
-  const by: Record<Method, (one: ClaimedVolume, choice: Chosen) => VolumeCopy | Promise<VolumeCopy>> = {
-    CSISnapshot: byCsi,
-    NativeSnapshot: byDisk,
-    PodVolumeBackup: byFiles,
+  type By = Record<Method, (one: ClaimedVolume, choice: Chosen) => VolumeCopy | Promise<VolumeCopy>>;
+  const starter: Copiers["starter"] = (chosen) => {
+    const byCsi = chosen.flatMap(({ one, choice }) => (choice.method === "CSISnapshot" ? [one] : []));
+    const key = spec.volumeGroupSnapshotLabelKey || undefined;
+    const inGroup = groupCopies(csi, byCsi, { key, backupAnnotations: run.annotations });
+    const by: By = {
+      CSISnapshot: (one, choice) => inGroup(one) ?? alone(one, choice),
+      NativeSnapshot: byDisk,
+      PodVolumeBackup: byFiles,
+    };
+    return async ({ one, choice }) => by[choice.method](one, choice);
   };
   return {
     means: {
@@ -104,7 +118,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
       disks: (volume: KubernetesObject) => hasDisk(disks, volume),
       files: files ? unreachable(files) : "the configuration has no volumes.restic, by which files are copied",
     },
-    start: async (one, choice) => by[choice.method](one, choice),
+    starter,
   };
 }
 

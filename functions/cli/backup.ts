@@ -37,6 +37,10 @@ export function addBackup(program: Command, signal: AbortSignal): void {
     )
     .option("--csi-snapshot-timeout <duration>", "how long a CSI snapshot may take (default: 10m)")
     .option("--item-operation-timeout <duration>", "how long a copy of files may take (default: 4h)")
+    .option(
+      "--volume-group-snapshot-label-key <key>",
+      "snapshot claims that share a value of this label at one moment (default: velero.io/volume-group)",
+    )
     .option("--labels <pairs>", "labels of the backup, e.g. team=web,tier=front", commaList)
     .option("--annotations <pairs>", "annotations of the backup", commaList)
     .option("--ttl <duration>", "when the backup expires, e.g. 720h (default: never)")

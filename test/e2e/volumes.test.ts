@@ -7,6 +7,7 @@ import { gunzipSync } from "node:zlib";
 import type { KubeObject } from "../rig/api.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
 import { type CsiDriver, DISK, startCsiDriver } from "../rig/csidriver.ts";
+import { groupSnapshots } from "../rig/csigroups.ts";
 import { makeDir, removeDir, until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { installSnapshots } from "../rig/snapshotcrds.ts";
@@ -28,6 +29,7 @@ interface Plan {
 
 const SNAPSHOT_API = "/apis/snapshot.storage.k8s.io/v1";
 const INFRA = join(import.meta.dirname, "../../infra/kubernetes");
+const GROUP_VERSION = "v1beta2";
 const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
 
 describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
@@ -40,7 +42,7 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     storage = makeDir("storage");
     dir = await mkdtemp(join(tmpdir(), "lifeboat-volumes-"));
     location = ["--location", `file://${dir}`];
-    [a, b] = await Promise.all([startWithDriver("backup", "csi"), startWithDriver("restore")]);
+    [a, b] = await Promise.all([startWithDriver(["backup", "csi"], GROUP_VERSION), startWithDriver(["restore"])]);
     await a!.cluster.api.request("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
     await claim("db");
     await claim("media");
@@ -56,22 +58,23 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
   });
 
   /** A cluster with the driver, and the kubeconfig of who has these rights of infra/kubernetes and no more. */
-  async function startWithDriver(...rights: string[]) {
+  async function startWithDriver(rights: string[], groups?: string) {
     const cluster = await startCluster();
-    await installSnapshots(cluster.api);
+    await installSnapshots(cluster.api, { groups });
     for (const right of rights) await cluster.kubectl(["apply", "-f", join(INFRA, `${right}.yaml`)]);
-    const groups = rights.map((right) => `lifeboat:${right}`);
     const kubeconfig = join(cluster.dir, "keeper.yaml");
-    await writeFile(kubeconfig, await cluster.user("keeper", groups));
-    return { cluster, kubeconfig, driver: await startCsiDriver(cluster, storage) };
+    const bound = rights.map((right) => `lifeboat:${right}`);
+    await writeFile(kubeconfig, await cluster.user("keeper", bound));
+    const driver = await startCsiDriver(cluster, storage, groups ? groupSnapshots(groups) : undefined);
+    return { cluster, kubeconfig, driver };
   }
 
-  async function claim(name: string): Promise<void> {
-    await a!.cluster.api.request("POST", CLAIMS, {
-      metadata: { name, labels: { app: name } },
+  async function claim(name: string, namespace = "shop", labels: Record<string, string> = {}): Promise<void> {
+    await a!.cluster.api.request("POST", CLAIMS.replace("shop", namespace), {
+      metadata: { name, labels: { app: name, ...labels } },
       spec: { storageClassName: DISK, accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "100Mi" } } },
     });
-    await writeFile(join(await a!.driver.folder("shop", name), "data"), `data of ${name}`);
+    await writeFile(join(await a!.driver.folder(namespace, name), "data"), `data of ${name}`);
   }
 
   /** A bound claim whose volume nobody can copy. */
@@ -235,6 +238,34 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     a!.driver.behaviours.clear();
     assert.deepEqual(await standing(a!), []);
     assert.deepEqual(await a!.driver.stored(), before);
+  });
+
+  test("of claims with a group's label are copied at one moment; without groups in a cluster, that is an error", async () => {
+    const label = "example.com/together";
+    await a!.cluster.api.request("POST", "/api/v1/namespaces", { metadata: { name: "bank" } });
+    await Promise.all(["accounts", "ledger"].map((name) => claim(name, "bank", { [label]: "books" })));
+    const grouped = (name: string, kubeconfig: string) => [
+      ...["backup", "create", name, ...location, "--kubeconfig", kubeconfig],
+      ...["--include-namespaces", "bank", "--volume-group-snapshot-label-key", label],
+    ];
+    const made = await document<WithVolumes>(grouped("group", a!.kubeconfig));
+    assert.deepEqual([made.phase, made.volumes?.csiSnapshots], ["Completed", 2]);
+    const infos = (await sideFile("group", "volumeinfo")) as { csiSnapshotInfo: Record<string, string> }[];
+    const groups = new Set(infos.map(({ csiSnapshotInfo }) => csiSnapshotInfo.volumeGroupSnapshotHandle));
+    assert.match([...groups].join(), /^group-[\w-]+$/);
+    const root = `/apis/groupsnapshot.storage.k8s.io/${GROUP_VERSION}`;
+    for (const kind of ["volumegroupsnapshots", "volumegroupsnapshotcontents"])
+      assert.deepEqual((await a!.cluster.api.request<{ items: unknown[] }>("GET", `${root}/${kind}`)).items, []);
+    assert.deepEqual(await standing(a!), []);
+
+    assert.equal((await document<RestoreDocument>(restore("bank", "group"))).phase, "Completed");
+    for (const name of ["accounts", "ledger"])
+      assert.equal(await readFile(join(await b!.driver.folder("bank", name), "data"), "utf8"), `data of ${name}`);
+    const without = await document<WithVolumes>(grouped("groupless", b!.cluster.kubeconfigPath), {}, 3);
+    const errors = without.errors as Problem[];
+    assert.deepEqual(errors.map(({ name }) => name).sort(), ["accounts", "ledger"]);
+    for (const { message } of errors)
+      assert.match(message, /it is of the group example.com\/together=books, and the cluster serves none of groupsnap/);
   });
 
   test("are not restored where the user says so: the claims come back empty, with a warning", async () => {

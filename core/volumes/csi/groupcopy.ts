@@ -5,11 +5,19 @@ import { createObject, type Kind, listObjects, type Place, patchObject, placeOf 
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
 import { CLAIMS } from "../../objects/resources.ts";
-import type { Copied, VolumeCopy } from "../volume.ts";
+import type { ClaimedVolume, Copied, VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import { copiedOf, cutContent, generatedName, orTakenBack, readySnapshot, released } from "./copy.ts";
 import { deleteGroup } from "./deletion.ts";
-import { groupKinds } from "./groups.ts";
+import {
+  chooseGroupClass,
+  groupApi,
+  groupKinds,
+  NO_GROUPS,
+  VOLUME_GROUP,
+  type VolumeGroup,
+  volumeGroups,
+} from "./groups.ts";
 import { contentNameOf, SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
 import { deletePair, membersOf, removeGroup, retain } from "./removal.ts";
 import { type CsiRun, lookingAt } from "./run.ts";
@@ -25,6 +33,43 @@ export interface ClaimGroup {
   className: string;
   /** Of the API (`groupApi`). */
   version: string;
+}
+
+/**
+ * Of volumes that are to be copied by CSI, those of one group together, once the first of them is asked for: what is given has the
+ * copy of one, and undefined for one that is in no group. `key`: the label. What keeps a group from being copied is thrown for each
+ * of its volumes.
+ */
+export function groupCopies(
+  run: CsiRun,
+  volumes: ClaimedVolume[],
+  { key = VOLUME_GROUP, backupAnnotations }: { key?: string; backupAnnotations?: Record<string, string> },
+): (one: ClaimedVolume) => Promise<VolumeCopy> | undefined {
+  const begun = new Map<VolumeGroup, Promise<VolumeCopy[]>>();
+  const groups = new Map(volumeGroups(volumes, key).flatMap((group) => group.volumes.map((one) => [one, group])));
+  let serving: ReturnType<typeof groupApi> | undefined;
+
+  async function begin(group: VolumeGroup): Promise<VolumeCopy[]> {
+    const { driver, label } = group;
+    const refused = (reason: string) =>
+      new LifeboatError("invalid", `it is of the group ${label.key}=${label.value}, and ${reason}`);
+    if (typeof driver !== "string") throw refused(driver.reason);
+    serving ??= groupApi(run.kube, run.signal);
+    const api = await serving;
+    if (!api) throw refused(NO_GROUPS);
+    const claims = group.volumes.map(({ claim }) => claim);
+    const chosen = chooseGroupClass({ driver, claim: claims[0]!, backupAnnotations }, api.classes);
+    if ("reason" in chosen) throw refused(chosen.reason);
+    return copyGroupByCsi(run, { claims, label, className: chosen.name, version: api.version });
+  }
+
+  return (one) => {
+    const group = groups.get(one);
+    if (!group) return undefined;
+    const copies = begun.get(group) ?? begin(group);
+    begun.set(group, copies);
+    return copies.then((all) => all[group.volumes.indexOf(one)]!);
+  };
 }
 
 /**

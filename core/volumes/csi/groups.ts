@@ -56,6 +56,9 @@ export async function groupApi(kube: Kube, signal: AbortSignal): Promise<GroupAp
   return { version, classes };
 }
 
+/** Velero's label of claims that are copied at one moment, where a backup names no other. */
+export const VOLUME_GROUP = "velero.io/volume-group";
+
 /** Volumes that are to be copied at one moment, or why they can't be. */
 export interface VolumeGroup {
   namespace: string;

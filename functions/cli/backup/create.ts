@@ -36,6 +36,7 @@ interface CreateOptions extends BackupFilterOptions {
   defaultVolumesToFsBackup?: "true" | "false";
   csiSnapshotTimeout?: string;
   itemOperationTimeout?: string;
+  volumeGroupSnapshotLabelKey?: string;
   labels?: string[];
   annotations?: string[];
   ttl?: string;
@@ -53,6 +54,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     defaultVolumesToFsBackup: booleanOf(options.defaultVolumesToFsBackup),
     csiSnapshotTimeout: durationFlag("--csi-snapshot-timeout", options.csiSnapshotTimeout),
     itemOperationTimeout: durationFlag("--item-operation-timeout", options.itemOperationTimeout),
+    volumeGroupSnapshotLabelKey: options.volumeGroupSnapshotLabelKey,
     ttl: durationFlag("--ttl", options.ttl),
     retainFor: retainFlag(options.retainUntil),
     retainMode: options.retainMode,
