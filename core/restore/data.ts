@@ -1,9 +1,12 @@
+import { hash } from "node:crypto";
 import type { LimitFunction } from "p-limit";
 import { CLAIMS, VOLUMES } from "../objects/resources.ts";
 import type { CsiRestore } from "../volumes/csi/restore.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import { cloudOf } from "../volumes/native.ts";
 import type { StoredVolume } from "../volumes/record.ts";
+import { zoneFor } from "../volumes/zone.ts";
+import { targetNamespace } from "./fixes.ts";
 import type { RestoreSpec } from "./spec.ts";
 import type { Item } from "./survey.ts";
 
@@ -17,6 +20,8 @@ export interface DataPlan {
   /** Names of volumes: see `SkipFacts`. */
   refilled: ReadonlySet<string>;
   remade: ReadonlySet<string>;
+  /** Of volumes that are made anew for a claim in another namespace, beside the original: their names there. */
+  clones: ReadonlyMap<string, string>;
 }
 
 /** What decides on it. */
@@ -25,6 +30,8 @@ export interface DataFacts {
   means: VolumeMeans;
   /** Whether the target serves VolumeSnapshots. */
   snapshots: boolean;
+  restoreName: string;
+  namespaceMapping: Record<string, string>;
 }
 
 /** Decides where the data of each claim come from. Pure. */
@@ -32,16 +39,23 @@ export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
   const claims = new Map<string, ItemData>();
   const volumes = new Map<string, ItemData>();
   const [refilled, remade] = [new Set<string>(), new Set<string>()];
+  const clones = new Map<string, string>();
   for (const one of stored) {
+    const { volume, claim } = one;
     const data = dataOf(one, facts);
-    if (one.claim) claims.set(`${one.claim.namespace}/${one.claim.name}`, data);
-    if (one.volume) volumes.set(one.volume, data);
-    if (data.how === "csi" || data.how === "files") refilled.add(one.volume);
-    if (data.how === "native") remade.add(one.volume);
+    const native = data.how === "native";
+    // The volume has the data, and the claim gets the volume.
+    if (claim) claims.set(`${claim.namespace}/${claim.name}`, native ? { ...data, how: "none" } : data);
+    if (volume) volumes.set(volume, data);
+    if (data.how === "csi" || data.how === "files") refilled.add(volume);
+    if (native) remade.add(volume);
+    if (native && claim && targetNamespace(claim.namespace, facts) !== claim.namespace)
+      clones.set(volume, cloneName(facts.restoreName, volume));
   }
   return {
     refilled,
     remade,
+    clones,
     of({ entry: { resource, namespace, name } }) {
       if (resource === CLAIMS) return claims.get(`${namespace}/${name}`);
       const data = resource === VOLUMES ? volumes.get(name) : undefined;
@@ -68,6 +82,24 @@ function dataOf(stored: StoredVolume, { spec, means, snapshots }: DataFacts): It
   const cloud = cloudOf(native!.snapshotHandle);
   if (means.disks?.[cloud]) return { ...stored, how: "native" };
   return none(`its data are in the snapshot ${native!.snapshotHandle}, which can't be had here`);
+}
+
+/** The name of a volume that is made anew beside its original: in Velero's form, and the same whenever this restore is run. */
+function cloneName(restoreName: string, volume: string): string {
+  const hex = hash("sha256", `${restoreName}/${volume}`, "hex");
+  return `velero-clone-${hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5")}`;
+}
+
+/** In which zone of the target the disk of a volume is made, or why it can't be; undefined for an item of other data. */
+export function diskZone(
+  { plan, zoneMapping }: Pick<RestoreData, "plan" | "zoneMapping">,
+  { item, zones, restoreName }: { item: Item; zones: ReadonlySet<string>; restoreName: string },
+): ReturnType<typeof zoneFor> | undefined {
+  const data = plan.of(item);
+  if (data?.how !== "native") return undefined;
+  const { volumeAZ } = data.native!;
+  const mapped = zoneMapping[volumeAZ];
+  return mapped ? { zone: mapped } : zoneFor(volumeAZ, [...zones], `${restoreName}/${item.name}`);
 }
 
 /** Where an item's data come from, for people; undefined where they come from nowhere. */

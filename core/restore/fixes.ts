@@ -1,8 +1,9 @@
-import type { KubernetesObject } from "../archive/item.ts";
+import type { ItemId, KubernetesObject } from "../archive/item.ts";
 import { CLUSTER_SPEC, SERVER_METADATA } from "../archive/likeness.ts";
 import { parseExact } from "../kube/json.ts";
 import { BACKUP_NAME, labelValue, RESTORE_NAME } from "../labels.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../objects/fields.ts";
+import { NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import { rowsByResource } from "../objects/rows.ts";
 import { asItWas } from "../volumes/csi/stored.ts";
 import { type Conversions, convert } from "./apiversions.ts";
@@ -25,7 +26,9 @@ export interface FixContext extends CloneOptions {
   /** None where not given. */
   conversions?: Conversions;
   modifiers?: ModifierRule[];
-  /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to. */
+  /** Names in the target of volumes that are made anew beside their originals; none where not given. */
+  volumeClones?: ReadonlyMap<string, string>;
+  /** Whether the claim ("namespace/name" in the target) finds the volume it was bound to, by its name in the target. */
   keepsVolume: (volume: string, claim: string) => boolean;
 }
 
@@ -181,8 +184,11 @@ export const FIXES: Fix[] = [
     clusterOwned: false,
     apply: (object, context) => {
       const spec = fieldsAt(object, "spec");
+      if (typeof spec?.volumeName !== "string") return;
       const claim = `${targetNamespace(object.metadata.namespace ?? "", context)}/${object.metadata.name}`;
-      if (typeof spec?.volumeName === "string" && !context.keepsVolume(spec.volumeName, claim)) delete spec.volumeName;
+      const volume = context.volumeClones?.get(spec.volumeName) ?? spec.volumeName;
+      if (context.keepsVolume(volume, claim)) spec.volumeName = volume;
+      else delete spec.volumeName;
     },
   },
   {
@@ -198,6 +204,20 @@ export const FIXES: Fix[] = [
         ["metadata", "annotations"],
         ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"],
       );
+    },
+  },
+  {
+    id: "volume-clone",
+    resources: ["persistentvolumes"],
+    why: "the original may be in this cluster: what is made anew for a claim in another namespace has a name of its own",
+    source: "Velero restoreItem (5.8)",
+    clusterOwned: false,
+    idle: ({ volumeClones }) => !volumeClones?.size,
+    apply: ({ metadata }, { volumeClones }) => {
+      const clone = volumeClones?.get(metadata.name);
+      if (!clone) return;
+      metadata.annotations = { ...metadata.annotations, "velero.io/original-pv-name": metadata.name };
+      metadata.name = clone;
     },
   },
   {
@@ -341,6 +361,7 @@ export function refersElsewhere(body: Buffer, resource: string, context: FixCont
   const { namespace = "" } = plain.metadata;
   if (targetNamespace(namespace, context) !== namespace) return false;
   fix(mapped, resource, context);
+  if (mapped.metadata.name !== plain.metadata.name) return false;
   fix(plain, resource, { ...context, namespaceMapping: {} });
   return canonical(mapped) !== canonical(plain);
 }
@@ -357,6 +378,15 @@ function mapsNothing({ namespaceMapping }: FixContext): boolean {
 /** The namespace of the target for one of the source; "" stays "". */
 export function targetNamespace(namespace: string, { namespaceMapping }: Pick<FixContext, "namespaceMapping">): string {
   return Object.hasOwn(namespaceMapping, namespace) ? namespaceMapping[namespace]! : namespace;
+}
+
+/** The name in the target of what the backup has under this one. */
+export function targetName(
+  { resource, name }: Pick<ItemId, "resource" | "name">,
+  context: Pick<FixContext, "namespaceMapping" | "volumeClones">,
+): string {
+  if (resource === NAMESPACES) return targetNamespace(name, context);
+  return (resource === VOLUMES && context.volumeClones?.get(name)) || name;
 }
 
 /** The labels of every restored object; none where a restore is undone. */

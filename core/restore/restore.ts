@@ -5,6 +5,7 @@ import type { Archive } from "../archive/reader.ts";
 import type { Backup } from "../catalog.ts";
 import type { Kube } from "../kube/client.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
+import { resourceKey } from "../kube/resource.ts";
 import { RESTORE_NAME } from "../labels.ts";
 import type { Log } from "../log.ts";
 import { SNAPSHOTS } from "../objects/resources.ts";
@@ -94,7 +95,9 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
 
   const discovery = await discover(kube, { signal });
   const selected = selection(spec, discovery.resources);
-  const survey = await surveyArchive(archive, selected, namespaceMapping, discovery.resources, input.backup);
+  const data = undoing ? undefined : dataOf(input, discovery);
+  const naming = { namespaceMapping, volumeClones: data?.plan.clones };
+  const survey = await surveyArchive(archive, selected, naming, discovery.resources, input.backup);
   const conversions = await findConversions(survey, discovery, { kube, signal });
   const served = servedBy(discovery, conversions);
   // What was there comes back as it was.
@@ -104,14 +107,13 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     : await extrasOf(input, { discovery, survey, selection: selected });
   log("info", "Listing what the cluster has", { items: survey.items.length });
   const exact = undoing !== undefined;
-  const data = exact ? undefined : dataOf(input, served);
   const statuses = undoing ? statusesIn(undoing.statuses) : statusesOf(spec, discovery.resources);
   const untied: FixContext = {
     ...clone,
     conversions,
     backupName: input.backupName,
     restoreName: input.name,
-    namespaceMapping,
+    ...naming,
     preserveNodePorts,
     exact,
     hooks,
@@ -132,7 +134,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const { selectingServices } = survey;
   const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, ...data?.plan };
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
-  const steps = planSteps({ survey, target, skim, served, fixing, policy });
+  const steps = planSteps({ survey, target, skim, served, fixing, data, policy });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target, policy)) target.freed.add(volume);
   const found = await extras?.found({ kube, served, target, signal });
@@ -158,12 +160,13 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
 /** Copies of files that are brought back at a time. */
 const FILLS_AT_ONCE = 4;
 
-function dataOf({ kube, name, spec, volumes, signal }: PlanInput, served: Served): RestoreData {
+function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }: Discovery): RestoreData {
   const { stored, ...means } = volumes ?? { stored: [] };
-  const snapshots = served.preferred(SNAPSHOTS) !== undefined;
+  const snapshots = resources.some((resource) => resourceKey(resource) === SNAPSHOTS);
+  const { namespaceMapping = {} } = spec;
   return {
     ...means,
-    plan: planData(stored, { spec, means, snapshots }),
+    plan: planData(stored, { spec, means, snapshots, restoreName: name, namespaceMapping }),
     sparse: spec.uploaderConfig?.writeSparseFiles ?? false,
     zoneMapping: spec.zoneMapping ?? {},
     limit: pLimit(FILLS_AT_ONCE),

@@ -22,6 +22,7 @@ import { type Opening, openBackup } from "../integrity/open.ts";
 import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
+import { VOLUMES } from "../objects/resources.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { toVeleroResult } from "../report.ts";
@@ -31,6 +32,7 @@ import { timestamp } from "../timestamp.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import { restoreVolumeInfo } from "../volumes/record.ts";
 import type { RestoreData } from "./data.ts";
+import { targetNamespace } from "./fixes.ts";
 import { basisOf, holdToPlan, type StoredPlan } from "./plan/plandocument.ts";
 import {
   type ItemOutcome,
@@ -168,7 +170,11 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         },
       });
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
-      const files = { list, outcomes: outcomes.gzipped(), volumes: (data?.brought ?? []).map(volumeInfo) };
+      const files = {
+        list,
+        outcomes: outcomes.gzipped(),
+        volumes: (data?.brought ?? []).map((one) => volumeInfo(one, spec)),
+      };
       return { record: await storeReport({ ...run, ...source }, startedAt, result, files), result };
     } finally {
       await archive.close();
@@ -185,8 +191,14 @@ export async function volumesOf(
   return { ...volumes, stored: await readStoredVolumes(bucket, backup, signal) };
 }
 
-function volumeInfo({ item: { namespace, name }, data }: RestoreData["brought"][number]): object {
-  return restoreVolumeInfo(data, { namespace, name });
+function volumeInfo({ item, data }: RestoreData["brought"][number], { namespaceMapping = {} }: RestoreSpec): object {
+  const { volume, claim } = data;
+  const namespace = targetNamespace(claim?.namespace ?? "", { namespaceMapping });
+  const target = {
+    claim: claim && { ...claim, namespace },
+    volume: item.entry.resource === VOLUMES ? item.name : volume,
+  };
+  return restoreVolumeInfo(data, target);
 }
 
 async function storeReport(

@@ -7,7 +7,7 @@ import type { Resource } from "../kube/resource.ts";
 import { at, entriesOf, fieldsAt } from "../objects/fields.ts";
 import { CLAIMS, DEFINITIONS, NAMESPACES, PRIORITY_CLASSES, SERVICES, VOLUMES } from "../objects/resources.ts";
 import { inServedVersions } from "./apiversions.ts";
-import { targetNamespace } from "./fixes.ts";
+import { type FixContext, targetName, targetNamespace } from "./fixes.ts";
 import type { Selection } from "./selection.ts";
 import { checkMapping } from "./spec.ts";
 import { compactUid } from "./uid.ts";
@@ -50,13 +50,14 @@ export interface Survey {
 
 /**
  * Reads the backup's index, as far as what is asked for may stand in it, decides what takes part and in which order;
- * `resources` are those of the target; `backup`: the record, which tells what the archive that could be opened lacks. Throws `corrupt` for a damaged backup, `invalid`
- * where `namespaceMapping` maps a namespace that the backup doesn't hold.
+ * `resources` are those of the target; `backup`: the record, which tells what the archive that could be opened lacks; `volumeClones`:
+ * as of a `FixContext`. Throws `corrupt` for a damaged backup, `invalid` where `namespaceMapping` maps a namespace that the backup
+ * doesn't hold.
  */
 export async function surveyArchive(
   archive: Archive,
   selection: Selection,
-  namespaceMapping: Record<string, string>,
+  { namespaceMapping, volumeClones }: Pick<FixContext, "namespaceMapping" | "volumeClones">,
   resources: Resource[],
   backup?: Backup,
 ): Promise<Survey> {
@@ -86,7 +87,7 @@ export async function surveyArchive(
     items: chosen.map(({ entry, needed }) => ({
       entry: Object.assign(entry, { uid: "", owners: NONE }),
       namespace: targetNamespace(entry.namespace, { namespaceMapping }),
-      name: entry.resource === NAMESPACES ? targetNamespace(entry.name, { namespaceMapping }) : entry.name,
+      name: targetName(entry, { namespaceMapping, volumeClones }),
       needed,
     })),
     ranks: ranks(waves, order),

@@ -124,14 +124,14 @@ function volumeInfo({ name, claim, reclaimPolicy, labels }: VolumeFacts, record:
   };
 }
 
-/** Velero's RestoreVolumeInfo (velero-format: 6.2) of what was brought back into a claim of the target, or as a volume. */
+/** Velero's RestoreVolumeInfo (velero-format: 6.2) of what was brought back, into this claim and volume of the target. */
 export function restoreVolumeInfo(
-  { volume, claim, csi, native, files }: StoredVolume,
-  target: { namespace: string; name: string },
+  { csi, native, files }: StoredVolume,
+  { claim, volume }: Pick<StoredVolume, "claim" | "volume">,
 ): object {
   return {
-    pvcName: claim && target.namespace ? target.name : claim?.name,
-    pvcNamespace: claim && target.namespace ? target.namespace : claim?.namespace,
+    pvcName: claim?.name,
+    pvcNamespace: claim?.namespace,
     pvName: volume,
     restoreMethod: csi ? "CSISnapshot" : native ? "NativeSnapshot" : "PodVolumeRestore",
     snapshotDataMoved: false,
@@ -146,7 +146,7 @@ export function restoreVolumeInfo(
       snapshotHandle: files.snapshotId,
       size: files.size,
       podName: "",
-      podNamespace: target.namespace,
+      podNamespace: claim?.namespace ?? "",
       uploaderType: "restic",
       volumeName: "",
     },

@@ -1,5 +1,6 @@
 import type { IndexEntry } from "../../archive/index.ts";
-import { API_SERVICES, NAMESPACES } from "../../objects/resources.ts";
+import { API_SERVICES, NAMESPACES, VOLUMES } from "../../objects/resources.ts";
+import { diskZone, type RestoreData } from "../data.ts";
 import type { FixContext } from "../fixes.ts";
 import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
@@ -35,6 +36,8 @@ interface Planning {
   skim: Skim;
   served: Served;
   fixing: FixContext;
+  /** Undefined where a restore is undone. */
+  data: RestoreData | undefined;
   policy: Policy;
 }
 
@@ -94,14 +97,22 @@ function knownOf(place: number, item: Item, planning: Planning, awaits: string |
   known.keeper = keeperOf(place, survey, target);
   known.clash = target.clashes.get(place);
   known.status = skim.statuses.has(place);
-  known.blocked = blockedBy(item, planning, awaits);
+  known.blocked = blockedBy(item, planning, awaits) ?? (known.live === "absent" ? unmade(item, planning) : undefined);
   known.unlisted = target.unlisted.get(resource) ?? (awaits && served.absence(item));
   known.exact = planning.fixing.exact;
   known.others = target.others.get(place);
   if (item.needed) known.leave = "only what is missing is restored of what others need";
   if (resource === NAMESPACES && item.name !== item.entry.name)
     known.leave = "objects are restored into it, itself it is left as it is";
+  if (resource === VOLUMES && planning.data?.plan.remade.has(item.entry.name))
+    known.leave = "it keeps the disk that it has";
   return known;
+}
+
+/** Why the volume of a snapshot can't be made here. */
+function unmade(item: Item, { data, target, fixing: { restoreName } }: Planning): string | undefined {
+  const zone = data && diskZone(data, { item, zones: target.zones, restoreName });
+  return zone && "reason" in zone ? zone.reason : undefined;
 }
 
 /** The controller in the target that has, or will have, the item's like: the owner that adopts it, or that owner's. */

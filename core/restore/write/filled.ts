@@ -9,10 +9,9 @@ import { diskOf, withDisk } from "../../volumes/disk.ts";
 import { restoreDisk, wholeHandle } from "../../volumes/native.ts";
 import { fillClaim } from "../../volumes/restic/fill.ts";
 import { CLAIM } from "../../volumes/volume.ts";
-import { zoneFor } from "../../volumes/zone.ts";
-import type { ItemData, RestoreData } from "../data.ts";
+import { diskZone, type ItemData, type RestoreData } from "../data.ts";
 import type { Applied } from "./apply.ts";
-import { joined, type Sending } from "./sending.ts";
+import { joined, readLive, type Sending } from "./sending.ts";
 import { objectGone } from "./waits.ts";
 
 /** Creates what `amend` makes of an object. */
@@ -102,19 +101,21 @@ async function createOnDisk({ one, data, by, create }: Filling): Promise<Filled>
   const open = disk && by.disks?.[disk.cloud];
   const native = { ...data.native!, snapshotHandle: wholeHandle(data.native!.snapshotHandle, disk?.id ?? "") };
   if (!open) return { action: "failed", reason: `no disk can be made here of the snapshot ${native.snapshotHandle}` };
-  const disks = await open();
-  const seed = `${fixing.restoreName}/${item.name}`;
-  const mapped = by.zoneMapping[native.volumeAZ];
-  const place = mapped ? { zone: mapped } : zoneFor(native.volumeAZ, [...target.zones], seed);
-  if ("reason" in place) return { action: "failed", reason: place.reason };
+  const place = diskZone(by, { item, zones: target.zones, restoreName: fixing.restoreName });
+  if (!place || "reason" in place) return { action: "failed", reason: place?.reason };
   const { zone } = place;
-  const name = `lifeboat-${hash("sha256", seed, "hex").slice(0, 32)}`;
+  const disks = await open();
+  const name = `lifeboat-${hash("sha256", `${fixing.restoreName}/${item.name}`, "hex").slice(0, 32)}`;
   const tags = { "velero.io/pv": item.name, "velero.io/restore": fixing.restoreName };
   const id = await restoreDisk(disks, native, { name, zone, node: target.providerId, tags, signal });
   const applied = await create((volume) => {
     withDisk(volume, id, zone);
     return volume;
   });
-  if (applied.action !== "created") await disks.remove({ id, zone }, signal);
+  if (applied.action === "created") return applied;
+  const live = await readLive(one);
+  // The answer was lost, and what came of it was taken for somebody else's.
+  if (live && diskOf(live)?.id === id) return { action: "created", uid: live.metadata.uid };
+  await disks.remove({ id, zone }, signal);
   return applied;
 }
