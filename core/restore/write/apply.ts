@@ -77,13 +77,13 @@ export async function applyStep(step: PlannedStep, body: Buffer, applying: Apply
 function create(one: Sending, reason: string | undefined): Promise<Applied> {
   const by = one.applying.data;
   const data = by?.plan.of(one.item);
-  const plainly: Create = (amend) => createAs(one, reason, amend);
+  const plainly: Create = (amend) => createAs({ ...one, amend }, reason);
   return data && by ? createFilled({ one, data, by, create: plainly }) : plainly();
 }
 
-async function createAs(one: Sending, reason: string | undefined, amend?: Amend): Promise<Applied> {
+async function createAs(one: Sending, reason: string | undefined): Promise<Applied> {
   const { item, resource, applying } = one;
-  const { body, notes, warning, wanted } = outgoing(one, amend);
+  const { body, notes, warning, wanted } = outgoing(one);
   const response = await send(one, { method: "POST", path: resourcePath(resource, item.namespace), body });
   if (response.status >= 400) {
     if (existsAlready(response)) return await settle(one, response);
@@ -99,12 +99,9 @@ async function createAs(one: Sending, reason: string | undefined, amend?: Amend)
   return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
 }
 
-type Amend = Parameters<Create>[0];
-
 /** What is sent to create the object, and whether its status is to follow. The object itself isn't kept while it is under way: many are. */
-function outgoing(one: Sending, amend?: Amend) {
-  const { object: prepared, notes, warning } = prepare(one);
-  const object = amend?.(prepared) ?? prepared;
+function outgoing(one: Sending) {
+  const { object, notes, warning } = prepare(one);
   const wanted = one.applying.statuses.of(object.metadata, one.item.entry.resource);
   return { body: goJson(object), notes, warning, wanted };
 }

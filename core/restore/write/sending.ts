@@ -43,6 +43,8 @@ export interface Sending {
   applying: Applying;
   /** What its step was planned on; undefined where the object was missing then. */
   plannedOn?: PlannedOn;
+  /** What is made of it last, where it is created with its data. */
+  amend?: (object: KubernetesObject) => KubernetesObject;
 }
 
 /** What is sent of an item, and what to tell of it. */
@@ -55,7 +57,7 @@ export interface Prepared {
 }
 
 /** The object as it is created: fixed, its references rewritten. */
-export function prepare({ item, body, applying }: Omit<Sending, "resource">): Prepared {
+export function prepare({ item, body, applying, amend }: Omit<Sending, "resource">): Prepared {
   const { survey, target, fixing } = applying;
   const object = parseExact(body) as KubernetesObject;
   const { references, leftOut } = newReferences(object, item.entry.resource, survey, target.uids);
@@ -71,7 +73,7 @@ export function prepare({ item, body, applying }: Omit<Sending, "resource">): Pr
   if (lost) notes.push(joined(`its volume ${lost} isn't restored: it gets a new, empty one`, data?.reason)!);
   const path = applying.data && nodePath(object);
   if (path) notes.push(`it is ${path} of a node: what the source's node has there doesn't come along`);
-  return { object, notes, warning: lost !== undefined || path !== undefined };
+  return { object: amend?.(object) ?? object, notes, warning: lost !== undefined || path !== undefined };
 }
 
 /** The folder of a node that a volume is. */

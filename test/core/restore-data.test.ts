@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { LifeboatError } from "../../core/errors.ts";
+import type { Disks } from "../../core/ports.ts";
+import { RESTIC_TIMING } from "../../core/volumes/restic/settings.ts";
+import { answer, archiveOf, restored, sample } from "./restore-sample.ts";
+import { restoreTarget } from "./restore-target.ts";
+
+const CLAIM = "/api/v1/namespaces/shop/persistentvolumeclaims/data";
+
+describe("an object that was created with its data, and whose answer was lost", () => {
+  const { kube, live, intercept } = restoreTarget();
+
+  /** The first create is carried out, and answered as the client's second attempt would be. */
+  const losing = (resource: string) =>
+    intercept((request, next) => {
+      if (request.method !== "POST" || !request.path.endsWith(`/${resource}`)) return undefined;
+      const exists = { kind: "Status", status: "Failure", reason: "AlreadyExists", code: 409, message: "exists" };
+      return next().then(() => answer(409, exists, { attempts: 2 }));
+    });
+
+  test("a volume keeps its disk", async () => {
+    const removed: string[] = [];
+    const disks: Partial<Disks> = {
+      read: async ({ id }) => ({ id, state: "completed", size: 1, tags: {}, startedAt: new Date() }),
+      create: async () => "vol-0b2",
+      remove: async ({ id }) => void removed.push(id),
+    };
+    const volume = sample("v1", "PersistentVolume", "pv", {
+      spec: {
+        csi: { driver: "ebs.csi.aws.com", volumeHandle: "vol-0a1" },
+        persistentVolumeReclaimPolicy: "Delete",
+        claimRef: { namespace: "shop", name: "data", uid: "u" },
+      },
+    });
+    losing("persistentvolumes");
+    const native = { snapshotHandle: "snap-0a", volumeType: "gp3", volumeAZ: "eu-west-1a" };
+    const volumes = { disks: { aws: async () => disks as Disks }, stored: [{ volume: "pv", native }] };
+    const { lines, result } = await restored(kube, await archiveOf([volume]), {}, { volumes });
+    assert.deepEqual([result.phase, lines], ["Completed", ["created persistentvolumes pv"]]);
+    assert.deepEqual(removed, []);
+    const { spec } = await live("/api/v1/persistentvolumes/pv");
+    assert.equal((spec as { csi: { volumeHandle: string } }).csi.volumeHandle, "vol-0b2");
+  });
+
+  for (const existingResourcePolicy of ["none", "update"] as const)
+    test(`a claim is filled nevertheless, under ${existingResourcePolicy}`, async () => {
+      const claim = sample("v1", "PersistentVolumeClaim", "shop/data", {
+        spec: { volumeName: "pv", storageClassName: "gp3" },
+      });
+      let asked = 0;
+      const files = {
+        ...{ image: "restic:1", location: "s3://a/b", env: {}, timing: RESTIC_TIMING },
+        secrets: async () => {
+          asked++;
+          throw new LifeboatError("missing", "no password");
+        },
+      };
+      const copied = { namespace: "shop", snapshotId: "abcdef01", size: 1 };
+      const stored = [{ volume: "pv", claim: { namespace: "shop", name: "data" }, files: copied }];
+      losing("persistentvolumeclaims");
+      const archive = await archiveOf([claim]);
+      const { lines } = await restored(kube, archive, { existingResourcePolicy }, { volumes: { files, stored } });
+      assert.equal(asked, 1);
+      assert.match(lines.at(-1)!, /^failed persistentvolumeclaims shop\/data: .*taken away again: no password/);
+      assert.equal((await live(CLAIM)).kind, "Status", "no Pod starts on an empty one");
+    });
+});
