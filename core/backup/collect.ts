@@ -173,7 +173,10 @@ export async function collect(
     if (only) {
       if (only.unless?.(id, object)) return;
     } else if (!takesPart(resource, object)) return;
-    if (key === PODS && collection.unprepared.has(`${namespace}/${name}`)) return;
+    if (key === PODS && collection.unprepared.has(`${namespace}/${name}`)) {
+      collection.volumes?.leavesOut(id, body);
+      return;
+    }
     if (scope.selectors.length > 1 || related.mayRepeat(key) || ordered.get(resource)?.has(nameOf(object))) {
       const place = `${key} ${nameOf(object)}`;
       if (taken.has(place)) return;

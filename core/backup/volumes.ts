@@ -4,7 +4,7 @@ import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { parseExact } from "../kube/json.ts";
-import { getObject } from "../kube/object.ts";
+import { getObject, type Kind, listObjects } from "../kube/object.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
 import { at } from "../objects/fields.ts";
@@ -14,7 +14,7 @@ import { timestamp } from "../timestamp.ts";
 import { choose, type Means, type NotChosen } from "../volumes/choose.ts";
 import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
-import { mountsOf, OPT_IN, podVolumes } from "../volumes/mounts.ts";
+import { claimsOf, mountsOf, OPT_IN, podVolumes } from "../volumes/mounts.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
 import { type Copied, type Method, type Mount, VOLUME } from "../volumes/volume.ts";
@@ -32,8 +32,10 @@ export interface StoredObject {
 
 /** The volumes of one backup. */
 export interface BackupVolumes {
-  /** Takes account of an object that is about to be stored. True for a bound claim, which is stored when its data have been copied. */
+  /** Takes account of an object that is about to be stored. True for a claim that has a volume, which is stored when its data have been copied. */
   holdsBack(stored: StoredObject): boolean;
+  /** Takes account of a Pod that is not stored, since a pre-hook of it failed: its claims are not copied. */
+  leavesOut(id: ItemId, pod: Buffer): void;
   /**
    * Copies the data of the claims that were held back, calls `fixed` once all copies' points in time are, and gives what is
    * then to be stored: the claims, and what restores of their copies need. What can't be copied is told, not thrown.
@@ -52,7 +54,7 @@ interface VolumesRun {
   resources: Resource[];
   spec: BackupSpec;
   policies: VolumePolicy[];
-  /** Asked once, and only where a claim is bound. */
+  /** Asked once, and only where a claim has a volume. */
   copiers: () => Promise<Copiers>;
   /** Told of what a restore will miss. */
   lint: Lint;
@@ -69,6 +71,8 @@ const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, P
 /** How long a run that failed takes its copies away. */
 const DISCARD_MS = 60_000;
 
+const POD: Kind = { group: "", version: "v1", name: PODS, kind: "Pod" };
+
 /** Pods without any of these have no volume to copy, and none that somebody wants to be copied. */
 const MARKERS = ['"persistentVolumeClaim"', '"ephemeral"', OPT_IN].map((text) => Buffer.from(text));
 
@@ -79,6 +83,10 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   const held: StoredObject[] = [];
   const volumes = new Map<string, KubernetesObject>();
   const mounts = new Map<string, Mount[]>();
+  /** The name of a Pod that was not made ready, by the claims that it uses. */
+  const unprepared = new Map<string, string>();
+  /** Where the Pods were listed once more. */
+  const lookedInto = new Map<string, Promise<void>>();
   const copies: Copied[] = [];
   const records: VolumeRecord[] = [];
   /** Names of the VolumeSnapshotClasses that are stored. */
@@ -127,12 +135,19 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     const decided: Decided = { stored, record };
     try {
       const volume = await volumeOf(claim);
-      const one = { claim, volume, mounts: mounts.get(`${id.namespace}/${id.name}`) ?? [] };
-      const choice = choose(one, means);
+      const name = `${id.namespace}/${id.name}`;
+      const one = { claim, volume, mounts: mounts.get(name) ?? [], unprepared: unprepared.get(name) };
+      let choice = choose(one, means);
+      if (choice.method === "PodVolumeBackup" && one.mounts.length === 0) {
+        await lookIntoAll(id.namespace);
+        one.mounts = mounts.get(name) ?? [];
+        choice = choose(one, means);
+      }
       if (choice.method && volume) return { ...decided, copying: { one: { ...one, volume }, choice } };
       const { reason = "", lacking = true, stays } = choice as NotChosen;
       Object.assign(record, { reason, ...(lacking && { lacking }) });
-      if (stays !== "server") find(id, reason);
+      if (lacking) report("warning", { ...id, message: `its data are not in the backup: ${reason}` });
+      if (lacking || stays === "node") find(id, reason);
     } catch (error) {
       await lack(decided, error);
     }
@@ -161,13 +176,29 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     }
   }
 
+  function addMount(namespace: string, { claim, mount }: ReturnType<typeof mountsOf>[number]): void {
+    const name = `${namespace}/${claim}`;
+    const known = mounts.get(name) ?? [];
+    mounts.set(name, mount.running ? [mount, ...known] : [...known, mount]);
+  }
+
+  /** What the Pods of a namespace mount, stored or not: whose files are read, and on which node, depends on it. */
+  function lookIntoAll(namespace: string): Promise<void> {
+    const looking = lookedInto.get(namespace) ?? listMounts(namespace);
+    lookedInto.set(namespace, looking);
+    return looking;
+  }
+
+  async function listMounts(namespace: string): Promise<void> {
+    const known = new Set(mounts.keys());
+    const found: ReturnType<typeof mountsOf> = [];
+    for await (const pod of listObjects(kube, POD, { namespace, signal })) found.push(...mountsOf(pod));
+    for (const one of found) if (!known.has(`${namespace}/${one.claim}`)) addMount(namespace, one);
+  }
+
   /** What a Pod mounts, and what of it can't be copied though somebody wants it. */
   function lookInto(pod: KubernetesObject, id: ItemId): void {
-    for (const { claim, mount } of mountsOf(pod)) {
-      const name = `${id.namespace}/${claim}`;
-      const known = mounts.get(name) ?? [];
-      mounts.set(name, mount.running ? [mount, ...known] : [...known, mount]);
-    }
+    for (const one of mountsOf(pod)) addMount(id.namespace, one);
     for (const { volumeName, reason } of podVolumes(pod, run.policies))
       report("warning", { ...id, message: `its volume ${volumeName} is not copied: ${reason}` });
   }
@@ -196,9 +227,14 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
         lookInto(JSON.parse(body.toString()) as KubernetesObject, id);
       if (id.resource !== CLAIMS) return false;
       const object = parseExact(body) as KubernetesObject;
-      if (at(object, "status", "phase") !== "Bound" || !at(object, "spec", "volumeName")) return false;
+      if (!at(object, "spec", "volumeName")) return false;
       held.push({ id, resource, body: Buffer.from(body), object });
       return true;
+    },
+    leavesOut({ namespace, name }, body) {
+      const pod = JSON.parse(body.toString()) as KubernetesObject;
+      for (const claim of claimsOf(pod)) unprepared.set(`${namespace}/${claim}`, name);
+      for (const one of mountsOf(pod)) addMount(namespace, one);
     },
     async copy(fixed) {
       const copiers = held.length > 0 ? await run.copiers() : undefined;

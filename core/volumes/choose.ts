@@ -55,15 +55,22 @@ const ELSEWHERE: Partial<Record<string, { place: string; stays: "server" | "node
  * How a claim's data are copied, in Velero's order (velero-format: 6.0): as a volume policy says; else by files where a Pod's
  * annotations or `defaultVolumesToFsBackup` say so; else by a snapshot, unless `snapshotVolumes` is false. Beyond Velero,
  * files that are wanted and that no running Pod mounts are copied where no snapshot can be made, and a snapshot is made of what
- * should be copied by files and can't be, rather than nothing.
+ * should be copied by files and can't be, rather than nothing. What a failed pre-hook has not made ready is not copied.
  */
 export function choose(one: Claim, means: Means): Choice {
+  const choice = chooseWay(one, means);
+  const { unprepared } = one;
+  if (!choice.method || unprepared === undefined) return choice;
+  return lacking(`a pre-hook of Pod ${unprepared}, which uses it, failed, so they may not be at rest`);
+}
+
+function chooseWay(one: Claim, means: Means): Choice {
   const { claim, volume } = one;
   const found = matchPolicy(means.policies, { claim, volume });
   const policy = `volumePolicies.${found?.place}`;
   if (found?.action.type === "skip") return left(`${policy} skips it`);
   if (found?.action.type === "custom") return left(`${policy} leaves it to something else ("custom")`);
-  if (!volume) return unbound(claim);
+  if (!volume || isUnbound(claim)) return unbound(claim);
   const whole = { ...one, volume };
   if (found?.action.type === "snapshot") {
     const method = snapshotMethod(volume, means);
@@ -101,6 +108,12 @@ function byDefault(one: ClaimedVolume, means: Means): Choice {
 /** The Pod whose copy of the claim is read: one that runs. */
 function user(mounts: Mount[]): Mount | undefined {
   return mounts.find(({ running }) => running);
+}
+
+/** Whatever volume a claim names, its data are in it only while the claim is bound; Lost is one whose volume was deleted. */
+function isUnbound(claim: KubernetesObject): boolean {
+  const phase = at(claim, "status", "phase");
+  return phase === "Pending" || phase === "Lost";
 }
 
 function unbound(claim: KubernetesObject): NotChosen {

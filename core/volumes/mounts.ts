@@ -31,6 +31,11 @@ export function mountsOf(pod: KubernetesObject): { claim: string; mount: Mount }
   });
 }
 
+/** The claims of a Pod's namespace that it uses, as files or as devices. */
+export function claimsOf(pod: KubernetesObject): string[] {
+  return entriesOf(pod, "spec", "volumes").flatMap((volume) => claimOf(pod, volume) ?? []);
+}
+
 /** A volume of a Pod's own that should have been copied by files, and why it is not. */
 export interface PodVolume {
   pod: Mount["pod"];

@@ -11,6 +11,8 @@ export interface ClaimedVolume {
   volume: KubernetesObject;
   /** The Pods that mount the claim, running ones first. */
   mounts: Mount[];
+  /** A Pod that uses it and was not made ready, since a pre-hook of it failed. */
+  unprepared?: string;
 }
 
 /** A Pod's use of a claim. */

@@ -528,6 +528,7 @@ function cluster(): KubernetesObject[] {
   const excluded = { metadata: { labels: { "velero.io/exclude-from-backup": "true" } } };
   const volume = (claim?: string) => ({
     spec: {
+      hostPath: { path: "/data" },
       persistentVolumeReclaimPolicy: "Retain",
       ...(claim ? { claimRef: { namespace: "shop", name: claim } } : {}),
     },

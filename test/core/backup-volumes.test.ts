@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { startApiServer } from "../../core/apiserver/server.ts";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import type { BackupRun } from "../../core/backup/backup.ts";
+import { connect, type Kube } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Disks } from "../../core/ports.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+import { backupOf } from "./integrity-sample.ts";
+import { memoryDisks } from "./memory-disks.ts";
+import { answer } from "./restore-sample.ts";
+
+const SHOP: KubernetesObject = { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } };
+
+/** The claim shop/`name`, of the volume pv-`name`. */
+const claim = (name: string, phase = "Bound"): KubernetesObject => ({
+  ...{ apiVersion: "v1", kind: "PersistentVolumeClaim" },
+  metadata: { namespace: "shop", name, uid: `uid-${name}`, labels: { app: name } },
+  ...{ spec: { volumeName: `pv-${name}`, accessModes: ["ReadWriteOnce"] }, status: { phase } },
+});
+
+const volume = (name: string, source: object): KubernetesObject => ({
+  ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { name: `pv-${name}` } },
+  spec: { ...source, persistentVolumeReclaimPolicy: "Retain", claimRef: { namespace: "shop", name } },
+});
+
+/** A claim whose volume is a disk of AWS: "vol-" and a hexadecimal number. */
+const onDisk = (name: string, id = "1") => [
+  claim(name),
+  volume(name, { csi: { driver: "ebs.csi.aws.com", volumeHandle: `vol-${id}` } }),
+];
+
+/** A claim whose volume nobody can snapshot from outside. */
+const onShare = (name: string) => [claim(name), volume(name, { csi: { driver: "share.example", volumeHandle: "x" } })];
+
+interface Attempt extends Partial<BackupRun> {
+  disks?: Disks;
+  /** Answers in the place of the cluster. */
+  instead?: (request: Parameters<Kube["request"]>[0]) => ReturnType<typeof answer> | undefined;
+}
+
+/** Backs up a cluster of these objects. */
+async function attempt(
+  objects: KubernetesObject[],
+  { disks, instead, bucket = memoryBucket(), ...more }: Attempt = {},
+) {
+  const server = await startApiServer({ objects: [SHOP, ...objects] });
+  const real = connect(readKubeconfig(server.kubeconfig));
+  const kube: Kube = { ...real, request: async (request) => instead?.(request) ?? real.request(request) };
+  const volumes = disks && { disks: { aws: async () => disks } };
+  try {
+    return await backupOf(server, { bucket, name: "b", kube, volumes, ...more });
+  } finally {
+    await real.close();
+    await server.stop();
+  }
+}
+
+describe("a claim whose data are not copied", () => {
+  const rows: { what: string; objects: KubernetesObject[]; spec?: BackupRun["spec"]; told: string[] }[] = [
+    {
+      what: "since nothing can copy them is a warning and a finding",
+      objects: onShare("db"),
+      told: ["warning db: the cluster has no Vol", "finding db: the cluster has no Vol"],
+    },
+    {
+      what: "since its volume is gone is a warning and a finding",
+      objects: [claim("db", "Lost")],
+      told: ["warning db: its volume pv-db is go", "finding db: its volume pv-db is go"],
+    },
+    {
+      what: "since the user wants no snapshots is neither",
+      objects: onShare("db"),
+      spec: { snapshotVolumes: false },
+      told: [],
+    },
+    {
+      what: "since a policy for what is lost skips it is neither",
+      objects: [claim("db", "Lost")],
+      spec: {
+        resourcePolicyRules:
+          "version: v1\nvolumePolicies: [{ conditions: { pvcPhase: [Lost] }, action: { type: skip } }]",
+      },
+      told: [],
+    },
+    {
+      what: "since it waits for its volume is neither",
+      objects: [claim("db", "Pending")],
+      told: [],
+    },
+    {
+      what: "since they stay on a node is a finding",
+      objects: [claim("db"), volume("db", { hostPath: { path: "/data" } })],
+      told: ["finding db: its data stay where th"],
+    },
+    {
+      what: "since a server has them is neither",
+      objects: [claim("db"), volume("db", { nfs: { server: "nas", path: "/" } })],
+      told: [],
+    },
+  ];
+  for (const { what, objects, spec = {}, told } of rows)
+    it(what, async () => {
+      const { record, outcome } = await attempt(objects, { spec });
+      const findings = outcome.findings!.filter(({ rule }) => rule === "claim-without-data");
+      const said = (kind: string, problems: { name?: string; message: string }[]) =>
+        problems.map(({ name, message }) => `${kind} ${name}: ${message.replace(/^its data .*?: /, "").slice(0, 22)}`);
+      assert.deepEqual([...said("warning", outcome.warnings), ...said("finding", findings)], told);
+      assert.equal(record.status?.phase, "Completed");
+      assert.equal(outcome.volumes?.length, 1);
+    });
+});
+
+/** A Pod that runs on node-7, of which a volume "d" is the claim. */
+const podOf = (claimName: string, annotations: Record<string, string> = {}): KubernetesObject => ({
+  ...{ apiVersion: "v1", kind: "Pod" },
+  metadata: { namespace: "shop", name: `${claimName}-0`, uid: "uid", annotations },
+  spec: {
+    nodeName: "node-7",
+    containers: [{ name: "a", volumeMounts: [{ name: "d", mountPath: "/d" }] }],
+    volumes: [{ name: "d", persistentVolumeClaim: { claimName } }],
+  },
+  status: { phase: "Running" },
+});
+
+describe("a claim whose Pod is not stored", () => {
+  const files = {
+    ...{ image: "restic:1", location: "s3://b/p?region=eu-west-1", env: {} },
+    secrets: async () => ({ variables: { RESTIC_PASSWORD: "x" } }),
+    timing: { start: 1, refused: 1, lock: 1, stall: 1, node: 1, total: 1, end: 1, poll: 1 },
+  };
+  const excludes = { "backup.velero.io/backup-volumes-excludes": "d" };
+  const rows: { what: string; spec: BackupRun["spec"]; annotations?: Record<string, string>; nodes: string[] }[] = [
+    { what: "is read on the Pod's node", spec: { excludedResources: ["pods"] }, nodes: ["node-7"] },
+    {
+      what: "of another label is read on the Pod's node",
+      spec: { labelSelector: { matchLabels: { app: "db" } }, excludedResources: ["pods"] },
+      nodes: ["node-7"],
+    },
+    {
+      what: "is left alone where the Pod says so",
+      spec: { excludedResources: ["pods"] },
+      annotations: excludes,
+      nodes: [],
+    },
+  ];
+  for (const { what, spec, annotations, nodes } of rows)
+    it(what, async () => {
+      const bucket = memoryBucket();
+      await bucket.put("restic/shop/config", Buffer.from("x"));
+      const seen: string[] = [];
+      const { outcome } = await attempt([...onShare("db"), podOf("db", annotations)], {
+        ...{ bucket, spec: { defaultVolumesToFsBackup: true, ...spec }, volumes: { files } },
+        instead: ({ method, path, body }) => {
+          if (method !== "POST" || !path.endsWith("/jobs")) return undefined;
+          seen.push(...(String(body).match(/node-\d/g) ?? ["any"]));
+          return answer(403, { kind: "Status", status: "Failure", reason: "Forbidden", code: 403, message: "no" });
+        },
+      });
+      assert.deepEqual([...new Set(seen)], nodes);
+      assert.equal(outcome.volumes?.[0]?.lacking, true);
+    });
+});
+
+it("a claim of a Pod whose pre-hook failed is not copied", async () => {
+  const snapshots = new Map();
+  const hook = { "pre.hook.backup.velero.io/command": "freeze" };
+  const { outcome } = await attempt([...onDisk("db"), ...onDisk("media", "2"), podOf("db", hook)], {
+    disks: memoryDisks(snapshots),
+  });
+  const said = outcome.volumes?.map(({ claim, method, reason, lacking }) => [claim.name, method, reason, lacking]);
+  assert.deepEqual(said, [
+    ["db", undefined, "a pre-hook of Pod db-0, which uses it, failed, so they may not be at rest", true],
+    ["media", "NativeSnapshot", undefined, undefined],
+  ]);
+  assert.equal(snapshots.size, 1);
+});
