@@ -121,6 +121,8 @@ export interface RestoreData extends VolumeMeans {
   limit: LimitFunction;
   /** What was brought back, so far; of a claim that was made of a VolumeSnapshot, the name of that. */
   brought: { item: Item; data: ItemData; snapshot?: string }[];
+  /** Claims of the target ("namespace/name") whose data could not be brought back, so that they are not there. */
+  lacking: Set<string>;
   /** What its claims that are made of CSI snapshots have in common. */
   csi: CsiRestore;
 }

@@ -171,6 +171,7 @@ function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }:
     zoneMapping: spec.zoneMapping ?? {},
     limit: pLimit(FILLS_AT_ONCE),
     brought: [],
+    lacking: new Set(),
     csi: csiRestore(kube, { restoreName: name, signal }),
   };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { KubernetesObject } from "../archive/item.ts";
+import { BACKUP_NAME, labelValue } from "../labels.ts";
 import { at, fieldsAt } from "../objects/fields.ts";
 import { recordedHandle, wholeHandle } from "./native.ts";
 import type { CsiSnapshot, FileCopy, Method, NativeSnapshot } from "./volume.ts";
@@ -188,7 +189,7 @@ export function podVolumeBackups(backup: string, records: VolumeRecord[] = []): 
         metadata: {
           name: `${backup.slice(0, 200)}-${snapshotId.slice(0, 8)}`,
           namespace: "velero",
-          labels: { "velero.io/backup-name": backup, "velero.io/backup-uid": "", "velero.io/pvc-uid": claim.uid },
+          labels: { [BACKUP_NAME]: labelValue(backup), "velero.io/backup-uid": "", "velero.io/pvc-uid": claim.uid },
           annotations: { "velero.io/pvc-name": claim.name },
         },
         spec: {

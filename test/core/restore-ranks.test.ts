@@ -17,12 +17,12 @@ describe("waves", () => {
     ],
     ["priorityclasses.scheduling.k8s.io", "pods"],
     [
-      "clusterroles.rbac.authorization.k8s.io",
       "serviceaccounts",
+      "clusterroles.rbac.authorization.k8s.io",
       "clusterrolebindings.rbac.authorization.k8s.io",
       "pods",
     ],
-    ["serviceaccounts", "secrets", "pods"],
+    ["serviceaccounts", "persistentvolumeclaims", "secrets", "pods"],
     ["endpoints", "services", "pods"],
     ["networkpolicies.networking.k8s.io", "pods"],
     [

@@ -18,7 +18,9 @@ import { type RigPart, requireOrSkip } from "../rig/require.ts";
 
 export const SHOP = "shop";
 const RIGHTS = join(import.meta.dirname, "../../infra/kubernetes/restic.yaml");
-const IMAGES = async () => ({ [RESTIC_IMAGE.replace(/:[^/]*$/, "")]: await binary("restic") });
+/** The image of Pods that run and do nothing, for `args` in seconds. */
+export const SLEEP = "rig.example.com/sleep";
+const IMAGES = async () => ({ [RESTIC_IMAGE.replace(/:[^/]*$/, "")]: await binary("restic"), [SLEEP]: "/bin/sleep" });
 
 /** As `requireOrSkip` of what these clusters need, and of `parts`. */
 export function resticSkip(parts: readonly RigPart[]): string | false {
@@ -35,6 +37,8 @@ export interface FolderCluster extends AsyncDisposable {
   addNode(node: string): Promise<Kubelet>;
   /** A new claim of the namespace `shop`, bound to a folder. */
   claim(name: string): Promise<{ claim: KubernetesObject; volume: KubernetesObject; folder: string }>;
+  /** The folder that is a bound claim's volume. */
+  folder: Provisioner["folder"];
   /** The Jobs, Pods and Secrets of the namespace `shop`, or of another; all, or those with a label. */
   left(labelSelector?: string, namespace?: string): Promise<string[]>;
 }
@@ -72,6 +76,7 @@ export async function folderCluster(
         const volume = await api.request("GET", `/api/v1/persistentvolumes/${volumeName}`);
         return { claim, volume, folder: await provisioner.folder(SHOP, name) };
       },
+      folder: provisioner.folder,
       async left(labelSelector = "", namespace = SHOP) {
         const places = [`/apis/batch/v1/namespaces/${namespace}/jobs`];
         for (const kind of ["pods", "secrets"]) places.push(`/api/v1/namespaces/${namespace}/${kind}`);

@@ -70,7 +70,7 @@ interface Worked {
 
 /**
  * Registers a node in a cluster without kwok (`nodes: 0`) and runs what is scheduled there: init containers one after the other,
- * then the others, with their Secrets, emptyDirs and claims whose volumes are folders (hostPath), each in its own root.
+ * then the others, with their Secrets, emptyDirs and claims whose volumes are folders (their CSI handles), each in its own root.
  */
 export async function startKubelet(cluster: Cluster, options: KubeletOptions): Promise<Kubelet> {
   const { node = "worker", tainted = false, images, env = {}, folders = [] } = options;
@@ -295,7 +295,7 @@ async function folderOf(api: Api, dir: string, namespace: string, volume: Volume
     const claim = await api.request("GET", `/api/v1/namespaces/${namespace}/persistentvolumeclaims/${claimName}`);
     const { volumeName } = claim.spec as { volumeName: string };
     const { spec } = await api.request("GET", `/api/v1/persistentvolumes/${volumeName}`);
-    return (spec as { hostPath: { path: string } }).hostPath.path;
+    return (spec as { csi: { volumeHandle: string } }).csi.volumeHandle;
   }
   await mkdir(folder, { recursive: true, mode: 0o777 });
   await chmod(folder, 0o777);

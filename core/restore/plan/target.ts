@@ -285,8 +285,17 @@ async function readList(
         const place = places.get(`${namespace}/${name}`);
         extras?.saw({ resource: key, metadata, body }, place, target);
         if (place === undefined) continue;
-        if (key === CLAIMS && metadata.annotations?.[FILLING] === reading.name) {
+        const filling = key === CLAIMS ? fillingOf(body) : undefined;
+        if (filling === reading.name) {
           target.unfilled.add(`${namespace}/${name}`);
+          continue;
+        }
+        if (filling !== undefined) {
+          target.others.set(
+            place,
+            `restore "${filling}" has not brought all of its data: run that again, or delete it`,
+          );
+          target.digests.set(place, FILLING);
           continue;
         }
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
@@ -313,6 +322,12 @@ async function readList(
     log("warning", "A list was refused", { resource: key, error: messageOf(error) });
     return undefined;
   }
+}
+
+/** The restore that brings the data of a claim, or died before they were all there; undefined where none does. */
+function fillingOf(claim: Buffer): string | undefined {
+  if (!claim.includes(FILLING)) return undefined;
+  return (metadataOf(claim, []) as KubernetesObject["metadata"]).annotations?.[FILLING];
 }
 
 async function inParallel<T>(all: T[], task: (one: T) => Promise<void>): Promise<void> {

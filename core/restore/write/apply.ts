@@ -17,6 +17,7 @@ import type { ItemOutcome } from "../report.ts";
 import { BackendDown } from "./backends.ts";
 import { neverDeleted } from "./deletions.ts";
 import { type Create, createFilled } from "./filled.ts";
+import { hollowClaim } from "./hollow.ts";
 import {
   type Applying,
   CHANGES,
@@ -73,9 +74,12 @@ export async function applyStep(step: PlannedStep, body: Buffer, applying: Apply
   }
 }
 
-/** Creates the object, with what the backup has of its data. */
-function create(one: Sending, reason: string | undefined): Promise<Applied> {
+/** Creates the object, with what the backup has of its data; not where its controller would make up for data that are missing. */
+async function create(one: Sending, reason: string | undefined): Promise<Applied> {
   const by = one.applying.data;
+  const { entry, namespace } = one.item;
+  const hollow = by && hollowClaim(entry.resource, one.body, namespace, by.lacking);
+  if (hollow) return { action: "failed", reason: `it would make the claim ${hollow} anew, which has not its data` };
   const data = by?.plan.of(one.item);
   const plainly: Create = (amend) => createAs({ ...one, amend }, reason);
   return data && by ? createFilled({ one, data, by, create: plainly }) : plainly();

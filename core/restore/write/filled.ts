@@ -7,6 +7,7 @@ import { snapshotForClaim } from "../../volumes/csi/restore.ts";
 import { claimFromSnapshot } from "../../volumes/csi/stored.ts";
 import { diskOf, withDisk } from "../../volumes/disk.ts";
 import { restoreDisk, wholeHandle } from "../../volumes/native.ts";
+import { endFills } from "../../volumes/restic/abandoned.ts";
 import { fillClaim } from "../../volumes/restic/fill.ts";
 import { CLAIM } from "../../volumes/volume.ts";
 import { diskZone, type ItemData, type RestoreData } from "../data.ts";
@@ -34,7 +35,11 @@ export const FILLING = "lifeboat/filling";
  */
 export async function createFilled(filling: Filling): Promise<Applied> {
   const { one, data, by } = filling;
+  const { namespace, name } = one.item;
+  const claim = data.how === "csi" || data.how === "files" ? `${namespace}/${name}` : undefined;
+  if (claim) by.lacking.add(claim);
   const { snapshot, ...applied } = await HOW[data.how](filling);
+  if (claim && applied.action !== "failed") by.lacking.delete(claim);
   if (applied.action === "created" && data.how !== "none") by.brought.push({ item: one.item, data, snapshot });
   return applied;
 }
@@ -62,7 +67,10 @@ async function createAndFill({ one, data, by, create }: Filling): Promise<Filled
   const { kube, fixing, signal, target } = applying;
   const { restoreName } = fixing;
   const claim = { namespace: item.namespace, name: item.name };
-  if (target.unfilled.has(`${claim.namespace}/${claim.name}`)) await removeUnfilled(one);
+  if (target.unfilled.has(`${claim.namespace}/${claim.name}`)) {
+    await endFills(kube, by.files!, { claim, restoreName, signal });
+    await removeUnfilled(one);
+  }
   const marked = { [FILLING]: restoreName };
   const applied = await create(({ metadata, ...object }) => ({
     ...object,

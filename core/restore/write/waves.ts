@@ -33,12 +33,15 @@ export const WAVES: Wave[] = [
   { resources: ["volumesnapshotcontents.snapshot.storage.k8s.io"], why: "they hold the snapshots' handles" },
   { resources: ["volumesnapshots.snapshot.storage.k8s.io"], why: "claims may name them as their source" },
   { resources: ["persistentvolumes"], why: "claims bind to them" },
+  {
+    resources: ["serviceaccounts"],
+    why: "token Secrets and Pods are refused, or deleted, whose account is missing: those that fill claims first of all",
+  },
   { resources: ["persistentvolumeclaims"], why: "Pods mount them" },
   {
     resources: ["clusterroles.rbac.authorization.k8s.io", "roles.rbac.authorization.k8s.io"],
     why: "a binding is refused whose role is missing",
   },
-  { resources: ["serviceaccounts"], why: "token Secrets and Pods are refused, or deleted, whose account is missing" },
   {
     resources: ["clusterrolebindings.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io"],
     why: "Pods need their permissions from their first second",

@@ -1,0 +1,30 @@
+import { LifeboatError } from "../../errors.ts";
+import type { Kube } from "../../kube/client.ts";
+import { listObjects } from "../../kube/object.ts";
+import { labelValue, RESTORE_NAME } from "../../labels.ts";
+import { at, entriesOf } from "../../objects/fields.ts";
+import { JOBS, removeJob } from "./removal.ts";
+import type { ResticSettings } from "./settings.ts";
+
+/**
+ * Takes away the Jobs that a run of a restore has left, which died while they filled a claim: they would write on, and keep the claim from
+ * being deleted for as long. Throws `busy` for one that doesn't go.
+ */
+export async function endFills(
+  kube: Kube,
+  { timing }: Pick<ResticSettings, "timing">,
+  {
+    claim,
+    restoreName,
+    signal,
+  }: { claim: { namespace: string; name: string }; restoreName: string; signal: AbortSignal },
+): Promise<void> {
+  const { namespace, name } = claim;
+  const labelSelector = `${RESTORE_NAME}=${labelValue(restoreName)},app.kubernetes.io/managed-by=lifeboat`;
+  for await (const job of listObjects(kube, JOBS, { namespace, labelSelector, signal })) {
+    const volumes = entriesOf(job, "spec", "template", "spec", "volumes");
+    if (!volumes.some((volume) => at(volume, "persistentVolumeClaim", "claimName") === name)) continue;
+    const left = await removeJob(kube, { namespace, name: job.metadata.name }, { timing });
+    if (left.length) throw new LifeboatError("busy", `an earlier run still fills it: ${left.join(", ")}`);
+  }
+}

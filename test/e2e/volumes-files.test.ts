@@ -1,0 +1,318 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe, it } from "node:test";
+import { gunzipSync } from "node:zlib";
+import { ApiError, type KubeObject } from "../rig/api.ts";
+import { until } from "../rig/process.ts";
+import { FOLDERS } from "../rig/provisioner.ts";
+import { type S3, startS3 } from "../rig/s3.ts";
+import { makeTree, readTree } from "../rig/tree.ts";
+import { type BackupDocument, lifeboat, type RestoreDocument, type Running, start } from "./lifeboat.ts";
+import { objectsIn } from "./objects.ts";
+import { type FolderCluster, folderCluster, resticSkip, SHOP, SLEEP } from "./restic.ts";
+
+const PASSWORD = "correct-horse-battery";
+const FILLING = "lifeboat/filling";
+
+interface Problem {
+  resource?: string;
+  name?: string;
+  message: string;
+}
+interface Plan {
+  steps: { resource: string; name: string; action: string; reason?: string }[];
+}
+interface PodVolumeBackup {
+  metadata: KubeObject["metadata"] & { labels: object; annotations: object };
+  spec: { node: string; pod: object; volume: string; uploaderType: string; tags: object };
+  status: { phase: string; snapshotID: string; progress: { totalBytes: number; bytesDone: number } };
+}
+
+describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"]) }, () => {
+  const stack = new AsyncDisposableStack();
+  const said: string[] = [];
+  let dir: string;
+  let s3: S3;
+  let source: FolderCluster;
+  let target: FolderCluster;
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "lifeboat-files-"));
+    stack.defer(() => rm(dir, { recursive: true }));
+    [s3, source, target] = await Promise.all([startS3(), folderCluster(), folderCluster()]);
+    for (const server of [s3, source, target]) stack.use(server as AsyncDisposable);
+    await writeFile(join(dir, "password.txt"), `${PASSWORD}\n`);
+    const keys = [`AWS_ACCESS_KEY_ID=${s3.accessKeyId}`, `AWS_SECRET_ACCESS_KEY=${s3.secretAccessKey}`];
+    await writeFile(join(dir, "credentials.txt"), keys.join("\n"));
+    await configure("lifeboat", "90s");
+    await configure("hasty", "4s");
+    await workload();
+  });
+  after(() => stack.disposeAsync());
+  afterEach(() => {
+    for (const { kubelet } of [source, target]) kubelet.trouble = undefined;
+  });
+
+  function configure(name: string, timeout: string): Promise<void> {
+    const restic = { password: "file:password.txt", credentials: "file:credentials.txt", timeout };
+    const config = { location: s3.location("here"), volumes: { restic } };
+    return writeFile(join(dir, `${name}.yaml`), JSON.stringify(config));
+  }
+
+  /** A StatefulSet whose Pod wants its volume to be copied, a Pod that doesn't, and a claim that no Pod mounts. */
+  async function workload(): Promise<void> {
+    const { api } = source.cluster;
+    const spec = (volumes: object[]) => ({
+      automountServiceAccountToken: false,
+      containers: [
+        { name: "main", image: `${SLEEP}:1`, args: ["3600"], volumeMounts: [{ name: "data", mountPath: "/data" }] },
+      ],
+      terminationGracePeriodSeconds: 0,
+      volumes,
+    });
+    const claim = { accessModes: ["ReadWriteOnce"], storageClassName: FOLDERS };
+    await api.request("POST", `/apis/apps/v1/namespaces/${SHOP}/statefulsets`, {
+      metadata: { name: "db" },
+      spec: {
+        serviceName: "db",
+        selector: { matchLabels: { app: "db" } },
+        template: {
+          metadata: { labels: { app: "db" }, annotations: { "backup.velero.io/backup-volumes": "data" } },
+          spec: spec([]),
+        },
+        volumeClaimTemplates: [
+          { metadata: { name: "data" }, spec: { ...claim, resources: { requests: { storage: "1Gi" } } } },
+        ],
+      },
+    });
+    await source.claim("cache");
+    await api.request("POST", `/api/v1/namespaces/${SHOP}/pods`, {
+      metadata: { name: "cache", annotations: { "backup.velero.io/backup-volumes-excludes": "data" } },
+      spec: spec([{ name: "data", persistentVolumeClaim: { claimName: "cache" } }]),
+    });
+    await writeFile(join((await source.claim("idle")).folder, "file"), "of nobody");
+    await Promise.all(["db-0", "cache"].map((pod) => running(source, SHOP, pod)));
+    makeTree(await source.folder(SHOP, "data-db-0"), { files: 100, largeMiB: 2 });
+  }
+
+  function running({ cluster }: FolderCluster, namespace: string, pod: string): Promise<KubeObject> {
+    return until(`${namespace}/${pod} runs`, async () => {
+      const found = await cluster.api.request("GET", `/api/v1/namespaces/${namespace}/pods/${pod}`);
+      return (found.status as { phase: string }).phase === "Running" && found;
+    });
+  }
+
+  async function claimIn(namespace: string, name = "data-db-0"): Promise<KubeObject | undefined> {
+    try {
+      return await target.cluster.api.request("GET", `/api/v1/namespaces/${namespace}/persistentvolumeclaims/${name}`);
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** What of our Jobs, their Pods and Secrets stands in a namespace. */
+  const ours = async (cluster: FolderCluster, namespace = SHOP, kind = "") =>
+    (await cluster.left("", namespace)).filter((path) => path.includes(`${kind}?`) && path.includes("/lifeboat-"));
+
+  async function assertBack(namespace: string): Promise<void> {
+    const [made, back] = [await source.folder(SHOP, "data-db-0"), await target.folder(namespace, "data-db-0")];
+    assert.deepEqual(readTree(back), readTree(made));
+    assert.equal(await readFile(join(await target.folder(namespace, "idle"), "file"), "utf8"), "of nobody");
+  }
+
+  const fillingIn = async (namespace: string) =>
+    ((await claimIn(namespace))?.metadata as { annotations?: Record<string, string> })?.annotations?.[FILLING];
+
+  const at = ({ cluster }: FolderCluster, config = "lifeboat") => [
+    ...["--config", join(dir, `${config}.yaml`), "--kubeconfig", cluster.kubeconfigPath],
+  ];
+  const backup = (name: string, ...flags: string[]) => [
+    ...["backup", "create", name, ...at(source), "--include-namespaces", SHOP, ...flags],
+  ];
+  /** Into a namespace of its own. */
+  const restore = (name: string, { from = "full", config = "lifeboat", into = name } = {}) => [
+    ...["restore", "create", name, "--from-backup", from, ...at(target, config)],
+    ...["--namespace-mappings", `${SHOP}:${into}`],
+  ];
+
+  function begin(args: string[]): Running {
+    const running = start(args, s3.env as Record<string, string>);
+    const ended = running.ended.then((end) => {
+      said.push(end.stdout, end.stderr);
+      return end;
+    });
+    return { ...running, ended };
+  }
+
+  async function told<T>(args: string[], code = 0): Promise<T> {
+    const ended = await begin([...args, "-o", "json"]).ended;
+    assert.equal(ended.code, code, ended.stderr);
+    return JSON.parse(ended.stdout) as T;
+  }
+
+  const stored = (...path: string[]) => join(s3.dir, "data", s3.bucket, "here", ...path);
+
+  it("come back in another cluster before any Pod is there", async () => {
+    const made = await told<BackupDocument & { volumes: object }>(backup("full", "--default-volumes-to-fs-backup"));
+    assert.equal(made.phase, "Completed", JSON.stringify(made.errors));
+    const { fileBytes, ...counts } = made.volumes as Record<string, number>;
+    assert.deepEqual(counts, { csiSnapshots: 0, nativeSnapshots: 0, fileCopies: 2, leftOut: 0, lacking: 1 });
+    assert.ok(fileBytes! > 2 << 20);
+    assert.deepEqual(await ours(source), []);
+
+    const described = await lifeboat(
+      ["backup", "describe", "full", "--details", ...at(source)],
+      s3.env as Record<string, string>,
+    );
+    said.push(described.stdout);
+    assert.match(described.stdout, /Volumes:\s+2 by restic \(.* MiB\), 1 WITHOUT THEIR DATA/);
+
+    const plan = await told<Plan>([...restore("planned"), "--dry-run"]);
+    const step = plan.steps.find(({ resource, name }) => resource === "persistentvolumeclaims" && name === "data-db-0");
+    assert.match(step?.reason ?? "", /^its data come from the restic snapshot [0-9a-f]{8}$/);
+    assert.equal(target.kubelet.pods.length, 0);
+
+    const restored = await told<RestoreDocument>(restore("back"));
+    assert.equal(restored.phase, "Completed", JSON.stringify(restored.errors));
+    await assertBack("back");
+    await running(target, "back", "db-0");
+    const claim = await claimIn("back");
+    const pod = target.kubelet.pods.find(({ metadata }) => metadata.name === "db-0")!;
+    const version = ({ metadata }: KubeObject) => BigInt(String(metadata.resourceVersion));
+    assert.ok(version(claim!) < version(pod), "its Pod came before the claim was whole");
+    assert.equal(await fillingIn("back"), undefined);
+    assert.deepEqual(await ours(target, "back"), []);
+  });
+
+  it("are recorded as Velero records them", async () => {
+    const file = async (ending: string) =>
+      JSON.parse(gunzipSync(await readFile(stored("backups/full", `full-${ending}.json.gz`))).toString());
+    const copies = (await file("podvolumebackups")) as PodVolumeBackup[];
+    assert.equal(copies.length, 1, "Velero knows copies of Pods' volumes alone");
+    const { metadata, spec, status } = copies[0]!;
+    const pod = await source.cluster.api.request("GET", `/api/v1/namespaces/${SHOP}/pods/db-0`);
+    const claim = await source.cluster.api.request(
+      "GET",
+      `/api/v1/namespaces/${SHOP}/persistentvolumeclaims/data-db-0`,
+    );
+    assert.deepEqual(metadata.labels, {
+      "velero.io/backup-name": "full",
+      "velero.io/backup-uid": "",
+      "velero.io/pvc-uid": claim.metadata.uid,
+    });
+    assert.deepEqual(metadata.annotations, { "velero.io/pvc-name": "data-db-0" });
+    assert.deepEqual(spec.pod, { kind: "Pod", namespace: SHOP, name: "db-0", uid: pod.metadata.uid });
+    assert.deepEqual([spec.node, spec.volume, spec.uploaderType], [source.kubelet.node, "data", "restic"]);
+    assert.equal(status.phase, "Completed");
+    assert.equal(status.progress.bytesDone, status.progress.totalBytes);
+    assert.deepEqual(
+      await readdir(stored("restic", SHOP, "snapshots")).then((ids) => ids.includes(status.snapshotID)),
+      true,
+    );
+    const infos = (await file("volumeinfo")) as {
+      pvcName: string;
+      backupMethod: string;
+      pvbInfo: { snapshotHandle: string };
+    }[];
+    const info = infos.find(({ pvcName }) => pvcName === "data-db-0")!;
+    assert.equal(info.backupMethod, "PodVolumeBackup");
+    assert.equal(info.pvbInfo.snapshotHandle, status.snapshotID);
+  });
+
+  it("of which a Pod names them are copied, by Jobs and Secrets that are in no other backup", async () => {
+    source.kubelet.trouble = "idle";
+    const copying = begin([...backup("named"), "-o", "json"]);
+    await until("its Secret", async () => (await ours(source, SHOP, "secrets")).length > 0);
+    await told(backup("beside", "--exclude-resources", "persistentvolumeclaims"));
+    source.kubelet.trouble = undefined;
+    const made = JSON.parse((await copying.ended).stdout) as BackupDocument & { volumes: Record<string, number> };
+    assert.deepEqual([made.volumes.fileCopies, made.volumes.lacking], [1, 2]);
+    const names = [...(await objectsIn(stored("backups/beside/beside.tar.gz"))).keys()];
+    assert.ok(names.some((name) => name.startsWith("pods ")));
+    assert.deepEqual(
+      names.filter((name) => /^(pods|secrets|jobs)\S* .*lifeboat-/.test(name)),
+      [],
+    );
+  });
+
+  it("that can't be had are an error; Pods wait, and the next restore brings them", async () => {
+    const [copy] = JSON.parse(
+      gunzipSync(await readFile(stored("backups/full/full-podvolumebackups.json.gz"))).toString(),
+    ) as PodVolumeBackup[];
+    const snapshot = stored("restic", SHOP, "snapshots", copy!.status.snapshotID);
+    await rename(snapshot, join(dir, "snapshot"));
+    const failed = await told<RestoreDocument>(restore("broken"), 3);
+    await rename(join(dir, "snapshot"), snapshot);
+    const errors = (failed.errors as Problem[]).map(({ resource, name, message }) => `${resource} ${name}: ${message}`);
+    assert.match(
+      errors[0]!,
+      /^persistentvolumeclaims data-db-0: .*its data could not be brought back, so it was taken away again: /,
+    );
+    assert.equal(errors[1], "statefulsets.apps db: it would make the claim data-db-0 anew, which has not its data");
+    assert.equal(await claimIn("broken"), undefined);
+    assert.deepEqual(await ours(target, "broken"), []);
+
+    const mended = await told<RestoreDocument>(restore("mended", { into: "broken" }));
+    assert.equal(mended.phase, "Completed", JSON.stringify(mended.errors));
+    await assertBack("broken");
+    await running(target, "broken", "db-0");
+  });
+
+  it("whose Job doesn't begin are an error in time, and nothing is left", async () => {
+    target.kubelet.trouble = "idle";
+    const failed = await told<RestoreDocument>(restore("late", { config: "hasty" }), 3);
+    target.kubelet.trouble = undefined;
+    const errors = (failed.errors as Problem[]).map(({ name, message }) => `${name}: ${message}`);
+    assert.ok(errors.some((error) => /^data-db-0: .*the time for it is over$/.test(error)));
+    assert.equal(await claimIn("late"), undefined);
+    assert.deepEqual(await ours(target, "late"), []);
+  });
+
+  it("come back whole when the restore is killed meanwhile, and run again", async () => {
+    target.kubelet.trouble = "idle";
+    const killed = begin(restore("killed"));
+    await until("its Job's Pod", async () => (await ours(target, "killed", "pods")).length > 0);
+    assert.equal(await fillingIn("killed"), "killed");
+    killed.kill();
+    await killed.ended;
+    const jobs = await ours(target, "killed", "jobs");
+    const again = begin([...restore("killed"), "-o", "json"]);
+    await until("the Jobs of the killed run are gone", async () => {
+      const left = await ours(target, "killed", "jobs");
+      return jobs.every((path) => !left.includes(path));
+    });
+    target.kubelet.trouble = undefined;
+    const { code, stdout, stderr } = await again.ended;
+    assert.equal(code, 0, stderr + stdout);
+    assert.equal(await fillingIn("killed"), undefined);
+    await assertBack("killed");
+  });
+
+  it("of a backup that is ended leave neither Job nor Secret", async () => {
+    source.kubelet.trouble = "idle";
+    const ending = begin(backup("ended", "--default-volumes-to-fs-backup"));
+    await until("its Secret", async () => (await ours(source, SHOP, "secrets")).length > 0);
+    process.kill(ending.pid, "SIGINT");
+    assert.equal((await ending.ended).code, 130);
+    source.kubelet.trouble = undefined;
+    assert.deepEqual(await ours(source), []);
+  });
+
+  it("name no secret in what is said, logged or stored", async () => {
+    const texts = [...said, await source.kubelet.logs(), await target.kubelet.logs()];
+    for (const folder of ["backups", "restores"])
+      for (const file of await readdir(stored(folder), { recursive: true, withFileTypes: true })) {
+        if (!file.isFile()) continue;
+        const body = await readFile(join(file.parentPath, file.name));
+        texts.push((file.name.endsWith(".gz") ? gunzipSync(body) : body).toString("latin1"));
+      }
+    texts.push(JSON.stringify([source, target].flatMap(({ kubelet }) => kubelet.pods)));
+    assert.ok(texts.length > 50, `${texts.length} texts`);
+    for (const secret of [PASSWORD, s3.secretAccessKey, s3.accessKeyId])
+      for (const form of [secret, Buffer.from(secret).toString("base64"), encodeURIComponent(secret)])
+        assert.ok(texts.every((text) => !text.includes(form)));
+  });
+});
