@@ -94,8 +94,13 @@ type Named = JobContext & { named: (name: string) => void };
 /** The longest that a job may be put off by `notBefore`, in milliseconds: what platforms delay a delivery for. */
 const LONGEST_DELAY = 15 * 60_000;
 
-/** Of the time that is left: what a run keeps back for its end, at most. */
+/** Of the time that is left: what a run keeps back for its end, at most, and which part of it at most. */
 const RESERVE_MS = 60_000;
+const RESERVE_PART = 1 / 10;
+
+/** The same of a backup, which takes copies of volumes back: their Jobs and snapshots may need two minutes to be gone. */
+const BACKUP_RESERVE_MS = 180_000;
+const BACKUP_RESERVE_PART = 1 / 5;
 
 /**
  * Runs one job: the one entry for every trigger. Of any number of deliveries of one job, and of jobs of one name, one
@@ -152,7 +157,7 @@ function subjectOf(job: LockedJob, { schedules }: Config): { name: string; clust
 }
 
 async function doJob(job: LockedJob, context: Named): Promise<Outcome> {
-  using deadline = beforeDeadline(context.deadline);
+  using deadline = beforeDeadline(context.deadline, job.kind === "backup");
   const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
@@ -397,13 +402,14 @@ async function committed<Document>(read: () => Promise<Document>): Promise<Docum
 }
 
 /** A signal that aborts while there is time left to leave a log and to give back the lock, unless it is disposed of. */
-function beforeDeadline(deadline: Date | undefined): { signal: AbortSignal } & Disposable {
+function beforeDeadline(deadline: Date | undefined, isBackup: boolean): { signal: AbortSignal } & Disposable {
   const ended = new AbortController();
   const left = deadline ? deadline.getTime() - Date.now() : Number.POSITIVE_INFINITY;
   const error = new LifeboatError("timeout", "the run would have lasted longer than the platform lets it", {
     hint: "raise the function's timeout, or give it more memory, which is more CPU too",
   });
-  const after = Math.max(0, left - Math.min(RESERVE_MS, left / 10));
+  const [most, part] = isBackup ? [BACKUP_RESERVE_MS, BACKUP_RESERVE_PART] : [RESERVE_MS, RESERVE_PART];
+  const after = Math.max(0, left - Math.min(most, left * part));
   const timer = after < LONGEST_TIMER ? setTimeout(() => ended.abort(error), after) : undefined;
   return { signal: ended.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }

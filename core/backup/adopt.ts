@@ -46,7 +46,7 @@ async function takeOver(run: BackupRun, present: Map<string, number>): Promise<A
   const difference = await differenceOf(header, run);
   if (difference) {
     throw new LifeboatError("conflict", `an unfinished backup "${name}" ${difference} lies in ${bucket.location}`, {
-      hint: `run it again as it was to finish it, ${leftoverHint(name)}`,
+      hint: header.signed ? leftoverHint(name) : `run it again as it was to finish it, ${leftoverHint(name)}`,
     });
   }
   const { run: writtenBy, startTimestamp } = header;
@@ -73,9 +73,10 @@ async function takeOver(run: BackupRun, present: Map<string, number>): Promise<A
 
 /** What makes an archive another backup than the run's; undefined where nothing does. Who asked for it makes no difference. */
 async function differenceOf(
-  { spec, labels, cluster, clusterUid }: ArchiveHeader,
+  { spec, labels, cluster, clusterUid, signed }: ArchiveHeader,
   run: BackupRun,
 ): Promise<string | undefined> {
+  if (signed) return "that was to be signed";
   const asStored = (value: object = {}) => JSON.parse(JSON.stringify(value));
   if (clusterUid !== undefined && clusterUid !== (await readClusterUid(run.kube, run.signal)))
     return `of another cluster${cluster === undefined ? "" : `, "${cluster}",`}`;

@@ -91,7 +91,12 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
     const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
       survey ? captureCluster(run, survey, encryption) : adoptArchive(run, present),
     );
-    return { ...(await traced("lifeboat commit", {}, () => commit(run, archived, signer))), adopted };
+    try {
+      return { ...(await traced("lifeboat commit", {}, () => commit(run, archived, signer))), adopted };
+    } catch (error) {
+      await archived.takeBackCopies?.();
+      throw error;
+    }
   });
 }
 

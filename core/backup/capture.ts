@@ -24,6 +24,7 @@ import { policiesText, volumePolicies } from "./policies.ts";
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { startInventory } from "./sidefiles.ts";
+import { takeBack } from "./takeback.ts";
 import { backupVolumes } from "./volumes.ts";
 
 /** What a run knows of the cluster before it writes anything. */
@@ -116,6 +117,7 @@ export async function captureCluster(
     server: kube.server,
     clusterUid: survey.clusterUid,
     caller: run.caller,
+    ...(run.signer && { signed: true }),
   };
   const held = holding(run.bucket, retentionOf(header));
   const whole = encryption?.what === "all" ? encrypting(held, encryption.recipients) : undefined;
@@ -143,9 +145,10 @@ export async function captureCluster(
       ...copying,
       resources,
       lint,
-      copiers: () => openCopiers({ ...copying, warn: (message) => warn({ message }) }),
+      copiers: (signal) => openCopiers({ ...copying, signal, warn: (message) => warn({ message }) }),
       progress: (left) => run.progress?.({ items: 0, resource: "volumes", remaining: left }),
     });
+  let ended = false;
   const produce = async () => {
     await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
     const collected = await collect({
@@ -181,9 +184,14 @@ export async function captureCluster(
       warnings: problems.warning,
       errors: problems.error,
     };
+    ended = true;
     await writer.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
     await writer.finish();
     return outcome;
+  };
+  const failed = { bucket: run.bucket, name, run: header.run, adoptable: !whole && !run.signer, log };
+  const takeBackCopies = async () => {
+    if (volumes) await takeBack(volumes, failed);
   };
   let outcome: ArchiveOutcome | undefined;
   const filling = produce().then((produced) => {
@@ -195,12 +203,12 @@ export async function captureCluster(
     failing.abort(error);
   };
   await together({ abort }, [tarPut, indexPut, filling, secrets?.stored ?? filling]).catch(async (error: unknown) => {
-    // What is whole in the bucket may be adopted, with its copies.
-    if ((await Promise.allSettled([tarPut]))[0].status === "rejected") await volumes?.discard();
+    // An archive without its end is adopted by nobody.
+    await (ended ? takeBackCopies() : volumes?.discard());
     throw isLifeboatError(error, "conflict") ? takenMeanwhile(bucket, name, error) : error;
   });
   const encrypted = whole && { suffix: encryption!.suffix, digests: whole.digests };
-  return { header, outcome: outcome!, inventory, index: index.digests(), encrypted };
+  return { header, outcome: outcome!, inventory, index: index.digests(), encrypted, takeBackCopies };
 }
 
 function takenMeanwhile(bucket: Bucket, name: string, cause: unknown): LifeboatError {

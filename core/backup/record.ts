@@ -50,6 +50,8 @@ export interface ArchiveHeader {
   clusterUid?: string;
   /** Who asked for it, where somebody did. */
   caller?: string;
+  /** Its record was to be signed: then no run finishes it, and where its run has failed, its copies of volumes are gone. */
+  signed?: boolean;
 }
 
 /** Last entry of ours in the archive: what the run had learned when the last object was in. */
@@ -83,6 +85,8 @@ export interface Archived {
   index: IndexDigests;
   /** Where all of it is encrypted: how the names end, and the SHA-256 of each file as it is stored, which grow as more are. */
   encrypted?: { suffix: string; digests: Record<string, string> };
+  /** For a run that fails after all: takes away the copies of its volumes that nothing names (takeback.ts). Never throws. */
+  takeBackCopies?: () => Promise<void>;
 }
 
 /**

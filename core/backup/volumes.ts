@@ -43,6 +43,8 @@ export interface BackupVolumes {
   copy(fixed: () => Promise<void>): Promise<StoredObject[]>;
   /** What became of each claim's data, once they have been copied; in the order of the claims. */
   records: VolumeRecord[];
+  /** How many copies there are. */
+  count(): number;
   /** Takes all copies away again: for a run that fails after all. Never throws. */
   discard(): Promise<void>;
 }
@@ -55,7 +57,7 @@ interface VolumesRun {
   spec: BackupSpec;
   policies: VolumePolicy[];
   /** Asked once, and only where a claim has a volume. */
-  copiers: () => Promise<Copiers>;
+  copiers: (signal: AbortSignal) => Promise<Copiers>;
   /** Told of what a restore will miss. */
   lint: Lint;
   log: Log;
@@ -70,6 +72,7 @@ const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, P
 
 /** How long a run that failed takes its copies away. */
 const DISCARD_MS = 60_000;
+const DISCARDS_AT_ONCE = 50;
 
 const POD: Kind = { group: "", version: "v1", name: PODS, kind: "Pod" };
 
@@ -77,7 +80,9 @@ const POD: Kind = { group: "", version: "v1", name: PODS, kind: "Pod" };
 const MARKERS = ['"persistentVolumeClaim"', '"ephemeral"', OPT_IN].map((text) => Buffer.from(text));
 
 export function backupVolumes(run: VolumesRun): BackupVolumes {
-  const { kube, spec, log, report, signal } = run;
+  const { kube, spec, log, report } = run;
+  const failing = new AbortController();
+  const signal = AbortSignal.any([run.signal, failing.signal]);
   const find = (id: ItemId, reason: string) =>
     run.lint.tell({ ...id, rule: "claim-without-data", message: `its data are not in the backup: ${reason}` });
   const held: StoredObject[] = [];
@@ -103,9 +108,10 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   async function make(copying: ToCopy, { start, limits }: Making, fixed: () => void): Promise<Copied> {
     const { method } = copying.choice;
     const { done } = await limits[method](async () => {
+      signal.throwIfAborted();
       const copy = await start(copying);
       copy.done.catch(() => {});
-      await copy.fixed;
+      await copy.fixed.catch(() => copy.done);
       fixed();
       if (method === "PodVolumeBackup") await copy.done;
       return { done: copy.done };
@@ -237,7 +243,7 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
       for (const one of mountsOf(pod)) addMount(namespace, one);
     },
     async copy(fixed) {
-      const copiers = held.length > 0 ? await run.copiers() : undefined;
+      const copiers = held.length > 0 ? await run.copiers(signal) : undefined;
       const decided = copiers ? await Promise.all(held.map((one) => decide(one, copiers.means))) : [];
       records.push(...decided.map(({ record }) => record));
       const making = copiers && startMaking(copiers, decided);
@@ -248,21 +254,23 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
         if (pending.size === 0) allFixed.resolve();
       };
       if (!making) allFixed.resolve();
-      const settling = Promise.all(decided.map((one) => settle(one, making!, () => isFixed(one.stored))));
-      settling.catch(() => {});
+      const settling = decided.map((one) =>
+        settle(one, making!, () => isFixed(one.stored)).catch((error: unknown) => failing.abort(error)),
+      );
       await allFixed.promise;
-      await fixed();
-      const settled = await settling;
-      return held.flatMap((one, place) => outcome(one, settled[place]));
+      await fixed().catch((error: unknown) => failing.abort(error));
+      // Also when the run ends: each copy that is under way takes itself back first.
+      const settled = await Promise.all(settling);
+      signal.throwIfAborted();
+      return held.flatMap((one, place) => outcome(one, settled[place] ?? undefined));
     },
+    count: () => copies.length,
     async discard() {
       const late = AbortSignal.timeout(DISCARD_MS);
-      await Promise.all(
-        copies.map((copied) =>
-          copied.discard(late).catch((error: unknown) => {
-            log("warning", `The copy of a volume is left over: ${messageOf(error)}`);
-          }),
-        ),
+      await pLimit(DISCARDS_AT_ONCE).map(copies, (copied) =>
+        copied.discard(late).catch((error: unknown) => {
+          log("warning", `The copy of a volume is left over: ${messageOf(error)}`);
+        }),
       );
     },
   };

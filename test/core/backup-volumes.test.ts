@@ -1,17 +1,25 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { gunzipSync } from "node:zlib";
+import { generateIdentity, identityToRecipient } from "age-encryption";
 import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import type { BackupRun } from "../../core/backup/backup.ts";
+import { backupKeys } from "../../core/catalog.ts";
+import { LifeboatError } from "../../core/errors.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
-import type { Disks } from "../../core/ports.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket, Disks } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { backupOf } from "./integrity-sample.ts";
 import { memoryDisks } from "./memory-disks.ts";
 import { answer } from "./restore-sample.ts";
 
-const SHOP: KubernetesObject = { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } };
+/** The same cluster, whichever server holds it. */
+const CLUSTER: KubernetesObject[] = ["shop", "kube-system"].map((name) => {
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name, uid: `uid-${name}` } };
+});
 
 /** The claim shop/`name`, of the volume pv-`name`. */
 const claim = (name: string, phase = "Bound"): KubernetesObject => ({
@@ -38,20 +46,23 @@ interface Attempt extends Partial<BackupRun> {
   disks?: Disks;
   /** Answers in the place of the cluster. */
   instead?: (request: Parameters<Kube["request"]>[0]) => ReturnType<typeof answer> | undefined;
+  /** Called when the run is over. */
+  over?: () => void;
 }
 
 /** Backs up a cluster of these objects. */
 async function attempt(
   objects: KubernetesObject[],
-  { disks, instead, bucket = memoryBucket(), ...more }: Attempt = {},
+  { disks, instead, over, bucket = memoryBucket(), ...more }: Attempt = {},
 ) {
-  const server = await startApiServer({ objects: [SHOP, ...objects] });
+  const server = await startApiServer({ objects: [...CLUSTER, ...objects] });
   const real = connect(readKubeconfig(server.kubeconfig));
   const kube: Kube = { ...real, request: async (request) => instead?.(request) ?? real.request(request) };
   const volumes = disks && { disks: { aws: async () => disks } };
   try {
     return await backupOf(server, { bucket, name: "b", kube, volumes, ...more });
   } finally {
+    over?.();
     await real.close();
     await server.stop();
   }
@@ -175,4 +186,146 @@ it("a claim of a Pod whose pre-hook failed is not copied", async () => {
     ["media", "NativeSnapshot", undefined, undefined],
   ]);
   assert.equal(snapshots.size, 1);
+});
+
+/** A bucket whose put of what ends so fails; "before" it is carried out, or "after". */
+function failing(bucket: Bucket, ending: string, when: "before" | "after"): Bucket {
+  return {
+    ...bucket,
+    async put(key, body, options) {
+      const fails = key.includes(ending);
+      if (fails && when === "before" && !Buffer.isBuffer(body)) for await (const _ of body);
+      if (!fails || when === "after") await bucket.put(key, body, options);
+      if (fails) throw new LifeboatError("unreachable", "the answer is lost");
+    },
+  };
+}
+
+describe("copies of a run that fails", () => {
+  const signer = async () => ({ sign: async () => Buffer.alloc(64), publicKey: async () => "" }) as never;
+  const rows: {
+    what: string;
+    ending: string;
+    when: "before" | "after";
+    how: "plain" | "signed" | "encrypted";
+    left: number;
+  }[] = [
+    { what: "go where its archive isn't stored", ending: ".tar.gz", when: "before", how: "plain", left: 0 },
+    {
+      what: "stay where its archive is, though the answer was lost",
+      ending: ".tar.gz",
+      when: "after",
+      how: "plain",
+      left: 1,
+    },
+    { what: "stay with an archive without its index", ending: "-index", when: "before", how: "plain", left: 1 },
+    {
+      what: "stay with an archive without its side files",
+      ending: "-resource-list",
+      when: "before",
+      how: "plain",
+      left: 1,
+    },
+    { what: "go where it is encrypted whole", ending: "-index", when: "before", how: "encrypted", left: 0 },
+    {
+      what: "go where it is encrypted whole, with its side files",
+      ending: "-resource-list",
+      when: "before",
+      how: "encrypted",
+      left: 0,
+    },
+    { what: "go where it is to be signed", ending: "-index", when: "before", how: "signed", left: 0 },
+    {
+      what: "stay with its record, though the answer was lost",
+      ending: "backup.json",
+      when: "after",
+      how: "encrypted",
+      left: 1,
+    },
+  ];
+  for (const { what, ending, when, how, left } of rows)
+    it(what, async () => {
+      const bucket = memoryBucket();
+      const snapshots = new Map();
+      const identity = how === "encrypted" ? await generateIdentity() : undefined;
+      const options: Attempt = {
+        disks: memoryDisks(snapshots),
+        ...(identity && { recipients: [await identityToRecipient(identity)] }),
+        ...(how === "signed" && { signer }),
+      };
+      await assert.rejects(attempt(onDisk("db"), { ...options, bucket: failing(bucket, ending, when) }), {
+        kind: "unreachable",
+      });
+      assert.equal(snapshots.size, left);
+      if (how !== "plain") return;
+      const { adopted, outcome } = await attempt(onDisk("db"), { ...options, bucket });
+      assert.equal(adopted, left === 1);
+      assert.deepEqual([...snapshots.keys()], [outcome.volumes?.[0]?.native?.snapshotHandle]);
+    });
+
+  it("go where somebody deletes its archive before its record is there", async () => {
+    const bucket = memoryBucket();
+    const snapshots = new Map();
+    const deleting: Bucket = {
+      ...bucket,
+      async put(key, ...rest) {
+        await bucket.put(key, ...rest);
+        if (key.includes("-results")) await bucket.delete(backupKeys("b").tar);
+      },
+    };
+    await assert.rejects(attempt(onDisk("db"), { disks: memoryDisks(snapshots), bucket: deleting }), {
+      kind: "conflict",
+      message: /was deleted from memory/,
+    });
+    assert.equal(snapshots.size, 0);
+  });
+
+  it("stay, and are told, where the bucket no longer tells what it holds", async () => {
+    const bucket = memoryBucket();
+    const snapshots = new Map();
+    let gone = false;
+    const vanishing: Bucket = {
+      ...failing(bucket, ".tar.gz", "after"),
+      list: (...given) => {
+        gone ||= snapshots.size > 0;
+        if (gone) throw new LifeboatError("unreachable", "the bucket is gone");
+        return bucket.list(...given);
+      },
+    };
+    const log = startRunLog({});
+    await assert.rejects(attempt(onDisk("db"), { disks: memoryDisks(snapshots), bucket: vanishing, log }));
+    assert.equal(snapshots.size, 1);
+    assert.match(gunzipSync(log.gzipped()).toString(), /names its copies of volumes can't be told.*the bucket is gone/);
+  });
+
+  it("that is ended are all gone before it is over, those that waited and those that were whole", async () => {
+    const snapshots = new Map<string, Record<string, string>>();
+    const disks = memoryDisks(snapshots);
+    const run = new AbortController();
+    const slow: Disks = {
+      ...disks,
+      async read(snapshot, signal) {
+        const found = await disks.read(snapshot, signal);
+        if (snapshots.size === 3) queueMicrotask(() => run.abort(new LifeboatError("timeout", "the deadline")));
+        return (
+          found && {
+            ...found,
+            state: Buffer.from(snapshot.id.slice(5), "hex").includes("pv-a") ? "completed" : "pending",
+          }
+        );
+      },
+      async removeSnapshot(snapshot, signal) {
+        const turns = Buffer.from(snapshot.id.slice(5), "hex").includes("pv-b") ? 1 : 5000;
+        for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+        await disks.removeSnapshot(snapshot, signal);
+      },
+    };
+    const objects = [...onDisk("a"), ...onDisk("b", "2"), ...onDisk("c", "3")];
+    let left: unknown;
+    const over = () => {
+      left = [...snapshots.keys()];
+    };
+    await assert.rejects(attempt(objects, { disks: slow, signal: run.signal, over }), { kind: "timeout" });
+    assert.deepEqual(left, []);
+  });
 });
