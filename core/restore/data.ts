@@ -5,6 +5,7 @@ import type { CsiRestore } from "../volumes/csi/restore.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import { cloudOf } from "../volumes/native.ts";
 import type { StoredVolume } from "../volumes/record.ts";
+import type { Placement } from "../volumes/restic/job.ts";
 import { zoneFor } from "../volumes/zone.ts";
 import { targetNamespace } from "./fixes.ts";
 import type { RestoreSpec } from "./spec.ts";
@@ -121,6 +122,8 @@ export interface RestoreData extends VolumeMeans {
   limit: LimitFunction;
   /** What was brought back, so far; of a claim that was made of a VolumeSnapshot, the name of that. */
   brought: { item: Item; data: ItemData; snapshot?: string }[];
+  /** Where claims of the target ("namespace/name") will be used, as far as the backup's Pods tell. */
+  placements: Map<string, Placement>;
   /** Claims of the target ("namespace/name") whose data could not be brought back, so that they are not there. */
   lacking: Set<string>;
   /** What its claims that are made of CSI snapshots have in common. */

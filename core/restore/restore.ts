@@ -134,6 +134,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const { selectingServices } = survey;
   const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, ...data?.plan };
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
+  if (data) data.placements = skim.placements;
   const steps = planSteps({ survey, target, skim, served, fixing, data, policy });
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target, policy)) target.freed.add(volume);
@@ -171,6 +172,7 @@ function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }:
     zoneMapping: spec.zoneMapping ?? {},
     limit: pLimit(FILLS_AT_ONCE),
     brought: [],
+    placements: new Map(),
     lacking: new Set(),
     csi: csiRestore(kube, { restoreName: name, signal }),
   };

@@ -6,12 +6,12 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { ApiError, type KubeObject } from "../rig/api.ts";
 import { until } from "../rig/process.ts";
-import { FOLDERS } from "../rig/provisioner.ts";
+import { FOLDERS, LATE_FOLDERS } from "../rig/provisioner.ts";
 import { type S3, startS3 } from "../rig/s3.ts";
 import { makeTree, readTree } from "../rig/tree.ts";
 import { type BackupDocument, lifeboat, type RestoreDocument, type Running, start } from "./lifeboat.ts";
 import { objectsIn } from "./objects.ts";
-import { type FolderCluster, folderCluster, resticSkip, SHOP, SLEEP } from "./restic.ts";
+import { claimOf, type FolderCluster, folderCluster, resticSkip, SHOP, SLEEP } from "./restic.ts";
 
 const PASSWORD = "correct-horse-battery";
 const FILLING = "lifeboat/filling";
@@ -61,17 +61,18 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     return writeFile(join(dir, `${name}.yaml`), JSON.stringify(config));
   }
 
+  const podSpec = (volumes: object[]) => ({
+    automountServiceAccountToken: false,
+    containers: [
+      { name: "main", image: `${SLEEP}:1`, args: ["3600"], volumeMounts: [{ name: "data", mountPath: "/data" }] },
+    ],
+    terminationGracePeriodSeconds: 0,
+    volumes,
+  });
+
   /** A StatefulSet whose Pod wants its volume to be copied, a Pod that doesn't, and a claim that no Pod mounts. */
   async function workload(): Promise<void> {
     const { api } = source.cluster;
-    const spec = (volumes: object[]) => ({
-      automountServiceAccountToken: false,
-      containers: [
-        { name: "main", image: `${SLEEP}:1`, args: ["3600"], volumeMounts: [{ name: "data", mountPath: "/data" }] },
-      ],
-      terminationGracePeriodSeconds: 0,
-      volumes,
-    });
     const claim = { accessModes: ["ReadWriteOnce"], storageClassName: FOLDERS };
     await api.request("POST", `/apis/apps/v1/namespaces/${SHOP}/statefulsets`, {
       metadata: { name: "db" },
@@ -80,7 +81,7 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
         selector: { matchLabels: { app: "db" } },
         template: {
           metadata: { labels: { app: "db" }, annotations: { "backup.velero.io/backup-volumes": "data" } },
-          spec: spec([]),
+          spec: podSpec([]),
         },
         volumeClaimTemplates: [
           { metadata: { name: "data" }, spec: { ...claim, resources: { requests: { storage: "1Gi" } } } },
@@ -90,7 +91,7 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     await source.claim("cache");
     await api.request("POST", `/api/v1/namespaces/${SHOP}/pods`, {
       metadata: { name: "cache", annotations: { "backup.velero.io/backup-volumes-excludes": "data" } },
-      spec: spec([{ name: "data", persistentVolumeClaim: { claimName: "cache" } }]),
+      spec: podSpec([{ name: "data", persistentVolumeClaim: { claimName: "cache" } }]),
     });
     await writeFile(join((await source.claim("idle")).folder, "file"), "of nobody");
     await Promise.all(["db-0", "cache"].map((pod) => running(source, SHOP, pod)));
@@ -220,6 +221,34 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     const info = infos.find(({ pvcName }) => pvcName === "data-db-0")!;
     assert.equal(info.backupMethod, "PodVolumeBackup");
     assert.equal(info.pvbInfo.snapshotHandle, status.snapshotID);
+  });
+
+  it("come back where their Pod may run, into a volume that is made for its first Pod", async () => {
+    await Promise.all([source, target].map((cluster) => cluster.addNode("guarded")));
+    const { api } = source.cluster;
+    const namespace = `/api/v1/namespaces/${SHOP}`;
+    const labels = { app: "guarded" };
+    await api.request("POST", `${namespace}/persistentvolumeclaims`, {
+      ...claimOf("guarded", LATE_FOLDERS),
+      metadata: { name: "guarded", labels },
+    });
+    await api.request("POST", `${namespace}/pods`, {
+      metadata: { name: "guarded", labels },
+      spec: {
+        ...podSpec([{ name: "data", persistentVolumeClaim: { claimName: "guarded" } }]),
+        nodeSelector: { "kubernetes.io/hostname": "guarded" },
+        tolerations: [{ key: "rig.example.com/tainted", operator: "Exists" }],
+      },
+    });
+    await running(source, SHOP, "guarded");
+    await writeFile(join(await source.folder(SHOP, "guarded"), "file"), "of one node");
+    await told(backup("guarded", "--selector", "app=guarded", "--default-volumes-to-fs-backup"));
+    const restored = await told<RestoreDocument>(restore("guarded", { from: "guarded" }));
+    assert.equal(restored.phase, "Completed", JSON.stringify(restored.errors));
+    assert.equal(await readFile(join(await target.folder("guarded", "guarded"), "file"), "utf8"), "of one node");
+    await running(target, "guarded", "guarded");
+    for (const path of [`${namespace}/pods/guarded`, `${namespace}/persistentvolumeclaims/guarded`])
+      await api.request("DELETE", path);
   });
 
   it("of which a Pod names them are copied, by Jobs and Secrets that are in no other backup", async () => {

@@ -6,14 +6,17 @@ import { metadataOf, parseExact } from "../../kube/json.ts";
 import { flawOf } from "../../objects/fields.ts";
 import { SERVICES } from "../../objects/resources.ts";
 import { type SkipFacts, skipReason } from "../../skips.ts";
+import type { Placement } from "../../volumes/restic/job.ts";
 import { leftoverWarning } from "../clone/leftovers.ts";
 import { isForeign } from "../finalizers.ts";
 import { type FixContext, fix, fixesNothing, refersElsewhere } from "../fixes.ts";
 import { mayModify } from "../modifiers/modifiers.ts";
 import { nodePorts } from "../nodeports.ts";
 import type { Survey } from "../survey.ts";
+import { PODS } from "../write/posthooks.ts";
 import type { Statuses } from "../write/statuses.ts";
 import { comparable, digest } from "./comparable.ts";
+import { notePlacement } from "./placement.ts";
 import type { Known } from "./plan.ts";
 import { ALIKE, DELETING, type Target } from "./target.ts";
 
@@ -31,6 +34,8 @@ export interface Skim {
   notices: Map<number, string>;
   /** What could not be done to items that become what the backup says (`fix`). */
   problems: Map<number, string[]>;
+  /** Where the backup's running Pods use claims of the target ("namespace/name"), as far as data are brought into some. */
+  placements: Map<string, Placement>;
   /** Of items that exist: whether they are what the backup says. */
   comparisons: Map<number, Comparison>;
 }
@@ -53,6 +58,9 @@ export function isAlike(
     !statuses.mayBeOf(live, resource)
   );
 }
+
+/** Only Pods whose text holds it mount claims. */
+const CLAIM_MARK = Buffer.from('"persistentVolumeClaim"');
 
 /** Most of the bytes of most metadata; no rule looks at them. */
 const MANAGED_FIELDS = [Buffer.from("managedFields")];
@@ -78,6 +86,7 @@ export async function skimArchive(input: {
     statuses: new Set(),
     notices: new Map(),
     problems: new Map(),
+    placements: new Map(),
     comparisons: new Map(),
   };
 
@@ -106,6 +115,11 @@ export async function skimArchive(input: {
     const flaw = flawOf(metadata);
     if (flaw !== undefined) return skim.flaws.set(place, flaw);
     const parsed = () => parseExact(body) as KubernetesObject;
+    // Before anything is left out: what is scaled to zero comes later.
+    if (entry.resource === PODS && facts.refilled?.size && body.includes(CLAIM_MARK)) {
+      const fixed = (pod: KubernetesObject) => void fix(pod, PODS, fixing);
+      notePlacement(parsed(), { fix: fixed, placements: skim.placements });
+    }
     const skip = skipReason(metadata, entry, facts, parsed);
     if (skip !== undefined) return skim.skips.set(place, skip);
     note(place, metadata);

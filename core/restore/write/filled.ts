@@ -78,7 +78,8 @@ async function createAndFill({ one, data, by, create }: Filling): Promise<Filled
   }));
   if (applied.action !== "created") return applied;
   try {
-    const files = { claim, from: data.files!, restoreName, sparse: by.sparse, signal };
+    const placement = by.placements.get(`${claim.namespace}/${claim.name}`);
+    const files = { claim, from: data.files!, restoreName, placement, sparse: by.sparse, signal };
     const { warnings } = await by.limit(() => fillClaim(kube, by.files!, files));
     await patchObject(kube, CLAIM, claim, { metadata: { annotations: { [FILLING]: null } } }, signal);
     const warning = applied.warning || warnings.length > 0;
