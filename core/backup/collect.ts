@@ -8,7 +8,7 @@ import { listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import { EXCLUDE_LABEL } from "../labels.ts";
 import type { Log } from "../log.ts";
-import { NAMESPACES, VOLUMES } from "../objects/resources.ts";
+import { CLAIMS, NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
 import { selectorText } from "../select.ts";
 import { PODS } from "./hooks.ts";
@@ -191,7 +191,8 @@ export async function collect(
     related.add(id, object);
   };
 
-  const put = async ({ id, resource, body, object }: StoredObject) => {
+  /** `made`: the backup made it itself, and a restore makes it anew. */
+  const put = async ({ id, resource, body, object }: StoredObject, made = false) => {
     const facts = itemFacts(object);
     try {
       await (id.resource === "secrets" ? (collection.secrets ?? writer) : writer).item({
@@ -206,7 +207,7 @@ export async function collect(
       return;
     }
     collection.inventory.add({ ...id, ...facts });
-    collection.lint?.add(id, object);
+    if (!made) collection.lint?.add(id, object);
     if (id.resource === VOLUMES) collection.inventory.addVolume(body);
     items++;
     bytes += body.length;
@@ -272,7 +273,7 @@ export async function collect(
   await storeAll(related.definitions(), storeNeeded);
   const heldBack = await collection.volumes?.copy(collection.allRead);
   if (!heldBack) await collection.allRead();
-  for (const held of heldBack ?? []) await put(held);
+  for (const held of heldBack ?? []) await put(held, held.id.resource !== CLAIMS);
 
   const namespaceResource = resources.find((resource) => resourceKey(resource) === NAMESPACES);
   const selected = items;

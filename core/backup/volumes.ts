@@ -167,10 +167,10 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     try {
       if (!copying) return undefined;
       const { method, instead } = copying.choice;
-      if (instead) report("warning", { ...id, message: `a snapshot is made, not a copy of its files: ${instead}` });
       record.startTimestamp = timestamp(new Date());
       const { csi, native, files, warnings = [], ...copied } = await make(copying, making, fixed);
       Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
+      if (instead) warnings.push(`a snapshot was made, not a copy of its files: ${instead}`);
       for (const message of warnings) report("warning", { ...id, message });
       log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method });
       return { csi, ...copied };

@@ -92,11 +92,9 @@ function byDefault(one: ClaimedVolume, means: Means): Choice {
   const wanted = wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0);
   const never = noFiles(one);
   const obstacle = never ?? means.files;
-  const mount = user(wanting);
-  if (mount && !obstacle) return filesOf(mount);
+  if (wanted && !obstacle) return filesOf(user(wanting) ?? user(mounts));
   const method = snapshotVolumes === false ? undefined : snapshotMethod(volume, means);
   if (method) return { method, ...(wanted && obstacle && { instead: obstacle }) };
-  if (wanted && !obstacle) return filesOf(user(mounts));
   const elsewhere = ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""];
   if (elsewhere && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
     return { ...left(`its data stay where they are, ${elsewhere.place}`), stays: elsewhere.stays };

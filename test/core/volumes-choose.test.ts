@@ -253,14 +253,8 @@ const CASES: Record<string, Case[]> = {
       is: "PodVolumeBackup of web-0",
     },
     {
-      name: "a Pod that doesn't run: a snapshot",
+      name: "a Pod that doesn't run: the files all the same",
       volume: "snap",
-      mounts: [mount("old", { optedIn: true, running: false })],
-      is: "CSISnapshot",
-    },
-    {
-      name: "a Pod that doesn't run, and no snapshot: the files all the same",
-      volume: "share",
       mounts: [mount("old", { optedIn: true, running: false })],
       is: "PodVolumeBackup",
     },
@@ -304,7 +298,7 @@ const CASES: Record<string, Case[]> = {
       spec: ALL_FILES,
       is: "CSISnapshot",
     },
-    { name: "what nobody mounts is snapshotted", volume: "snap", spec: ALL_FILES, is: "CSISnapshot" },
+    { name: "the files of what nobody mounts are copied too", volume: "snap", spec: ALL_FILES, is: "PodVolumeBackup" },
     { name: "or else its files are copied", volume: "share", spec: ALL_FILES, is: "PodVolumeBackup" },
     { name: "also without snapshots", volume: "snap", spec: { ...ALL_FILES, ...NO_SNAPSHOTS }, is: "PodVolumeBackup" },
     {
