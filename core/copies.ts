@@ -69,8 +69,9 @@ async function copiesThatGo(
     return undefined;
   }
   if (!record) {
-    const count = await unrecordedCopies(bucket, name, present, signal);
-    if (count === 0 || keep) return undefined;
+    if (keep) return undefined;
+    const count = await withHint(unrecordedCopies(bucket, name, present, signal), signal);
+    if (count === 0) return undefined;
     throw copiesStay(
       name,
       count,

@@ -1,6 +1,7 @@
-import { type Archive, openArchive } from "../archive/reader.ts";
+import { type Archive, openArchive, readTar } from "../archive/reader.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
 import { type Backup, backupKeys, CLUSTER, MADE_IN, SERVER, VOLUME_COUNTS } from "../catalog.ts";
+import { ENCRYPTED } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { samePlace } from "../location.ts";
 import { entriesOf } from "../objects/fields.ts";
@@ -111,8 +112,9 @@ async function orDamaged<T>(otherwise: T, work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * How many copies an archive without a record names: those of a run that was interrupted right before its end, or, where it is
- * the beginning of a copy, those of the original. 0 where it can't be read, or isn't ours.
+ * How many copies archives without a record name: those of a run that was interrupted right before its end, or, where it is
+ * the beginning of a copy, those of the original. 0 of what is damaged, or isn't ours. Throws `denied` for what is encrypted, where
+ * no identity reads it.
  */
 export async function unrecordedCopies(
   bucket: Bucket,
@@ -120,19 +122,43 @@ export async function unrecordedCopies(
   present: Iterable<string>,
   signal?: AbortSignal,
 ): Promise<number> {
-  const keys = backupKeys(name);
   const there = new Set(present);
-  if (!there.has(keys.tar) || !there.has(keys.index)) return 0;
-  return orDamaged(0, async () => {
-    const archive = await openArchive(bucket, keys, { signal });
-    try {
-      const file = await archive.file(OUTCOME_FILE);
-      const volumes = file ? entriesOf(JSON.parse(file.toString()), "volumes") : [];
+  const { tar } = backupKeys(name);
+  let count = 0;
+  for (const encrypted of ["", ENCRYPTED].filter((ending) => there.has(tar + ending)))
+    count += await orDamaged(0, async () => {
+      const volumes = entriesOf(await outcomeIn(bucket, backupKeys(name, encrypted), there, signal), "volumes");
       return volumes.filter(({ csi, native, files }) => csi || native || files).length;
-    } finally {
-      await archive.close();
-    }
-  });
+    });
+  return count;
+}
+
+/** What an archive says last: found by its index, or, without one that is whole, by reading all of it. */
+async function outcomeIn(
+  bucket: Bucket,
+  keys: ReturnType<typeof backupKeys>,
+  there: Set<string>,
+  signal?: AbortSignal,
+): Promise<unknown> {
+  const indexed = there.has(keys.index) && (await orDamaged(undefined, () => indexedOutcome(bucket, keys, signal)));
+  if (indexed) return JSON.parse(indexed.toString());
+  let outcome: unknown;
+  for await (const { path, body } of readTar(await bucket.get(keys.tar, { signal })))
+    if (path === OUTCOME_FILE) outcome = JSON.parse(body.toString());
+  return outcome;
+}
+
+async function indexedOutcome(
+  bucket: Bucket,
+  keys: ReturnType<typeof backupKeys>,
+  signal?: AbortSignal,
+): Promise<Buffer | undefined> {
+  const archive = await openArchive(bucket, keys, { signal });
+  try {
+    return await archive.file(OUTCOME_FILE);
+  } finally {
+    await archive.close();
+  }
 }
 
 /** The error of a backup that can't be deleted for its copies of volumes, with the way out. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { buffer } from "node:stream/consumers";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { generateIdentity, identityToRecipient } from "age-encryption";
@@ -189,6 +190,19 @@ describe("copies of volumes", () => {
     assert.deepEqual(await left(bucket), []);
   });
 
+  it("that an archive names which has no index stay until somebody says so", async () => {
+    const bucket = await withCopies();
+    const { metadata, index, tar } = backupKeys("b");
+    for (const key of [metadata, index]) await bucket.delete(key);
+    const refused = { kind: "conflict", message: /3 volume copies, and no record that tells whose they are/ };
+    await assert.rejects(deleteBackup(bucket, "b", signal, { volumes: never }), refused);
+    await bucket.put(index, Buffer.from("no index"));
+    await assert.rejects(deleteBackup(bucket, "b", signal, { volumes: never }), refused);
+    assert.ok((await left(bucket)).includes(tar));
+    await deleteBackup(bucket, "b", signal, { volumes: "keep" });
+    assert.deepEqual(await left(bucket), []);
+  });
+
   it("of Velero stay with their backup: it removes both", async () => {
     const bucket = memoryBucket();
     await putVelero(bucket, "b", []);
@@ -242,6 +256,18 @@ describe("copies of the volumes of a backup that is encrypted", () => {
       (await left(bucket)).filter((key) => !key.includes("/locks/")),
       before,
     );
+    const keptRecord = backupKeys("kept", ".age").metadata;
+    const record = await buffer(await bucket.get(keptRecord));
+    await bucket.delete(keptRecord);
+    await assert.rejects(deleteBackup(locked, "kept", signal, { volumes: { means } }), {
+      kind: "denied",
+      hint: /--keep-volume-data/,
+    });
+    await assert.rejects(deleteBackup(open, "kept", signal, { volumes: { means } }), {
+      kind: "conflict",
+      message: /1 volume copy, and no record/,
+    });
+    await bucket.put(keptRecord, record);
     await deleteBackup(open, "b", signal, { volumes: { means } });
     await deleteBackup(locked, "kept", signal, { volumes: "keep" });
     assert.deepEqual(
