@@ -5,6 +5,8 @@ import { clusterName } from "../configured.ts";
 import { configuredSigner, readTrustedKeys } from "../integrity/keys.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import type { CachedSecrets } from "../secrets.ts";
+import { repositoryAt } from "../volumes/restic/repository.ts";
+import { resticSettings } from "../volumes/restic/settings.ts";
 import { asking } from "./asking.ts";
 import { type CheckedLocation, checkLocation } from "./bucket.ts";
 import { type CheckedCluster, checkCluster } from "./cluster.ts";
@@ -75,6 +77,17 @@ export async function check(
     return { state: "ok", message: publicKeys.join(", ") };
   });
   const { location, schedules } = config;
+  await ask("restic", async (signal) => {
+    const { restic } = config.volumes;
+    if (!restic) return { state: "notAsked", message: "no files of volumes are copied" };
+    const settings = resticSettings(restic, { location, secrets });
+    repositoryAt(location, "default", settings.env);
+    await settings.secrets(signal);
+    const message = [restic.password, restic.credentials].filter(Boolean).join(", ");
+    if (restic.credentials || restic.serviceAccount) return { state: "ok", message };
+    const todo = "give volumes.restic.credentials, or a serviceAccount that has an identity in the cloud";
+    return { state: "warning", message: `${message}; Jobs reach the bucket by their nodes' identity, if at all`, todo };
+  });
   const holds = Object.values(schedules).some(({ template }) => template.retainFor !== undefined);
   const limit = pLimit(CLUSTERS_AT_ONCE);
   const open = () => openBucket(location);

@@ -5,7 +5,7 @@ import { ERROR_KINDS, type ErrorKind } from "../errors.ts";
  * What a check asks, by subject, in this order. One row of the answer each, whatever it is.
  */
 export const QUESTIONS = {
-  configuration: ["read", "signing key", "trusted keys"],
+  configuration: ["read", "signing key", "trusted keys", "restic"],
   cluster: [
     ...(["access", "reach", "credential", "clock", "kinds", "list", "secrets", "uid", "hooks"] as const),
     ...(["volumes", "leftovers", "snapshots", "surplus"] as const),

@@ -3,11 +3,14 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { PROBES } from "../../core/catalog.ts";
 import { checkLocation } from "../../core/check/bucket.ts";
+import { check } from "../../core/check/check.ts";
 import { judgeClock, offBy } from "../../core/check/clock.ts";
+import { parseConfig } from "../../core/config.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { factsOf } from "../../core/kube/credentials.ts";
 import { listObjects } from "../../core/once.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { openSecrets } from "../../core/secrets.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
 const SECOND = 1000;
@@ -136,4 +139,42 @@ describe("a location that is asked about", () => {
     assert.equal((await ask(memoryBucket(), false)).hold?.state, "notAsked");
     assert.equal((await ask(memoryBucket(), true)).hold?.state, "ok");
   });
+});
+
+describe("what copies of files take", () => {
+  const S3 = "s3://bucket?region=eu-west-1";
+  const CASES: [what: string, restic: string, location: string, state: string, message: RegExp][] = [
+    ["nothing is configured", "", S3, "notAsked", /no files/],
+    ["all is there", "{password: env:CHECK_PHRASE, serviceAccount: restic}", S3, "ok", /env:CHECK_PHRASE$/],
+    ["an identity is lacking", "{password: env:CHECK_PHRASE}", S3, "warning", /their nodes' identity/],
+    [
+      "the password is not there",
+      "{password: env:CHECK_NOWHERE, serviceAccount: restic}",
+      S3,
+      "failed",
+      /CHECK_NOWHERE/,
+    ],
+    [
+      "Jobs can't reach it",
+      "{password: env:CHECK_PHRASE, serviceAccount: restic}",
+      "file:///b",
+      "failed",
+      /a file location/,
+    ],
+  ];
+  for (const [what, restic, location, state, message] of CASES) {
+    it(`is asked: ${what}`, async () => {
+      process.env.CHECK_PHRASE = "a phrase";
+      const text = `location: ${location}\n${restic && `volumes: { restic: ${restic} }`}`;
+      const { config } = parseConfig(text, {});
+      const secrets = openSecrets({ secrets: {} });
+      const checked = { config, source: "here", secrets, openBucket: async () => memoryBucket(), clusters: [] };
+      const { signal } = new AbortController();
+      const { checks } = await check(async () => checked, { signal });
+      const row = checks.find(({ question }) => question === "restic");
+      assert.equal(row?.state, state);
+      assert.match(row?.message ?? "", message);
+      delete process.env.CHECK_PHRASE;
+    });
+  }
 });

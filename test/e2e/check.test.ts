@@ -397,7 +397,7 @@ globalThis.Date = class extends Date { constructor(...given) { given.length ? su
     const config = join(dir, "broken.yaml");
     await writeFile(config, "location: ftp\n");
     const { code, of, checks } = await run(["--config", config]);
-    assert.deepEqual([code, of("configuration", "read").state, checks.length], [2, "failed", 3]);
+    assert.deepEqual([code, of("configuration", "read").state, checks.length], [2, "failed", 4]);
   });
 
   it("a function is asked with its own identity, by a job and over HTTP, and tells its limits", async () => {

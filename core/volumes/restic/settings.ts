@@ -94,6 +94,11 @@ export function resticSettings(
 
 /** The secrets of a repository. Throws `invalid` for those that can't be, quoting nothing of them. */
 export function repositorySecrets(password: string, credentials?: string): ResticSecrets {
+  if (password === "") {
+    throw new LifeboatError("invalid", "the password of the restic repositories is empty", {
+      hint: "without one anybody who can read the bucket can read what is in them",
+    });
+  }
   if (/[\r\n\0]/.test(password)) {
     throw new LifeboatError("invalid", "the password of the restic repositories has more than one line", {
       hint: "restic takes one line: make the secret one",
