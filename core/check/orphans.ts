@@ -1,5 +1,7 @@
-import { REMOVALS } from "../catalog.ts";
+import { basename } from "node:path/posix";
+import { REMOVALS, readBackup } from "../catalog.ts";
 import { isLifeboatError } from "../errors.ts";
+import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
 import { type Kind, listObjects, placeOf } from "../kube/object.ts";
 import { BACKUP_NAME, labelValue } from "../labels.ts";
@@ -67,6 +69,8 @@ interface Known {
   names: string[];
   /** Whether a run works on a backup, by its name or that as a label's value. Each is asked for once. */
   isHeld(backup: string): Promise<boolean>;
+  /** Whether what lies below a backup's name has a snapshot of a disk, or may have it. Each is read once. */
+  hasSnapshot(backup: string, id: string): Promise<boolean>;
 }
 
 /** Undefined where the location can't be listed, which is a question of its own. */
@@ -88,12 +92,36 @@ async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promis
       states.set(backup, asked);
       return asked;
     };
-    return { location: bucket.location, names, isHeld };
+    const read = new Map<string, Promise<Set<string> | undefined>>();
+    const hasSnapshot = async (backup: string, id: string) => {
+      if (!names.includes(backup)) return false;
+      const reading = read.get(backup) ?? snapshotsOf(bucket, backup, signal);
+      read.set(backup, reading);
+      return (await reading)?.has(snapshotName(id)) ?? true;
+    };
+    return { location: bucket.location, names, isHeld, hasSnapshot };
   } catch (error) {
     signal.throwIfAborted();
     if (isLifeboatError(error)) return undefined;
     throw error;
   }
+}
+
+/** The snapshots of disks that a backup names; undefined where that can't be told: it has no record, say, or can't be read. */
+async function snapshotsOf(bucket: Bucket, name: string, signal: AbortSignal): Promise<Set<string> | undefined> {
+  try {
+    const stored = await readStoredVolumes(bucket, await readBackup(bucket, name, signal), signal);
+    return new Set(stored.flatMap(({ native }) => (native ? [snapshotName(native.snapshotHandle)] : [])));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isLifeboatError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What is unique in the cloud's name of a snapshot: clouds write what stands before it in several ways. */
+function snapshotName(id: string): string {
+  return basename(id).toLowerCase();
 }
 
 const UNKNOWN: Finding = { state: "notAsked", message: "the location can't be listed" };
@@ -116,7 +144,6 @@ export async function orphanedSnapshots(
 ): Promise<Finding> {
   const known = await knownIn(open, signal);
   if (!known) return UNKNOWN;
-  const names = new Set(known.names);
   const orphans: { cloud: DiskCloud; id: string }[] = [];
   let seen = 0;
   try {
@@ -129,7 +156,7 @@ export async function orphanedSnapshots(
         if (!samePlace(tags[LOCATION_TAG] ?? "", known.location)) continue;
         seen++;
         const backup = tags["velero.io/backup"] ?? "";
-        if (!backup || names.has(backup) || (await known.isHeld(backup))) continue;
+        if (!backup || (await known.hasSnapshot(backup, id)) || (await known.isHeld(backup))) continue;
         orphans.push({ cloud, id });
       }
     }
@@ -143,7 +170,7 @@ export async function orphanedSnapshots(
   const ids = orphans.map(({ id }) => id);
   return {
     state: "warning",
-    message: `${orphans.length} of ${seen} are of backups that are gone: ${someOf(ids, 3)}`,
+    message: `${orphans.length} of ${seen} are in no backup any more: ${someOf(ids, 3)}`,
     todo: orphans
       .slice(0, 3)
       .map(({ cloud, id }) => DELETE[cloud](id))

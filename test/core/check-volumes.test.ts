@@ -38,7 +38,9 @@ describe("snapshots of disks that no backup has any more", () => {
 
   it("are those with this location's tag whose backup is neither there nor being made", async () => {
     const bucket = memoryBucket();
-    await putBackup(bucket, "there", []);
+    const native = { snapshotHandle: "snap-01", volumeId: "vol-1", volumeType: "gp3", volumeAZ: "eu-west-1a" };
+    const claim = { namespace: "shop", name: "db", uid: "1" };
+    await putBackup(bucket, "there", [], { volumes: [{ volume: "pvc-1", claim, method: "NativeSnapshot", native }] });
     const lock = await tryLock({ bucket, kind: "backups", name: "running" }, { signal });
     assert.notEqual(lock, "running");
     const of = (backup: string, location = "memory://") => ({
@@ -51,14 +53,16 @@ describe("snapshots of disks that no backup has any more", () => {
       ["snap-03", of("gone")],
       ["snap-04", of("gone", "s3://another")],
       ["snap-05", { "velero.io/backup": "velero's" }],
+      // Of a run that died, before another made the backup of that name.
+      ["snap-06", of("there")],
     ]);
     const found = await ask({ snapshots, bucket: async () => bucket });
     if (lock !== "running") await lock[Symbol.asyncDispose]();
     assert.deepEqual(found, {
       state: "warning",
-      message: "1 of 3 are of backups that are gone: snap-03",
-      todo: "aws ec2 delete-snapshot --snapshot-id snap-03",
-      resources: ["snap-03"],
+      message: "2 of 4 are in no backup any more: snap-03, snap-06",
+      todo: "aws ec2 delete-snapshot --snapshot-id snap-03; aws ec2 delete-snapshot --snapshot-id snap-06",
+      resources: ["snap-03", "snap-06"],
     });
   });
 
