@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { endOf, keyIs, type Members, membersAt, nextMember, OPEN_OBJECT } from "../kube/scan.ts";
+import { BACKUP_NAME, RESTORE_NAME } from "../labels.ts";
 
 /** Stands in the index's footer, and is raised with every change of what is disregarded: likenesses by other rules say nothing. */
 export const LIKENESS_RULES = 1;
@@ -22,7 +23,7 @@ export const SERVER_METADATA = [
 export const CONTROLLERS_METADATA = ["finalizers"];
 
 /** Labels that say which restore made an object. */
-export const RESTORE_LABELS = ["velero.io/backup-name", "velero.io/restore-name"];
+export const RESTORE_LABELS = [BACKUP_NAME, RESTORE_NAME];
 
 /** Fields of `spec` that belong to the cluster an object is in; what is "None" there is the author's. */
 export const CLUSTER_SPEC = {

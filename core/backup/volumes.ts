@@ -4,7 +4,7 @@ import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { parseExact } from "../kube/json.ts";
-import { getObject, type Kind, listObjects } from "../kube/object.ts";
+import { getObject, listObjects } from "../kube/object.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
 import { at } from "../objects/fields.ts";
@@ -17,7 +17,7 @@ import { withSnapshot } from "../volumes/csi/stored.ts";
 import { claimsOf, mountsOf, OPT_IN, podVolumes } from "../volumes/mounts.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
-import { type Copied, type Method, type Mount, VOLUME } from "../volumes/volume.ts";
+import { type Copied, type Method, type Mount, POD, VOLUME } from "../volumes/volume.ts";
 import { PODS } from "./hooks.ts";
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
@@ -73,8 +73,6 @@ const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, P
 /** How long a run that failed takes its copies away. */
 const DISCARD_MS = 60_000;
 const DISCARDS_AT_ONCE = 50;
-
-const POD: Kind = { group: "", version: "v1", name: PODS, kind: "Pod" };
 
 /** Pods without any of these have no volume to copy, and none that somebody wants to be copied. */
 const MARKERS = ['"persistentVolumeClaim"', '"ephemeral"', OPT_IN].map((text) => Buffer.from(text));

@@ -99,3 +99,4 @@ export interface FileCopy {
 
 export const CLAIM: Kind = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
 export const VOLUME: Kind = { group: "", version: "v1", name: VOLUMES, kind: "PersistentVolume" };
+export const POD: Kind = { group: "", version: "v1", name: "pods", kind: "Pod" };

@@ -1,6 +1,7 @@
 import {
   type Bucket,
   type Claim,
+  type Config,
   claimLock,
   type Kube,
   type RunLog,
@@ -9,8 +10,23 @@ import {
 } from "../../core/index.ts";
 import { pointingToLog } from "./failure.ts";
 import type { SharedOptions } from "./options.ts";
+import { secrets, terminal } from "./platform.ts";
 import { startProgress } from "./progress.ts";
 import { COMMAND, locationFlags, openBucket, openCluster } from "./session.ts";
+
+/** What a job is run with that the terminal does itself; its lines go to the progress, its log's only where asked for. */
+export function jobContext({
+  progress,
+  verbose,
+  ...given
+}: Pick<Session, "bucket" | "progress"> & { config: Config; verbose?: boolean; signal: AbortSignal }) {
+  const { clusters, disks } = terminal;
+  return {
+    ...{ ...given, clusters, disks, secrets: secrets(), by: thisProcess() },
+    listen: verbose ? progress.line : undefined,
+    warn: (message: string) => progress.line(`warning: ${message}`),
+  };
+}
 
 /** What a command works with that makes something of a cluster. */
 export interface Session {

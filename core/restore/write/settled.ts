@@ -31,8 +31,8 @@ export async function settleVolumes({ brought, csi }: RestoreData, settling: Set
   if (made.length > 0) {
     const left = new Map((await releaseSnapshots(csi, made, { waitMs })).map((one) => [one.snapshot, one]));
     for (const { item, snapshot } of made) {
-      const { unused, reason } = left.get(snapshot) ?? { unused: true };
-      if (!unused && reason) report.warn(item, reason);
+      const still = left.get(snapshot);
+      if (still && !still.unused) report.warn(item, still.reason);
     }
     const unused = [...left.values()]
       .filter((one) => one.unused)
@@ -60,8 +60,9 @@ async function inherit(kube: Kube, item: Item, data: ItemData, signal: AbortSign
   const volume = name ? await getObject(kube, VOLUME, { name }, signal) : undefined;
   if (!volume) return;
   const labels = Object.entries(data.labels ?? {}).filter(([label]) => volume.metadata.labels?.[label] === undefined);
-  const policy = data.reclaimPolicy || at(volume, "spec", "persistentVolumeReclaimPolicy");
-  if (labels.length === 0 && policy === at(volume, "spec", "persistentVolumeReclaimPolicy")) return;
+  const had = at(volume, "spec", "persistentVolumeReclaimPolicy");
+  const policy = data.reclaimPolicy || had;
+  if (labels.length === 0 && policy === had) return;
   const patch = { metadata: { labels: Object.fromEntries(labels) }, spec: { persistentVolumeReclaimPolicy: policy } };
   await patchObject(kube, VOLUME, { name }, patch, signal);
 }

@@ -2,11 +2,9 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
 import { getObject, type Place, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
-import { CLAIMS } from "../../objects/resources.ts";
+import { CLAIM } from "../volume.ts";
 import { errorOf, type SnapshotKinds } from "./kinds.ts";
 import type { Looking, Patience } from "./run.ts";
-
-const CLAIMS_V1 = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
 
 /** What a snapshot comes to. */
 const STAGES = {
@@ -74,7 +72,7 @@ async function throwIfDeleted(
   message: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const live = await getObject(kube, CLAIMS_V1, metadata, signal);
+  const live = await getObject(kube, CLAIM, metadata, signal);
   if (live && !live.metadata.deletionTimestamp && live.metadata.uid === metadata.uid) return;
   throw new LifeboatError(
     "missing",

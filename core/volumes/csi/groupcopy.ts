@@ -1,11 +1,10 @@
 import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
-import { createObject, type Kind, listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { createObject, listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
-import { CLAIMS } from "../../objects/resources.ts";
-import type { ClaimedVolume, Copied, VolumeCopy } from "../volume.ts";
+import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import { copiedOf, cutContent, generatedName, orTakenBack, readySnapshot, released } from "./copy.ts";
 import { deleteGroup } from "./deletion.ts";
@@ -21,8 +20,6 @@ import {
 import { contentNameOf, SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
 import { deletePair, membersOf, removeGroup, retain } from "./removal.ts";
 import { type CsiRun, lookingAt } from "./run.ts";
-
-const CLAIMS_V1: Kind = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
 
 /** Claims of one namespace and one driver that are copied at one moment. */
 export interface ClaimGroup {
@@ -127,7 +124,7 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
 async function throwIfOthers({ kube, signal }: CsiRun, { claims, label }: ClaimGroup): Promise<void> {
   const wanted = new Set(claims.map(({ metadata }) => metadata.uid));
   const selected = { namespace: claims[0]!.metadata.namespace, labelSelector: `${label.key}=${label.value}`, signal };
-  for await (const { metadata } of listObjects(kube, CLAIMS_V1, selected))
+  for await (const { metadata } of listObjects(kube, CLAIM, selected))
     if (!wanted.has(metadata.uid))
       throw new LifeboatError(
         "invalid",

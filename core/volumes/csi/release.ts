@@ -4,13 +4,11 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { messageOf } from "../../errors.ts";
 import { getObject, type Kind, listObjects, type Place, placeOf } from "../../kube/object.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
-import { CLAIMS } from "../../objects/resources.ts";
+import { CLAIM, POD } from "../volume.ts";
 import { SNAPSHOTS } from "./kinds.ts";
 import { deletePair } from "./removal.ts";
 import type { CsiRestore } from "./restore.ts";
 
-const CLAIMS_V1: Kind = { group: "", version: "v1", name: CLAIMS, kind: "PersistentVolumeClaim" };
-const PODS_V1: Kind = { group: "", version: "v1", name: "pods", kind: "Pod" };
 const STORAGE_CLASSES: Kind = { group: "storage.k8s.io", version: "v1", name: "storageclasses", kind: "StorageClass" };
 const SELECTED_NODE = "volume.kubernetes.io/selected-node";
 const AT_ONCE = 16;
@@ -94,7 +92,7 @@ async function statesOf(
   const states = new Map<SourcedClaim, "bound" | "pending" | "unused">();
   for (const [namespace, claims] of Map.groupBy(waiting, ({ claim }) => claim.namespace)) {
     const live = new Map<string, KubernetesObject>();
-    for await (const claim of listObjects(kube, CLAIMS_V1, { namespace, signal })) live.set(claim.metadata.name, claim);
+    for await (const claim of listObjects(kube, CLAIM, { namespace, signal })) live.set(claim.metadata.name, claim);
     const doubtful: SourcedClaim[] = [];
     for (const one of claims) {
       const claim = live.get(one.claim.name);
@@ -111,7 +109,7 @@ async function statesOf(
 
 async function claimsInUse({ kube, signal }: CsiRestore, namespace: string): Promise<Set<unknown>> {
   const used = new Set<unknown>();
-  for await (const pod of listObjects(kube, PODS_V1, { namespace, signal }))
+  for await (const pod of listObjects(kube, POD, { namespace, signal }))
     for (const volume of entriesOf(pod, "spec", "volumes")) used.add(at(volume, "persistentVolumeClaim", "claimName"));
   return used;
 }

@@ -1,5 +1,5 @@
 import type { Kube } from "../../kube/client.ts";
-import { labelValue } from "../../labels.ts";
+import { labelValue, RESTORE_NAME } from "../../labels.ts";
 import { restoreCommand } from "./commands.ts";
 import { lacksOnlyAttributes } from "./failure.ts";
 import type { Placement } from "./job.ts";
@@ -37,7 +37,7 @@ export async function fillClaim(
     settings,
     namespace: claim.namespace,
     repository: from.namespace,
-    labels: { "velero.io/restore-name": labelValue(restoreName) },
+    labels: { [RESTORE_NAME]: labelValue(restoreName) },
     signal,
     progress,
     tolerates: lacksOnlyAttributes,

@@ -1,11 +1,11 @@
-import { EXIT_CODES, LifeboatError, type RetentionDocument, runJob, thisProcess } from "../../../core/index.ts";
+import { EXIT_CODES, LifeboatError, type RetentionDocument, runJob } from "../../../core/index.ts";
 import { loadConfig } from "../config.ts";
 import { consents } from "../consent.ts";
 import type { Invocation } from "../options.ts";
 import { plural, printResult, say } from "../output.ts";
-import { secrets, terminal } from "../platform.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
+import { jobContext } from "../running.ts";
 import { openBucket } from "../session.ts";
 import { previewOf, rowsTable, summary } from "./preview.ts";
 
@@ -21,19 +21,7 @@ export async function runAll(
   try {
     const outcome = await runJob(
       { kind: "retention", schedule: options.schedule },
-      {
-        ...{
-          config,
-          bucket,
-          clusters: terminal.clusters,
-          disks: terminal.disks,
-          secrets: secrets(),
-          by: thisProcess(),
-          signal,
-        },
-        listen: options.verbose ? progress.line : undefined,
-        warn: (message) => progress.line(`warning: ${message}`),
-      },
+      jobContext({ config, bucket, progress, verbose: options.verbose, signal }),
     );
     progress.end();
     if (!outcome.document) throw new LifeboatError("busy", outcome.skipped);

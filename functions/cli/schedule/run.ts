@@ -5,14 +5,13 @@ import {
   runJob,
   scheduledName,
   scheduleOf,
-  thisProcess,
 } from "../../../core/index.ts";
 import { backupSummary } from "../backup/create.ts";
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { printResult } from "../output.ts";
-import { secrets, terminal } from "../platform.ts";
 import { startProgress } from "../progress.ts";
+import { jobContext } from "../running.ts";
 import { openBucket } from "../session.ts";
 
 /** `lifeboat schedule run NAME`: a backup of the schedule as of now; exit code 3 where it is PartiallyFailed. */
@@ -25,19 +24,7 @@ export async function runSchedule({ args, options, signal }: Invocation): Promis
   try {
     const outcome = await runJob(
       { kind: "backup", name, schedule: schedule.name },
-      {
-        ...{
-          config,
-          bucket,
-          clusters: terminal.clusters,
-          disks: terminal.disks,
-          secrets: secrets(),
-          by: thisProcess(),
-          signal,
-        },
-        listen: options.verbose ? progress.line : undefined,
-        warn: (message) => progress.line(`warning: ${message}`),
-      },
+      jobContext({ config, bucket, progress, verbose: options.verbose, signal }),
     );
     progress.end();
     if (!outcome.document) throw new LifeboatError("busy", outcome.skipped);
