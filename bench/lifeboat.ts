@@ -1,5 +1,6 @@
 /** What the benchmark's bare loops borrow from the product: its connection, so that only the work differs. */
 
+export { startApiServer } from "../core/apiserver/server.ts";
 export { compressMember } from "../core/archive/gzip.ts";
 export type { KubernetesObject } from "../core/archive/item.ts";
 export { likenessOf } from "../core/archive/likeness.ts";

@@ -4,43 +4,48 @@ import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { parseExact } from "../kube/json.ts";
-import { getObject, listObjects } from "../kube/object.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
 import { at } from "../objects/fields.ts";
-import { CLAIMS, SNAPSHOT_CLASSES, VOLUMES } from "../objects/resources.ts";
+import { SNAPSHOT_CLASSES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
-import { choose, type Means, type NotChosen } from "../volumes/choose.ts";
+import { type Choice, type Claim, choose, type Means, type NotChosen } from "../volumes/choose.ts";
 import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
-import { claimsOf, mountsOf, OPT_IN, podVolumes } from "../volumes/mounts.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
-import { type Copied, type Method, type Mount, POD, VOLUME } from "../volumes/volume.ts";
-import { PODS } from "./hooks.ts";
+import type { Copied, Method } from "../volumes/volume.ts";
+import {
+  claimOf,
+  type HeldObject,
+  type SeenVolumes,
+  see,
+  seeAllPods,
+  seenVolumes,
+  seePod,
+  seeUnprepared,
+  volumeNamed,
+} from "./claims.ts";
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
 
 /** An object that is stored. */
-export interface StoredObject {
-  id: ItemId;
-  resource: Resource;
-  body: Buffer;
+export interface StoredObject extends HeldObject {
   object: KubernetesObject;
 }
 
 /** The volumes of one backup. */
 export interface BackupVolumes {
   /** Takes account of an object that is about to be stored. True for a claim that has a volume, which is stored when its data have been copied. */
-  holdsBack(stored: StoredObject): boolean;
+  holdsBack(stored: HeldObject): boolean;
   /** Takes account of a Pod that is not stored, since a pre-hook of it failed: its claims are not copied. */
   leavesOut(id: ItemId, pod: Buffer): void;
   /**
    * Copies the data of the claims that were held back, calls `fixed` once all copies' points in time are, and gives what is
    * then to be stored: the claims, and what restores of their copies need. What can't be copied is told, not thrown.
    */
-  copy(fixed: () => Promise<void>): Promise<StoredObject[]>;
+  copy(fixed: () => Promise<void>): Promise<Iterable<StoredObject>>;
   /** What became of each claim's data, once they have been copied; in the order of the claims. */
   records: VolumeRecord[];
   /** How many copies there are. */
@@ -67,6 +72,26 @@ interface VolumesRun {
   signal: AbortSignal;
 }
 
+/** A run, with what it has seen and made so far. */
+interface Copying extends VolumesRun {
+  /** The run's signal, which also ends with the first copy that ends the run. */
+  signal: AbortSignal;
+  failing: AbortController;
+  seen: SeenVolumes;
+  records: VolumeRecord[];
+  copies: Pick<Copied, "discard">[];
+}
+
+/** A claim, and what becomes of its data: they are copied if that says how. */
+interface Decided {
+  held: HeldObject;
+  record: VolumeRecord;
+  copying?: ToCopy;
+}
+
+/** Claims that are decided on at a time: each may take a request. */
+const DECIDED_AT_ONCE = 50;
+
 /** Copies of a kind that are under way at a time: until their point in time is fixed, and of files until their end. */
 const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, PodVolumeBackup: 4 };
 
@@ -74,213 +99,105 @@ const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, P
 const DISCARD_MS = 60_000;
 const DISCARDS_AT_ONCE = 50;
 
-/** Pods without any of these have no volume to copy, and none that somebody wants to be copied. */
-const MARKERS = ['"persistentVolumeClaim"', '"ephemeral"', OPT_IN].map((text) => Buffer.from(text));
-
 export function backupVolumes(run: VolumesRun): BackupVolumes {
-  const { kube, spec, log, report } = run;
   const failing = new AbortController();
   const signal = AbortSignal.any([run.signal, failing.signal]);
-  const find = (id: ItemId, reason: string) =>
-    run.lint.tell({ ...id, rule: "claim-without-data", message: `its data are not in the backup: ${reason}` });
-  const held: StoredObject[] = [];
-  const volumes = new Map<string, KubernetesObject>();
-  const mounts = new Map<string, Mount[]>();
-  /** The name of a Pod that was not made ready, by the claims that it uses. */
-  const unprepared = new Map<string, string>();
-  /** Where the Pods were listed once more. */
-  const lookedInto = new Map<string, Promise<void>>();
-  const copies: Copied[] = [];
-  const records: VolumeRecord[] = [];
-  /** Names of the VolumeSnapshotClasses that are stored. */
-  const classes = new Set<string>();
-
-  async function volumeOf(claim: KubernetesObject): Promise<KubernetesObject | undefined> {
-    const name = String(at(claim, "spec", "volumeName"));
-    const known = volumes.get(name);
-    if (known) return known;
-    return await getObject(kube, VOLUME, { name }, signal);
-  }
-
-  /** Makes one copy in its turn; `fixed` is called once its point in time is. */
-  async function make(copying: ToCopy, { start, limits }: Making, fixed: () => void): Promise<Copied> {
-    const { method } = copying.choice;
-    const { done } = await limits[method](async () => {
-      signal.throwIfAborted();
-      const copy = await start(copying);
-      copy.done.catch(() => {});
-      await copy.fixed.catch(() => copy.done);
-      fixed();
-      if (method === "PodVolumeBackup") await copy.done;
-      return { done: copy.done };
-    });
-    const copied = await done;
-    copies.push(copied);
-    return copied;
-  }
-
-  /** Why the data of a claim are not in the backup, though they should be. Throws what ends the run. */
-  async function lack({ record, stored: { id } }: Decided, error: unknown): Promise<void> {
-    signal.throwIfAborted();
-    await throwIfGone(kube, error, signal);
-    Object.assign(record, { reason: messageOf(error), lacking: true });
-    find(id, messageOf(error));
-    const unasked = isLifeboatError(error, "denied") && spec.snapshotVolumes === undefined;
-    report(unasked ? "warning" : "error", { ...id, message: `its data are not in the backup: ${messageOf(error)}` });
-  }
-
-  /** Decides whether and how the data of one claim are copied. */
-  async function decide(stored: StoredObject, means: Means): Promise<Decided> {
-    const { id, object: claim } = stored;
-    const record: VolumeRecord = {
-      volume: String(at(claim, "spec", "volumeName")),
-      claim: { namespace: id.namespace, name: id.name, uid: claim.metadata.uid ?? "" },
-    };
-    const decided: Decided = { stored, record };
-    try {
-      const volume = await volumeOf(claim);
-      const name = `${id.namespace}/${id.name}`;
-      const one = { claim, volume, mounts: mounts.get(name) ?? [], unprepared: unprepared.get(name) };
-      let choice = choose(one, means);
-      if (choice.method === "PodVolumeBackup" && one.mounts.length === 0) {
-        await lookIntoAll(id.namespace);
-        one.mounts = mounts.get(name) ?? [];
-        choice = choose(one, means);
-      }
-      if (choice.method && volume) return { ...decided, copying: { one: { ...one, volume }, choice } };
-      const { reason = "", lacking = true, stays } = choice as NotChosen;
-      Object.assign(record, { reason, ...(lacking && { lacking }) });
-      if (lacking) report("warning", { ...id, message: `its data are not in the backup: ${reason}` });
-      if (lacking || stays === "node") find(id, reason);
-    } catch (error) {
-      await lack(decided, error);
-    }
-    return decided;
-  }
-
-  /** Copies the data of one claim, where that was decided. */
-  async function settle(decided: Decided, making: Making, fixed: () => void): Promise<Copied | undefined> {
-    const { record, copying, stored } = decided;
-    const { id } = stored;
-    try {
-      if (!copying) return undefined;
-      const { method, instead } = copying.choice;
-      record.startTimestamp = timestamp(new Date());
-      const { csi, native, files, warnings = [], ...copied } = await make(copying, making, fixed);
-      Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
-      if (instead) warnings.push(`a snapshot was made, not a copy of its files: ${instead}`);
-      for (const message of warnings) report("warning", { ...id, message });
-      log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method });
-      return { csi, ...copied };
-    } catch (error) {
-      await lack(decided, error);
-      return undefined;
-    } finally {
-      fixed();
-    }
-  }
-
-  function addMount(namespace: string, { claim, mount }: ReturnType<typeof mountsOf>[number]): void {
-    const name = `${namespace}/${claim}`;
-    const known = mounts.get(name) ?? [];
-    mounts.set(name, mount.running ? [mount, ...known] : [...known, mount]);
-  }
-
-  /** What the Pods of a namespace mount, stored or not: whose files are read, and on which node, depends on it. */
-  function lookIntoAll(namespace: string): Promise<void> {
-    const looking = lookedInto.get(namespace) ?? listMounts(namespace);
-    lookedInto.set(namespace, looking);
-    return looking;
-  }
-
-  async function listMounts(namespace: string): Promise<void> {
-    const known = new Set(mounts.keys());
-    const found: ReturnType<typeof mountsOf> = [];
-    for await (const pod of listObjects(kube, POD, { namespace, signal })) found.push(...mountsOf(pod));
-    for (const one of found) if (!known.has(`${namespace}/${one.claim}`)) addMount(namespace, one);
-  }
-
-  /** What a Pod mounts, and what of it can't be copied though somebody wants it. */
-  function lookInto(pod: KubernetesObject, id: ItemId): void {
-    for (const one of mountsOf(pod)) addMount(id.namespace, one);
-    for (const { volumeName, reason } of podVolumes(pod, run.policies))
-      report("warning", { ...id, message: `its volume ${volumeName} is not copied: ${reason}` });
-  }
-
-  function isNew({ id }: StoredObject): boolean {
-    if (id.resource !== SNAPSHOT_CLASSES) return true;
-    if (classes.has(id.name)) return false;
-    classes.add(id.name);
-    return true;
-  }
-
-  /** What is stored of a claim and its copy. */
-  function outcome(stored: StoredObject, copied: Copied | undefined): StoredObject[] {
-    if (!copied?.csi || !copied.objects) return [stored];
-    const claim = withSnapshot(parseExact(stored.body) as KubernetesObject, copied.csi, run.name);
-    const others = copied.objects.flatMap((object) => asStored(object, run.resources)).filter(isNew);
-    return [{ ...stored, object: claim, body: Buffer.from(JSON.stringify(claim)) }, ...others];
-  }
-
+  const seen = seenVolumes();
+  const copying: Copying = { ...run, signal, failing, seen, records: [], copies: [] };
   return {
-    records,
-    holdsBack({ id, resource, body }) {
-      if (id.resource === SNAPSHOT_CLASSES) classes.add(id.name);
-      if (id.resource === VOLUMES) volumes.set(id.name, JSON.parse(body.toString()) as KubernetesObject);
-      if (id.resource === PODS && (run.policies.length > 0 || MARKERS.some((marker) => body.includes(marker))))
-        lookInto(JSON.parse(body.toString()) as KubernetesObject, id);
-      if (id.resource !== CLAIMS) return false;
-      const object = parseExact(body) as KubernetesObject;
-      if (!at(object, "spec", "volumeName")) return false;
-      held.push({ id, resource, body: Buffer.from(body), object });
-      return true;
+    records: copying.records,
+    holdsBack(stored) {
+      for (const { volumeName, reason } of seePod(seen, stored, run.policies))
+        run.report("warning", { ...stored.id, message: `its volume ${volumeName} is not copied: ${reason}` });
+      return see(seen, stored);
     },
-    leavesOut({ namespace, name }, body) {
-      const pod = JSON.parse(body.toString()) as KubernetesObject;
-      for (const claim of claimsOf(pod)) unprepared.set(`${namespace}/${claim}`, name);
-      for (const one of mountsOf(pod)) addMount(namespace, one);
-    },
-    async copy(fixed) {
-      const copiers = held.length > 0 ? await run.copiers(signal) : undefined;
-      const decided = copiers ? await Promise.all(held.map((one) => decide(one, copiers.means))) : [];
-      records.push(...decided.map(({ record }) => record));
-      const making = copiers && startMaking(copiers, decided);
-      const pending = new Set(held);
-      const allFixed = Promise.withResolvers<void>();
-      const isFixed = (one: StoredObject) => {
-        if (pending.delete(one)) run.progress(pending.size);
-        if (pending.size === 0) allFixed.resolve();
-      };
-      if (!making) allFixed.resolve();
-      const settling = decided.map((one) =>
-        settle(one, making!, () => isFixed(one.stored)).catch((error: unknown) => failing.abort(error)),
-      );
-      await allFixed.promise;
-      await fixed().catch((error: unknown) => failing.abort(error));
-      // Also when the run ends: each copy that is under way takes itself back first.
-      const settled = await Promise.all(settling);
-      signal.throwIfAborted();
-      return held.flatMap((one, place) => outcome(one, settled[place] ?? undefined));
-    },
-    count: () => copies.length,
-    async discard() {
-      const late = AbortSignal.timeout(DISCARD_MS);
-      await pLimit(DISCARDS_AT_ONCE).map(copies, (copied) =>
-        copied.discard(late).catch((error: unknown) => {
-          log("warning", `The copy of a volume is left over: ${messageOf(error)}`);
-        }),
-      );
-    },
+    leavesOut: (id, pod) => seeUnprepared(seen, id, pod),
+    copy: (fixed) => copyHeld(copying, fixed),
+    count: () => copying.copies.length,
+    discard: () => discardAll(copying),
   };
 }
 
-/** A claim whose data are copied if that is said, and what becomes of them. */
-interface Decided {
-  stored: StoredObject;
-  record: VolumeRecord;
-  copying?: ToCopy;
+async function copyHeld(run: Copying, fixed: () => Promise<void>): Promise<Iterable<StoredObject>> {
+  const { held } = run.seen;
+  if (held.length === 0) {
+    await fixed();
+    return [];
+  }
+  const copiers = await run.copiers(run.signal);
+  const decided = await pLimit(DECIDED_AT_ONCE).map(held, (one) => decide(run, one, copiers.means));
+  run.records.push(...decided.map(({ record }) => record));
+  const settling = settleAll(run, decided, startMaking(copiers, decided));
+  await settling.fixed;
+  await fixed().catch((error: unknown) => run.failing.abort(error));
+  // Also when the run ends: each copy that is under way takes itself back first.
+  const made = await settling.made;
+  run.signal.throwIfAborted();
+  return toStore(run.name, decided, made);
 }
 
+/** Decides whether and how the data of one claim are copied. */
+async function decide(run: Copying, held: HeldObject, means: Means): Promise<Decided> {
+  const { namespace, name } = held.id;
+  const claim = claimOf(held);
+  const volume = String(at(claim, "spec", "volumeName"));
+  const decided: Decided = { held, record: { volume, claim: { namespace, name, uid: claim.metadata.uid ?? "" } } };
+  try {
+    const { one, choice } = await choiceOf(run, held.id, claim, means);
+    if (choice.method) return { ...decided, copying: { one: { ...one, volume: one.volume! }, choice } };
+    leave(run, decided, choice);
+  } catch (error) {
+    await lack(run, decided, error);
+  }
+  return decided;
+}
+
+/** The choice for a claim. The Pods of its namespace are looked into where files are to be copied, and no Pod is known to mount it. */
+async function choiceOf(
+  { seen, kube, signal }: Copying,
+  { namespace, name }: ItemId,
+  claim: KubernetesObject,
+  means: Means,
+): Promise<{ one: Claim; choice: Choice }> {
+  const place = `${namespace}/${name}`;
+  const volume = await volumeNamed(seen, String(at(claim, "spec", "volumeName")), kube, signal);
+  const now = (): Claim => {
+    return { claim, volume, mounts: seen.mounts.get(place) ?? [], unprepared: seen.unprepared.get(place) };
+  };
+  let one = now();
+  let choice = choose(one, means);
+  if (choice.method === "PodVolumeBackup" && one.mounts.length === 0) {
+    await seeAllPods(seen, namespace, kube, signal);
+    one = now();
+    choice = choose(one, means);
+  }
+  return { one, choice };
+}
+
+/** The data of a claim are not copied, as was chosen: tells what of it somebody must know. */
+function leave(run: Copying, { record, held: { id } }: Decided, { reason, lacking, stays }: NotChosen): void {
+  Object.assign(record, { reason, ...(lacking && { lacking }) });
+  if (lacking) run.report("warning", { ...id, message: withoutData(reason) });
+  if (lacking || stays === "node") find(run, id, reason);
+}
+
+/** The data of a claim are not in the backup, though they should be. Throws what ends the run. */
+async function lack(run: Copying, { record, held: { id } }: Decided, error: unknown): Promise<void> {
+  run.signal.throwIfAborted();
+  await throwIfGone(run.kube, error, run.signal);
+  Object.assign(record, { reason: messageOf(error), lacking: true });
+  find(run, id, messageOf(error));
+  const unasked = isLifeboatError(error, "denied") && run.spec.snapshotVolumes === undefined;
+  run.report(unasked ? "warning" : "error", { ...id, message: withoutData(messageOf(error)) });
+}
+
+const withoutData = (reason: string) => `its data are not in the backup: ${reason}`;
+
+function find({ lint }: Copying, id: ItemId, reason: string): void {
+  lint.tell({ ...id, rule: "claim-without-data", message: withoutData(reason) });
+}
+
+/** What copies begin by, in their turn. */
 interface Making {
   start: ReturnType<Copiers["starter"]>;
   limits: Record<Method, ReturnType<typeof pLimit>>;
@@ -292,11 +209,110 @@ function startMaking(copiers: Copiers, decided: Decided[]): Making {
   return { start, limits: Object.fromEntries(limits) };
 }
 
+/**
+ * Begins all copies. `fixed` resolves once the last one's point in time is, `made` once each is whole or has failed: with what is to
+ * be stored beside each claim. What ends the run aborts its signal, and rejects neither.
+ */
+function settleAll(
+  run: Copying,
+  decided: Decided[],
+  making: Making,
+): { fixed: Promise<void>; made: Promise<HeldObject[][]> } {
+  const pending = new Set(decided);
+  const { promise: fixed, resolve } = Promise.withResolvers<void>();
+  const isFixed = (one: Decided) => {
+    if (pending.delete(one)) run.progress(pending.size);
+    if (pending.size === 0) resolve();
+  };
+  const made = decided.map((one) =>
+    settle(run, one, making, () => isFixed(one)).catch((error: unknown) => {
+      run.failing.abort(error);
+      return [];
+    }),
+  );
+  return { fixed, made: Promise.all(made) };
+}
+
+/** Copies the data of one claim, where that was decided. Gives what is to be stored beside it. */
+async function settle(run: Copying, decided: Decided, making: Making, fixed: () => void): Promise<HeldObject[]> {
+  const { record, copying, held } = decided;
+  const { id } = held;
+  try {
+    if (!copying) return [];
+    const { method, instead } = copying.choice;
+    record.startTimestamp = timestamp(new Date());
+    const copied = await make(copying, making, fixed, run.signal);
+    const { csi, native, files, objects = [], warnings = [], discard } = copied;
+    run.copies.push({ discard });
+    Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
+    if (instead) warnings.push(`a snapshot was made, not a copy of its files: ${instead}`);
+    for (const message of warnings) run.report("warning", { ...id, message });
+    run.log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method });
+    return objects.flatMap((object) => asHeld(object, run.resources)).filter((one) => isNew(run.seen, one));
+  } catch (error) {
+    await lack(run, decided, error);
+    return [];
+  } finally {
+    fixed();
+  }
+}
+
+/** Makes one copy in its turn; `fixed` is called once its point in time is. */
+async function make(
+  copying: ToCopy,
+  { start, limits }: Making,
+  fixed: () => void,
+  signal: AbortSignal,
+): Promise<Copied> {
+  const { method } = copying.choice;
+  const { done } = await limits[method](async () => {
+    signal.throwIfAborted();
+    const copy = await start(copying);
+    copy.done.catch(() => {});
+    await copy.fixed.catch(() => copy.done);
+    fixed();
+    if (method === "PodVolumeBackup") await copy.done;
+    return { done: copy.done };
+  });
+  return done;
+}
+
 /** An object that was made for a copy, of a resource that the cluster serves. */
-function asStored(object: KubernetesObject, resources: Resource[]): StoredObject[] {
+function asHeld(object: KubernetesObject, resources: Resource[]): HeldObject[] {
   const { apiVersion, kind, metadata } = object;
   const resource = resources.find((one) => one.kind === kind && resourceApiVersion(one) === apiVersion);
   if (!resource) return [];
   const id = { resource: resourceKey(resource), namespace: metadata.namespace ?? "", name: metadata.name };
-  return [{ id, resource, object, body: Buffer.from(JSON.stringify(object)) }];
+  return [{ id, resource, body: Buffer.from(JSON.stringify(object)) }];
+}
+
+/** Whether it isn't stored yet: copies share their VolumeSnapshotClasses. */
+function isNew({ classes }: SeenVolumes, { id }: HeldObject): boolean {
+  if (id.resource !== SNAPSHOT_CLASSES) return true;
+  if (classes.has(id.name)) return false;
+  classes.add(id.name);
+  return true;
+}
+
+/** The claims as they are stored, each before what was made for its copy; parsed one at a time. */
+function* toStore(backup: string, decided: Decided[], made: HeldObject[][]): Generator<StoredObject> {
+  for (const [place, { held, record }] of decided.entries()) {
+    const claim = parseExact(held.body) as KubernetesObject;
+    if (!record.csi) yield { ...held, object: claim };
+    else {
+      const object = withSnapshot(claim, record.csi, backup);
+      yield { ...held, object, body: Buffer.from(JSON.stringify(object)) };
+    }
+    for (const one of made[place]!) yield { ...one, object: parseExact(one.body) as KubernetesObject };
+  }
+}
+
+/** Takes all copies away again. */
+async function discardAll({ copies, log }: Copying): Promise<void> {
+  const late = AbortSignal.timeout(DISCARD_MS);
+  await pLimit(DISCARDS_AT_ONCE).map(copies, ({ discard }) =>
+    discard(late).catch((error: unknown) => {
+      log("warning", `The copy of a volume is left over: ${messageOf(error)}`);
+    }),
+  );
 }

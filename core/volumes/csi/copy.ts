@@ -35,10 +35,15 @@ async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass,
     const first = await cutContent(run, { place, claim }, performance.now() + run.timeoutMs);
     cut();
     const taken = { ...(await readySnapshot(run, place, performance.now() + run.readyTimeoutMs)), first, chosen };
-    const discard = async (signal: AbortSignal) => void (await deleteByHandle(run, taken.stored, signal));
+    const discard = discarding(run, taken.stored);
     const warning = await released(run, discard, (signal) => deletePair(run, taken.snapshot, signal));
     return copiedOf(taken, discard, warning);
   });
+}
+
+/** Of its copy it keeps no more than the handle: it is kept until the run's end. */
+function discarding(run: CsiRun, stored: StoredSnapshot): Copied["discard"] {
+  return async (signal) => void (await deleteByHandle(run, stored, signal));
 }
 
 function snapshotOf({ labels }: CsiRun, { metadata }: KubernetesObject, { name }: SnapshotClass): KubernetesObject {

@@ -7,7 +7,7 @@ import { at } from "../../objects/fields.ts";
 import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import { copiedOf, cutContent, generatedName, orTakenBack, readySnapshot, released } from "./copy.ts";
-import { deleteGroup } from "./deletion.ts";
+import { deleteGroup, type StoredSnapshot } from "./deletion.ts";
 import {
   chooseGroupClass,
   groupApi,
@@ -104,12 +104,10 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
     const taken = await Promise.all(members.map((member) => readySnapshot(run, member.place, readyBy)));
     if (!(await retain(groups, contentNameOf(bound, kinds), signal)))
       throw new LifeboatError("missing", `the content of the VolumeGroupSnapshot ${placeOf(place)} was deleted`);
-    const stored = taken.map((one) => one.stored);
-    let discarding: Promise<unknown> | undefined;
-    const discard = async (ending: AbortSignal) => {
-      discarding ??= deleteGroup(run, stored, ending);
-      await discarding;
-    };
+    const discard = discarding(
+      run,
+      taken.map((one) => one.stored),
+    );
     const warning = await released(run, discard, async (ending) => {
       await deletePair(groups, bound, ending);
       await Promise.all(taken.map(({ snapshot }) => deletePair(run, snapshot, ending)));
@@ -118,6 +116,15 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
       copiedOf({ ...one, snapshot: alone(one.snapshot), first: firsts[index]! }, discard, warning),
     );
   });
+}
+
+/** For all members alike, and once. Of their copies it keeps no more than the handles: it is kept until the run's end. */
+function discarding(run: CsiRun, stored: StoredSnapshot[]): Copied["discard"] {
+  let discarded: Promise<unknown> | undefined;
+  return async (signal) => {
+    discarded ??= deleteGroup(run, stored, signal);
+    await discarded;
+  };
 }
 
 /** A group's selector takes all claims that have the label: those of which no copy is wanted must not have it. */
