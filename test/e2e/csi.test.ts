@@ -30,6 +30,7 @@ const STANDING = [
   ...["volumesnapshots", "volumesnapshotcontents"].map((kind) => `${SNAPSHOT_API}/${kind}`),
   ...["volumegroupsnapshots", "volumegroupsnapshotcontents"].map((kind) => `${GROUP_API}/${kind}`),
 ];
+const BEING_CREATED = "snapshot.storage.kubernetes.io/volumesnapshot-being-created";
 const INFRA = join(import.meta.dirname, "../../infra/kubernetes");
 const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
 /** For a driver that looks 25 times a second. */
@@ -88,6 +89,22 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     const choice: ClassChoice = chooseClass({ driver: DRIVER, claim: source }, classes);
     assert("chosen" in choice);
     return copyByCsi(backing, source, choice.chosen);
+  }
+
+  /** A client that tells what it has made only once the driver is asked for a snapshot: before, no patience begins. */
+  function onceDriverIsAsked(kube: Kube): Kube {
+    const isAsked = async () => {
+      const { items } = await clusters[0]!.cluster.api.request<{ items: KubernetesObject[] }>("GET", STANDING[1]!);
+      return items.some(({ metadata }) => metadata.annotations?.[BEING_CREATED]);
+    };
+    return {
+      ...kube,
+      request: async (request) => {
+        const response = await kube.request(request);
+        if (request.method === "POST") await until("the driver to be asked", isAsked);
+        return response;
+      },
+    };
   }
 
   /** What stands in a cluster of snapshots. */
@@ -225,7 +242,8 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     const source = await claim("silent");
     const { driver, kube } = clusters[0]!;
     driver.behaviours.set("silent", { silent: true });
-    await assert.rejects(copy(run("nightly", { timeoutMs: 300, removeMs: 300 }), source).done, {
+    const impatient = { backupName: "nightly", signal: never, ...PATIENCE, timeoutMs: 300, removeMs: 300 };
+    await assert.rejects(copy(csiRun(onceDriverIsAsked(kube), impatient), source).done, {
       kind: "timeout",
       message:
         /not cut in time: the CSI driver has not answered; and it is not taken back: the VolumeSnapshot shop\/velero-silent-\w+ was deleted but is not gone/,
