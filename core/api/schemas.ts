@@ -95,7 +95,7 @@ export const backupSchema: z.ZodType<BackupDocument> = z
     volumes: z
       .object({
         ...{ csiSnapshots: count, nativeSnapshots: count, fileCopies: count, fileBytes: count },
-        ...{ leftOut: count, lacking: count },
+        ...{ leftOut: count, stays: count.optional(), lacking: count, podVolumes: count.optional() },
       })
       .optional()
       .describe("its bound claims by what became of their data; those that are lacking would come back empty"),

@@ -138,14 +138,13 @@ export async function captureCluster(
   const failing = new AbortController();
   const policies = volumePolicies(settled);
   const copying = { ...run, signal: AbortSignal.any([signal, failing.signal]), policies, log, report };
-  const warn = (problem: Problem) => report("warning", problem);
   const volumes =
     lint &&
     backupVolumes({
       ...copying,
       resources,
       lint,
-      copiers: (signal) => openCopiers({ ...copying, signal, warn: (message) => warn({ message }) }),
+      copiers: (signal) => openCopiers({ ...copying, signal }),
       progress: (left) => run.progress?.({ items: 0, resource: "volumes", remaining: left }),
     });
   let ended = false;
@@ -167,7 +166,7 @@ export async function captureCluster(
       allRead: hooks.post,
       log,
       fail: (problem) => report("error", problem),
-      warn,
+      warn: (problem) => report("warning", problem),
       progress: run.progress ?? (() => {}),
       signal,
     });
@@ -181,6 +180,7 @@ export async function captureCluster(
       hooks: hooks.pods > 0 ? hooks.status : undefined,
       findings: lint?.findings(),
       volumes: volumes?.records.length ? volumes.records : undefined,
+      podVolumes: volumes?.podVolumes() || undefined,
       warnings: problems.warning,
       errors: problems.error,
     };

@@ -68,6 +68,8 @@ export interface ArchiveOutcome {
   findings?: Finding[];
   /** Of the bound claims; absent where there are none, and in archives of older versions. */
   volumes?: VolumeRecord[];
+  /** Volumes of Pods that are no claims, and were to be copied in vain; absent where there are none. */
+  podVolumes?: number;
   warnings: Problem[];
   errors: Problem[];
 }
@@ -99,7 +101,7 @@ export function backupRecord(
   { completedAt, location }: { completedAt: Date; location: string },
 ): Backup {
   const { source, startTimestamp, settled: spec = header.spec } = header;
-  const { consistency, items, warnings, errors } = outcome;
+  const { consistency, items, volumes, podVolumes, warnings, errors } = outcome;
   const retain = retentionOf(header);
   const { secrets } = outcome;
   return {
@@ -124,7 +126,8 @@ export function backupRecord(
         ...(secrets && { [SECRETS]: secrets.suffix, "lifeboat/secrets-count": String(secrets.count) }),
         ...(secrets && "indexEnd" in secrets && { [SECRETS_INDEX_END]: secrets.indexEnd }),
         ...(retain && { [RETAINED_UNTIL]: timestamp(retain.until) }),
-        ...(outcome.volumes && { [VOLUME_COUNTS]: JSON.stringify(volumeCounts(outcome.volumes)), [MADE_IN]: location }),
+        ...((volumes || podVolumes) && { [VOLUME_COUNTS]: JSON.stringify(volumeCounts(volumes, podVolumes)) }),
+        ...(volumes && { [MADE_IN]: location }),
         ...(outcome.findings && { [FINDINGS]: String(outcome.findings.length) }),
         ...(header.cluster && { [CLUSTER]: header.cluster }),
         ...(header.server && { [SERVER]: header.server }),

@@ -15,6 +15,7 @@ import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
+import { causeOf } from "../volumes/rights.ts";
 import type { Copied, Method } from "../volumes/volume.ts";
 import {
   claimOf,
@@ -29,6 +30,7 @@ import {
 } from "./claims.ts";
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
+import { type VolumeProblems, volumeProblems } from "./volumeproblems.ts";
 
 /** An object that is stored. */
 export interface StoredObject extends HeldObject {
@@ -48,6 +50,8 @@ export interface BackupVolumes {
   copy(fixed: () => Promise<void>): Promise<Iterable<StoredObject>>;
   /** What became of each claim's data, once they have been copied; in the order of the claims. */
   records: VolumeRecord[];
+  /** How many volumes of Pods that are no claims were to be copied, in vain. */
+  podVolumes(): number;
   /** How many copies there are. */
   count(): number;
   /** Takes all copies away again: for a run that fails after all. Never throws. */
@@ -78,6 +82,7 @@ interface Copying extends VolumesRun {
   signal: AbortSignal;
   failing: AbortController;
   seen: SeenVolumes;
+  problems: VolumeProblems;
   records: VolumeRecord[];
   copies: Pick<Copied, "discard">[];
 }
@@ -103,16 +108,21 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   const failing = new AbortController();
   const signal = AbortSignal.any([run.signal, failing.signal]);
   const seen = seenVolumes();
-  const copying: Copying = { ...run, signal, failing, seen, records: [], copies: [] };
+  const problems = volumeProblems(run.report);
+  const copying: Copying = { ...run, signal, failing, seen, problems, records: [], copies: [] };
+  let podVolumes = 0;
   return {
     records: copying.records,
     holdsBack(stored) {
-      for (const { volumeName, reason } of seePod(seen, stored, run.policies))
-        run.report("warning", { ...stored.id, message: `its volume ${volumeName} is not copied: ${reason}` });
+      for (const { volumeName, level, reason } of seePod(seen, stored, run.policies)) {
+        podVolumes++;
+        problems.podVolume(level, stored.id, volumeName, reason);
+      }
       return see(seen, stored);
     },
     leavesOut: (id, pod) => seeUnprepared(seen, id, pod),
     copy: (fixed) => copyHeld(copying, fixed),
+    podVolumes: () => podVolumes,
     count: () => copying.copies.length,
     discard: () => discardAll(copying),
   };
@@ -121,17 +131,20 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
 async function copyHeld(run: Copying, fixed: () => Promise<void>): Promise<Iterable<StoredObject>> {
   const { held } = run.seen;
   if (held.length === 0) {
+    run.problems.report();
     await fixed();
     return [];
   }
   const copiers = await run.copiers(run.signal);
   const decided = await pLimit(DECIDED_AT_ONCE).map(held, (one) => decide(run, one, copiers.means));
   run.records.push(...decided.map(({ record }) => record));
+  run.problems.report();
   const settling = settleAll(run, decided, startMaking(copiers, decided));
   await settling.fixed;
   await fixed().catch((error: unknown) => run.failing.abort(error));
   // Also when the run ends: each copy that is under way takes itself back first.
   const made = await settling.made;
+  run.problems.report();
   run.signal.throwIfAborted();
   return toStore(run.name, decided, made);
 }
@@ -175,20 +188,22 @@ async function choiceOf(
 }
 
 /** The data of a claim are not copied, as was chosen: tells what of it somebody must know. */
-function leave(run: Copying, { record, held: { id } }: Decided, { reason, lacking, stays }: NotChosen): void {
-  Object.assign(record, { reason, ...(lacking && { lacking }) });
-  if (lacking) run.report("warning", { ...id, message: withoutData(reason) });
-  if (lacking || stays === "node") find(run, id, reason);
+function leave(run: Copying, { record, held: { id } }: Decided, { reason, level, stays }: NotChosen): void {
+  Object.assign(record, { reason, ...(stays ? { stays } : level && { lacking: true }) });
+  if (level) run.problems.claim(level, id, withoutData(reason));
+  if (level || stays === "node") find(run, id, reason);
 }
 
 /** The data of a claim are not in the backup, though they should be. Throws what ends the run. */
-async function lack(run: Copying, { record, held: { id } }: Decided, error: unknown): Promise<void> {
-  run.signal.throwIfAborted();
-  await throwIfGone(run.kube, error, run.signal);
-  Object.assign(record, { reason: messageOf(error), lacking: true });
-  find(run, id, messageOf(error));
-  const unasked = isLifeboatError(error, "denied") && run.spec.snapshotVolumes === undefined;
-  run.report(unasked ? "warning" : "error", { ...id, message: withoutData(messageOf(error)) });
+async function lack(run: Copying, { record, copying, held: { id } }: Decided, error: unknown): Promise<void> {
+  const { spec, signal } = run;
+  signal.throwIfAborted();
+  await throwIfGone(run.kube, error, signal);
+  const { method, asked = spec.snapshotVolumes || spec.defaultVolumesToFsBackup } = copying?.choice ?? {};
+  const reason = causeOf(error, { method, one: copying?.one });
+  Object.assign(record, { reason, lacking: true });
+  find(run, id, reason);
+  run.problems.claim(isLifeboatError(error, "denied") && !asked ? "warning" : "error", id, withoutData(reason));
 }
 
 const withoutData = (reason: string) => `its data are not in the backup: ${reason}`;
@@ -245,8 +260,9 @@ async function settle(run: Copying, decided: Decided, making: Making, fixed: () 
     const { csi, native, files, objects = [], warnings = [], discard } = copied;
     run.copies.push({ discard });
     Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
-    if (instead) warnings.push(`a snapshot was made, not a copy of its files: ${instead}`);
-    for (const message of warnings) run.report("warning", { ...id, message });
+    if (instead)
+      run.problems.claim(instead.level, id, `a snapshot was made, not a copy of its files: ${instead.reason}`);
+    for (const message of warnings) run.problems.claim("warning", id, message);
     run.log("info", `Copied the data of claim ${id.namespace}/${id.name}`, { method });
     return objects.flatMap((object) => asHeld(object, run.resources)).filter((one) => isNew(run.seen, one));
   } catch (error) {

@@ -2,7 +2,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { at, fieldsAt } from "../objects/fields.ts";
 import type { BackupSpec } from "../specs.ts";
 import { matchPolicy, type VolumePolicy, volumeType } from "./policies.ts";
-import { unfit } from "./restic/unfit.ts";
+import { isDevice, unfit } from "./restic/unfit.ts";
 import type { ClaimedVolume, Method, Mount } from "./volume.ts";
 
 /** A claim as `choose` takes it: without a volume it is unbound, or its volume is gone. */
@@ -18,7 +18,12 @@ export interface Means {
   disks: (volume: KubernetesObject) => boolean;
   /** Undefined where files can be copied; else why they can't. */
   files: string | undefined;
+  /** Why the cluster doesn't tell by which drivers it can snapshot; undefined where it does. */
+  noClasses?: string;
 }
+
+/** Somebody asked for what can't be made: an error, or where Velero only warns of it too, a warning. */
+type Level = "warning" | "error";
 
 /** The data are copied. */
 export interface Chosen {
@@ -27,8 +32,15 @@ export interface Chosen {
   snapshotClass?: string;
   /** The running Pod whose files are copied; without one, the claim's files are copied though none mounts it. */
   mount?: Mount;
-  /** Files were wanted, and this is why a snapshot is made in their place, which stays with its platform: for a warning. */
-  instead?: string;
+  /** Somebody asked for just this, by the spec, a policy or a Pod's annotation; files are never copied unasked. */
+  asked: boolean;
+  /** Files were asked for, and this is why a snapshot is made in their place, which stays with its platform. */
+  instead?: Obstacle;
+}
+
+interface Obstacle {
+  reason: string;
+  level: Level;
 }
 
 /** The data are not copied. */
@@ -36,8 +48,8 @@ export interface NotChosen {
   method: undefined;
   /** A clause with the claim as its "it": "volumePolicies.0 skips it". */
   reason: string;
-  /** They should be, and a person is needed. False where the user chose so, and where there is nothing to copy. */
-  lacking: boolean;
+  /** They should be, and a person is told. Undefined where the user chose so, and where there is nothing to copy. */
+  level?: Level;
   /** Where they stay: a restore finds what a server has; what a node has, only one into the same cluster. */
   stays?: "server" | "node";
 }
@@ -55,13 +67,13 @@ const ELSEWHERE: Partial<Record<string, { place: string; stays: "server" | "node
  * How a claim's data are copied, in Velero's order (velero-format: 6.0): as a volume policy says; else by files where a Pod's
  * annotations or `defaultVolumesToFsBackup` say so; else by a snapshot, unless `snapshotVolumes` is false. Beyond Velero,
  * files that are wanted and that no running Pod mounts are copied where no snapshot can be made, and a snapshot is made of what
- * should be copied by files and can't be, rather than nothing. What a failed pre-hook has not made ready is not copied.
+ * should be copied by files and can't be, rather than nothing: that is told as what was asked for and is lacking. What a failed pre-hook has not made ready is not copied.
  */
 export function choose(one: Claim, means: Means): Choice {
   const choice = chooseWay(one, means);
   const { unprepared } = one;
   if (!choice.method || unprepared === undefined) return choice;
-  return lacking(`a pre-hook of Pod ${unprepared}, which uses it, failed, so they may not be at rest`);
+  return lacking("warning", `a pre-hook of Pod ${unprepared}, which uses it, failed, so they may not be at rest`);
 }
 
 function chooseWay(one: Claim, means: Means): Choice {
@@ -75,12 +87,13 @@ function chooseWay(one: Claim, means: Means): Choice {
   if (found?.action.type === "snapshot") {
     const method = snapshotMethod(volume, means);
     const { snapshotClass } = found.action.parameters ?? {};
-    if (!method) return lacking(`${policy} wants a snapshot: ${noSnapshot(whole, means)}`);
-    return { method, ...(method === "CSISnapshot" && snapshotClass && { snapshotClass }) };
+    if (!method) return lacking(unsnapshotted(volume, true), `${policy} wants a snapshot: ${noSnapshot(whole, means)}`);
+    return { method, asked: true, ...(method === "CSISnapshot" && snapshotClass && { snapshotClass }) };
   }
   if (found) {
-    const obstacle = noFiles(whole) ?? means.files;
-    return obstacle ? lacking(`${policy} wants a copy of its files: ${obstacle}`) : filesOf(user(one.mounts));
+    const obstacle = noFiles(whole) ?? noMeans(means);
+    if (!obstacle) return filesOf(user(one.mounts));
+    return lacking(obstacle.level, `${policy} wants a copy of its files: ${obstacle.reason}`);
   }
   return byDefault(whole, means);
 }
@@ -91,16 +104,27 @@ function byDefault(one: ClaimedVolume, means: Means): Choice {
   const wanting = mounts.filter((mount) => (defaultVolumesToFsBackup ? !mount.optedOut : mount.optedIn));
   const wanted = wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0);
   const never = noFiles(one);
-  const obstacle = never ?? means.files;
+  const obstacle = never ?? noMeans(means);
   if (wanted && !obstacle) return filesOf(user(wanting) ?? user(mounts));
+  const instead = wanted ? obstacle : undefined;
   const method = snapshotVolumes === false ? undefined : snapshotMethod(volume, means);
-  if (method) return { method, ...(wanted && obstacle && { instead: obstacle }) };
+  if (method) return { method, asked: snapshotVolumes === true, ...(instead && { instead }) };
   const elsewhere = ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""];
-  if (elsewhere && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain")
-    return { ...left(`its data stay where they are, ${elsewhere.place}`), stays: elsewhere.stays };
-  if (wanted && (snapshotVolumes === false || !never)) return lacking(`its files should be copied: ${obstacle}`);
+  if (elsewhere && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain") {
+    const where = `its data stay where they are, ${elsewhere.place}`;
+    const choice = instead ? lacking(instead.level, `${instead.reason}: ${where}`) : left(where);
+    return { ...choice, stays: elsewhere.stays };
+  }
+  if (instead && (snapshotVolumes === false || !never))
+    return lacking(instead.level, `its files should be copied: ${instead.reason}`);
   if (snapshotVolumes === false) return left("snapshotVolumes is false, and no Pod opts in to a copy of its files");
-  return lacking(noSnapshot(one, means));
+  const level = instead?.level === "error" ? "error" : unsnapshotted(volume, snapshotVolumes === true);
+  return lacking(level, noSnapshot(one, means));
+}
+
+/** As Velero: that a CSI driver has no class is an error, volumes that nothing could snapshot are passed over. */
+function unsnapshotted(volume: KubernetesObject, asked: boolean): Level {
+  return asked && driverOf(volume) ? "error" : "warning";
 }
 
 /** The Pod whose copy of the claim is read: one that runs. */
@@ -116,7 +140,7 @@ function isUnbound(claim: KubernetesObject): boolean {
 
 function unbound(claim: KubernetesObject): NotChosen {
   const name = at(claim, "spec", "volumeName");
-  if (name && at(claim, "status", "phase") !== "Pending") return lacking(`its volume ${name} is gone`);
+  if (name && at(claim, "status", "phase") !== "Pending") return lacking("warning", `its volume ${name} is gone`);
   return left("it is bound to no volume, so it has no data yet");
 }
 
@@ -127,22 +151,28 @@ function snapshotMethod(volume: KubernetesObject, { csi, disks }: Means): Method
 }
 
 /** Why no snapshot can be made, and what to do. */
-function noSnapshot(one: ClaimedVolume, { files }: Means): string {
+function noSnapshot(one: ClaimedVolume, { files, noClasses }: Means): string {
   const { volume } = one;
   const driver = driverOf(volume);
   const named = at(volume, "spec", "storageClassName");
   const ofClass = named ? ` (storage class ${named})` : "";
+  const none = noClasses ?? `the cluster has no VolumeSnapshotClass for its driver ${driver}${ofClass}`;
   const why = driver
-    ? `the cluster has no VolumeSnapshotClass for its driver ${driver}${ofClass}, and no cloud to snapshot its disk by is at hand`
+    ? `${none}, and no cloud to snapshot its disk by is at hand`
     : `volumes of type ${volumeType(fieldsAt(volume, "spec")) ?? "unknown"}${ofClass} can't be snapshotted from here`;
   const instead = "have its files copied: defaultVolumesToFsBackup, or a volume policy fs-backup";
-  return `${why}; ${noFiles(one) ?? files ?? instead}`;
+  return `${why}; ${noFiles(one)?.reason ?? files ?? instead}`;
 }
 
-/** Why its files can't be copied, whatever is set up; undefined where they can. Those of `hostPath` are not, as with Velero. */
-function noFiles({ claim, volume, mounts }: ClaimedVolume): string | undefined {
-  if (at(volume, "spec", "hostPath")) return "files of a hostPath volume are not copied";
-  return unfit(claim, volume, user(mounts));
+/** Why its files can't be copied, whatever is set up; undefined where they can. Of `hostPath` and of devices Velero only warns. */
+function noFiles({ claim, volume, mounts }: ClaimedVolume): Obstacle | undefined {
+  if (at(volume, "spec", "hostPath")) return { reason: "files of a hostPath volume are not copied", level: "warning" };
+  const reason = unfit(claim, volume, user(mounts));
+  return reason === undefined ? undefined : { reason, level: isDevice(volume) ? "warning" : "error" };
+}
+
+function noMeans({ files: reason }: Means): Obstacle | undefined {
+  return reason === undefined ? undefined : { reason, level: "error" };
 }
 
 function driverOf(volume: KubernetesObject): string | undefined {
@@ -150,13 +180,13 @@ function driverOf(volume: KubernetesObject): string | undefined {
 }
 
 function filesOf(mount?: Mount): Chosen {
-  return { method: "PodVolumeBackup", ...(mount && { mount }) };
+  return { method: "PodVolumeBackup", asked: true, ...(mount && { mount }) };
 }
 
 function left(reason: string): NotChosen {
-  return { method: undefined, reason, lacking: false };
+  return { method: undefined, reason };
 }
 
-function lacking(reason: string): NotChosen {
-  return { method: undefined, reason, lacking: true };
+function lacking(level: Level, reason: string): NotChosen {
+  return { method: undefined, reason, level };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { KubernetesObject } from "../archive/item.ts";
 import { parseDuration } from "../duration.ts";
-import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import type { Log } from "../log.ts";
@@ -22,6 +22,7 @@ import { bucketRepositories } from "./restic/repositories.ts";
 import { repositoryAt } from "./restic/repository.ts";
 import type { ResticSettings } from "./restic/settings.ts";
 import { unfit } from "./restic/unfit.ts";
+import { causeOf } from "./rights.ts";
 import type { ClaimedVolume, Method, VolumeCopy } from "./volume.ts";
 
 /** The backup whose volumes are copied. */
@@ -36,8 +37,6 @@ export interface CopyingRun {
   annotations?: Record<string, string>;
   volumes?: VolumeMeans;
   log: Log;
-  /** Hears what keeps all volumes from being copied in one way. */
-  warn: (message: string) => void;
   signal: AbortSignal;
 }
 
@@ -61,7 +60,7 @@ export const LOCATION_TAG = "lifeboat/location";
 /** Looks what the cluster and the platform offer. Throws only what ends the run. */
 export async function openCopiers(run: CopyingRun): Promise<Copiers> {
   const { kube, bucket, name, spec, volumes: { disks = {}, files } = {}, signal } = run;
-  const classes = await classesOf(run);
+  const { classes, noClasses } = await classesOf(run);
   const waitMs = spec.itemOperationTimeout ? parseDuration(spec.itemOperationTimeout) : undefined;
   const csi = csiRun(kube, {
     backupName: name,
@@ -78,8 +77,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     const wish = { driver, claim, policyClass: snapshotClass, backupAnnotations: run.annotations };
     const choice = chooseClass(wish, classes);
     if ("reason" in choice) throw new LifeboatError("invalid", choice.reason);
-    for (const told of choice.passedOver) run.warn(`claim ${claim.metadata.namespace}/${claim.metadata.name}: ${told}`);
-    return copyByCsi(csi, claim, choice.chosen);
+    return warning(copyByCsi(csi, claim, choice.chosen), choice.passedOver);
   };
 
   const byDisk = async ({ volume }: ClaimedVolume) => {
@@ -117,22 +115,25 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
       csi: (driver) => classes.some((one) => one.driver === driver),
       disks: (volume: KubernetesObject) => hasDisk(disks, volume),
       files: files ? unreachable(files) : "the configuration has no volumes.restic, by which files are copied",
+      noClasses,
     },
     starter,
   };
 }
 
-/** The cluster's VolumeSnapshotClasses; none where it has no snapshots, or doesn't tell. */
-async function classesOf({ kube, spec, policies, warn, signal }: CopyingRun): Promise<SnapshotClass[]> {
-  if (spec.snapshotVolumes === false && policies.length === 0) return [];
+/** The cluster's VolumeSnapshotClasses; none where it has no snapshots, or doesn't tell, with the reason. */
+async function classesOf({
+  kube,
+  spec,
+  policies,
+  signal,
+}: CopyingRun): Promise<{ classes: SnapshotClass[]; noClasses?: string }> {
+  if (spec.snapshotVolumes === false && policies.length === 0) return { classes: [] };
   try {
-    return (await snapshotClasses(kube, signal)) ?? [];
+    return { classes: (await snapshotClasses(kube, signal)) ?? [] };
   } catch (error) {
-    signal.throwIfAborted();
     await throwIfGone(kube, error, signal);
-    if (!isLifeboatError(error)) throw error;
-    warn(`no volume is snapshotted by CSI: ${messageOf(error)}`);
-    return [];
+    return { classes: [], noClasses: `no volume is snapshotted by CSI: ${causeOf(error)}` };
   }
 }
 
@@ -145,6 +146,13 @@ function unreachable({ location, env }: ResticSettings): string | undefined {
     if (isLifeboatError(error)) return error.message;
     throw error;
   }
+}
+
+/** The copy, with more warnings. */
+function warning({ fixed, done }: VolumeCopy, more: string[]): VolumeCopy {
+  const warned = done.then((copied) => ({ ...copied, warnings: [...more, ...(copied.warnings ?? [])] }));
+  warned.catch(() => {});
+  return { fixed, done: warned };
 }
 
 function hasDisk(disks: NonNullable<VolumeMeans["disks"]>, volume: KubernetesObject): boolean {

@@ -7,7 +7,10 @@ import type { Mount } from "./volume.ts";
 export const OPT_IN = "backup.velero.io/backup-volumes";
 const OPT_OUT = "backup.velero.io/backup-volumes-excludes";
 
-/** The claims of a Pod's namespace that a container or init container mounts as files, with the Pod's use of each. */
+/**
+ * The claims of a Pod's namespace that a container or init container mounts as files, or that its annotation names, with the Pod's
+ * use of each. What no container mounts, the Pod holds on no node.
+ */
 export function mountsOf(pod: KubernetesObject): { claim: string; mount: Mount }[] {
   const mounted = new Set(
     [...entriesOf(pod, "spec", "initContainers"), ...entriesOf(pod, "spec", "containers")].flatMap((container) =>
@@ -18,10 +21,10 @@ export function mountsOf(pod: KubernetesObject): { claim: string; mount: Mount }
   return entriesOf(pod, "spec", "volumes").flatMap((volume) => {
     const claim = claimOf(pod, volume);
     const volumeName = String(volume.name);
-    if (!claim || !mounted.has(volumeName)) return [];
+    if (!claim || !(mounted.has(volumeName) || optedIn.has(volumeName))) return [];
     const mount: Mount = {
       pod: identity(pod),
-      running: isRunning(pod),
+      running: isRunning(pod) && mounted.has(volumeName),
       nodeName: String(at(pod, "spec", "nodeName") ?? ""),
       volumeName,
       ...(optedIn.has(volumeName) && { optedIn: true }),
@@ -42,18 +45,31 @@ export interface PodVolume {
   volumeName: string;
   /** A clause with the volume as its "it". */
   reason: string;
+  /** Of what Velero would have copied, an error. */
+  level: "warning" | "error";
 }
 
-/** Why a volume that is no claim is not copied, by its source. What stores objects is stored as objects. */
-const REASONS: Record<string, string | undefined> = {
-  emptyDir: "it lives and dies with its Pod, and only a claim's files can be copied from outside: use a claim",
-  hostPath: "it is a folder of the node, and only a claim's files can be copied from outside: use a claim",
-  nfs: "its data stay where they are, on the NFS server",
+/**
+ * Why a volume that is no claim is not copied, by its source. What stores objects is stored as objects. Of `hostPath` and of names that
+ * are no volumes Velero only warns, too; what a server has, it would copy from there.
+ */
+const REASONS: Record<string, Pick<PodVolume, "reason" | "level"> | undefined> = {
+  emptyDir: {
+    reason: "it lives and dies with its Pod, and only a claim's files can be copied from outside: use a claim",
+    level: "error",
+  },
+  hostPath: {
+    reason: "it is a folder of the node, and only a claim's files can be copied from outside: use a claim",
+    level: "warning",
+  },
+  nfs: { reason: "its data stay where they are, on the NFS server", level: "warning" },
   secret: undefined,
   configMap: undefined,
   projected: undefined,
   downwardAPI: undefined,
 };
+const OTHERS = { reason: "only a claim's files can be copied from outside", level: "error" } as const;
+const UNKNOWN = { reason: `${OPT_IN} names it, but the Pod has no such volume`, level: "warning" } as const;
 
 /**
  * The volumes of a running Pod that somebody wants to have copied, by name in its annotation or by a volume policy, and that
@@ -64,18 +80,20 @@ export function podVolumes(pod: KubernetesObject, policies: VolumePolicy[]): Pod
   const optedIn = namesIn(pod, OPT_IN);
   const volumes = entriesOf(pod, "spec", "volumes");
   const known = new Set(volumes.map(({ name }) => String(name)));
-  const told = (volumeName: string, reason: string): PodVolume => ({ pod: identity(pod), volumeName, reason });
+  const told = (volumeName: string, why: Pick<PodVolume, "reason" | "level">): PodVolume => ({
+    ...{ pod: identity(pod), volumeName, ...why },
+  });
   const own = volumes.flatMap((podVolume) => {
     const volumeName = String(podVolume.name);
     const type = volumeType(podVolume) ?? "";
-    const reason = Object.hasOwn(REASONS, type) ? REASONS[type] : "only a claim's files can be copied from outside";
-    if (claimOf(pod, podVolume) || !reason) return [];
+    const why = Object.hasOwn(REASONS, type) ? REASONS[type] : OTHERS;
+    if (claimOf(pod, podVolume) || !why) return [];
     const action = matchPolicy(policies, { podVolume })?.action.type;
     const wanted = action ? action === "fs-backup" : optedIn.has(volumeName);
-    return wanted ? [told(volumeName, reason)] : [];
+    return wanted ? [told(volumeName, why)] : [];
   });
   const unknown = [...optedIn].filter((name) => !known.has(name));
-  return [...own, ...unknown.map((name) => told(name, `${OPT_IN} names it, but the Pod has no such volume`))];
+  return [...own, ...unknown.map((name) => told(name, UNKNOWN))];
 }
 
 /** The name of the claim that an entry of a Pod's volumes is: a generic ephemeral volume is one too, named by the Pod. */

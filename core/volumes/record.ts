@@ -15,6 +15,8 @@ export interface VolumeRecord {
   reason?: string;
   /** Whether a restore lacks what it should have: somebody must know. */
   lacking?: boolean;
+  /** Where they stay, for who restores there. */
+  stays?: "server" | "node";
   /** RFC 3339. */
   startTimestamp?: string;
   completionTimestamp?: string;
@@ -31,18 +33,24 @@ export interface VolumeCounts {
   /** Bytes of the copied files. */
   fileBytes: number;
   leftOut: number;
+  /** Whose data stay where they are, on a server or a node; absent in backups of older versions, which counted them as left out. */
+  stays?: number;
   lacking: number;
+  /** Volumes of Pods that are no claims, and were to be copied in vain; absent in backups of older versions. */
+  podVolumes?: number;
 }
 
-export function volumeCounts(records: VolumeRecord[]): VolumeCounts {
+export function volumeCounts(records: VolumeRecord[] = [], podVolumes = 0): VolumeCounts {
   const count = (which: (record: VolumeRecord) => unknown) => records.filter(which).length;
   return {
     csiSnapshots: count(({ csi }) => csi),
     nativeSnapshots: count(({ native }) => native),
     fileCopies: count(({ files }) => files),
     fileBytes: records.reduce((sum, { files }) => sum + (files?.size ?? 0), 0),
-    leftOut: count(({ method, lacking }) => !method && !lacking),
+    leftOut: count(({ method, lacking, stays }) => !method && !lacking && !stays),
+    stays: count(({ stays }) => stays),
     lacking: count(({ lacking }) => lacking),
+    podVolumes,
   };
 }
 

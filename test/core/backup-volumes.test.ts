@@ -11,6 +11,7 @@ import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket, Disks } from "../../core/ports.ts";
+import { problemLine } from "../../core/report.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { backupOf } from "./integrity-sample.ts";
 import { memoryDisks } from "./memory-disks.ts";
@@ -101,6 +102,24 @@ describe("a claim whose data are not copied", () => {
       told: [],
     },
     {
+      what: "since nothing can copy the files that were asked for is an error",
+      objects: onShare("db"),
+      spec: { defaultVolumesToFsBackup: true },
+      told: ["error db: its files should be co", "finding db: its files should be co"],
+    },
+    {
+      what: "since it can't be snapshotted, which was asked for, is an error",
+      objects: onShare("db"),
+      spec: { snapshotVolumes: true },
+      told: ["error db: the cluster has no Vol", "finding db: the cluster has no Vol"],
+    },
+    {
+      what: "since Velero copies no files of a folder of the node either is a warning, though they were asked for",
+      objects: [claim("db"), volume("db", { hostPath: { path: "/data" } })],
+      spec: { defaultVolumesToFsBackup: true },
+      told: ["warning db: files of a hostPath vo", "finding db: files of a hostPath vo"],
+    },
+    {
       what: "since they stay on a node is a finding",
       objects: [claim("db"), volume("db", { hostPath: { path: "/data" } })],
       told: ["finding db: its data stay where th"],
@@ -117,10 +136,76 @@ describe("a claim whose data are not copied", () => {
       const findings = outcome.findings!.filter(({ rule }) => rule === "claim-without-data");
       const said = (kind: string, problems: { name?: string; message: string }[]) =>
         problems.map(({ name, message }) => `${kind} ${name}: ${message.replace(/^its data .*?: /, "").slice(0, 22)}`);
-      assert.deepEqual([...said("warning", outcome.warnings), ...said("finding", findings)], told);
-      assert.equal(record.status?.phase, "Completed");
+      const { errors, warnings } = outcome;
+      assert.deepEqual([...said("error", errors), ...said("warning", warnings), ...said("finding", findings)], told);
+      assert.equal(record.status?.phase, errors.length > 0 ? "PartiallyFailed" : "Completed");
       assert.equal(outcome.volumes?.length, 1);
     });
+});
+
+/** restic, which nothing waits for. */
+const files = {
+  ...{ image: "restic:1", location: "s3://b/p?region=eu-west-1", env: {} },
+  secrets: async () => ({ variables: { RESTIC_PASSWORD: "x" } }),
+  timing: { start: 1, refused: 1, lock: 1, stall: 1, node: 1, total: 1, end: 1, poll: 1 },
+};
+
+describe("what many claims lack", () => {
+  const NAMES = ["a", "b", "c", "d", "e", "f", "g"];
+
+  it("is one problem, which counts them", async () => {
+    const log = startRunLog({});
+    const { outcome } = await attempt(NAMES.flatMap(onShare), { spec: { snapshotVolumes: true }, log });
+    assert.equal(outcome.errors.length, 1);
+    const [{ namespace, name, message } = { message: "" }] = outcome.errors;
+    assert.deepEqual([namespace, name], ["shop", undefined]);
+    assert.match(
+      message,
+      /^7 claims \(shop\/a, .*shop\/e and 2 more\): its data are not in the backup: the cluster has no/,
+    );
+    assert.equal(outcome.volumes?.filter(({ lacking }) => lacking).length, 7);
+    assert.equal(
+      gunzipSync(log.gzipped())
+        .toString()
+        .match(/ level=error /g)?.length,
+      1,
+    );
+  });
+
+  it("of rights is one, with what gives them", async () => {
+    const bucket = memoryBucket();
+    await bucket.put("restic/shop/config", Buffer.from("x"));
+    const said = (resource: string) => {
+      const message = `${resource} is forbidden: User "x" cannot create resource "${resource}" in API group "batch"`;
+      return answer(403, { kind: "Status", status: "Failure", reason: "Forbidden", code: 403, message });
+    };
+    const { record, outcome } = await attempt(NAMES.flatMap(onShare), {
+      ...{ bucket, spec: { defaultVolumesToFsBackup: true }, volumes: { files } },
+      instead: ({ method, path }) => (method === "POST" && path.endsWith("/jobs") ? said("jobs") : undefined),
+    });
+    assert.equal(record.status?.phase, "PartiallyFailed");
+    assert.deepEqual(
+      outcome.errors.map(({ message }) => message.replace(/^.*backup: /, "")),
+      [
+        "no right to create jobs: kubectl apply -f infra/kubernetes/restic.yaml, and belong to its group lifeboat:restic",
+      ],
+    );
+  });
+});
+
+it("a Pod's own volumes that were to be copied are told by Pod and volume, and counted apart", async () => {
+  const pod = {
+    ...{ apiVersion: "v1", kind: "Pod", spec: { volumes: [{ name: "logs", hostPath: { path: "/var/log" } }] } },
+    metadata: { namespace: "shop", name: "web-0", annotations: { "backup.velero.io/backup-volumes": "logs" } },
+    status: { phase: "Running" },
+  };
+  const { record, outcome } = await attempt([pod]);
+  assert.equal(record.status?.phase, "Completed");
+  assert.deepEqual(outcome.warnings.map(problemLine), [
+    "pods shop/web-0: its volume logs is not copied: it is a folder of the node, and only a claim's files can be copied from outside: use a claim",
+  ]);
+  const counts = JSON.parse(record.metadata.annotations!["lifeboat/volumes"]!);
+  assert.deepEqual([counts.podVolumes, counts.lacking], [1, 0]);
 });
 
 /** A Pod that runs on node-7, of which a volume "d" is the claim. */
@@ -136,11 +221,6 @@ const podOf = (claimName: string, annotations: Record<string, string> = {}): Kub
 });
 
 describe("a claim whose Pod is not stored", () => {
-  const files = {
-    ...{ image: "restic:1", location: "s3://b/p?region=eu-west-1", env: {} },
-    secrets: async () => ({ variables: { RESTIC_PASSWORD: "x" } }),
-    timing: { start: 1, refused: 1, lock: 1, stall: 1, node: 1, total: 1, end: 1, poll: 1 },
-  };
   const excludes = { "backup.velero.io/backup-volumes-excludes": "d" };
   const rows: { what: string; spec: BackupRun["spec"]; annotations?: Record<string, string>; nodes: string[] }[] = [
     { what: "is read on the Pod's node", spec: { excludedResources: ["pods"] }, nodes: ["node-7"] },

@@ -62,16 +62,17 @@ const MEANS: Means = {
 };
 const NO_RESTIC = "no repository password is set: set volumes.password";
 
-/** "CSISnapshot", "PodVolumeBackup of web-0", or "lacking: why", "left: why". */
+/** "CSISnapshot", "PodVolumeBackup of web-0", or "warning: why", "error: why", "left: why". */
 function said(choice: Choice): string {
   if (choice.method === undefined)
-    return `${choice.lacking ? "lacking" : "left"}: ${choice.reason}${choice.stays ? " (stays)" : ""}`;
-  const { method, mount, snapshotClass, instead } = choice;
+    return `${choice.level ?? "left"}: ${choice.reason}${choice.stays ? " (stays)" : ""}`;
+  const { method, asked, mount, snapshotClass, instead } = choice;
   return [
     method,
+    method !== "PodVolumeBackup" && asked && "as asked",
     mount && `of ${mount.pod.name}`,
     snapshotClass && `class ${snapshotClass}`,
-    instead && `instead: ${instead}`,
+    instead && `${instead.level}, instead: ${instead.reason}`,
   ]
     .filter(Boolean)
     .join(" ");
@@ -85,6 +86,7 @@ interface Case {
   spec?: Means["spec"];
   policies?: string[];
   files?: string;
+  noClasses?: string;
   is: string | RegExp;
 }
 
@@ -96,8 +98,9 @@ const ASKS = mount("web-0", { optedIn: true });
 const DECLINES = mount("web-0", { optedOut: true });
 const ALL_FILES = { defaultVolumesToFsBackup: true };
 const NO_SNAPSHOTS = { snapshotVolumes: false };
+const ALL_SNAPSHOTS = { snapshotVolumes: true };
 const UNSNAPSHOTTED =
-  "lacking: the cluster has no VolumeSnapshotClass for its driver share.example (storage class slow), and no cloud to snapshot its disk by is at hand; ";
+  "the cluster has no VolumeSnapshotClass for its driver share.example (storage class slow), and no cloud to snapshot its disk by is at hand; ";
 const BLOCK = "it is a block device, which has no files (volumeMode: Block)";
 const ADVICE = "have its files copied: defaultVolumesToFsBackup, or a volume policy fs-backup";
 
@@ -107,31 +110,59 @@ const CASES: Record<string, Case[]> = {
     { name: "then the cloud's disks", volume: "disk", is: "NativeSnapshot" },
     { name: "in-tree volumes too", volume: "inTree", is: "NativeSnapshot" },
     { name: "block devices are snapshotted", volume: "snapBlock", is: "CSISnapshot" },
-    { name: "snapshotVolumes true is as unset", volume: "snap", spec: { snapshotVolumes: true }, is: "CSISnapshot" },
-    { name: "who lacks a snapshot is told what to do", volume: "share", is: UNSNAPSHOTTED + ADVICE },
-    { name: "or what files lack", volume: "share", files: NO_RESTIC, is: UNSNAPSHOTTED + NO_RESTIC },
+    {
+      name: "snapshotVolumes true is as unset, but asked for",
+      volume: "snap",
+      spec: ALL_SNAPSHOTS,
+      is: "CSISnapshot as asked",
+    },
+    { name: "who lacks a snapshot is told what to do", volume: "share", is: `warning: ${UNSNAPSHOTTED}${ADVICE}` },
+    { name: "or what files lack", volume: "share", files: NO_RESTIC, is: `warning: ${UNSNAPSHOTTED}${NO_RESTIC}` },
+    {
+      name: "who asked for it has an error",
+      volume: "share",
+      spec: ALL_SNAPSHOTS,
+      is: `error: ${UNSNAPSHOTTED}${ADVICE}`,
+    },
+    {
+      name: "of what no driver has, a warning, as with Velero",
+      volume: "rbd",
+      spec: ALL_SNAPSHOTS,
+      is: /^warning: volumes of type rbd/,
+    },
+    {
+      name: "who lacks the right to see classes is told that",
+      volume: "share",
+      noClasses: "no volume is snapshotted by CSI: no right",
+      is: /^warning: no volume is snapshotted by CSI: no right, and no cloud/,
+    },
     {
       name: "a block device has no files to copy",
       volume: "block",
-      is: `${UNSNAPSHOTTED}${BLOCK}`,
+      is: `warning: ${UNSNAPSHOTTED}${BLOCK}`,
     },
-    { name: "an in-tree volume", volume: "rbd", is: /^lacking: volumes of type rbd can't be snapshotted from here; / },
+    { name: "an in-tree volume", volume: "rbd", is: /^warning: volumes of type rbd can't be snapshotted from here; / },
     { name: "snapshotVolumes false", volume: "snap", spec: NO_SNAPSHOTS, is: /^left: snapshotVolumes is false/ },
   ],
   "what stays where it is": [
     { name: "NFS", volume: "nfs", is: "left: its data stay where they are, on the NFS server (stays)" },
     { name: "hostPath", volume: "hostPath", is: "left: its data stay where they are, on the node (stays)" },
     { name: "local, without snapshots", volume: "local", spec: NO_SNAPSHOTS, is: /^left: .* on the node \(stays\)$/ },
-    { name: "NFS that goes with its claim", volume: "provisionedNfs", is: /^lacking: volumes of type nfs can't/ },
+    { name: "NFS that goes with its claim", volume: "provisionedNfs", is: /^warning: volumes of type nfs can't/ },
     { name: "NFS whose files are wanted", volume: "nfs", mounts: [ASKS], is: "PodVolumeBackup of web-0" },
     {
       name: "NFS whose files are wanted in vain",
       volume: "nfs",
       mounts: [ASKS],
       files: NO_RESTIC,
-      is: `lacking: its files should be copied: ${NO_RESTIC}`,
+      is: `error: its files should be copied: ${NO_RESTIC}`,
     },
-    { name: "hostPath whose files are wanted", volume: "hostPath", mounts: [ASKS], is: /^left: .*\(stays\)$/ },
+    {
+      name: "hostPath whose files are wanted is a warning, as with Velero",
+      volume: "hostPath",
+      mounts: [ASKS],
+      is: "warning: files of a hostPath volume are not copied: its data stay where they are, on the node (stays)",
+    },
   ],
   "claims without a volume": [
     {
@@ -140,7 +171,7 @@ const CASES: Record<string, Case[]> = {
       is: "left: it is bound to no volume, so it has no data yet",
     },
     { name: "pending, of a volume to come", claim: claim("Pending"), is: /^left: it is bound to no volume/ },
-    { name: "lost", claim: claim("Lost"), is: "lacking: its volume pv-1 is gone" },
+    { name: "lost", claim: claim("Lost"), is: "warning: its volume pv-1 is gone" },
     {
       name: "lost, and skipped",
       claim: claim("Lost"),
@@ -163,21 +194,26 @@ const CASES: Record<string, Case[]> = {
       policies: [SNAPSHOT],
       mounts: [ASKS],
       spec: { ...NO_SNAPSHOTS, ...ALL_FILES },
-      is: "CSISnapshot class gold",
+      is: "CSISnapshot as asked class gold",
     },
-    { name: "snapshot by the cloud, which has no classes", volume: "disk", policies: [SNAPSHOT], is: "NativeSnapshot" },
+    {
+      name: "snapshot by the cloud, which has no classes",
+      volume: "disk",
+      policies: [SNAPSHOT],
+      is: "NativeSnapshot as asked",
+    },
     {
       name: "snapshot and nothing else",
       volume: "share",
       policies: [SNAPSHOT],
       mounts: [ASKS],
-      is: /^lacking: volumePolicies\.0 wants a snapshot: the cluster has no VolumeSnapshotClass for its driver share/,
+      is: /^error: volumePolicies\.0 wants a snapshot: the cluster has no VolumeSnapshotClass for its driver share/,
     },
     {
       name: "snapshot of NFS",
       volume: "nfs",
       policies: [SNAPSHOT],
-      is: /^lacking: volumePolicies\.0 wants a snapshot/,
+      is: /^warning: volumePolicies\.0 wants a snapshot/,
     },
     {
       name: "fs-backup of the Pod that runs, though it declines",
@@ -198,19 +234,19 @@ const CASES: Record<string, Case[]> = {
       volume: "snap",
       policies: [FILES],
       files: NO_RESTIC,
-      is: `lacking: volumePolicies.0 wants a copy of its files: ${NO_RESTIC}`,
+      is: `error: volumePolicies.0 wants a copy of its files: ${NO_RESTIC}`,
     },
     {
       name: "fs-backup of a block device",
       volume: "snapBlock",
       policies: [FILES],
-      is: /^lacking: volumePolicies\.0 wants a copy of its files: it is a block device/,
+      is: /^warning: volumePolicies\.0 wants a copy of its files: it is a block device/,
     },
     {
       name: "fs-backup of hostPath",
       volume: "hostPath",
       policies: [FILES],
-      is: /files of a hostPath volume are not copied$/,
+      is: /^warning: .* files of a hostPath volume are not copied$/,
     },
   ],
   "Pods that opt in": [
@@ -224,20 +260,25 @@ const CASES: Record<string, Case[]> = {
       is: "PodVolumeBackup of web-0",
     },
     { name: "opting out means nothing here", volume: "snap", mounts: [DECLINES], is: "CSISnapshot" },
-    { name: "a block device has none", volume: "snapBlock", mounts: [ASKS], is: `CSISnapshot instead: ${BLOCK}` },
+    {
+      name: "a block device has none",
+      volume: "snapBlock",
+      mounts: [ASKS],
+      is: `CSISnapshot warning, instead: ${BLOCK}`,
+    },
     {
       name: "a block device, without snapshots",
       volume: "snapBlock",
       mounts: [ASKS],
       spec: NO_SNAPSHOTS,
-      is: `lacking: its files should be copied: ${BLOCK}`,
+      is: `warning: its files should be copied: ${BLOCK}`,
     },
     {
       name: "a claim for one Pod alone",
       volume: "snap",
       claim: claim("Bound", "pv-1", ["ReadWriteOncePod"]),
       mounts: [ASKS],
-      is: /^CSISnapshot instead: no second Pod may mount it beside web-0/,
+      is: /^CSISnapshot error, instead: no second Pod may mount it beside web-0/,
     },
     {
       name: "a claim for one Pod alone, which doesn't run",
@@ -263,7 +304,7 @@ const CASES: Record<string, Case[]> = {
       volume: "snap",
       mounts: [ASKS],
       files: NO_RESTIC,
-      is: `CSISnapshot instead: ${NO_RESTIC}`,
+      is: `CSISnapshot error, instead: ${NO_RESTIC}`,
     },
     {
       name: "files that can't be, without snapshots",
@@ -271,7 +312,7 @@ const CASES: Record<string, Case[]> = {
       mounts: [ASKS],
       files: NO_RESTIC,
       spec: NO_SNAPSHOTS,
-      is: `lacking: its files should be copied: ${NO_RESTIC}`,
+      is: `error: its files should be copied: ${NO_RESTIC}`,
     },
   ],
   defaultVolumesToFsBackup: [
@@ -306,7 +347,7 @@ const CASES: Record<string, Case[]> = {
       volume: "share",
       files: NO_RESTIC,
       spec: ALL_FILES,
-      is: `lacking: its files should be copied: ${NO_RESTIC}`,
+      is: `error: its files should be copied: ${NO_RESTIC}`,
     },
     {
       name: "a local volume's files are copied",
@@ -320,19 +361,25 @@ const CASES: Record<string, Case[]> = {
       volume: "hostPath",
       mounts: [web],
       spec: ALL_FILES,
-      is: /^left: .*\(stays\)$/,
+      is: /^warning: .*\(stays\)$/,
     },
-    { name: "a block device", volume: "block", mounts: [web], spec: ALL_FILES, is: UNSNAPSHOTTED + BLOCK },
+    {
+      name: "a block device",
+      volume: "block",
+      mounts: [web],
+      spec: ALL_FILES,
+      is: `warning: ${UNSNAPSHOTTED}${BLOCK}`,
+    },
   ],
 };
 
 describe("how a volume's data are copied", () => {
   for (const [group, cases] of Object.entries(CASES)) {
     describe(group, () => {
-      for (const { name, volume, mounts = [], spec = {}, policies = [], files, is, ...more } of cases) {
+      for (const { name, volume, mounts = [], spec = {}, policies = [], files, noClasses, is, ...more } of cases) {
         it(name, () => {
           const one: Claim = { claim: more.claim ?? claim(), mounts, ...(volume && { volume: VOLUMES[volume] }) };
-          const told = said(choose(one, { ...MEANS, spec, files, policies: policiesOf(...policies) }));
+          const told = said(choose(one, { ...MEANS, spec, files, noClasses, policies: policiesOf(...policies) }));
           if (typeof is === "string") assert.equal(told, is);
           else assert.match(told, is);
         });
@@ -392,6 +439,12 @@ describe("a Pod's mounts", () => {
       ));
   }
 
+  it("are what the annotation names though no container mounts it: then on no node", () => {
+    const unmounted = { containers: [{ name: "c" }], annotations: { "backup.velero.io/backup-volumes": "a" } };
+    const [found] = mountsOf(pod([claimed("a")], unmounted));
+    assert.deepEqual([found?.claim, found?.mount.optedIn, found?.mount.running], ["a", true, false]);
+  });
+
   it("include the claims of generic ephemeral volumes", () => {
     const [found] = mountsOf(pod([{ name: "tmp", ephemeral: { volumeClaimTemplate: {} } }]));
     assert.equal(found?.claim, "web-0-tmp");
@@ -407,20 +460,22 @@ describe("a Pod's own volumes", () => {
   const OPT_IN = { annotations: { "backup.velero.io/backup-volumes": "a,b" } };
   const told = (volumes: object[], options = {}, ...policies: string[]) =>
     podVolumes(pod(volumes, options), policiesOf(...policies)).map(
-      ({ volumeName, reason }) => `${volumeName}: ${reason}`,
+      ({ volumeName, level, reason }) => `${level} ${volumeName}: ${reason}`,
     );
   const DIES = "it lives and dies with its Pod, and only a claim's files can be copied from outside: use a claim";
   const EMPTY = [{ name: "a", emptyDir: {} }, claimed("b")];
 
   it("are told where the annotation names them", () => {
-    assert.deepEqual(podVolumes(pod(EMPTY, OPT_IN), []), [{ pod: IDENTITY, volumeName: "a", reason: DIES }]);
+    assert.deepEqual(podVolumes(pod(EMPTY, OPT_IN), []), [
+      { pod: IDENTITY, volumeName: "a", level: "error", reason: DIES },
+    ]);
   });
 
   const CASES: [what: string, told: string[], is: RegExp[]][] = [
     [
       "where a policy wants their files",
       told(EMPTY, {}, "{ conditions: { volumeTypes: [emptyDir] }, action: { type: fs-backup } }"),
-      [/^a: it lives and dies/],
+      [/^error a: it lives and dies/],
     ],
     ["but not where a policy skips them", told(EMPTY, OPT_IN, "{ action: { type: skip } }"), []],
     ["nor where nobody wants them", told(EMPTY), []],
@@ -428,9 +483,13 @@ describe("a Pod's own volumes", () => {
     [
       "a folder of the node",
       told([{ name: "a", hostPath: { path: "/" } }, claimed("b")], OPT_IN),
-      [/^a: it is a folder of the node/],
+      [/^warning a: it is a folder of the node/],
     ],
-    ["NFS", told([{ name: "a", nfs: { server: "n" } }, claimed("b")], OPT_IN), [/^a: its data stay where they are/]],
+    [
+      "NFS",
+      told([{ name: "a", nfs: { server: "n" } }, claimed("b")], OPT_IN),
+      [/^warning a: its data stay where they are/],
+    ],
     [
       "other sources",
       told(
@@ -440,7 +499,7 @@ describe("a Pod's own volumes", () => {
         ],
         OPT_IN,
       ),
-      [/^a: only a claim's/, /^b: only a claim's/],
+      [/^error a: only a claim's/, /^error b: only a claim's/],
     ],
     [
       "no objects of the API",
@@ -454,7 +513,11 @@ describe("a Pod's own volumes", () => {
       [],
     ],
     ["no ephemeral claims", told([{ name: "a", ephemeral: {} }, claimed("b")], OPT_IN), []],
-    ["names that are no volumes", told([claimed("b")], OPT_IN), [/^a: .* names it, but the Pod has no such volume$/]],
+    [
+      "names that are no volumes",
+      told([claimed("b")], OPT_IN),
+      [/^warning a: .* names it, but the Pod has no such volume$/],
+    ],
   ];
   for (const [what, found, is] of CASES) {
     it(`are told ${what}`, () => {

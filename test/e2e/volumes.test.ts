@@ -130,7 +130,7 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     assert.equal(made.phase, "Completed");
     assert.deepEqual(made.volumes, {
       ...{ csiSnapshots: 2, nativeSnapshots: 0, fileCopies: 0, fileBytes: 0 },
-      ...{ leftOut: 0, lacking: 1 },
+      ...{ leftOut: 0, stays: 0, lacking: 1, podVolumes: 0 },
     });
     assert.deepEqual(await standing(a!), []);
     const handles = await a!.driver.stored();

@@ -29,9 +29,9 @@ export function copyByCsi(run: CsiRun, claim: KubernetesObject, chosen: Snapshot
 async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass, cut: () => void): Promise<Copied> {
   const wanted = snapshotOf(run, claim, chosen);
   const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
+  const create = () => createObject(run.kube, SNAPSHOTS, wanted, run.signal);
   const takeBack = (signal: AbortSignal) => removeWholly(run, place, signal);
-  return orTakenBack(run, takeBack, async () => {
-    await createObject(run.kube, SNAPSHOTS, wanted, run.signal);
+  return orTakenBack(run, { create, takeBack }, async () => {
     const first = await cutContent(run, { place, claim }, performance.now() + run.timeoutMs);
     cut();
     const taken = { ...(await readySnapshot(run, place, performance.now() + run.readyTimeoutMs)), first, chosen };
@@ -129,15 +129,18 @@ export function copiedOf(
   };
 }
 
-/** Does it, or takes back what was made of it; the error then says what is left. */
-export async function orTakenBack<T>(
+/** Creates it and goes on, or takes back what was made; the error then says what is left. What may not be created is not there. */
+export async function orTakenBack<Created, T>(
   { removeMs }: CsiRun,
-  takeBack: (signal: AbortSignal) => Promise<void>,
-  make: () => Promise<T>,
+  { create, takeBack }: { create: () => Promise<Created>; takeBack: (signal: AbortSignal) => Promise<void> },
+  make: (created: Created) => Promise<T>,
 ): Promise<T> {
+  let created: Created | undefined;
   try {
-    return await make();
+    created = await create();
+    return await make(created);
   } catch (error) {
+    if (!created && isLifeboatError(error, "denied")) throw error;
     try {
       await takeBack(AbortSignal.timeout(2 * removeMs));
     } catch (leaving) {

@@ -92,9 +92,9 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
   await throwIfOthers(run, group);
   const wanted = groupSnapshotOf(run, group, kinds);
   const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
+  const create = () => createObject(kube, kinds.snapshot, wanted, signal);
   const takeBack = (ending: AbortSignal) => removeGroup(run, groups, place, ending);
-  return orTakenBack(run, takeBack, async () => {
-    const created = await createObject(kube, kinds.snapshot, wanted, signal);
+  return orTakenBack(run, { create, takeBack }, async (created) => {
     const deadline = performance.now() + run.timeoutMs;
     const bound = await awaitSnapshot(groups, { place, stage: "cut", deadline }, signal);
     const members = await labelledMembers(run, created, group, deadline);

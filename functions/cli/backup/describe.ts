@@ -115,15 +115,22 @@ function verifiedText({ at, damage }: Verified): string {
 /** What became of the claims' data, in a line. */
 export function volumesField({ volumes }: BackupDocument): [string, string][] {
   if (!volumes) return [];
-  const { csiSnapshots, nativeSnapshots, fileCopies, fileBytes, leftOut, lacking } = volumes;
+  const { csiSnapshots, nativeSnapshots, fileCopies, fileBytes, leftOut, stays = 0, lacking, podVolumes = 0 } = volumes;
   const parts = [
     [csiSnapshots, plural(csiSnapshots, "CSI snapshot")],
     [nativeSnapshots, plural(nativeSnapshots, "disk snapshot")],
     [fileCopies, `${countText(fileCopies)} by restic (${bytesText(fileBytes)})`],
     [leftOut, `${countText(leftOut)} left out`],
+    [stays, `${countText(stays)} left where they are`],
     [lacking, `${countText(lacking)} WITHOUT THEIR DATA`],
   ] as const;
-  return [["Volumes", parts.flatMap(([count, text]) => (count > 0 ? [text] : [])).join(", ")]];
+  const claims = parts.flatMap(([count, text]) => (count > 0 ? [text] : [])).join(", ");
+  return [
+    ...(claims ? [["Volumes", claims] satisfies [string, string]] : []),
+    ...(podVolumes > 0
+      ? [["Pod Volumes", `${countText(podVolumes)} not copied, which are no claims`] satisfies [string, string]]
+      : []),
+  ];
 }
 
 /** What a restore would miss, in a line; "" where nobody has looked. */
