@@ -86,6 +86,7 @@ export { type Claim, checkNotHeld, claimLock, restoresUnderWay } from "./lock.ts
 export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
+export { meant } from "./nearest.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
 export { MOST_REASON, pinBackup, pinText, unpinBackup } from "./pins.ts";
 export type {

@@ -5,7 +5,6 @@ import {
   checkNewName,
   listFolder,
   newestBackup,
-  planKey,
   RUN_KINDS,
   type RunKind,
   readBackup,
@@ -24,7 +23,7 @@ import { lockState, reopen } from "./lock.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
-import { readPlan } from "./restore/plan/plandocument.ts";
+import { checkNoPlan, hasPlan, readPlan } from "./restore/plan/plandocument.ts";
 import { selection } from "./restore/selection.ts";
 import { checkSpec } from "./restore/spec.ts";
 import { putFailure } from "./runs.ts";
@@ -115,8 +114,7 @@ async function checkFree(bucket: Bucket, job: NamedJob): Promise<void> {
     new LifeboatError("conflict", `${kind} "${name}" ${why} in ${bucket.location}`, { hint });
   if (kind !== "verify" && (await isCommitted(bucket, kind, name)))
     throw taken("already exists", "choose another name");
-  if (job.kind === "restore" && job.dryRun && (await hasPlan(bucket, name)))
-    throw taken("is the name of a plan", "choose another name");
+  if (job.kind === "restore" && job.dryRun) await checkNoPlan(bucket, name);
   const run = await readRun(bucket, kind, name);
   if (run && run.phase !== "Failed") throw taken(`is ${run.phase}`, "wait for its end, or choose another name");
 }
@@ -124,10 +122,6 @@ async function checkFree(bucket: Bucket, job: NamedJob): Promise<void> {
 async function isCommitted(bucket: Bucket, kind: "backup" | "restore", name: string): Promise<boolean> {
   const present = await listFolder(bucket, `${RUN_KINDS[kind]}/${name}/`);
   return kind === "backup" ? recordIn(present, name) !== undefined : present.has(restoreKeys(name).record);
-}
-
-async function hasPlan(bucket: Bucket, name: string): Promise<boolean> {
-  return (await listFolder(bucket, planKey(name))).size > 0;
 }
 
 /**

@@ -47,22 +47,29 @@ const CONSENT: Record<string, string> = { "--yes": "--confirm", "--confirm": "--
 
 /**
  * The same for commander's usage errors, of the command at `path` with these flags. Help and version that were asked for
- * are no failure: exit code 0.
+ * are no failure: exit code 0. Which flag one with a value (`--flag=value`) is like, commander doesn't find.
  */
-export function usageFailure(
+export async function usageFailure(
   { code, exitCode, message }: CommanderError,
   { path, flags }: { path: string; flags: string[] },
-): number {
+): Promise<number> {
   if (exitCode === 0) return EXIT_CODES.ok;
   if (code !== "commander.help") {
-    const [text = "", suggestion] = message.replace(/^error: /, "").split("\n");
-    const meant = CONSENT[/^unknown option '(.+)'$/.exec(text)?.[1] ?? ""] ?? "";
-    const similar = flags.includes(meant)
-      ? `did you mean ${meant}?`
-      : suggestion?.replace(/^\(|\)$/g, "").replace(/^D/, "d");
+    const [said = "", suggestion] = message.replace(/^error: /, "").split("\n");
+    const text = said.replace(/^(unknown option '--[^=']+)=.*'$/, "$1'");
+    const flag = /^unknown option '(.+)'$/.exec(text)?.[1] ?? "";
+    const consent = CONSENT[flag] ?? "";
+    const near = flags.includes(consent) ? consent : said === text ? undefined : await flagMeant(flag, flags);
+    const similar = near ? `did you mean ${near}?` : suggestion?.replace(/^\(|\)$/g, "").replace(/^D/, "d");
     printFailure(text, { hint: similar ?? `see: ${path} --help` });
   }
   return EXIT_CODES.invalid;
+}
+
+/** Loads the core, which no other usage error needs. */
+async function flagMeant(flag: string, flags: string[]): Promise<string | undefined> {
+  const { meant } = await import("../../core/index.ts");
+  return meant(flag, flags);
 }
 
 /** One "error:" line, a "hint:" line for each line of a hint, and a "log:" line with the command that prints the log. */

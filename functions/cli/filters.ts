@@ -186,7 +186,7 @@ const EXAMPLES: Record<string, string> = {
   "--labels": "--labels team=web,tier=front",
   "--annotations": "--annotations example.com/ticket=OPS-1",
   "--namespace-mappings": "shop:shop-copy,db:db-copy",
-  "--zone-mapping": "eu-west-1a=us-east-1b",
+  "--zone-mapping": "eu-west-1a=eu-west-1b",
   "--map-domain": "shop.example=green.example",
   "--map-registry": "registry.example=mirror.example/blue,docker.io=hub.example",
   "--map-storage-class": "gp2=premium",

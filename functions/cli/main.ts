@@ -18,7 +18,7 @@ try {
   await program.parseAsync(closeOptionalValues(args, program), { from: "user" });
 } catch (error) {
   process.exitCode =
-    error instanceof CommanderError ? usageFailure(error, commandNamed(program, args)) : fail(error, signal);
+    error instanceof CommanderError ? await usageFailure(error, commandNamed(program, args)) : fail(error, signal);
 }
 await flushOutput();
 process.exit();

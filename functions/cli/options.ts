@@ -113,11 +113,11 @@ export function addBackupFilterFlags(command: Command): Command {
   return command
     .option("--or-selector <labels>", OR_SELECTOR)
     .option("--ordered-resources <order>", "what comes first in the archive: 'pods=ns/a,ns/b;configmaps=ns/c'")
-    .option("--resource-policies-file <file>", "who takes part, by the policies of a file, in Velero's syntax")
     .option(
-      "--resource-policies-configmap <name>",
-      "who takes part, by the policies of a ConfigMap in namespace velero",
-    );
+      "--resource-policies-file <file>",
+      "who takes part, and how volumes are copied, by the policies of a file, in Velero's syntax",
+    )
+    .option("--resource-policies-configmap <name>", "the same, by the policies of a ConfigMap in namespace velero");
 }
 
 export const OR_SELECTOR = "objects that one of several selectors selects: 'app=web or app=api'";

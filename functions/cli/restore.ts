@@ -53,7 +53,7 @@ export function addRestore(program: Command, signal: AbortSignal): void {
     .addOption(optionalBoolean("--preserve-nodeports", "keep the node ports of Services"))
     .addOption(optionalBoolean("--restore-volumes", "restore the data of volumes, or not (default: they are)"))
     .addOption(optionalBoolean("--write-sparse-files", "leave holes in restored files where they had zeros"))
-    .option("--zone-mapping <from=to>", "make disks in other zones, e.g. eu-west-1a=us-east-1b", commaList)
+    .option("--zone-mapping <from=to>", "make disks in other zones, e.g. eu-west-1a=eu-west-1b", commaList)
     .option("--prune", "delete what the filters select and the backup doesn't hold; asks for --yes")
     .option("--yes", "with --prune: yes, delete that")
     .option("--resource-modifier-file <file>", "change objects by the rules of a file, in Velero's syntax")

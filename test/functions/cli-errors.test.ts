@@ -245,6 +245,18 @@ const CASES: Case[] = [
     says: ["error: unknown option '--everything'", "hint: see: lifeboat backup create --help"],
   },
   {
+    what: "a mistyped flag",
+    args: "backup create --snapshot-volume",
+    code: 2,
+    says: ["error: unknown option '--snapshot-volume'", "hint: did you mean --snapshot-volumes?"],
+  },
+  {
+    what: "a mistyped flag with its value",
+    args: "backup create --snapshot-volume=false",
+    code: 2,
+    says: ["error: unknown option '--snapshot-volume'", "hint: did you mean --snapshot-volumes?"],
+  },
+  {
     what: "the consent of another command, to a deletion",
     args: "backup delete full --yes",
     code: 2,
@@ -355,7 +367,7 @@ const CASES: Case[] = [
     what: "a zone mapping that is none",
     args: "restore create --from-backup full --zone-mapping eu-1a --location {location} --kubeconfig {cluster}",
     code: 2,
-    says: ['error: --zone-mapping: "eu-1a" is not a pair', "hint: write it like eu-west-1a=us-east-1b"],
+    says: ['error: --zone-mapping: "eu-1a" is not a pair', "hint: write it like eu-west-1a=eu-west-1b"],
   },
   {
     what: "a domain mapped twice",

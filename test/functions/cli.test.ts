@@ -299,6 +299,9 @@ describe("the command line", { concurrency: 3 }, () => {
       zoneMapping: { "eu-1a": "us-1b" },
       backupName: "full",
     });
+    const again = await lifeboat(["restore", "create", "empty", "--from-backup", "full", "--dry-run"], env);
+    assert.equal(again.code, 1);
+    assert.match(again.stderr, /^error: plan "empty" already exists in .+ and stays as it is\nhint: plan anew under/);
   });
 
   it("a record that can't be read is listed as such and hides no other", async () => {

@@ -6,7 +6,15 @@ import { withModifiers } from "../modifiers/modifiersource.ts";
 import { type Planned, planRestore } from "../restore.ts";
 import { alreadyExists, openingOf, type RestoreRun, type Source, volumesOf } from "../run.ts";
 import { checkSpec } from "../spec.ts";
-import { basisOf, liveState, orderedSteps, type PlanDocument, planDocument, storePlan } from "./plandocument.ts";
+import {
+  basisOf,
+  checkNoPlan,
+  liveState,
+  orderedSteps,
+  type PlanDocument,
+  planDocument,
+  storePlan,
+} from "./plandocument.ts";
 import { type Rehearsed, rehearse } from "./rehearsal.ts";
 import type { PlannedStep } from "./steps.ts";
 
@@ -18,6 +26,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
   const { bucket, spec, signal } = run;
   checkNewName("restore", run.name);
   checkSpec(spec);
+  await checkNoPlan(bucket, run.name, signal);
   const backup = await readRestorable(bucket, spec.backupName, signal);
   const open = () => openBackup(bucket, backup, openingOf(run));
   const self = { ...run, spec: await withModifiers(spec, run.kube, signal) };

@@ -1,7 +1,7 @@
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
-import { type Backup, checkName, planKey, readObject } from "../../catalog.ts";
+import { type Backup, checkName, listFolder, planKey, readObject } from "../../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import { putOnce } from "../../once.ts";
 import type { Bucket } from "../../ports.ts";
@@ -128,8 +128,21 @@ export function basisOf({ target }: Planned, { status }: Backup): PlanBasis {
 export async function storePlan(bucket: Bucket, plan: StoredPlan, signal: AbortSignal): Promise<void> {
   const body = await promisify(gzip)(JSON.stringify(plan));
   if (await putOnce(bucket, planKey(plan.document.id), body, signal)) return;
-  throw new LifeboatError("conflict", `plan "${plan.document.id}" already exists in ${bucket.location}`, {
-    hint: "choose another name",
+  throw planExists(bucket, plan.document.id);
+}
+
+/** Throws `conflict` where there is a plan of that name: somebody may have looked at it, and mean just that one by its name. */
+export async function checkNoPlan(bucket: Bucket, id: string, signal?: AbortSignal): Promise<void> {
+  if (await hasPlan(bucket, id, signal)) throw planExists(bucket, id);
+}
+
+export async function hasPlan(bucket: Bucket, id: string, signal?: AbortSignal): Promise<boolean> {
+  return (await listFolder(bucket, planKey(id), signal)).size > 0;
+}
+
+function planExists(bucket: Bucket, id: string): LifeboatError {
+  return new LifeboatError("conflict", `plan "${id}" already exists in ${bucket.location}, and stays as it is`, {
+    hint: "plan anew under another name, or under none: then one is made up",
   });
 }
 
