@@ -1,7 +1,7 @@
 import type { ItemId, KubernetesObject } from "./archive/item.ts";
 import { BACKUP_NAME } from "./labels.ts";
 import { at, entriesOf } from "./objects/fields.ts";
-import { SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES } from "./objects/resources.ts";
+import { SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES } from "./objects/resources.ts";
 import { rowsByResource } from "./objects/rows.ts";
 
 /** What the rules know beside the object itself. */
@@ -15,6 +15,10 @@ export interface SkipFacts {
   /** Names of volumes whose claims get new ones, filled with copies of their data; and of those that are made anew of a snapshot. */
   refilled?: ReadonlySet<string>;
   remade?: ReadonlySet<string>;
+  /** Names of volumes whose data the backup has, and that don't come back. */
+  forgone?: ReadonlySet<string>;
+  /** Whether the target knows VolumeSnapshots, or will; it does where not given. */
+  snapshots?: boolean;
 }
 
 type Metadata = KubernetesObject["metadata"];
@@ -198,9 +202,20 @@ export const SKIPS: Skip[] = [
       annotations?.["velero.io/csi-volumesnapshot-handle"] !== undefined || labels?.[BACKUP_NAME] !== undefined,
   },
   {
+    resources: [SNAPSHOTS, SNAPSHOT_CONTENTS, SNAPSHOT_CLASSES],
+    why: "this cluster knows no VolumeSnapshots: it is of no use here",
+    when: (_metadata, _id, { snapshots }) => snapshots === false,
+  },
+  {
     resources: [VOLUMES],
     why: "its claim gets a new one, which is filled with the copy of its data",
     when: (_metadata, { name }, { refilled }) => refilled?.has(name) === true,
+  },
+  {
+    resources: [VOLUMES],
+    why: "its data are in the backup and don't come back, as its claim tells, and its reclaim policy is Delete: its claim gets a new, empty volume",
+    when: (_metadata, { name }, { forgone }) => forgone?.has(name) === true,
+    inside: (object) => at(object, "spec", "persistentVolumeReclaimPolicy") === "Delete",
   },
   {
     resources: [VOLUMES],

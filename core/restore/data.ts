@@ -21,6 +21,7 @@ export interface DataPlan {
   /** Names of volumes: see `SkipFacts`. */
   refilled: ReadonlySet<string>;
   remade: ReadonlySet<string>;
+  forgone: ReadonlySet<string>;
   /** Of volumes that are made anew for a claim in another namespace, beside the original: their names there. */
   clones: ReadonlyMap<string, string>;
 }
@@ -39,7 +40,7 @@ export interface DataFacts {
 export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
   const claims = new Map<string, ItemData>();
   const volumes = new Map<string, ItemData>();
-  const [refilled, remade] = [new Set<string>(), new Set<string>()];
+  const [refilled, remade, forgone] = [new Set<string>(), new Set<string>(), new Set<string>()];
   const clones = new Map<string, string>();
   for (const one of stored) {
     const { volume, claim } = one;
@@ -50,12 +51,14 @@ export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
     if (volume) volumes.set(volume, data);
     if (data.how === "csi" || data.how === "files") refilled.add(volume);
     if (native) remade.add(volume);
+    if (data.how === "none" && (data.csi || data.native || data.files)) forgone.add(volume);
     if (native && claim && targetNamespace(claim.namespace, facts) !== claim.namespace)
       clones.set(volume, cloneName(facts.restoreName, volume));
   }
   return {
     refilled,
     remade,
+    forgone,
     clones,
     of({ entry: { resource, namespace, name } }) {
       if (resource === CLAIMS) return claims.get(`${namespace}/${name}`);

@@ -132,7 +132,10 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
       !data?.plan.refilled.has(volume) && (volumes.has(volume) || findsVolume(target.volumes.get(volume), claim)),
   };
   const { selectingServices } = survey;
-  const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, ...data?.plan };
+  const snapshots = undoing
+    ? undefined
+    : served.preferred(SNAPSHOTS) !== undefined || survey.definitions.has(SNAPSHOTS);
+  const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, snapshots, ...data?.plan };
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
   if (data) data.placements = skim.placements;
   const steps = planSteps({ survey, target, skim, served, fixing, data, policy });

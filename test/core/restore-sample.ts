@@ -34,6 +34,7 @@ const RESOURCES: Record<string, string> = {
   ServiceAccount: "serviceaccounts",
   StatefulSet: "statefulsets.apps",
   StorageClass: "storageclasses.storage.k8s.io",
+  VolumeSnapshotClass: "volumesnapshotclasses.snapshot.storage.k8s.io",
   Widget: "widgets.example.com",
 };
 

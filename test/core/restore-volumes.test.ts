@@ -6,13 +6,13 @@ import { restoreTarget } from "./restore-target.ts";
 
 const { change, create, kube, live } = restoreTarget();
 
-describe("claims and volumes", () => {
-  const claim = sample("v1", "PersistentVolumeClaim", "shop/data", { spec: { volumeName: "pv" } });
-  const volume = (policy: string) =>
-    sample("v1", "PersistentVolume", "pv", {
-      spec: { persistentVolumeReclaimPolicy: policy, claimRef: { namespace: "shop", name: "data", uid: "u" } },
-    });
+const claim = sample("v1", "PersistentVolumeClaim", "shop/data", { spec: { volumeName: "pv" } });
+const volume = (policy: string) =>
+  sample("v1", "PersistentVolume", "pv", {
+    spec: { persistentVolumeReclaimPolicy: policy, claimRef: { namespace: "shop", name: "data", uid: "u" } },
+  });
 
+describe("claims and volumes", () => {
   it("of policy Retain find each other again", async () => {
     await restored(kube, await archiveOf([claim, volume("Retain")]));
     assert.deepEqual((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec, { volumeName: "pv" });
@@ -115,5 +115,25 @@ describe("claims and volumes", () => {
     await restored(kube, await archiveOf([volume("Retain")]));
     await restored(kube, await archiveOf([claim]), { namespaceMapping: { shop: "copy" } });
     assert.deepEqual((await live("/api/v1/namespaces/copy/persistentvolumeclaims/data")).spec, {});
+  });
+});
+
+describe("a target that knows no VolumeSnapshots", () => {
+  const snapshotClass = sample("snapshot.storage.k8s.io/v1", "VolumeSnapshotClass", "disks", {
+    driver: "disk.csi.example.com",
+  } as object);
+  const csi = { snapshotHandle: "snap-1", driver: "disk.csi.example.com", contentName: "c", restoreSize: 1 };
+  const volumes = { stored: [{ volume: "pv", claim: { namespace: "shop", name: "data" }, csi }] };
+
+  it("has no use for their classes, and its claims come empty, which alone needs a person", async () => {
+    const archive = await archiveOf([claim, volume("Delete"), snapshotClass]);
+    const { lines, result } = await restored(kube, archive, {}, { volumes });
+    assert.deepEqual([result.phase, result.problems.warnings.map(({ name }) => name)], ["Completed", ["data"]]);
+    assert.match(lines.join("\n"), /^skipped volumesnapshotclasses\S* disks: this cluster knows no VolumeSnapshots/m);
+    assert.match(
+      lines.join("\n"),
+      /^skipped persistentvolumes pv: its data are in the backup and don't come back, as its claim tells/m,
+    );
+    assert.match(lines.join("\n"), /^created persistentvolumeclaims .*new, empty one; this cluster serves no VolumeS/m);
   });
 });
