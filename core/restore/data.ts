@@ -22,6 +22,8 @@ export interface DataPlan {
   refilled: ReadonlySet<string>;
   remade: ReadonlySet<string>;
   forgone: ReadonlySet<string>;
+  /** See `CompareFacts`. */
+  snapshotSizes: ReadonlyMap<string, number>;
   /** Of volumes that are made anew for a claim in another namespace, beside the original: their names there. */
   clones: ReadonlyMap<string, string>;
 }
@@ -41,6 +43,7 @@ export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
   const claims = new Map<string, ItemData>();
   const volumes = new Map<string, ItemData>();
   const [refilled, remade, forgone] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const snapshotSizes = new Map<string, number>();
   const clones = new Map<string, string>();
   for (const one of stored) {
     const { volume, claim } = one;
@@ -48,6 +51,8 @@ export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
     const native = data.how === "native";
     // The volume has the data, and the claim gets the volume.
     if (claim) claims.set(`${claim.namespace}/${claim.name}`, native ? { ...data, how: "none" } : data);
+    if (claim && data.how === "csi")
+      snapshotSizes.set(`${targetNamespace(claim.namespace, facts)}/${claim.name}`, data.csi!.restoreSize);
     if (volume) volumes.set(volume, data);
     if (data.how === "csi" || data.how === "files") refilled.add(volume);
     if (native) remade.add(volume);
@@ -59,6 +64,7 @@ export function planData(stored: StoredVolume[], facts: DataFacts): DataPlan {
     refilled,
     remade,
     forgone,
+    snapshotSizes,
     clones,
     of({ entry: { resource, namespace, name } }) {
       if (resource === CLAIMS) return claims.get(`${namespace}/${name}`);
@@ -123,8 +129,8 @@ export interface RestoreData extends VolumeMeans {
   zoneMapping: Record<string, string>;
   /** How many claims' files are brought at a time. */
   limit: LimitFunction;
-  /** What was brought back, so far; of a claim that was made of a VolumeSnapshot, the name of that. */
-  brought: { item: Item; data: ItemData; snapshot?: string }[];
+  /** What was brought back, so far. */
+  brought: { item: Item; data: ItemData }[];
   /** Where claims of the target ("namespace/name") will be used, as far as the backup's Pods tell. */
   placements: Map<string, Placement>;
   /** Claims of the target ("namespace/name") whose data could not be brought back, so that they are not there. */

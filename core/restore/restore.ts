@@ -121,7 +121,8 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     keepsVolume: () => false,
   };
   const alike = ({ entry }: Item, live: Buffer) => !exact && isAlike(entry, live, { fixing: untied, statuses });
-  const reading = { name: input.name, kube, served, survey, extras, exact, hooks, scaleTo: spec.scaleTo, alike };
+  const known = { hooks, scaleTo: spec.scaleTo, snapshotSizes: data?.plan.snapshotSizes };
+  const reading = { name: input.name, kube, served, survey, extras, exact, ...known, alike };
   const target = await readTarget({ ...reading, signal, waitMs, log });
   await extras?.settle?.({ kube, served, target, signal, waitMs });
 
@@ -267,8 +268,8 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
       async (signal) => hooks?.run(signal),
     ]),
   );
-  const { data, fixing } = planned;
-  if (data) await traced("lifeboat volumes", {}, () => settleVolumes(data, { ...input, ...fixing, waitMs, report }));
+  const { data } = planned;
+  if (data) await traced("lifeboat volumes", {}, () => settleVolumes(data, { ...input, steps, waitMs, report }));
   return report.result();
 }
 

@@ -268,6 +268,38 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
       assert.match(message, /it is of the group example.com\/together=books, and the cluster serves none of groupsnap/);
   });
 
+  test("leave nothing of a run that died, whatever it had begun: its claims get what the old volumes had", async () => {
+    await b!.cluster.api.request("DELETE", CLAIMS);
+    const volumeOf = async ({ cluster }: { cluster: Cluster }, name: string) => {
+      const { volumeName } = (await cluster.api.request<KubeObject>("GET", `${CLAIMS}/${name}`)).spec as {
+        volumeName: string;
+      };
+      return `/api/v1/persistentvolumes/${volumeName}`;
+    };
+    await a!.cluster.api.request("PATCH", await volumeOf(a!, "db"), { metadata: { labels: { disk: "of-db" } } });
+    await document(backup("kept", "--selector", "app in (db,media)"));
+    const infos = (await sideFile("kept", "volumeinfo")) as {
+      pvcName: string;
+      csiSnapshotInfo: { snapshotHandle: string };
+    }[];
+    const media = infos.find(({ pvcName }) => pvcName === "media")!.csiSnapshotInfo.snapshotHandle;
+
+    b!.driver.behaviours.set(media, { silent: true });
+    const died = start(restore("twice", "kept"));
+    await until("the volume of one claim", () => volumeOf(b!, "db").catch(() => undefined));
+    await until("the snapshot of the other", async () => (await standing(b!)).length === 4);
+    died.kill();
+    await died.ended;
+    b!.driver.behaviours.clear();
+
+    const again = await document<RestoreDocument>(restore("twice", "kept", "--selector", "app=db"));
+    assert.deepEqual([again.phase, again.warnings], ["Completed", []]);
+    assert.deepEqual(await standing(b!), [], "neither of the claim that is there, nor of the one that is not");
+    const { metadata } = await b!.cluster.api.request<KubeObject>("GET", await volumeOf(b!, "db"));
+    assert.equal((metadata as { labels?: Record<string, string> }).labels?.disk, "of-db");
+    assert.equal(await readFile(join(await b!.driver.folder("shop", "db"), "data"), "utf8"), "written later");
+  });
+
   test("are not restored where the user says so: the claims come back empty, with a warning", async () => {
     await b!.cluster.api.request("DELETE", CLAIMS);
     const restored = await document<RestoreDocument>(

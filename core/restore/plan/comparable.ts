@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { CONTROLLERS_METADATA, RESTORE_LABELS } from "../../archive/likeness.ts";
 import { canonical, drop, entriesOf, type Fields, fieldsAt } from "../../objects/fields.ts";
 import { rowsByResource } from "../../objects/rows.ts";
+import { withRequest } from "../../volumes/csi/stored.ts";
 import { FIXES, type FixContext } from "../fixes.ts";
 import { dropNodePorts } from "../nodeports.ts";
 import { dropHookContainers, type HookRule } from "../write/hooks.ts";
@@ -17,6 +18,8 @@ export interface CompareFacts {
   askedPorts?: { has(port: string): boolean };
   /** Of the restore's spec; none where not given. */
   hooks?: HookRule[];
+  /** Bytes that claims of the target ("namespace/name") are made to ask for, at least, since they are made of a snapshot. */
+  snapshotSizes?: ReadonlyMap<string, number>;
 }
 
 /** Something of a live object that isn't its author's: comparing disregards it, updating leaves it alone. */
@@ -78,6 +81,14 @@ const DISREGARDS: Disregard[] = [
     why: "controllers bind claims to volumes; of a bound one it matters no more what it was filled from or selected by",
     resources: ["persistentvolumeclaims"],
     apply: (object) => drop(object, ["spec"], ["volumeName", "dataSource", "dataSourceRef", "selector"]),
+  },
+  {
+    why: "a restored claim asks for as much as the snapshot needs that it is made of",
+    resources: ["persistentvolumeclaims"],
+    apply: (object, { snapshotSizes }) => {
+      const bytes = snapshotSizes?.get(`${object.metadata.namespace}/${object.metadata.name}`);
+      if (bytes !== undefined) object.spec = withRequest(object, bytes).spec;
+    },
   },
   {
     why: "controllers bind volumes to claims",

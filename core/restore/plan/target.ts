@@ -106,6 +106,8 @@ interface Reading extends Waiting {
   /** As that of `CompareFacts`. */
   exact?: boolean;
   hooks?: HookRule[];
+  /** As that of `CompareFacts`. */
+  snapshotSizes?: CompareFacts["snapshotSizes"];
   /** Whether a live object surely says what the restore would make of the item. */
   alike: (item: Item, live: Buffer) => boolean;
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
@@ -135,6 +137,7 @@ export async function readTarget(reading: Reading): Promise<Target> {
     exact: reading.exact,
     freed: new Set(),
     hooks: reading.hooks,
+    snapshotSizes: reading.snapshotSizes,
   };
   const lists = [...listsOf(reading, target).values()];
   const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;

@@ -13,6 +13,7 @@ import { CLAIM } from "../../volumes/volume.ts";
 import { diskZone, type ItemData, type RestoreData } from "../data.ts";
 import type { Applied } from "./apply.ts";
 import { joined, readLive, type Sending } from "./sending.ts";
+import { inherit } from "./settled.ts";
 import { objectGone } from "./waits.ts";
 
 /** Creates what `amend` makes of an object. */
@@ -38,31 +39,28 @@ export async function createFilled(filling: Filling): Promise<Applied> {
   const { namespace, name } = one.item;
   const claim = data.how === "csi" || data.how === "files" ? `${namespace}/${name}` : undefined;
   if (claim) by.lacking.add(claim);
-  const { snapshot, ...applied } = await HOW[data.how](filling);
+  const applied = await HOW[data.how](filling);
   if (claim && applied.action !== "failed") by.lacking.delete(claim);
-  if (applied.action === "created" && data.how !== "none") by.brought.push({ item: one.item, data, snapshot });
+  if (applied.action === "created" && data.how !== "none") by.brought.push({ item: one.item, data });
   return applied;
 }
 
-/** How a step ended, and the VolumeSnapshot that its claim was made of. */
-type Filled = Applied & { snapshot?: string };
-
-const HOW: Record<ItemData["how"], (filling: Filling) => Promise<Filled>> = {
+const HOW: Record<ItemData["how"], (filling: Filling) => Promise<Applied>> = {
   csi: createOfSnapshot,
   files: createAndFill,
   native: createOnDisk,
   none: ({ create }) => create(),
 };
 
-async function createOfSnapshot({ one, data, by, create }: Filling): Promise<Filled> {
+async function createOfSnapshot({ one, data, by, create }: Filling): Promise<Applied> {
   const { namespace, name } = one.item;
   const { driver, snapshotHandle, restoreSize } = data.csi!;
   const from = { driver, snapshotHandle, restoreSize, snapshotName: snapshotHandle };
   const source = await snapshotForClaim(by.csi, { claim: { namespace, name }, from });
-  return { ...(await create((claim) => claimFromSnapshot(claim, source))), snapshot: source.dataSource.name };
+  return create((claim) => claimFromSnapshot(claim, source));
 }
 
-async function createAndFill({ one, data, by, create }: Filling): Promise<Filled> {
+async function createAndFill({ one, data, by, create }: Filling): Promise<Applied> {
   const { item, applying } = one;
   const { kube, fixing, signal, target } = applying;
   const { restoreName } = fixing;
@@ -81,9 +79,10 @@ async function createAndFill({ one, data, by, create }: Filling): Promise<Filled
     const placement = by.placements.get(`${claim.namespace}/${claim.name}`);
     const files = { claim, from: data.files!, restoreName, placement, sparse: by.sparse, signal };
     const { warnings } = await by.limit(() => fillClaim(kube, by.files!, files));
+    const lacks = await inherit(kube, claim, data, signal);
     await patchObject(kube, CLAIM, claim, { metadata: { annotations: { [FILLING]: null } } }, signal);
-    const warning = applied.warning || warnings.length > 0;
-    return { ...applied, reason: joined(applied.reason, ...warnings), warning };
+    const warning = applied.warning || warnings.length > 0 || lacks !== undefined;
+    return { ...applied, reason: joined(applied.reason, ...warnings, lacks), warning };
   } catch (error) {
     signal.throwIfAborted();
     await removeUnfilled(one);
@@ -103,7 +102,7 @@ async function removeUnfilled({ item, applying }: Sending): Promise<void> {
   if (stays) throw new LifeboatError("conflict", `it has not all of its data, and could not be taken away: ${stays}`);
 }
 
-async function createOnDisk({ one, data, by, create }: Filling): Promise<Filled> {
+async function createOnDisk({ one, data, by, create }: Filling): Promise<Applied> {
   const { item, body, applying } = one;
   const { fixing, target, signal } = applying;
   const disk = diskOf(JSON.parse(body.toString()) as KubernetesObject);

@@ -5,7 +5,7 @@ import { messageOf } from "../../errors.ts";
 import { getObject, type Kind, listObjects, type Place, placeOf } from "../../kube/object.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
 import { CLAIM, POD } from "../volume.ts";
-import { SNAPSHOTS } from "./kinds.ts";
+import { SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
 import { deletePair } from "./removal.ts";
 import type { CsiRestore } from "./restore.ts";
 
@@ -13,7 +13,7 @@ const STORAGE_CLASSES: Kind = { group: "storage.k8s.io", version: "v1", name: "s
 const SELECTED_NODE = "volume.kubernetes.io/selected-node";
 const AT_ONCE = 16;
 
-/** A claim that is made of a snapshot, and the name of that in the claim's namespace (`dataSource.name`). */
+/** A claim that is made of a snapshot, and the name of that in the claim's namespace (`dataSource.name`) and of its content. */
 export interface SourcedClaim {
   claim: Place & { namespace: string };
   snapshot: string;
@@ -28,13 +28,14 @@ export interface Unreleased extends SourcedClaim {
 
 /**
  * Waits until claims that are made of snapshots are bound, at most `waitMs`, and takes the VolumeSnapshots and contents out of the
- * cluster; the storage keeps the snapshots, which belong to the backup. Claims that wait for their first Pod are not waited for. Gives
- * those that still need their snapshot, with the reason. Throws what LISTs are answered, and where the restore's signal aborts.
+ * cluster; the storage keeps the snapshots, which belong to the backup. Claims that wait for their first Pod are not waited for. Before a
+ * bound claim's snapshot goes, `bound` is done. Gives those that still need their snapshot, with the reason. Throws what LISTs are
+ * answered, and where the restore's signal aborts.
  */
 export async function releaseSnapshots(
   restoring: CsiRestore,
   claims: SourcedClaim[],
-  { waitMs }: { waitMs: number },
+  { waitMs, bound }: { waitMs: number; bound?: (one: SourcedClaim) => Promise<void> },
 ): Promise<Unreleased[]> {
   const { signal } = restoring;
   const deadline = performance.now() + waitMs;
@@ -42,7 +43,8 @@ export async function releaseSnapshots(
   const limit = pLimit(AT_ONCE);
   const unreleased: Unreleased[] = [];
   const release = async (one: SourcedClaim) => {
-    const reason = await releaseOne(restoring, one);
+    await bound?.(one);
+    const reason = await releaseSnapshot(restoring, { ...one.claim, name: one.snapshot });
     if (reason) unreleased.push({ ...one, reason, unused: false });
   };
   const releasing: Promise<void>[] = [];
@@ -69,12 +71,19 @@ function stillWaiting(one: SourcedClaim, unused: boolean, waitMs: number): Unrel
   return { ...one, reason, unused };
 }
 
-/** Why the objects are still there; undefined once they are gone. */
-async function releaseOne(restoring: CsiRestore, { claim, snapshot: name }: SourcedClaim): Promise<string | undefined> {
-  const { kube, signal } = restoring;
+/** Takes a VolumeSnapshot and its content, of one name, out of the cluster. Resolves with why they are still there; undefined once they are gone. */
+export async function releaseSnapshot(
+  restoring: CsiRestore,
+  { namespace, name }: SourcedClaim["claim"],
+): Promise<string | undefined> {
+  const { signal } = restoring;
+  const spec = { source: { volumeSnapshotContentName: name } };
   try {
-    const snapshot = await getObject(kube, SNAPSHOTS, { namespace: claim.namespace, name }, signal);
-    if (snapshot) await deletePair(restoring, snapshot, signal);
+    await deletePair(
+      restoring,
+      { apiVersion: SNAPSHOT_API, kind: SNAPSHOTS.kind, metadata: { namespace, name }, spec },
+      signal,
+    );
     return undefined;
   } catch (error) {
     signal.throwIfAborted();

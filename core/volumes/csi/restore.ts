@@ -10,6 +10,7 @@ import { awaitSnapshot } from "./awaiting.ts";
 import { type SnapshotClass, snapshotClasses } from "./classes.ts";
 import { CONTENTS, DRIVER, HANDLE, RESTORE_SIZE, SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
 import { deletePair } from "./removal.ts";
+import { CSI_RESTORE } from "./restored.ts";
 import { type Looking, lookingAt, type Patience, patienceOf } from "./run.ts";
 import type { ClaimSource } from "./stored.ts";
 
@@ -26,7 +27,7 @@ export function csiRestore(kube: Kube, options: { restoreName: string; signal: A
   const labels = {
     [RESTORE_NAME]: labelValue(options.restoreName),
     [EXCLUDE_LABEL]: "true",
-    [VOLUME_COPY]: "csi-restore",
+    [VOLUME_COPY]: CSI_RESTORE,
   };
   let asked: Promise<SnapshotClass[] | undefined> | undefined;
   const classes = () => {

@@ -98,8 +98,11 @@ export function claimFromSnapshot(
   return withRequest({ ...claim, spec: { ...spec, dataSource } }, restoreSize);
 }
 
-/** Drivers may give more than was asked for; a claim that asks for less than its snapshot holds is never bound. */
-function withRequest(claim: KubernetesObject, restoreSize: number): KubernetesObject {
+/**
+ * The claim, asking for as many bytes at least. Drivers may give more than was asked for; a claim that asks for less than its
+ * snapshot holds is never bound.
+ */
+export function withRequest(claim: KubernetesObject, restoreSize: number): KubernetesObject {
   if (restoreSize === 0) return claim;
   const [spec, resources] = [fieldsAt(claim, "spec"), fieldsAt(claim, "spec", "resources")];
   const asked = at(resources, "requests", "storage");
