@@ -4,7 +4,7 @@ import type { Kube } from "./client.ts";
 import { type Kind, listObjects, placeOf } from "./object.ts";
 
 /** Objects that many wait for at once. */
-export interface Polled {
+export interface PolledObjects {
   /**
    * Resolves with what `judge` makes of the object ("namespace/name" or "name"; undefined where there is none) once that is
    * something. It is shown what LISTs tell that began after this call. Rejects with what it throws, with what a LIST throws,
@@ -27,11 +27,11 @@ interface Waiter {
  * Looks at the objects with a label by one LIST after the other, `pollMs` apart, as long as anybody waits: one request a
  * second, however many objects there are to wait for.
  */
-export function polled(
+export function polledObjects(
   kube: Kube,
   kind: Kind,
   { labelSelector, pollMs }: { labelSelector: string; pollMs: number },
-): Polled {
+): PolledObjects {
   const waiting = new Set<Waiter>();
   let looking: AbortController | undefined;
 

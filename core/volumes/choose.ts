@@ -98,28 +98,80 @@ function chooseWay(one: Claim, means: Means): Choice {
   return byDefault(whole, means);
 }
 
+/** What is known of a volume of which no policy says how it is copied. */
+interface Facts {
+  one: ClaimedVolume;
+  means: Means;
+  /** No snapshots are wanted. */
+  off: boolean;
+  /** Somebody wants its files: these Pods, or nobody in particular. */
+  wanted: boolean;
+  wanting: Mount[];
+  /** Why files that are wanted can't be copied; `never`: why no files of it can, whatever is set up. */
+  instead?: Obstacle;
+  never?: Obstacle;
+  /** The snapshot that can be made, where one is wanted. */
+  method?: Method;
+  /** It is retained, and its data are not in the cluster's disks. */
+  elsewhere?: (typeof ELSEWHERE)[string];
+}
+
+/** How a volume is copied of which no policy says it: by the first row whose condition holds. */
+const DEFAULTS: { when: (facts: Facts) => unknown; choice: (facts: Facts) => Choice }[] = [
+  {
+    when: ({ wanted, instead }) => wanted && !instead,
+    choice: ({ one, wanting }) => filesOf(user(wanting) ?? user(one.mounts)),
+  },
+  {
+    when: ({ method }) => method,
+    choice: ({ method, means, instead }) => ({
+      ...{ method: method!, asked: means.spec.snapshotVolumes === true, ...(instead && { instead }) },
+    }),
+  },
+  {
+    when: ({ elsewhere, never, wanted }) => elsewhere && (never || !wanted),
+    choice: ({ elsewhere, instead }) => {
+      const { place, stays } = elsewhere!;
+      const where = `its data stay where they are, ${place}`;
+      return { ...(instead ? lacking(instead.level, `${instead.reason}: ${where}`) : left(where)), stays };
+    },
+  },
+  {
+    when: ({ instead, never, off }) => instead && (off || !never),
+    choice: ({ instead }) => lacking(instead!.level, `its files should be copied: ${instead!.reason}`),
+  },
+  {
+    when: ({ off }) => off,
+    choice: () => left("snapshotVolumes is false, and no Pod opts in to a copy of its files"),
+  },
+  {
+    when: () => true,
+    choice: ({ one, means, instead }) => {
+      const asked = means.spec.snapshotVolumes === true;
+      return lacking(instead?.level === "error" ? "error" : unsnapshotted(one.volume, asked), noSnapshot(one, means));
+    },
+  },
+];
+
 function byDefault(one: ClaimedVolume, means: Means): Choice {
+  const facts = factsOf(one, means);
+  return DEFAULTS.find(({ when }) => when(facts))!.choice(facts);
+}
+
+function factsOf(one: ClaimedVolume, means: Means): Facts {
   const { volume, mounts } = one;
   const { snapshotVolumes, defaultVolumesToFsBackup = false } = means.spec;
   const wanting = mounts.filter((mount) => (defaultVolumesToFsBackup ? !mount.optedOut : mount.optedIn));
   const wanted = wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0);
   const never = noFiles(one);
-  const obstacle = never ?? noMeans(means);
-  if (wanted && !obstacle) return filesOf(user(wanting) ?? user(mounts));
-  const instead = wanted ? obstacle : undefined;
-  const method = snapshotVolumes === false ? undefined : snapshotMethod(volume, means);
-  if (method) return { method, asked: snapshotVolumes === true, ...(instead && { instead }) };
-  const elsewhere = ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""];
-  if (elsewhere && (never || !wanted) && at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain") {
-    const where = `its data stay where they are, ${elsewhere.place}`;
-    const choice = instead ? lacking(instead.level, `${instead.reason}: ${where}`) : left(where);
-    return { ...choice, stays: elsewhere.stays };
-  }
-  if (instead && (snapshotVolumes === false || !never))
-    return lacking(instead.level, `its files should be copied: ${instead.reason}`);
-  if (snapshotVolumes === false) return left("snapshotVolumes is false, and no Pod opts in to a copy of its files");
-  const level = instead?.level === "error" ? "error" : unsnapshotted(volume, snapshotVolumes === true);
-  return lacking(level, noSnapshot(one, means));
+  const off = snapshotVolumes === false;
+  const retained = at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain";
+  return {
+    ...{ one, means, off, wanted, wanting, never },
+    instead: wanted ? (never ?? noMeans(means)) : undefined,
+    method: off ? undefined : snapshotMethod(volume, means),
+    elsewhere: retained ? ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""] : undefined,
+  };
 }
 
 /** As Velero: that a CSI driver has no class is an error, volumes that nothing could snapshot are passed over. */

@@ -17,13 +17,14 @@ export function mountsOf(pod: KubernetesObject): { claim: string; mount: Mount }
       entriesOf(container, "volumeMounts").map(({ name }) => name),
     ),
   );
+  const { name, uid = "" } = pod.metadata;
   const [optedIn, optedOut] = [namesIn(pod, OPT_IN), namesIn(pod, OPT_OUT)];
   return entriesOf(pod, "spec", "volumes").flatMap((volume) => {
     const claim = claimOf(pod, volume);
     const volumeName = String(volume.name);
     if (!claim || !(mounted.has(volumeName) || optedIn.has(volumeName))) return [];
     const mount: Mount = {
-      pod: identity(pod),
+      pod: { name, uid },
       running: isRunning(pod) && mounted.has(volumeName),
       nodeName: String(at(pod, "spec", "nodeName") ?? ""),
       volumeName,
@@ -41,7 +42,6 @@ export function claimsOf(pod: KubernetesObject): string[] {
 
 /** A volume of a Pod's own that should have been copied by files, and why it is not. */
 export interface PodVolume {
-  pod: Mount["pod"];
   volumeName: string;
   /** A clause with the volume as its "it". */
   reason: string;
@@ -80,9 +80,6 @@ export function podVolumes(pod: KubernetesObject, policies: VolumePolicy[]): Pod
   const optedIn = namesIn(pod, OPT_IN);
   const volumes = entriesOf(pod, "spec", "volumes");
   const known = new Set(volumes.map(({ name }) => String(name)));
-  const told = (volumeName: string, why: Pick<PodVolume, "reason" | "level">): PodVolume => ({
-    ...{ pod: identity(pod), volumeName, ...why },
-  });
   const own = volumes.flatMap((podVolume) => {
     const volumeName = String(podVolume.name);
     const type = volumeType(podVolume) ?? "";
@@ -90,10 +87,10 @@ export function podVolumes(pod: KubernetesObject, policies: VolumePolicy[]): Pod
     if (claimOf(pod, podVolume) || !why) return [];
     const action = matchPolicy(policies, { podVolume })?.action.type;
     const wanted = action ? action === "fs-backup" : optedIn.has(volumeName);
-    return wanted ? [told(volumeName, why)] : [];
+    return wanted ? [{ volumeName, ...why }] : [];
   });
   const unknown = [...optedIn].filter((name) => !known.has(name));
-  return [...own, ...unknown.map((name) => told(name, UNKNOWN))];
+  return [...own, ...unknown.map((volumeName) => ({ volumeName, ...UNKNOWN }))];
 }
 
 /** The name of the claim that an entry of a Pod's volumes is: a generic ephemeral volume is one too, named by the Pod. */
@@ -101,10 +98,6 @@ function claimOf({ metadata: { name } }: KubernetesObject, volume: Fields): stri
   if (at(volume, "ephemeral")) return `${name}-${volume.name}`;
   const claim = at(volume, "persistentVolumeClaim", "claimName");
   return typeof claim === "string" && claim ? claim : undefined;
-}
-
-function identity({ metadata: { namespace = "", name, uid = "", labels = {} } }: KubernetesObject): Mount["pod"] {
-  return { namespace, name, uid, labels };
 }
 
 function isRunning(pod: KubernetesObject): boolean {

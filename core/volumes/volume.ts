@@ -17,7 +17,7 @@ export interface ClaimedVolume {
 
 /** A Pod's use of a claim. */
 export interface Mount {
-  pod: { namespace: string; name: string; uid: string; labels: Record<string, string> };
+  pod: { name: string; uid: string };
   /** Its phase is Running. */
   running: boolean;
   /** "" where it has none yet. */

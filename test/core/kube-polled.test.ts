@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createObject, deleteObject, getObject, patchObject } from "../../core/kube/object.ts";
-import { polled } from "../../core/kube/polled.ts";
+import { polledObjects } from "../../core/kube/polled.ts";
 import { client, cut, json, serve, status } from "./kube-server.ts";
 
 const KIND = { group: "snapshot.storage.k8s.io", version: "v1", name: "volumesnapshots", kind: "VolumeSnapshot" };
@@ -15,7 +15,7 @@ function listed(...names: string[]) {
 test("one LIST after the other tells all who wait, until nobody does", async () => {
   await using server = await serve(listed(), listed("one"), listed("one", "two"));
   await using kube = client(server);
-  const looking = polled(kube, KIND, { labelSelector: "run=1", pollMs: 1 });
+  const looking = polledObjects(kube, KIND, { labelSelector: "run=1", pollMs: 1 });
   const names = ["shop/one", "shop/two"].map((place) => looking.until(place, (live) => live?.metadata.name, never));
   assert.deepEqual(await Promise.all(names), ["one", "two"]);
   assert.equal(server.requests.length, 3);
@@ -30,7 +30,7 @@ test("one LIST after the other tells all who wait, until nobody does", async () 
 test("who waits is told what the judge throws, what LISTs are answered, and when to end", async () => {
   await using server = await serve(listed("one"), status(403, "Forbidden", "not for you"), listed());
   await using kube = client(server);
-  const looking = polled(kube, KIND, { labelSelector: "run=1", pollMs: 1 });
+  const looking = polledObjects(kube, KIND, { labelSelector: "run=1", pollMs: 1 });
   const judge = () => {
     throw new Error("judged");
   };

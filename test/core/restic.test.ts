@@ -393,7 +393,7 @@ describe("a claim", () => {
     spec: { volumeMode, accessModes: ["ReadWriteOnce", "ReadWriteMany"] },
   });
   const mount = (running: boolean) => ({
-    pod: { namespace: "shop", name: "db-0", uid: "u", labels: {} },
+    pod: { name: "db-0", uid: "u" },
     running,
     nodeName: "node-1",
     volumeName: "data",

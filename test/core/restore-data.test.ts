@@ -9,39 +9,54 @@ import { restoreTarget } from "./restore-target.ts";
 const CLAIM = "/api/v1/namespaces/shop/persistentvolumeclaims/data";
 
 describe("an object that was created with its data, and whose answer was lost", () => {
-  const { kube, live, intercept } = restoreTarget();
+  const { kube, live, change, intercept } = restoreTarget();
 
-  /** The first create is carried out, and answered as the client's second attempt would be. */
-  const losing = (resource: string) =>
+  /** The first create is carried out, and answered as the client's second attempt would be; `meanwhile` comes between the two. */
+  const losing = (resource: string, meanwhile: () => Promise<unknown> = async () => {}) =>
     intercept((request, next) => {
       if (request.method !== "POST" || !request.path.endsWith(`/${resource}`)) return undefined;
       const exists = { kind: "Status", status: "Failure", reason: "AlreadyExists", code: 409, message: "exists" };
-      return next().then(() => answer(409, exists, { attempts: 2 }));
+      return next()
+        .then(meanwhile)
+        .then(() => answer(409, exists, { attempts: 2 }));
     });
 
-  test("a volume keeps its disk", async () => {
-    const removed: string[] = [];
-    const disks: Partial<Disks> = {
-      read: async ({ id }) => ({ id, state: "completed", size: 1, tags: {}, startedAt: new Date() }),
-      create: async () => "vol-0b2",
-      remove: async ({ id }) => void removed.push(id),
-    };
-    const volume = sample("v1", "PersistentVolume", "pv", {
-      spec: {
-        csi: { driver: "ebs.csi.aws.com", volumeHandle: "vol-0a1" },
-        persistentVolumeReclaimPolicy: "Delete",
-        claimRef: { namespace: "shop", name: "data", uid: "u" },
-      },
+  const PV = "/api/v1/persistentvolumes/pv";
+  const relabelled = () => change("PATCH", PV, { metadata: { labels: { zone: "b" } } });
+  const rows: { what: string; meanwhile?: () => Promise<unknown>; existingResourcePolicy: "none" | "update" }[] = [
+    { what: "a volume keeps its disk", existingResourcePolicy: "none" },
+    { what: "so does one that somebody has changed", meanwhile: relabelled, existingResourcePolicy: "none" },
+    { what: "also where that is changed back", meanwhile: relabelled, existingResourcePolicy: "update" },
+  ];
+  for (const { what, meanwhile, existingResourcePolicy } of rows)
+    test(what, async () => {
+      const removed: string[] = [];
+      const disks: Partial<Disks> = {
+        read: async ({ id }) => ({ id, state: "completed", size: 1, tags: {}, startedAt: new Date() }),
+        create: async () => "vol-0b2",
+        remove: async ({ id }) => void removed.push(id),
+      };
+      const volume = sample("v1", "PersistentVolume", "pv", {
+        spec: {
+          csi: { driver: "ebs.csi.aws.com", volumeHandle: "vol-0a1" },
+          persistentVolumeReclaimPolicy: "Delete",
+          claimRef: { namespace: "shop", name: "data", uid: "u" },
+        },
+      });
+      losing("persistentvolumes", meanwhile);
+      const native = { snapshotHandle: "snap-0a", volumeType: "gp3", volumeAZ: "eu-west-1a" };
+      const volumes = { disks: { aws: async () => disks as Disks }, stored: [{ volume: "pv", native }] };
+      const { lines, result } = await restored(
+        kube,
+        await archiveOf([volume]),
+        { existingResourcePolicy },
+        { volumes },
+      );
+      assert.deepEqual([result.phase, lines], ["Completed", ["created persistentvolumes pv"]]);
+      assert.deepEqual(removed, []);
+      const { spec } = await live(PV);
+      assert.equal((spec as { csi: { volumeHandle: string } }).csi.volumeHandle, "vol-0b2");
     });
-    losing("persistentvolumes");
-    const native = { snapshotHandle: "snap-0a", volumeType: "gp3", volumeAZ: "eu-west-1a" };
-    const volumes = { disks: { aws: async () => disks as Disks }, stored: [{ volume: "pv", native }] };
-    const { lines, result } = await restored(kube, await archiveOf([volume]), {}, { volumes });
-    assert.deepEqual([result.phase, lines], ["Completed", ["created persistentvolumes pv"]]);
-    assert.deepEqual(removed, []);
-    const { spec } = await live("/api/v1/persistentvolumes/pv");
-    assert.equal((spec as { csi: { volumeHandle: string } }).csi.volumeHandle, "vol-0b2");
-  });
 
   for (const existingResourcePolicy of ["none", "update"] as const)
     test(`a claim is filled nevertheless, under ${existingResourcePolicy}`, async () => {

@@ -12,7 +12,7 @@ import { type ClaimGroup, copyGroupByCsi } from "../../core/volumes/csi/groupcop
 import { chooseGroupClass, groupApi } from "../../core/volumes/csi/groups.ts";
 import { leftSnapshots, removeLeft } from "../../core/volumes/csi/leftovers.ts";
 import { releaseSnapshots } from "../../core/volumes/csi/release.ts";
-import { csiRestore, snapshotForClaim, snapshotSource } from "../../core/volumes/csi/restore.ts";
+import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
 import { type CsiRun, csiRun } from "../../core/volumes/csi/run.ts";
 import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import type { Copied, VolumeCopy } from "../../core/volumes/volume.ts";
@@ -123,12 +123,14 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
   async function restored(source: KubernetesObject, copied: Copied, restoreName: string, storageClassName = DISK) {
     const { cluster, kube, driver } = clusters[1]!;
     const stored = withSnapshot(source, copied.csi!, "nightly");
-    const [snapshot, content] = copied.objects!;
     const restoring = csiRestore(kube, { restoreName, signal: never, ...PATIENCE });
     const place = { namespace: "shop", name: source.metadata.name };
-    const from = snapshotSource(snapshot!, content);
-    const made = await snapshotForClaim(restoring, { claim: place, from: from! });
-    assert.deepEqual(await snapshotForClaim(restoring, { claim: place, from: from! }), made, "a second run finds it");
+    const made = await snapshotForClaim(restoring, { claim: place, from: copied.csi! });
+    assert.deepEqual(
+      await snapshotForClaim(restoring, { claim: place, from: copied.csi! }),
+      made,
+      "a second run finds it",
+    );
     const created = claimFromSnapshot(stored, made);
     await cluster.api.request("POST", CLAIMS, {
       metadata: { name: place.name },

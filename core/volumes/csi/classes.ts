@@ -9,7 +9,6 @@ import { CLASSES } from "./kinds.ts";
 export interface SnapshotClass {
   name: string;
   driver: string;
-  deletionPolicy: string;
   /** As it is in the cluster. */
   object: KubernetesObject;
 }
@@ -27,8 +26,7 @@ export async function snapshotClasses(kube: Kube, signal: AbortSignal): Promise<
 }
 
 export function snapshotClass(object: KubernetesObject): SnapshotClass {
-  const [driver, deletionPolicy] = [String(at(object, "driver")), String(at(object, "deletionPolicy"))];
-  return { name: object.metadata.name, driver, deletionPolicy, object };
+  return { name: object.metadata.name, driver: String(at(object, "driver")), object };
 }
 
 /** What the choice of a claim's class depends on. */

@@ -61,7 +61,6 @@ export const VOLUME_GROUP = "velero.io/volume-group";
 
 /** Volumes that are to be copied at one moment, or why they can't be. */
 export interface VolumeGroup {
-  namespace: string;
   label: { key: string; value: string };
   volumes: ClaimedVolume[];
   /** Theirs; a reason in its place where they have several. */
@@ -81,7 +80,6 @@ export function volumeGroups(volumes: ClaimedVolume[], key: string): VolumeGroup
     const label = { key, value: groupOf(members[0]!)! };
     const several = `the claims with ${key}=${label.value} have several CSI drivers: ${drivers.join(", ")}`;
     return {
-      namespace: members[0]!.claim.metadata.namespace ?? "",
       label,
       volumes: members,
       driver: drivers.length === 1 ? drivers[0]! : { reason: several },

@@ -5,10 +5,9 @@ import type { Kube } from "../../kube/client.ts";
 import { createObject, getObject, type Kind, type Place } from "../../kube/object.ts";
 import { EXCLUDE_LABEL, labelValue, RESTORE_NAME, VOLUME_COPY } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
-import { parseQuantity } from "../../objects/quantity.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import { type SnapshotClass, snapshotClasses } from "./classes.ts";
-import { CONTENTS, DRIVER, HANDLE, RESTORE_SIZE, SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
+import { CONTENTS, SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
 import { deletePair } from "./removal.ts";
 import { CSI_RESTORE } from "./restored.ts";
 import { type Looking, lookingAt, type Patience, patienceOf } from "./run.ts";
@@ -45,26 +44,6 @@ export interface SnapshotSource {
   snapshotName: string;
   /** Bytes. */
   restoreSize?: number;
-  /** "Filesystem" or "Block": of the volume that it was taken of. */
-  volumeMode?: string;
-}
-
-/**
- * The snapshot that stored objects stand for, ours or Velero's: the VolumeSnapshot that a stored claim names
- * (`SNAPSHOT_NAME`), and its content where there is one. Undefined where neither holds a handle.
- */
-export function snapshotSource(snapshot: KubernetesObject, content?: KubernetesObject): SnapshotSource | undefined {
-  const { annotations = {} } = snapshot.metadata;
-  const snapshotHandle = at(content, "status", "snapshotHandle") ?? annotations[HANDLE];
-  const driver = at(content, "spec", "driver") ?? annotations[DRIVER];
-  if (typeof snapshotHandle !== "string" || typeof driver !== "string") return undefined;
-  const size = at(content, "status", "restoreSize") ?? annotations[RESTORE_SIZE];
-  const volumeMode = at(content, "spec", "sourceVolumeMode");
-  return {
-    ...{ driver, snapshotHandle, snapshotName: snapshot.metadata.name },
-    ...(size !== undefined && { restoreSize: parseQuantity(String(size)) }),
-    ...(typeof volumeMode === "string" && { volumeMode }),
-  };
 }
 
 /** The name that a snapshot has in the target, of the VolumeSnapshot and its content: the same in each run of a restore. */
@@ -140,7 +119,7 @@ function restoredObjects(
   { labels, from, chosen }: { labels: Record<string, string>; from: SnapshotSource; chosen: string | undefined },
 ): { snapshot: KubernetesObject; content: KubernetesObject } {
   const reference = { apiVersion: SNAPSHOT_API, kind: SNAPSHOTS.kind, namespace, name };
-  const { driver, snapshotHandle, volumeMode } = from;
+  const { driver, snapshotHandle } = from;
   return {
     content: {
       apiVersion: SNAPSHOT_API,
@@ -150,7 +129,6 @@ function restoredObjects(
         deletionPolicy: "Retain",
         driver,
         source: { snapshotHandle },
-        ...(volumeMode && { sourceVolumeMode: volumeMode }),
         ...(chosen && { volumeSnapshotClassName: chosen }),
         volumeSnapshotRef: reference,
       },

@@ -1,6 +1,6 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import type { Kube } from "../../kube/client.ts";
-import { type Polled, polled } from "../../kube/polled.ts";
+import { type PolledObjects, polledObjects } from "../../kube/polled.ts";
 import { BACKUP_NAME, EXCLUDE_LABEL, labelValue, VOLUME_COPY } from "../../labels.ts";
 import { OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 
@@ -10,8 +10,8 @@ export interface Looking {
   kinds: SnapshotKinds;
   /** They are found by these. */
   labels: Record<string, string>;
-  snapshots: Polled;
-  contents: Polled;
+  snapshots: PolledObjects;
+  contents: PolledObjects;
   /** How long an object may take to be gone once it is deleted. */
   removeMs: number;
   pollMs: number;
@@ -41,7 +41,6 @@ const PATIENCE: Required<Patience> = {
 
 /** The CSI snapshots of one backup under way. */
 export interface CsiRun extends Looking, Required<Patience> {
-  backupName: string;
   signal: AbortSignal;
 }
 
@@ -70,7 +69,7 @@ export function lookingAt(
   const { removeMs, pollMs } = patienceOf(patience);
   const labelSelector = selectorOf(labels);
   const [snapshots, contents] = [kinds.snapshot, kinds.content].map((kind) =>
-    polled(kube, kind, { labelSelector, pollMs }),
+    polledObjects(kube, kind, { labelSelector, pollMs }),
   );
   return { kube, kinds, labels, snapshots: snapshots!, contents: contents!, removeMs, pollMs };
 }

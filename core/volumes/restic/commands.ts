@@ -1,3 +1,5 @@
+import type { ResticTiming } from "./settings.ts";
+
 /** Where the claim is mounted. restic keeps paths as they are, so it is the same for ever: it finds a copy's parent by it. */
 export const DATA = "/data";
 
@@ -7,30 +9,27 @@ export const INIT = ["init", "--json"];
 /** Takes away the locks of Jobs that were killed: restic itself minds them for ever, though their makers are gone for 30 minutes. */
 export const UNLOCK = ["unlock"];
 
-/** Milliseconds that restic waits for another's lock. */
-export interface Patience {
-  lock: number;
-}
+type LockTiming = Pick<ResticTiming, "lock">;
 
-const waiting = ({ lock }: Patience) => ["--retry-lock", `${Math.ceil(lock / 1000)}s`];
+const waiting = ({ lock }: LockTiming) => ["--retry-lock", `${Math.ceil(lock / 1000)}s`];
 
 /** Copies the claim; `host` tells whose earlier copies hold what need not be read again. */
-export function backupCommand(host: string, tags: string[], patience: Patience): string[] {
-  return ["backup", "--json", ...waiting(patience), "--host", host, ...tags.flatMap((tag) => ["--tag", tag]), DATA];
+export function backupCommand(host: string, tags: string[], timing: LockTiming): string[] {
+  return ["backup", "--json", ...waiting(timing), "--host", host, ...tags.flatMap((tag) => ["--tag", tag]), DATA];
 }
 
 /**
  * Brings a copy back into the claim. Not by `ID:/data`, which leaves the root of the volume with the owner and mode it has: the
  * root is itself a part of the copy. With `sparse` zeros become holes.
  */
-export function restoreCommand(snapshotId: string, patience: Patience, { sparse = true } = {}): string[] {
-  const flags = ["--json", ...waiting(patience), "--target", "/", "--include", DATA, ...(sparse ? ["--sparse"] : [])];
+export function restoreCommand(snapshotId: string, timing: LockTiming, { sparse = true } = {}): string[] {
+  const flags = ["--json", ...waiting(timing), "--target", "/", "--include", DATA, ...(sparse ? ["--sparse"] : [])];
   return ["restore", snapshotId, ...flags];
 }
 
 /** Lets copies go; with `prune` also what only they hold, which needs the repository for itself. */
-export function forgetCommand(snapshotIds: string[], patience: Patience, { prune }: { prune: boolean }): string[] {
-  return ["forget", ...waiting(patience), ...(prune ? ["--prune"] : []), ...snapshotIds];
+export function forgetCommand(snapshotIds: string[], timing: LockTiming, { prune }: { prune: boolean }): string[] {
+  return ["forget", ...waiting(timing), ...(prune ? ["--prune"] : []), ...snapshotIds];
 }
 
 /** The copies, or those with a tag. It needs no lock: what is deleted meanwhile is gone either way. */

@@ -25,8 +25,6 @@ export interface FilesToCopy {
   /** The claim that is read in its place, of the same namespace: one that was made from a snapshot of it. */
   clone?: string;
   backupName: string;
-  /** The copy's tags in the repository, beside those that tell the backup, the claim and its volume. */
-  tags?: string[];
   repositories: Repositories;
   signal: AbortSignal;
   progress?: (progress: Progress) => void;
@@ -64,7 +62,7 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy): P
   await repositories.ensure(namespace, init, signal);
 
   const run = `run=${randomUUID()}`;
-  const tags = [`backup=${backupName}`, `claim=${name}`, `volume=${volume.metadata.name}`, ...(input.tags ?? []), run];
+  const tags = [`backup=${backupName}`, `claim=${name}`, `volume=${volume.metadata.name}`, run];
   const end = await runUnlocking({ ...work, progress }, `copy the files of ${namespace}/${name}`, {
     command: backupCommand(`${name}.${uid}`, tags, settings.timing),
     claim: { name: clone ?? name, use: "read" },

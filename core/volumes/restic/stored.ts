@@ -9,12 +9,9 @@ import { runWork, type Work } from "./work.ts";
 /** A copy in a repository. */
 export interface StoredFiles {
   snapshotId: string;
-  /** When it was begun. */
-  made: Date;
   /** Whose it is; undefined where it was made by somebody else. */
   backup?: string;
   claim?: string;
-  volume?: string;
   /** What restic said when it had made it. */
   summary: unknown;
 }
@@ -51,10 +48,8 @@ function storedOf(snapshot: Fields): StoredFiles {
   };
   return {
     snapshotId: String(snapshot.id),
-    made: new Date(String(snapshot.time)),
     ...named("backup"),
     ...named("claim"),
-    ...named("volume"),
     summary: snapshot.summary,
   };
 }
