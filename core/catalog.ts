@@ -126,7 +126,7 @@ export const RETAINED_UNTIL = "lifeboat/retained-until";
 /** The annotation of a backup that says how many findings it has; those of Velero, and of single objects, have none. */
 export const FINDINGS = "lifeboat/findings";
 
-/** The annotation of a backup that counts its bound claims by what became of their data: `VolumeCounts` as JSON. */
+/** The annotation that counts a backup's bound claims, and those that a restore created, by what became of their data: `VolumeCounts` as JSON. */
 export const VOLUME_COUNTS = "lifeboat/volumes";
 
 /** The annotation of a backup that has copies of volumes: the location in which it was made, and with which alone they go. */

@@ -24,7 +24,7 @@ import type { Bucket } from "./ports.ts";
 import type { Problem, VeleroResult } from "./report.ts";
 import type { RestoreResult } from "./restore/report.ts";
 import type { Usage } from "./usage.ts";
-import type { VolumeCounts } from "./volumes/record.ts";
+import type { RestoredVolumes, VolumeCounts } from "./volumes/record.ts";
 
 /** What one backup is and how it went: the same for the command line, HTTP and functions. */
 export interface BackupDocument {
@@ -89,6 +89,8 @@ export interface RestoreDocument {
   phase: string;
   location: string;
   counts: RestoreCounts;
+  /** What became of the data of the claims that it created; absent where there are none. */
+  volumes?: RestoredVolumes;
   /** The restore that it undid, where it is an undo. */
   undoes?: string;
   durationMs?: number;
@@ -182,6 +184,7 @@ export function restoreDocument(
     phase: status.phase ?? "",
     location,
     counts: { ...NO_COUNTS, ...counts },
+    volumes: parseOr<RestoredVolumes | undefined>(metadata.annotations?.[VOLUME_COUNTS], undefined),
     undoes: metadata.annotations?.[UNDOES],
     durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
     startTimestamp: status.startTimestamp,

@@ -8,6 +8,7 @@ import type { RunDocument } from "../requests.ts";
 import { planSchema } from "../restore/plan/plandocument.ts";
 import type { RetentionDocument } from "../retention/document.ts";
 import { backupSpecSchema } from "../specs.ts";
+import { restoredVolumesSchema } from "../volumes/record.ts";
 import type { Unreadable } from "./pages.ts";
 
 const name = z.string().min(1).describe("a DNS-1123 subdomain; where it is left out, one is made");
@@ -125,6 +126,9 @@ export const restoreSchema: z.ZodType<RestoreDocument> = z
       ...{ created: count, updated: count, recreated: count, pruned: count },
       ...{ skipped: count, blocked: count, failed: count },
     }),
+    volumes: restoredVolumesSchema
+      .optional()
+      .describe("the claims that it created by how their data came; those that are lacking came back empty"),
     undoes: z.string().optional().describe("the restore that it undid, where it is an undo"),
     ...ended,
   })

@@ -4,7 +4,7 @@ import { CLAIMS, VOLUMES } from "../objects/resources.ts";
 import type { CsiRestore } from "../volumes/csi/restore.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import { cloudOf } from "../volumes/native.ts";
-import type { StoredVolume } from "../volumes/record.ts";
+import type { RestoredVolumes, StoredVolume } from "../volumes/record.ts";
 import type { Placement } from "../volumes/restic/job.ts";
 import { zoneFor } from "../volumes/zone.ts";
 import { targetNamespace } from "./fixes.ts";
@@ -120,6 +120,29 @@ export function sourceText({ how, csi, files, native }: ItemData): string | unde
   return undefined;
 }
 
+/** What became of the data of the claims that are created; undefined where there are none. */
+export function restoredVolumes(
+  { brought, without, lacking }: Pick<RestoreData, "brought" | "without" | "lacking">,
+  { restorePVs }: Pick<RestoreSpec, "restorePVs">,
+): RestoredVolumes | undefined {
+  if (brought.length + without.size + lacking.size === 0) return undefined;
+  const of = (how: ItemData["how"]) => brought.flatMap(({ data }) => (data.how === how ? [data] : []));
+  const [csi, files] = [of("csi"), of("files")];
+  const came = (as: "empty" | "same") => [...without.values()].filter((one) => one === as).length;
+  const empty = came("empty");
+  return {
+    csiSnapshots: csi.length,
+    csiBytes: csi.reduce((sum, one) => sum + one.csi!.restoreSize, 0),
+    nativeSnapshots: of("native").length,
+    fileCopies: files.length,
+    fileBytes: files.reduce((sum, one) => sum + one.files!.size, 0),
+    leftOut: restorePVs === false ? empty : 0,
+    stays: came("same"),
+    lacking: restorePVs === false ? 0 : empty,
+    failed: lacking.size,
+  };
+}
+
 /** All that restoring data takes. */
 export interface RestoreData extends VolumeMeans {
   plan: DataPlan;
@@ -129,8 +152,10 @@ export interface RestoreData extends VolumeMeans {
   zoneMapping: Record<string, string>;
   /** How many claims' files are brought at a time. */
   limit: LimitFunction;
-  /** What was brought back, so far. */
+  /** What was brought back, or would be in a rehearsal, so far. */
   brought: { item: Item; data: ItemData }[];
+  /** Claims of the target ("namespace/name") that came, so far, with an empty volume, or with the one that they had. */
+  without: Map<string, "empty" | "same">;
   /** Where claims of the target ("namespace/name") will be used, as far as the backup's Pods tell. */
   placements: Map<string, Placement>;
   /** Claims of the target ("namespace/name") whose data could not be brought back, so that they are not there. */

@@ -1,4 +1,5 @@
 import type { Problem } from "../report.ts";
+import type { RestoredVolumes } from "../volumes/record.ts";
 import type { Item } from "./survey.ts";
 
 /** What became of one item. */
@@ -22,6 +23,8 @@ export interface RestoreResult {
   /** PartiallyFailed where there is an error; warnings don't change it (Velero's phases). */
   phase: "Completed" | "PartiallyFailed";
   counts: Record<"created" | "updated" | "recreated" | "pruned" | "skipped" | "blocked" | "failed", number>;
+  /** What became of the data of the claims that it created; absent where there are none. */
+  volumes?: RestoredVolumes;
   /** What is blocked or failed is an error. */
   problems: { warnings: Problem[]; errors: Problem[] };
 }

@@ -15,7 +15,7 @@ import type { VolumeMeans } from "../volumes/means.ts";
 import type { StoredVolume } from "../volumes/record.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone/clone.ts";
-import { planData, type RestoreData } from "./data.ts";
+import { planData, type RestoreData, restoredVolumes } from "./data.ts";
 import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { modifiersOf } from "./modifiers/modifiersource.ts";
@@ -176,6 +176,7 @@ function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }:
     zoneMapping: spec.zoneMapping ?? {},
     limit: pLimit(FILLS_AT_ONCE),
     brought: [],
+    without: new Map(),
     placements: new Map(),
     lacking: new Set(),
     csi: csiRestore(kube, { restoreName: name, signal }),
@@ -270,7 +271,8 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   );
   const { data } = planned;
   if (data) await traced("lifeboat volumes", {}, () => settleVolumes(data, { ...input, steps, waitMs, report }));
-  return report.result();
+  const volumes = data && restoredVolumes(data, input.spec);
+  return { ...report.result(), ...(volumes && { volumes }) };
 }
 
 /** The steps that need requests, in the order of their ranks. */

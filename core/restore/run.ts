@@ -14,6 +14,7 @@ import {
   restoreKeys,
   UNDOES,
   undoName,
+  VOLUME_COUNTS,
   writeSideFile,
 } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
@@ -258,6 +259,7 @@ function restoreRecord(
       namespace: "velero",
       annotations: {
         "lifeboat/counts": JSON.stringify(result.counts),
+        ...(result.volumes && { [VOLUME_COUNTS]: JSON.stringify(result.volumes) }),
         ...(cluster && { [CLUSTER]: cluster }),
         ...(caller && { [CALLER]: caller }),
         ...(plan && { "lifeboat/plan": plan.document.id }),

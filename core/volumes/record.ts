@@ -40,6 +40,23 @@ export interface VolumeCounts {
   podVolumes?: number;
 }
 
+const count = z.number().int().nonnegative();
+
+/** Claims that a restore creates, by how their data come: `stays`, those that get the volume that they had; `lacking`, an empty one. */
+export const restoredVolumesSchema = z.object({
+  csiSnapshots: count,
+  csiBytes: count.describe("of the CSI snapshots, as far as their driver tells"),
+  nativeSnapshots: count,
+  fileCopies: count,
+  fileBytes: count,
+  leftOut: count,
+  stays: count,
+  lacking: count,
+  failed: count.describe("claims that are not there, since their data could not be brought back"),
+});
+
+export type RestoredVolumes = z.infer<typeof restoredVolumesSchema>;
+
 export function volumeCounts(records: VolumeRecord[] = [], podVolumes = 0): VolumeCounts {
   const count = (which: (record: VolumeRecord) => unknown) => records.filter(which).length;
   return {

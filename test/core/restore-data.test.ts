@@ -75,8 +75,14 @@ describe("an object that was created with its data, and whose answer was lost", 
       const stored = [{ volume: "pv", claim: { namespace: "shop", name: "data" }, files: copied }];
       losing("persistentvolumeclaims");
       const archive = await archiveOf([claim]);
-      const { lines } = await restored(kube, archive, { existingResourcePolicy }, { volumes: { files, stored } });
+      const { lines, result } = await restored(
+        kube,
+        archive,
+        { existingResourcePolicy },
+        { volumes: { files, stored } },
+      );
       assert.equal(asked, 1);
+      assert.deepEqual([result.volumes?.fileCopies, result.volumes?.failed], [0, 1]);
       assert.match(lines.at(-1)!, /^failed persistentvolumeclaims shop\/data: .*taken away again: no password/);
       assert.equal((await live(CLAIM)).kind, "Status", "no Pod starts on an empty one");
     });

@@ -14,12 +14,13 @@ const volume = (policy: string) =>
 
 describe("claims and volumes", () => {
   it("of policy Retain find each other again", async () => {
-    await restored(kube, await archiveOf([claim, volume("Retain")]));
+    const { result } = await restored(kube, await archiveOf([claim, volume("Retain")]));
     assert.deepEqual((await live("/api/v1/namespaces/shop/persistentvolumeclaims/data")).spec, { volumeName: "pv" });
     assert.deepEqual((await live("/api/v1/persistentvolumes/pv")).spec, {
       persistentVolumeReclaimPolicy: "Retain",
       claimRef: { namespace: "shop", name: "data" },
     });
+    assert.deepEqual([result.volumes?.stays, result.volumes?.lacking], [1, 0]);
   });
 
   it("of policy Delete come as a new volume, which is a warning", async () => {
@@ -28,6 +29,7 @@ describe("claims and volumes", () => {
       result.problems.warnings.map(({ name, message }) => [name, message]),
       [["data", "its volume pv isn't restored: it gets a new, empty one"]],
     );
+    assert.deepEqual([result.volumes?.stays, result.volumes?.lacking], [0, 1]);
     assert.match(lines.join("\n"), /skipped persistentvolumes pv: its data isn't in the backup/);
     assert.match(
       lines.join("\n"),

@@ -23,6 +23,7 @@ interface WithVolumes extends BackupDocument {
   volumes?: Record<string, number>;
 }
 interface Plan {
+  volumes?: Record<string, number>;
   steps: { resource: string; name: string; action: string; reason?: string }[];
   warnings: Problem[];
 }
@@ -165,10 +166,17 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
       plan.warnings.map(({ name, message }) => `${name}: ${message.split(";")[0]}`),
       ["scratch: its volume pv-scratch isn't restored: it gets a new, empty one"],
     );
+    assert.deepEqual(plan.volumes, {
+      ...{ csiSnapshots: 2, csiBytes: 2 * 2 ** 30, nativeSnapshots: 0, fileCopies: 0, fileBytes: 0 },
+      ...{ leftOut: 0, stays: 0, lacking: 1, failed: 0 },
+    });
     assert.deepEqual(await standing(b!), []);
 
-    const restored = await document<RestoreDocument>(restore("back", "full"));
+    const restored = await document<RestoreDocument & Pick<Plan, "volumes">>(restore("back", "full"));
     assert.equal(restored.phase, "Completed");
+    assert.deepEqual(restored.volumes, plan.volumes);
+    const told = await lifeboat(["restore", "describe", "back", ...location]);
+    assert.match(told.stdout, /^Volumes: +2 CSI snapshots \(2\.0 GiB\), 1 WITHOUT THEIR DATA$/m);
     for (const name of ["db", "media"])
       assert.equal(await readFile(join(await b!.driver.folder("shop", name), "data"), "utf8"), `data of ${name}`);
     assert.deepEqual(await standing(b!), []);
@@ -302,10 +310,11 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
 
   test("are not restored where the user says so: the claims come back empty, with a warning", async () => {
     await b!.cluster.api.request("DELETE", CLAIMS);
-    const restored = await document<RestoreDocument>(
+    const restored = await document<RestoreDocument & Pick<Plan, "volumes">>(
       restore("empty", "full", "--restore-volumes=false", "--include-resources", "persistentvolumeclaims"),
     );
     const warnings = (restored.warnings as Problem[]).map(({ message }) => message);
     assert.equal(warnings.filter((message) => message.includes("restorePVs is false")).length, 2, warnings.join("\n"));
+    assert.deepEqual([restored.volumes?.leftOut, restored.volumes?.lacking], [3, 0]);
   });
 });

@@ -7,6 +7,8 @@ import { putOnce } from "../../once.ts";
 import type { Bucket } from "../../ports.ts";
 import type { Problem } from "../../report.ts";
 import { type RestoreSpec, restoreSpecSchema } from "../../specs.ts";
+import { restoredVolumesSchema } from "../../volumes/record.ts";
+import { restoredVolumes } from "../data.ts";
 import type { Planned } from "../restore.ts";
 import { isChange } from "../write/sending.ts";
 import type { PlanAction, Rehearsed } from "./rehearsal.ts";
@@ -53,6 +55,8 @@ export const planSchema = z.object({
     skip: z.number(),
     blocked: z.number(),
   }),
+  /** What would become of the data of the claims that are created; absent where there are none. */
+  volumes: restoredVolumesSchema.optional(),
   steps: z.array(stepSchema),
   spec: z.record(z.string(), z.unknown()),
   warnings: z.array(problemSchema),
@@ -106,7 +110,8 @@ export function planDocument(
     else if (warning) warnings.push({ ...about, message: reason ?? action });
     return { ...about, action, ...(reason && { reason }), ...(diff && { diff }) };
   });
-  return { schemaVersion: 1, kind: "plan", ...about, counts, steps, warnings, errors };
+  const volumes = planned.data && restoredVolumes(planned.data, about.spec);
+  return { schemaVersion: 1, kind: "plan", ...about, counts, ...(volumes && { volumes }), steps, warnings, errors };
 }
 
 /** What the rehearsal has nothing to say of. */

@@ -11,6 +11,7 @@ import { goJson } from "../../objects/fields.ts";
 import { RESERVE, WITHHELD } from "../prune/extras.ts";
 import { pruneLive } from "../prune/pruning.ts";
 import { type PlanInput, type Planned, writesOf } from "../restore.ts";
+import type { Item } from "../survey.ts";
 import { refusedUpdate } from "../write/apply.ts";
 import { adaptivePace, pacedKube } from "../write/pace.ts";
 import {
@@ -18,6 +19,7 @@ import {
   CHANGES,
   isChange,
   joined,
+  type Prepared,
   patchBody,
   pathOf,
   prepare,
@@ -115,8 +117,10 @@ async function rehearseStep(step: PlannedStep, body: Buffer, applying: Applying)
     const one = resource && { item, resource, body, applying, plannedOn: plannedOn(step, applying.target) };
     if (one && isChange(action)) return await rehearseChange(one, action);
     if (one && action === "prune") return await rehearsePrune(step, one);
-    const rehearsed = describeCreate(body, { item, applying }, reason);
-    return one && there ? await rehearseCreate(one, rehearsed) : rehearsed;
+    const { without, ...described } = describeCreate(body, { item, applying }, reason);
+    const rehearsed = one && there ? await rehearseCreate(one, described) : described;
+    if (rehearsed.action === "create") noteData(applying.data, item, without);
+    return rehearsed;
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);
     return { action: "blocked", reason: messageOf(error) };
@@ -127,10 +131,17 @@ function describeCreate(
   body: Buffer,
   sending: Pick<Sending, "item" | "applying">,
   reason: string | undefined,
-): Rehearsed {
-  const { notes, warning } = prepare({ ...sending, body });
+): Rehearsed & Pick<Prepared, "without"> {
+  const { notes, warning, without } = prepare({ ...sending, body });
   const owner = keptBy(parseExact(body) as KubernetesObject);
-  return { action: "create", reason: joined(reason, ...notes, owner), warning };
+  return { action: "create", reason: joined(reason, ...notes, owner), warning, without };
+}
+
+/** Counts the data of what would be created as those of a restore are. */
+function noteData(by: Applying["data"], item: Item, without: Prepared["without"]): void {
+  const data = by?.plan.of(item);
+  if (data && data.how !== "none") by?.brought.push({ item, data });
+  if (without) by?.without.set(`${item.namespace}/${item.name}`, without);
 }
 
 async function rehearseCreate(one: Sending, rehearsed: Rehearsed): Promise<Rehearsed> {

@@ -87,16 +87,22 @@ async function create(one: Sending, reason: string | undefined): Promise<Applied
 
 async function createAs(one: Sending, reason: string | undefined): Promise<Applied> {
   const { item, resource, applying } = one;
-  const { body, notes, warning, wanted } = outgoing(one);
+  const { body, notes, warning, wanted, without } = outgoing(one);
   const response = await send(one, { method: "POST", path: resourcePath(resource, item.namespace), body });
+  const isThere = () => without && applying.data?.without.set(`${item.namespace}/${item.name}`, without);
   if (response.status >= 400) {
-    if (existsAlready(response)) return await settle(one, response);
+    if (existsAlready(response)) {
+      const settled = await settle(one, response);
+      if (settled.action === "created") isThere();
+      return settled;
+    }
     return { action: "failed", reason: refusal(response, item) };
   }
   // Of most objects only the UID matters, and parsing all of 25,000 takes seconds and memory.
   const made = () => JSON.parse(response.body.toString("utf8")) as KubernetesObject;
   const inactive = item.entry.resource === NAMESPACES ? await notActive(made(), applying) : undefined;
   if (inactive) return { action: "failed", reason: inactive };
+  isThere();
   const { uid } = metadataOf(response.body) as KubernetesObject["metadata"];
   const left = wanted ? await restoreStatus(one, made()) : undefined;
   const notable = warning || left?.written === false;
@@ -105,9 +111,9 @@ async function createAs(one: Sending, reason: string | undefined): Promise<Appli
 
 /** What is sent to create the object, and whether its status is to follow. The object itself isn't kept while it is under way: many are. */
 function outgoing(one: Sending) {
-  const { object, notes, warning } = prepare(one);
+  const { object, ...told } = prepare(one);
   const wanted = one.applying.statuses.of(object.metadata, one.item.entry.resource);
-  return { body: goJson(object), notes, warning, wanted };
+  return { body: goJson(object), ...told, wanted };
 }
 
 /** Gives an object that an earlier run of this restore made the status that run didn't come to. */

@@ -54,6 +54,8 @@ export interface Prepared {
   notes: string[];
   /** A note needs a person. */
   warning: boolean;
+  /** Of a claim that brings no data along: whether its volume is an empty one, or the one that it had. */
+  without?: "empty" | "same";
 }
 
 /** The object as it is created: fixed, its references rewritten. */
@@ -71,9 +73,13 @@ export function prepare({ item, body, applying, amend }: Omit<Sending, "resource
   if (leftOut.length) notes.push(`without its owner ${leftOut.join(", ")}, which isn't restored`);
   if (source) notes.push(source);
   if (lost) notes.push(joined(`its volume ${lost} isn't restored: it gets a new, empty one`, data?.reason)!);
+  const kept = volumeOf(object);
+  const same = kept !== undefined && !applying.data?.plan.remade.has(kept) ? "same" : undefined;
+  const without = lost === undefined ? same : "empty";
   const path = applying.data && nodePath(object);
   if (path) notes.push(`it is ${path} of a node: what the source's node has there doesn't come along`);
-  return { object: amend?.(object) ?? object, notes, warning: lost !== undefined || path !== undefined };
+  const warning = lost !== undefined || path !== undefined;
+  return { object: amend?.(object) ?? object, notes, warning, ...(without && { without }) };
 }
 
 /** The folder of a node that a volume is. */

@@ -4,6 +4,7 @@ import {
   type Finding,
   isLifeboatError,
   pinText,
+  type RestoredVolumes,
   readBackup,
   readBackupDocument,
   readFindings,
@@ -11,6 +12,7 @@ import {
   readStoredVolumes,
   type StoredVolume,
   type Verified,
+  type VolumeCounts,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
@@ -112,17 +114,19 @@ function verifiedText({ at, damage }: Verified): string {
   return printable(`${since ? `${timeText(at)}${since}` : `damaged, ${timeText(at)}`}: ${damage.reason}`);
 }
 
-/** What became of the claims' data, in a line. */
-export function volumesField({ volumes }: BackupDocument): [string, string][] {
+/** What became of the claims' data, in a line: of those of a backup, or of a restore. */
+export function volumesField({ volumes }: { volumes?: VolumeCounts & Partial<RestoredVolumes> }): [string, string][] {
   if (!volumes) return [];
+  const { csiBytes, failed = 0 } = volumes;
   const { csiSnapshots, nativeSnapshots, fileCopies, fileBytes, leftOut, stays = 0, lacking, podVolumes = 0 } = volumes;
   const parts = [
-    [csiSnapshots, plural(csiSnapshots, "CSI snapshot")],
+    [csiSnapshots, `${plural(csiSnapshots, "CSI snapshot")}${csiBytes ? ` (${bytesText(csiBytes)})` : ""}`],
     [nativeSnapshots, plural(nativeSnapshots, "disk snapshot")],
     [fileCopies, `${countText(fileCopies)} by restic (${bytesText(fileBytes)})`],
     [leftOut, `${countText(leftOut)} left out`],
     [stays, `${countText(stays)} left where they are`],
     [lacking, `${countText(lacking)} WITHOUT THEIR DATA`],
+    [failed, `${countText(failed)} NOT BROUGHT BACK`],
   ] as const;
   const claims = parts.flatMap(([count, text]) => (count > 0 ? [text] : [])).join(", ");
   return [

@@ -8,6 +8,7 @@ import {
   type RestoreRun,
   restoreDocument,
 } from "../../../core/index.ts";
+import { volumesField } from "../backup/describe.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
@@ -77,7 +78,7 @@ function isForPeople({ output }: SharedOptions): boolean {
 
 /** How the run went, for people. */
 export function restoreSummary(
-  { name, backup = "<none>", phase, counts, durationMs = 0, warnings, errors }: RestoreDocument,
+  { name, backup = "<none>", phase, counts, volumes, durationMs = 0, warnings, errors }: RestoreDocument,
   cluster: string,
 ): string {
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
@@ -89,6 +90,7 @@ export function restoreSummary(
         ["Backup", backup],
         ["Cluster", cluster],
         ["Objects", countsText(counts)],
+        ...volumesField({ volumes }),
         ["Duration", `${durationText(durationMs)}${rate}`],
         [
           "Problems",

@@ -10,6 +10,7 @@ import {
   restoreKeysOf,
   someOf,
 } from "../../../core/index.ts";
+import { volumesField } from "../backup/describe.ts";
 import { detailsBlock, filtersText, listText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
 import { countText, fields, phaseText, print, printable, printResult, timeText } from "../output.ts";
@@ -93,7 +94,7 @@ function describe(document: RestoreDocument): string {
       ["Started", timeText(document.startTimestamp)],
       ["Completed", timeText(document.completionTimestamp)],
     ])}`,
-    `\n\n${fields([["Objects", countsText(counts)]])}\n`,
+    `\n\n${fields([["Objects", countsText(counts)], ...volumesField(document)])}\n`,
     problemBlock("Errors", errors) || "\nErrors:    <none>\n",
     problemBlock("Warnings", warnings) || "Warnings:  <none>\n",
   ].join("");

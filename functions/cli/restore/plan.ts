@@ -1,4 +1,5 @@
 import type { PlanDocument, PlanStep } from "../../../core/index.ts";
+import { volumesField } from "../backup/describe.ts";
 import { changeText, groupedText, type Mark, objectName } from "../changes.ts";
 import { countText, fields } from "../output.ts";
 import { problemBlock } from "../problems.ts";
@@ -18,13 +19,7 @@ export function planText(plan: PlanDocument, cluster: string, details = false): 
   const changes = steps.filter(({ action }) => !["create", "skip"].includes(action));
   return [
     `Plan ${id}: ${countsText(counts)}\n\n`,
-    `${fields(
-      [
-        ["Backup", backup],
-        ["Cluster", cluster],
-      ],
-      "  ",
-    )}\n`,
+    `${fields([["Backup", backup], ["Cluster", cluster], ...volumesField(plan)], "  ")}\n`,
     changes.length > 0 ? `\n${changes.map(stepText).join("")}` : "",
     details ? listed(steps, "create") + listed(steps, "skip") : created(steps),
     counts.skip > 0 && !details ? `\n  ${countText(counts.skip)} skipped: --details tells why\n` : "",
