@@ -110,7 +110,7 @@ export type { Reading } from "./reading/open.ts";
 export { MOST_FOUND, type SearchDocument, search } from "./reading/search.ts";
 export { showItem } from "./reading/show.ts";
 export { openedOnce } from "./removal.ts";
-export { type Problem, problemLine, someOf } from "./report.ts";
+export { bytesText, type Problem, problemLine, someOf } from "./report.ts";
 export { abandonJob } from "./requests.ts";
 export { type ActivationDocument, activateRestore } from "./restore/clone/activate.ts";
 export { type Drill, drillBackup } from "./restore/drill.ts";

@@ -81,6 +81,8 @@ export interface JobContext {
   signal: AbortSignal;
   /** Each line of the run's log as it is written. */
   listen?: Listen;
+  /** Of a backup: hears what somebody who waits should know, as its log does. */
+  say?: (line: string) => void;
   /** Hears that somebody could not be told of the job's end (tell.ts). */
   warn?: (message: string) => void;
   /** Who takes the lock, where a process can be told to have ended. */
@@ -235,7 +237,8 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
     const signer = configuredSigner(config.signing, secrets);
     const { recipients } = config.encryption;
     const { caller } = job;
-    const { record, outcome } = await backup({ ...run, name, spec, labels, caller, signer, recipients });
+    const { say } = context;
+    const { record, outcome } = await backup({ ...run, name, spec, labels, caller, signer, recipients, say });
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
   });
   return locked({ kind: "backup", name, found }, context, work);

@@ -42,6 +42,8 @@ export interface BackupRun {
   /** Takes the lock of the name, where that isn't held already: once the cluster has answered, before anything is written. */
   lock?: () => Promise<void>;
   progress?: (progress: Progress) => void;
+  /** Hears what somebody who waits should know, as the log does: what copies of volumes wait for, what is taken back. */
+  say?: (line: string) => void;
   signal: AbortSignal;
 }
 

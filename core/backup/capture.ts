@@ -135,6 +135,7 @@ export async function captureCluster(
   const index = digestingIndex(endingAfter(writer.index, tarPut));
   const indexPut = bucket.put(keys.index, index.bytes, { ifAbsent: true, signal });
 
+  let items = 0;
   const failing = new AbortController();
   const policies = volumePolicies(settled);
   const copying = { ...run, signal: AbortSignal.any([signal, failing.signal]), policies, log, report };
@@ -145,7 +146,12 @@ export async function captureCluster(
       resources,
       lint,
       copiers: (signal) => openCopiers({ ...copying, signal }),
-      progress: (left) => run.progress?.({ items: 0, resource: "volumes", remaining: left }),
+      progress: (left, total) =>
+        run.progress?.({ items, resource: `volumes: ${left} of ${total} left`, remaining: undefined }),
+      say: (line) => {
+        log("info", line);
+        run.say?.(line);
+      },
     });
   let ended = false;
   const produce = async () => {
@@ -167,7 +173,10 @@ export async function captureCluster(
       log,
       fail: (problem) => report("error", problem),
       warn: (problem) => report("warning", problem),
-      progress: run.progress ?? (() => {}),
+      progress: (progress) => {
+        items = progress.items;
+        run.progress?.(progress);
+      },
       signal,
     });
     const { secretsLeftOut, ...counts } = collected;

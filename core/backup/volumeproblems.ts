@@ -58,6 +58,6 @@ function together(group: Told[]): Pick<Told, "level" | "problem"> {
   const { level, kind, message, problem } = group[0]!;
   const { namespace } = problem;
   const shared = group.every((one) => one.problem.namespace === namespace) ? { namespace } : {};
-  const names = someOf(group.map(({ name }) => name));
+  const names = someOf(group.map(({ name }) => name).sort());
   return { level, problem: { ...shared, message: `${group.length} ${kind} (${names}): ${message}` } };
 }

@@ -4,6 +4,7 @@ import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { parseExact } from "../kube/json.ts";
+import { placeOf } from "../kube/object.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import type { Log } from "../log.ts";
 import { at } from "../objects/fields.ts";
@@ -13,6 +14,7 @@ import { timestamp } from "../timestamp.ts";
 import { type Choice, type Claim, choose, type Means, type NotChosen } from "../volumes/choose.ts";
 import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
+import type { Doing } from "../volumes/doing.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
 import { causeOf } from "../volumes/rights.ts";
@@ -31,6 +33,7 @@ import {
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
 import { type VolumeProblems, volumeProblems } from "./volumeproblems.ts";
+import { type Awaited, watchCopies } from "./waits.ts";
 
 /** An object that is stored. */
 export interface StoredObject extends HeldObject {
@@ -71,8 +74,10 @@ interface VolumesRun {
   lint: Lint;
   log: Log;
   report: (level: "warning" | "error", problem: Problem) => void;
-  /** How many copies are not made yet. */
-  progress: (left: number) => void;
+  /** How many copies have no point in time yet, of how many. */
+  progress: (left: number, total: number) => void;
+  /** Hears what somebody who waits should know. */
+  say: (line: string) => void;
   signal: AbortSignal;
 }
 
@@ -84,6 +89,8 @@ interface Copying extends VolumesRun {
   seen: SeenVolumes;
   problems: VolumeProblems;
   records: VolumeRecord[];
+  /** What is not whole yet. */
+  awaited: Set<Awaited>;
   copies: Pick<Copied, "discard">[];
 }
 
@@ -100,6 +107,9 @@ const DECIDED_AT_ONCE = 50;
 /** Copies of a kind that are under way at a time: until their point in time is fixed, and of files until their end. */
 const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, PodVolumeBackup: 4 };
 
+const ITS_TURN: Doing = { what: "waits for its turn" };
+const BEGINNING: Doing = { what: "waits for its copy to begin" };
+
 /** How long a run that failed takes its copies away. */
 const DISCARD_MS = 60_000;
 const DISCARDS_AT_ONCE = 50;
@@ -109,7 +119,7 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   const signal = AbortSignal.any([run.signal, failing.signal]);
   const seen = seenVolumes();
   const problems = volumeProblems(run.report);
-  const copying: Copying = { ...run, signal, failing, seen, problems, records: [], copies: [] };
+  const copying: Copying = { ...run, signal, failing, seen, problems, records: [], awaited: new Set(), copies: [] };
   let podVolumes = 0;
   return {
     records: copying.records,
@@ -139,6 +149,8 @@ async function copyHeld(run: Copying, fixed: () => Promise<void>): Promise<Itera
   const decided = await pLimit(DECIDED_AT_ONCE).map(held, (one) => decide(run, one, copiers.means));
   run.records.push(...decided.map(({ record }) => record));
   run.problems.report();
+  const total = decided.filter(({ copying }) => copying).length;
+  using _ = watchCopies(run.awaited, total, run.say);
   const settling = settleAll(run, decided, startMaking(copiers, decided));
   await settling.fixed;
   await fixed().catch((error: unknown) => run.failing.abort(error));
@@ -236,7 +248,7 @@ function settleAll(
   const pending = new Set(decided);
   const { promise: fixed, resolve } = Promise.withResolvers<void>();
   const isFixed = (one: Decided) => {
-    if (pending.delete(one)) run.progress(pending.size);
+    if (pending.delete(one)) run.progress(pending.size, decided.length);
     if (pending.size === 0) resolve();
   };
   const made = decided.map((one) =>
@@ -256,7 +268,7 @@ async function settle(run: Copying, decided: Decided, making: Making, fixed: () 
     if (!copying) return [];
     const { method, instead } = copying.choice;
     record.startTimestamp = timestamp(new Date());
-    const copied = await make(copying, making, fixed, run.signal);
+    const copied = await make(run, copying, making, fixed);
     const { csi, native, files, objects = [], warnings = [], discard } = copied;
     run.copies.push({ discard });
     Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
@@ -275,22 +287,30 @@ async function settle(run: Copying, decided: Decided, making: Making, fixed: () 
 
 /** Makes one copy in its turn; `fixed` is called once its point in time is. */
 async function make(
+  { awaited, signal }: Copying,
   copying: ToCopy,
   { start, limits }: Making,
   fixed: () => void,
-  signal: AbortSignal,
 ): Promise<Copied> {
   const { method } = copying.choice;
-  const { done } = await limits[method](async () => {
-    signal.throwIfAborted();
-    const copy = await start(copying);
-    copy.done.catch(() => {});
-    await copy.fixed.catch(() => copy.done);
-    fixed();
-    if (method === "PodVolumeBackup") await copy.done;
-    return { done: copy.done };
-  });
-  return done;
+  const waiting: Awaited = { name: placeOf(copying.one.claim.metadata), doing: () => ITS_TURN };
+  awaited.add(waiting);
+  try {
+    const { done } = await limits[method](async () => {
+      signal.throwIfAborted();
+      waiting.doing = () => BEGINNING;
+      const copy = await start(copying);
+      waiting.doing = () => copy.doing() ?? BEGINNING;
+      copy.done.catch(() => {});
+      await copy.fixed.catch(() => copy.done);
+      fixed();
+      if (method === "PodVolumeBackup") await copy.done;
+      return { done: copy.done };
+    });
+    return await done;
+  } finally {
+    awaited.delete(waiting);
+  }
 }
 
 /** An object that was made for a copy, of a resource that the cluster serves. */

@@ -149,10 +149,10 @@ function unreachable({ location, env }: ResticSettings): string | undefined {
 }
 
 /** The copy, with more warnings. */
-function warning({ fixed, done }: VolumeCopy, more: string[]): VolumeCopy {
-  const warned = done.then((copied) => ({ ...copied, warnings: [...more, ...(copied.warnings ?? [])] }));
+function warning(copy: VolumeCopy, more: string[]): VolumeCopy {
+  const warned = copy.done.then((copied) => ({ ...copied, warnings: [...more, ...(copied.warnings ?? [])] }));
   warned.catch(() => {});
-  return { fixed, done: warned };
+  return { ...copy, done: warned };
 }
 
 function hasDisk(disks: NonNullable<VolumeMeans["disks"]>, volume: KubernetesObject): boolean {

@@ -2,6 +2,7 @@ import { polled } from "../abort.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError } from "../errors.ts";
 import type { DiskSnapshot, Disks, InZone } from "../ports.ts";
 import type { DiskCloud } from "./disk.ts";
+import { lastTold, type Tell } from "./doing.ts";
 import { orRemoved } from "./leftover.ts";
 import type { Copied, NativeSnapshot, VolumeCopy } from "./volume.ts";
 
@@ -32,17 +33,18 @@ export interface DiskCopyOptions {
 export function copyDisk(disks: Disks, disk: InZone, options: DiskCopyOptions): VolumeCopy {
   const { name, tags, signal, pollMs = POLL_MS, waitMs = WAIT_MS } = options;
   const begun = disks.snapshot(disk, { name, tags, signal });
+  const { tell, doing } = lastTold();
   const copied = async (): Promise<Copied> => {
     const { id, type, zone, iops } = await begun;
     const snapshot = { id, zone };
     const discard = (until: AbortSignal) => disks.removeSnapshot(snapshot, until);
-    const waiting = { pollMs, until: performance.now() + Math.min(waitMs, WAIT_MS), signal };
+    const waiting = { pollMs, until: performance.now() + Math.min(waitMs, WAIT_MS), signal, tell };
     const pending = await orRemoved(() => completed(disks, snapshot, waiting), `the snapshot ${id}`, discard);
     const warnings = pending === "" ? {} : { warnings: [pending] };
     const native = { snapshotHandle: id, volumeId: disk.id, volumeType: type, volumeAZ: zone, ...(iops && { iops }) };
     return { native, discard, ...warnings };
   };
-  const copy = { fixed: begun.then(() => {}), done: copied() };
+  const copy = { fixed: begun.then(() => {}), done: copied(), doing };
   // Whoever waits for one of them only must not end by the other.
   for (const promise of [copy.fixed, copy.done]) promise.catch(() => {});
   return copy;
@@ -92,12 +94,14 @@ export function wholeHandle(recorded: string, volumeId: string): string {
   return project && !recorded.includes("/") ? `${project}/global/snapshots/${recorded}` : recorded;
 }
 
-/** A cloud may take some seconds to tell of a new snapshot: one is gone that isn't found several times in a row. */
-/** Waits until a snapshot is complete: gives "", or what is to be told of one that isn't in time. */
+/**
+ * Waits until a snapshot is complete: gives "", or what is to be told of one that isn't in time. A cloud may take some seconds to tell
+ * of a new one: it is gone if it isn't found several times in a row.
+ */
 async function completed(
   disks: Disks,
   snapshot: InZone,
-  { pollMs, until, signal }: { pollMs: number; until: number; signal: AbortSignal },
+  { pollMs, until, signal, tell }: { pollMs: number; until: number; signal: AbortSignal; tell: Tell },
 ): Promise<string> {
   let failures = 0;
   const look = async (): Promise<string | undefined> => {
@@ -109,6 +113,7 @@ async function completed(
       failures = 0;
       if (found.state === "failed") throw unusable(snapshot.id, found);
       if (found.state === "completed") return "";
+      tell({ what: "waits for its cloud to complete its snapshot", why: found.message });
       if (performance.now() < until) return undefined;
       const far = found.message ? `, ${found.message}` : "";
       return `the snapshot ${snapshot.id} is not complete yet${far}: the cloud goes on with it, and no disk can be made of it before`;

@@ -1,6 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import type { Kind } from "../kube/object.ts";
 import { CLAIMS, VOLUMES } from "../objects/resources.ts";
+import type { Doing } from "./doing.ts";
 
 /** How the data of a volume were copied, in Velero's words (velero-format: 6.2); PodVolumeBackup is a copy of files by restic. */
 export type Method = "CSISnapshot" | "NativeSnapshot" | "PodVolumeBackup";
@@ -38,6 +39,8 @@ export interface VolumeCopy {
    * says why there is none; then nothing is left at all, or the message says what.
    */
   done: Promise<Copied>;
+  /** What it does at the moment; undefined until it does something that may take long. */
+  doing: () => Doing | undefined;
 }
 
 /** What a copy is known by, for the backup's record. */

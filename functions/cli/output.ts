@@ -92,14 +92,6 @@ export function plural(count: number, word: string): string {
   return `${countText(count)} ${word}${count === 1 ? "" : "s"}`;
 }
 
-/** 5500000 as "5.2 MiB". */
-export function bytesText(bytes: number): string {
-  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), 4);
-  return power === 0
-    ? `${bytes} B`
-    : `${(bytes / 1024 ** power).toFixed(1)} ${["", "KiB", "MiB", "GiB", "TiB"][power]}`;
-}
-
 /** 1940 as "1.9 s", 133000 as "2m13s". */
 export function durationText(ms: number): string {
   if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;

@@ -29,14 +29,14 @@ export function startProgress(verb: string, first: string, stream: NodeJS.WriteS
   const terminal = stream.isTTY === true;
   let drawnAt = terminal ? Number.NEGATIVE_INFINITY : performance.now();
   let begun: { at: number; done: number } | undefined;
-  let shown = false;
+  let shown = "";
   const draw = (text: string) => {
     stream.write(`\r\u001b[K${`${verb}: ${text}`.slice(0, (stream.columns || 80) - 1)}`);
-    shown = true;
+    shown = text;
   };
   const clear = () => {
     if (shown) stream.write("\r\u001b[K");
-    shown = false;
+    shown = "";
   };
   if (terminal) draw(first);
   return {
@@ -51,8 +51,10 @@ export function startProgress(verb: string, first: string, stream: NodeJS.WriteS
       else stream.write(`${verb}: ${text}\n`);
     },
     line(text) {
+      const below = shown;
       clear();
       stream.write(`${text}\n`);
+      if (below) draw(below);
     },
     end: clear,
   };

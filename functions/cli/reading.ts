@@ -1,6 +1,6 @@
-import type { Reading } from "../../core/index.ts";
+import { bytesText, type Reading } from "../../core/index.ts";
 import type { SharedOptions } from "./options.ts";
-import { bytesText, say } from "./output.ts";
+import { say } from "./output.ts";
 import { trustedKeysOf } from "./session.ts";
 
 /** How the commands read backups: trusting whom the restores trust, and telling what takes long. */

@@ -24,6 +24,7 @@ export function jobContext({
   return {
     ...{ ...given, clusters, disks, secrets: secrets(), by: thisProcess() },
     listen: verbose ? progress.line : undefined,
+    say: verbose ? undefined : progress.line,
     warn: (message: string) => progress.line(`warning: ${message}`),
   };
 }

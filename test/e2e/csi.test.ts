@@ -219,7 +219,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
       patience: { errorMs: 300 },
       want: {
         kind: "unreachable",
-        message: /VolumeSnapshot shop\/velero-failing-\w+ fails: Failed to create snapshot: no quota/,
+        message: /^its VolumeSnapshot fails: Failed to create snapshot: no quota/,
       },
     },
     {

@@ -269,6 +269,22 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
       await until("its end", async () => (await left()).length === 0);
     });
 
+    it("says what a copy waits for meanwhile", async () => {
+      const { claim, volume } = await cluster.claim("waiting");
+      const settings = settingsFor(nowhere(), PASSWORD, credentials(), { stall: 2_000 });
+      const repositories = { ensure: async () => {} };
+      const signal = AbortSignal.timeout(60_000);
+      const { done, doing } = copyFiles(cluster.kube, settings, {
+        ...{ claim, volume, backupName: "waiting", repositories, signal },
+      });
+      const seen: (string | undefined)[] = [];
+      const looking = setInterval(() => seen.push(doing()?.what), 20);
+      const { message } = await refusal(done).finally(() => clearInterval(looking));
+      assert.match(message, /^can't copy its files: restic comes no further/);
+      assert.equal(seen.at(-1), "waits for restic");
+      assert.ok(seen.includes("waits for the Pod of its Job to begin"), String(new Set(seen)));
+    });
+
     it("says of files that can't be read that they are in no copy", async () => {
       const { files, warnings } = await copy("unreadable", {
         fill(folder) {

@@ -231,7 +231,7 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     assert.equal(made.phase, "PartiallyFailed");
     const [error] = made.errors as Problem[];
     assert.equal(error!.name, "media");
-    assert.match(error!.message, /^its data are not in the backup: .*velero-media-\w+ is not ready to use in time/);
+    assert.match(error!.message, /^its data are not in the backup: its VolumeSnapshot is not ready to use in time/);
     assert.deepEqual(await standing(a!), []);
     assert.equal((await a!.driver.stored()).length, before.length + 1);
   });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
+import { bytesText } from "../../core/report.ts";
 import { differingFields } from "../../functions/cli/demo/compare.ts";
 import { filterSpec, timestampedName } from "../../functions/cli/filters.ts";
 import { loadKubeconfig } from "../../functions/cli/kubeconfig.ts";
-import { bytesText, columns, durationText, fields, printable, untilText } from "../../functions/cli/output.ts";
+import { columns, durationText, fields, printable, untilText } from "../../functions/cli/output.ts";
 import { standingText, startProgress } from "../../functions/cli/progress.ts";
 import { makeScratch } from "./cli-sample.ts";
 
@@ -94,7 +95,8 @@ describe("progress", () => {
       ["\r\u001b[Kbacking up: connecti", "\r\u001b[Kbacking up: 0 objec"].map((text) => text.slice(0, 4 + 19)),
     );
     assert.ok(chunks.length < 8, `${chunks.length} writes`);
-    assert.deepEqual(chunks.slice(-2), ["\r\u001b[K", "a log line\n"]);
+    const redrawn = "\r\u001b[Kbacking up: 0 objec".slice(0, 4 + 19);
+    assert.deepEqual(chunks.slice(-4), ["\r\u001b[K", "a log line\n", redrawn, "\r\u001b[K"]);
   });
 
   it("is silent elsewhere for the first seconds", () => {

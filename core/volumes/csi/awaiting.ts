@@ -27,7 +27,7 @@ export interface Awaited {
   place: Place;
   stage: keyof typeof STAGES;
   deadline: number;
-  /** Whose snapshot is taken. */
+  /** Whose snapshot is taken: that is what messages are about then, and what they say may hold of many claims. */
   claim?: KubernetesObject;
 }
 
@@ -42,7 +42,7 @@ export async function awaitSnapshot(
   signal: AbortSignal,
 ): Promise<KubernetesObject> {
   const { place, stage, claim } = awaited;
-  const name = `the ${looking.kinds.snapshot.kind} ${placeOf(place)}`;
+  const name = claim ? `its ${looking.kinds.snapshot.kind}` : `the ${looking.kinds.snapshot.kind} ${placeOf(place)}`;
   let failingSince: number | undefined;
   let told: string | undefined;
   const judge = (live: KubernetesObject | undefined): Seen | undefined => {
@@ -56,13 +56,14 @@ export async function awaitSnapshot(
     failingSince = message === undefined ? undefined : (failingSince ?? now);
     if (failingSince !== undefined && now - failingSince >= looking.errorMs) throw failing(name, message);
     if (now >= awaited.deadline) throw late(name, live, message, STAGES[stage].what);
+    looking.tell?.({ what: `waits for its snapshot to be ${STAGES[stage].what}`, why: reasonOf(live, message) });
     return message === told ? undefined : { message };
   };
   for (;;) {
     const seen = await looking.snapshots.until(placeOf(place), judge, signal);
     if (seen.live) return seen.live;
     told = seen.message;
-    if (told !== undefined && claim) await throwIfDeleted(looking, claim, told, signal);
+    if (told !== undefined && claim && stage === "cut") await throwIfDeleted(looking, claim, told, signal);
   }
 }
 
@@ -87,11 +88,18 @@ function failing(name: string, message: string | undefined): LifeboatError {
 }
 
 function late(name: string, live: KubernetesObject, message: string | undefined, what: string): LifeboatError {
-  const silent = at(live, "status") === undefined;
-  const why = message ?? (silent ? "no snapshot controller has taken it up" : "the CSI driver has not answered");
-  return new LifeboatError("timeout", `${name} is not ${what} in time: ${why}`, {
-    hint: silent
+  return new LifeboatError("timeout", `${name} is not ${what} in time: ${reasonOf(live, message)}`, {
+    hint: isSilent(live)
       ? "install the snapshot controller (kubernetes-csi/external-snapshotter), or see why it doesn't run"
       : "see the log of the CSI driver's controller; more time is given by csiSnapshotTimeout and itemOperationTimeout",
   });
+}
+
+/** Why it has come no further, as far as can be told. */
+function reasonOf(live: KubernetesObject, message: string | undefined): string {
+  return message ?? (isSilent(live) ? "no snapshot controller has taken it up" : "the CSI driver has not answered");
+}
+
+function isSilent(live: KubernetesObject): boolean {
+  return at(live, "status") === undefined;
 }

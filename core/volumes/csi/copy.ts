@@ -4,6 +4,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, LifeboatError, messageOf } from "../../errors.ts";
 import { createObject, type Place, patchObject, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
+import { lastTold } from "../doing.ts";
 import type { Copied, VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import type { SnapshotClass } from "./classes.ts";
@@ -20,10 +21,11 @@ import { csiSnapshot, storedObjects } from "./stored.ts";
  */
 export function copyByCsi(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass): VolumeCopy {
   const cut = Promise.withResolvers<void>();
-  const done = copy(run, claim, chosen, cut.resolve);
+  const { tell, doing } = lastTold();
+  const done = copy({ ...run, tell }, claim, chosen, cut.resolve);
   done.catch(cut.reject);
   cut.promise.catch(() => {});
-  return { fixed: cut.promise, done };
+  return { fixed: cut.promise, done, doing };
 }
 
 async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass, cut: () => void): Promise<Copied> {
@@ -34,7 +36,11 @@ async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass,
   return orTakenBack(run, { create, takeBack }, async () => {
     const first = await cutContent(run, { place, claim }, performance.now() + run.timeoutMs);
     cut();
-    const taken = { ...(await readySnapshot(run, place, performance.now() + run.readyTimeoutMs)), first, chosen };
+    const taken = {
+      ...(await readySnapshot(run, { place, claim }, performance.now() + run.readyTimeoutMs)),
+      first,
+      chosen,
+    };
     const discard = discarding(run, taken.stored);
     const warning = await released(run, discard, (signal) => deletePair(run, taken.snapshot, signal));
     return copiedOf(taken, discard, warning);
@@ -64,12 +70,14 @@ export function generatedName(stem: string): string {
   return `${stem.slice(0, 54).replace(/[-.]+$/, "")}-${randomBytes(4).toString("hex")}`;
 }
 
+/** A VolumeSnapshot, and the claim that it is of. */
+export interface Member {
+  place: Place;
+  claim: KubernetesObject;
+}
+
 /** Waits until a VolumeSnapshot is cut, and gives its content, which then has the labels by which it is looked for. */
-export async function cutContent(
-  run: CsiRun,
-  { place, claim }: { place: Place; claim: KubernetesObject },
-  deadline: number,
-): Promise<KubernetesObject> {
+export async function cutContent(run: CsiRun, { place, claim }: Member, deadline: number): Promise<KubernetesObject> {
   const { kube, labels, signal } = run;
   for (;;) {
     const snapshot = await awaitSnapshot(run, { place, claim, stage: "cut", deadline }, signal);
@@ -90,8 +98,8 @@ export interface Taken {
 }
 
 /** Waits until a VolumeSnapshot can be used, and lets the storage keep its snapshot. */
-export async function readySnapshot(run: CsiRun, place: Place, deadline: number): Promise<Taken> {
-  const snapshot = await awaitSnapshot(run, { place, stage: "ready", deadline }, run.signal);
+export async function readySnapshot(run: CsiRun, { place, claim }: Member, deadline: number): Promise<Taken> {
+  const snapshot = await awaitSnapshot(run, { place, claim, stage: "ready", deadline }, run.signal);
   const content = await retain(run, contentNameOf(snapshot), run.signal);
   const stored = content && storedSnapshot(content);
   if (!stored) throw new LifeboatError("missing", `the content of the VolumeSnapshot ${placeOf(place)} was deleted`);

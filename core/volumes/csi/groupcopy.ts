@@ -1,12 +1,13 @@
 import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
-import { createObject, listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { createObject, listObjects, patchObject, placeOf } from "../../kube/object.ts";
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
+import { lastTold } from "../doing.ts";
 import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
-import { copiedOf, cutContent, generatedName, orTakenBack, readySnapshot, released } from "./copy.ts";
+import { copiedOf, cutContent, generatedName, type Member, orTakenBack, readySnapshot, released } from "./copy.ts";
 import { deleteGroup, type StoredSnapshot } from "./deletion.ts";
 import {
   chooseGroupClass,
@@ -75,13 +76,14 @@ export function groupCopies(
  */
 export function copyGroupByCsi(run: CsiRun, group: ClaimGroup): VolumeCopy[] {
   const cut = Promise.withResolvers<void>();
-  const all = copyGroup(run, group, cut.resolve);
+  const { tell, doing } = lastTold();
+  const all = copyGroup({ ...run, tell }, group, cut.resolve);
   all.catch(cut.reject);
   cut.promise.catch(() => {});
   return group.claims.map((_, index) => {
     const done = all.then((copies) => copies[index]!);
     done.catch(() => {});
-    return { fixed: cut.promise, done };
+    return { fixed: cut.promise, done, doing };
   });
 }
 
@@ -101,7 +103,7 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
     const firsts = await Promise.all(members.map((member) => cutContent(run, member, deadline)));
     cut();
     const readyBy = performance.now() + run.readyTimeoutMs;
-    const taken = await Promise.all(members.map((member) => readySnapshot(run, member.place, readyBy)));
+    const taken = await Promise.all(members.map((member) => readySnapshot(run, member, readyBy)));
     if (!(await retain(groups, contentNameOf(bound, kinds), signal)))
       throw new LifeboatError("missing", `the content of the VolumeGroupSnapshot ${placeOf(place)} was deleted`);
     const discard = discarding(
@@ -166,7 +168,7 @@ async function labelledMembers(
   created: KubernetesObject,
   { claims }: ClaimGroup,
   deadline: number,
-): Promise<{ place: Place; claim: KubernetesObject }[]> {
+): Promise<Member[]> {
   const { kube, labels, signal } = run;
   for (;;) {
     const found = new Map((await membersOf(kube, created, signal)).map((one) => [claimOf(one), one.metadata]));

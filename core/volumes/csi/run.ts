@@ -2,6 +2,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import type { Kube } from "../../kube/client.ts";
 import { type PolledObjects, polledObjects } from "../../kube/polled.ts";
 import { BACKUP_NAME, EXCLUDE_LABEL, labelValue, VOLUME_COPY } from "../../labels.ts";
+import type { Tell } from "../doing.ts";
 import { OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 
 /** The snapshots and contents with some labels, which are waited for by two LISTs a second however many they are. */
@@ -15,6 +16,7 @@ export interface Looking {
   /** How long an object may take to be gone once it is deleted. */
   removeMs: number;
   pollMs: number;
+  tell?: Tell;
 }
 
 /** How long what may take, in milliseconds. */

@@ -4,9 +4,10 @@ import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { BACKUP_NAME, labelValue } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
+import { lastTold, type Tell } from "../doing.ts";
 import type { Copied, Mount, VolumeCopy } from "../volume.ts";
 import { backupCommand, INIT } from "./commands.ts";
-import { count, type Progress } from "./output.ts";
+import { count } from "./output.ts";
 import type { Repositories } from "./repositories.ts";
 import { repositoryAt } from "./repository.ts";
 import { leftWarning, MOST_NAMED, type ResticEnd } from "./run.ts";
@@ -27,7 +28,6 @@ export interface FilesToCopy {
   backupName: string;
   repositories: Repositories;
   signal: AbortSignal;
-  progress?: (progress: Progress) => void;
 }
 
 /**
@@ -37,15 +37,16 @@ export interface FilesToCopy {
  * Rejects as `runRestic` and the bucket do, and with `invalid` for a location that Pods can't reach.
  */
 export function copyFiles(kube: Kube, settings: ResticSettings, input: FilesToCopy): VolumeCopy {
-  const done = copy(kube, settings, input);
+  const { tell, doing } = lastTold();
+  const done = copy(kube, settings, input, tell);
   const fixed = done.then(() => {});
   // Whoever awaits `done` alone learns of a failure too.
   fixed.catch(() => {});
-  return { done, fixed };
+  return { done, fixed, doing };
 }
 
-async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy): Promise<Copied> {
-  const { claim, volume, mount, clone, backupName, repositories, signal, progress } = input;
+async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy, tell: Tell): Promise<Copied> {
+  const { claim, volume, mount, clone, backupName, repositories, signal } = input;
   const { namespace = "", name, uid = "" } = claim.metadata;
   const work: Work = {
     kube,
@@ -57,13 +58,14 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy): P
   };
   // Before anything is stored there for nothing.
   repositoryAt(settings.location, namespace, settings.env);
+  tell({ what: `waits for the restic repository of ${namespace}` });
   const init = async (signal: AbortSignal) =>
-    void (await runWork({ ...work, signal }, `make the repository of ${namespace}`, [INIT]));
+    void (await runWork({ ...work, signal, tell }, `make the repository of ${namespace}`, [INIT]));
   await repositories.ensure(namespace, init, signal);
 
   const run = `run=${randomUUID()}`;
   const tags = [`backup=${backupName}`, `claim=${name}`, `volume=${volume.metadata.name}`, run];
-  const end = await runUnlocking({ ...work, progress }, `copy the files of ${namespace}/${name}`, {
+  const end = await runUnlocking({ ...work, tell }, "copy its files", {
     command: backupCommand(`${name}.${uid}`, tags, settings.timing),
     claim: { name: clone ?? name, use: "read" },
     node: clone === undefined ? pinnedTo(claim, volume, mount) : undefined,

@@ -67,7 +67,7 @@ const FAILURES: FailureRule[] = [
   },
 ];
 
-/** The error of a restic that has ended with a code other than 0. `what` was to be done: "copy the files of shop/data". */
+/** The error of a restic that has ended with a code other than 0. `what` was to be done: "copy its files". */
 export function failureOf(
   { exitCode, reason }: { exitCode: number; reason: string },
   output: Output,
@@ -133,18 +133,20 @@ export const REFUSALS: ReadonlySet<string> = new Set(
   WAITS.filter(({ kind }) => kind !== "timeout").flatMap(({ reasons }) => reasons),
 );
 
+/** Why a Pod has not begun: `after` stands behind what it is, before Kubernetes' own words. */
+export function waitText({ reason, message }: { reason: string; message: string }, after = ""): string {
+  const what = ruleOf(reason)?.what ?? `its Pod is still ${reason}`;
+  return `${what}${after}${message ? `: ${message.slice(0, 500)}` : ""}`;
+}
+
+function ruleOf(reason: string): WaitRule | undefined {
+  return WAITS.find(({ reasons }) => reasons.includes(reason));
+}
+
 /** The error of a Job whose Pod has not begun within `seconds`. */
-export function neverBegan(
-  { reason, message }: { reason: string; message: string },
-  seconds: number,
-  what: string,
-): LifeboatError {
-  const rule = WAITS.find(({ reasons }) => reasons.includes(reason));
-  const state = rule?.what ?? `its Pod is still ${reason}`;
-  const detail = message ? `: ${message.slice(0, 500)}` : "";
-  return new LifeboatError(rule?.kind ?? "timeout", `can't ${what}: ${state} after ${Math.ceil(seconds)} s${detail}`, {
-    hint: rule?.hint,
-  });
+export function neverBegan(state: { reason: string; message: string }, seconds: number, what: string): LifeboatError {
+  const { kind = "timeout", hint } = ruleOf(state.reason) ?? {};
+  return new LifeboatError(kind, `can't ${what}: ${waitText(state, ` after ${Math.ceil(seconds)} s`)}`, { hint });
 }
 
 /** The error of a Job whose Pod the cluster has ended. */

@@ -3,7 +3,7 @@ import { labelValue, RESTORE_NAME } from "../../labels.ts";
 import { restoreCommand } from "./commands.ts";
 import { lacksOnlyAttributes } from "./failure.ts";
 import type { Placement } from "./job.ts";
-import { count, type Progress } from "./output.ts";
+import { count } from "./output.ts";
 import { leftWarning, MOST_NAMED } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
 import { runUnlocking, type Work } from "./work.ts";
@@ -20,7 +20,6 @@ export interface ClaimToFill {
   /** Zeros become holes; on by default. */
   sparse?: boolean;
   signal: AbortSignal;
-  progress?: (progress: Progress) => void;
 }
 
 /**
@@ -30,7 +29,7 @@ export interface ClaimToFill {
 export async function fillClaim(
   kube: Kube,
   settings: ResticSettings,
-  { claim, from, restoreName, placement, sparse, signal, progress }: ClaimToFill,
+  { claim, from, restoreName, placement, sparse, signal }: ClaimToFill,
 ): Promise<{ size: number; files: number; warnings: string[] }> {
   const work: Work = {
     kube,
@@ -39,7 +38,6 @@ export async function fillClaim(
     repository: from.namespace,
     labels: { [RESTORE_NAME]: labelValue(restoreName) },
     signal,
-    progress,
     tolerates: lacksOnlyAttributes,
   };
   const end = await runUnlocking(work, `restore the files of ${claim.namespace}/${claim.name}`, {

@@ -5,11 +5,12 @@ import type { Kube } from "../../kube/client.ts";
 import { getObject, type Kind } from "../../kube/object.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
+import type { Tell } from "../doing.ts";
 import { withhold } from "./credentials.ts";
-import { failureOf, INCOMPLETE, lost, neverBegan, REFUSALS } from "./failure.ts";
+import { failureOf, INCOMPLETE, lost, neverBegan, REFUSALS, waitText } from "./failure.ts";
 import { CONTAINER, type ResticJob } from "./job.ts";
 import { type LogOf, readLog } from "./log.ts";
-import { type Output, type Progress, readOutput } from "./output.ts";
+import { type Output, readOutput } from "./output.ts";
 import { type PodState, podState } from "./pod.ts";
 import { JOBS, podsOf } from "./removal.ts";
 import type { ResticTiming } from "./settings.ts";
@@ -18,11 +19,11 @@ import type { ResticTiming } from "./settings.ts";
 export interface ResticRun {
   kube: Kube;
   job: Omit<ResticJob, "deadline">;
-  /** For messages: "copy the files of shop/data". */
+  /** For messages: "copy its files". */
   what: string;
   timing: ResticTiming;
   signal: AbortSignal;
-  progress?: (progress: Progress) => void;
+  tell?: Tell;
   /** Whether what restic calls a failure is one that can be lived with; its `problems` then tell what it is. */
   tolerates?: (output: Output) => boolean;
 }
@@ -61,7 +62,11 @@ export async function follow(run: ResticRun, began: Began): Promise<number> {
     }
     if (state.state === "lost") throw lost(state, what);
     if (now - began.at > timing.total) throw lost({ reason: "DeadlineExceeded", message: "" }, what);
-    if (state.state === "waiting") checkWait(run, began, clocks, state);
+    if (state.state === "waiting") {
+      run.tell?.({ what: "waits for the Pod of its Job to begin", why: waitText(state) });
+      checkWait(run, began, clocks, state);
+    }
+    if (state.state === "running" && clocks.moved === undefined) run.tell?.({ what: "waits for restic" });
     if (look % SELDOM === 0) {
       await checkNode(run, began, clocks);
       if (state.state === "running") await checkProgress(run, began, clocks);
@@ -134,17 +139,21 @@ function checkWait(
 
 /** Tells how far restic has come. Throws where it has come no further for too long. */
 async function checkProgress(run: ResticRun, began: Began, clocks: Clocks): Promise<void> {
-  const { what, timing, progress } = run;
+  const { what, timing, tell } = run;
   const log = await readLog(logOf(run, began), { glance: true });
   const now = performance.now();
   clocks.moved ??= now;
   if (log === undefined) {
+    tell?.({ what: "waits for restic" });
     clocks.moved = now;
     return;
   }
   const output = readOutput(log);
   const shown = output.progress ? JSON.stringify(output.progress) : (output.words.at(-1) ?? "");
-  if (output.progress) progress?.(output.progress);
+  tell?.({
+    what: "waits for restic",
+    ...(output.progress ? { progress: output.progress } : { why: output.words.at(-1) }),
+  });
   if (shown !== clocks.shown) Object.assign(clocks, { shown, moved: now });
   if (now - clocks.moved <= timing.stall) return;
   const said = output.words.at(-1)?.slice(0, 500);

@@ -7,7 +7,7 @@ import { type ResticEnd, runRestic } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
 
 /** What the Jobs for one volume or repository have in common. */
-export interface Work extends Pick<ResticRun, "kube" | "signal" | "progress" | "tolerates"> {
+export interface Work extends Pick<ResticRun, "kube" | "signal" | "tell" | "tolerates"> {
   settings: ResticSettings;
   /** Where the Jobs run. */
   namespace: string;
@@ -26,7 +26,7 @@ export async function runWork(
   commands: string[][],
   mounted: Mounted = {},
 ): Promise<ResticEnd> {
-  const { kube, settings, namespace, labels, signal, progress, tolerates } = work;
+  const { kube, settings, namespace, labels, signal, tell, tolerates } = work;
   const { image, serviceAccount, location, env, timing } = settings;
   const job = {
     name: `lifeboat-${randomUUID()}`,
@@ -39,7 +39,7 @@ export async function runWork(
     commands,
     ...mounted,
   };
-  return runRestic({ kube, job, what, timing, signal, progress, tolerates });
+  return runRestic({ kube, job, what, timing, signal, tell, tolerates });
 }
 
 /**

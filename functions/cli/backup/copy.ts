@@ -1,6 +1,6 @@
-import { copyBackup, thisProcess } from "../../../core/index.ts";
+import { bytesText, copyBackup, thisProcess } from "../../../core/index.ts";
 import type { Invocation } from "../options.ts";
-import { bytesText, plural, printResult } from "../output.ts";
+import { plural, printResult } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { openBucket, trustedKeysOf } from "../session.ts";
 import { readMade } from "../underway.ts";

@@ -4,6 +4,7 @@ import {
   type BackupSpec,
   backup,
   backupDocument,
+  bytesText,
   checkNewName,
   counting,
   EXIT_CODES,
@@ -22,7 +23,7 @@ import {
   withoutUndefined,
 } from "../filters.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
-import { bytesText, countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
+import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { inSession, underLock } from "../running.ts";
 import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf, volumesOf } from "../session.ts";
@@ -81,7 +82,10 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
       annotations: readMappings("--annotations", "=", options.annotations),
     };
     const { result, durationMs } = await underLock(making, { ...session, bucket }, (running) =>
-      backup({ kube, bucket, name, spec, volumes, ...described, signer, recipients, ...running, progress: told }),
+      backup({
+        ...{ kube, bucket, name, spec, volumes, ...described, signer, recipients, ...running, progress: told },
+        say: options.verbose ? undefined : progress.line,
+      }),
     );
     const { record, outcome, adopted } = result;
     const document = backupDocument(record, bucket.location, { durationMs, usage, ...outcome });

@@ -1,6 +1,7 @@
 import {
   type BackupDocument,
   backupKeysOf,
+  bytesText,
   type Finding,
   isLifeboatError,
   pinText,
@@ -16,7 +17,7 @@ import {
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
-import { bytesText, countText, fields, phaseText, plural, printable, printResult, timeText } from "../output.ts";
+import { countText, fields, phaseText, plural, printable, printResult, timeText } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { access, link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { backupKeysOf, LifeboatError, messageOf, readBackup } from "../../../core/index.ts";
+import { backupKeysOf, bytesText, LifeboatError, messageOf, readBackup } from "../../../core/index.ts";
 import type { Invocation } from "../options.ts";
-import { bytesText, print } from "../output.ts";
+import { print } from "../output.ts";
 import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";
 

@@ -1,4 +1,5 @@
 import {
+  bytesText,
   copiesText,
   previewRetention,
   type RetentionDocument,
@@ -7,7 +8,7 @@ import {
 } from "../../../core/index.ts";
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
-import { bytesText, columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
+import { columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
 import { openBucket } from "../session.ts";
 
 const COLUMNS: Record<string, (row: RetentionRow) => string> = {
