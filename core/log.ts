@@ -17,6 +17,8 @@ export interface RunLog {
   gzipped(): Buffer;
   /** Whether the run failed and yet left its log in the bucket, where `readLog` finds it. */
   left: boolean;
+  /** What a run that fails leaves half done, and what to do about it: for its result. */
+  unfinished: string[];
 }
 
 /**
@@ -33,6 +35,7 @@ export function startRunLog(subject: Record<string, string>, listen?: Listen): R
     },
     gzipped: text.gzipped,
     left: false,
+    unfinished: [],
   };
 }
 

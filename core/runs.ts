@@ -20,12 +20,12 @@ export async function leavingLog<T>(
     return await work();
   } catch (error) {
     if (log.left) throw error;
-    log.log("error", messageOf(error));
+    for (const message of [messageOf(error), ...log.unfinished]) log.log("error", message);
     const keys = runKeys(RUN_KINDS[kind], name, `${new Date().toISOString()}-${randomUUID()}`);
     const signal = AbortSignal.timeout(10_000);
     const [stored] = await Promise.allSettled([
       writeSideFile(bucket, keys.log, log.gzipped(), signal),
-      putFailure(bucket, { kind, name, key: keys.result, error }, signal),
+      putFailure(bucket, { kind, name, key: keys.result, error, unfinished: log.unfinished }, signal),
     ]);
     log.left = stored.status === "fulfilled";
     throw error;
@@ -42,9 +42,21 @@ export function settleRequest(bucket: Bucket, { kind, name }: { kind: Kind; name
 /** Leaves the result of a run that failed, or of one that will not be. */
 export function putFailure(
   bucket: Bucket,
-  { kind, name, key, error }: { kind: Kind; name: string; key: string; error: unknown },
+  {
+    kind,
+    name,
+    key,
+    error,
+    unfinished = [],
+  }: { kind: Kind; name: string; key: string; error: unknown; unfinished?: string[] },
   signal?: AbortSignal,
 ): Promise<void> {
-  const result = { schemaVersion: 1, kind, name, phase: "Failed", errors: [{ message: messageOf(error) }] };
+  const result = {
+    schemaVersion: 1,
+    kind,
+    name,
+    phase: "Failed",
+    errors: [messageOf(error), ...unfinished].map((message) => ({ message })),
+  };
   return bucket.put(key, Buffer.from(`${JSON.stringify(result)}\n`), { ifAbsent: true, signal });
 }

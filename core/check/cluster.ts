@@ -19,6 +19,7 @@ import { judgeClock, type Reading } from "./clock.ts";
 import { type CheckedVolumes, type CopyRole, mayCopyVolumes, neededForCopies } from "./copying.ts";
 import type { Check } from "./document.ts";
 import { leftInCluster, orphanedSnapshots } from "./orphans.ts";
+import { leftByRestores } from "./restores.ts";
 import { type Rights, rightsOf, type Wanted } from "./rights.ts";
 
 /** A cluster to ask about. */
@@ -94,6 +95,7 @@ export async function checkCluster(
     const copying = { ...cluster, resources, rights, volumes, granting: granted };
     const roles = await ask("volumes", () => mayCopyVolumes(copying));
     await ask("leftovers", (signal) => leftInCluster(kube, volumes, signal));
+    await ask("restores", (signal) => leftByRestores(kube, volumes, signal));
     await ask("snapshots", (signal) => orphanedSnapshots(kube, volumes, signal));
     await ask("surplus", () => surplus(reads.resources, rights, { hooked: hooked !== undefined, roles }));
     return answers();

@@ -8,7 +8,7 @@ export const QUESTIONS = {
   configuration: ["read", "signing key", "trusted keys", "restic"],
   cluster: [
     ...(["access", "reach", "credential", "clock", "kinds", "list", "secrets", "uid", "hooks"] as const),
-    ...(["volumes", "leftovers", "snapshots", "surplus"] as const),
+    ...(["volumes", "leftovers", "restores", "snapshots", "surplus"] as const),
   ],
   location: ["list", "create", "write-once", "hold", "clock"],
   function: ["limits"],

@@ -160,6 +160,8 @@ export interface RestoreData extends VolumeMeans {
   placements: Map<string, Placement>;
   /** Claims of the target ("namespace/name") whose data could not be brought back, so that they are not there. */
   lacking: Set<string>;
+  /** Claims of the target ("namespace/name") that are there and have not all of their data yet. */
+  filling: Set<string>;
   /** What its claims that are made of CSI snapshots have in common. */
   csi: CsiRestore;
 }

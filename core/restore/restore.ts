@@ -179,6 +179,7 @@ function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }:
     without: new Map(),
     placements: new Map(),
     lacking: new Set(),
+    filling: new Set(),
     csi: csiRestore(kube, { restoreName: name, signal }),
   };
 }

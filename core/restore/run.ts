@@ -26,7 +26,7 @@ import type { RunLog } from "../log.ts";
 import { VOLUMES } from "../objects/resources.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket, Signer } from "../ports.ts";
-import { toVeleroResult } from "../report.ts";
+import { someOf, toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { resourceFilter } from "../select.ts";
 import { timestamp } from "../timestamp.ts";
@@ -177,6 +177,13 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         volumes: (data?.brought ?? []).map((one) => volumeInfo(one, spec)),
       };
       return { record: await storeReport({ ...run, ...source }, startedAt, result, files), result };
+    } catch (error) {
+      const filling = [...(data?.filling ?? [])];
+      if (filling.length > 0)
+        run.log.unfinished.push(
+          `half-filled claims are left: ${someOf(filling)}: run the restore again under its name, which fills them anew, or delete them`,
+        );
+      throw error;
     } finally {
       await archive.close();
     }

@@ -2,13 +2,15 @@ import type { CommanderError } from "commander";
 import { ERROR_KINDS, EXIT_CODES, isLifeboatError, messageOf } from "../../core/errors.ts";
 import type { RunLog } from "../../core/index.ts";
 
-/** What stopped a run that left its log, with the command that prints that log. */
+/** What stopped a run that left its log, with the command that prints that log, and what it left half done. */
 class StoppedRun extends Error {
   readonly logs: string;
+  readonly unfinished: string;
 
-  constructor(cause: unknown, logs: string) {
+  constructor(cause: unknown, logs: string, unfinished: string[]) {
     super(messageOf(cause), { cause });
     this.logs = logs;
+    this.unfinished = unfinished.join("\n");
   }
 }
 
@@ -20,7 +22,7 @@ export async function pointingToLog<T>(log: RunLog, logs: string, work: () => Pr
   try {
     return await work();
   } catch (error) {
-    throw log.left && !isLifeboatError(error, "conflict") ? new StoppedRun(error, logs) : error;
+    throw log.left && !isLifeboatError(error, "conflict") ? new StoppedRun(error, logs, log.unfinished) : error;
   }
 }
 
@@ -30,14 +32,17 @@ export async function pointingToLog<T>(log: RunLog, logs: string, work: () => Pr
  * LIFEBOAT_DEBUG=1 adds the stack.
  */
 export function fail(thrown: unknown, signal?: AbortSignal): number {
-  const { cause: error, logs } = thrown instanceof StoppedRun ? thrown : { cause: thrown, logs: undefined };
+  const stopped = thrown instanceof StoppedRun ? thrown : undefined;
+  const { logs, unfinished } = stopped ?? {};
+  const error = stopped ? stopped.cause : thrown;
   if (signal?.aborted) {
-    printFailure(messageOf(signal.reason), { logs });
+    printFailure(messageOf(signal.reason), { hint: unfinished, logs });
     return EXIT_CODES.cancelled;
   }
   const known = isLifeboatError(error);
   const hint = known ? error.hint : "this is a fault of lifeboat: please report it with what LIFEBOAT_DEBUG=1 prints";
-  printFailure(known ? messageOf(error) : `unexpected: ${messageOf(error)}`, { hint, logs });
+  const hints = [unfinished, hint].filter(Boolean).join("\n");
+  printFailure(known ? messageOf(error) : `unexpected: ${messageOf(error)}`, { hint: hints, logs });
   if (process.env.LIFEBOAT_DEBUG === "1" && error instanceof Error) process.stderr.write(`${stackOf(error)}\n`);
   return known ? ERROR_KINDS[error.kind].exit : EXIT_CODES.failed;
 }

@@ -4,13 +4,18 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { parseAllDocuments } from "yaml";
 import { startApiServer } from "../../core/apiserver/server.ts";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { restoreKeys } from "../../core/catalog.ts";
 import { mayCopyVolumes, neededForCopies } from "../../core/check/copying.ts";
 import { orphanedSnapshots } from "../../core/check/orphans.ts";
+import { leftByRestores } from "../../core/check/restores.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { connect } from "../../core/kube/client.ts";
+import { readClusterUid } from "../../core/kube/clusteruid.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { tryLock } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
+import { storeNote } from "../../core/restore/undo/notes.ts";
 import type { BackupSpec } from "../../core/specs.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { signal } from "./integrity-sample.ts";
@@ -69,6 +74,106 @@ describe("snapshots of disks that no backup has any more", () => {
   it("are not asked for where nobody knows which backups there are", async () => {
     const bucket = () => Promise.reject(new LifeboatError("missing", "no such bucket"));
     assert.deepEqual(await ask({ bucket }), { state: "notAsked", message: "the location can't be listed" });
+  });
+});
+
+const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+const definition = (kind: string, plural: string, scope: string) => ({
+  ...{ apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition" },
+  metadata: { name: `${plural}.${SNAPSHOT_GROUP}` },
+  spec: {
+    ...{ group: SNAPSHOT_GROUP, scope, names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` } },
+    versions: [{ name: "v1", served: true, storage: true }],
+  },
+});
+
+describe("what restores have left in a cluster", () => {
+  const labels = (restore: string) => ({ "velero.io/restore-name": restore });
+  const claim = (name: string, metadata: object, more: object = {}) => ({
+    ...{ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { namespace: "shop", name, ...metadata } },
+    ...more,
+  });
+  const filling = (name: string, restore: string) => claim(name, { annotations: { "lifeboat/filling": restore } });
+  const sourced = (name: string, snapshot: string, phase: string) =>
+    claim(name, {}, { spec: { dataSource: { kind: "VolumeSnapshot", name: snapshot } }, status: { phase } });
+  const pair = (name: string, restore: string) => {
+    const copied = { ...labels(restore), "lifeboat/volume-copy": "csi-restore" };
+    const apiVersion = `${SNAPSHOT_GROUP}/v1`;
+    const spec = { volumeSnapshotRef: { namespace: "shop", name } };
+    return [
+      { apiVersion, kind: "VolumeSnapshot", metadata: { namespace: "shop", name, labels: copied } },
+      { apiVersion, kind: "VolumeSnapshotContent", metadata: { name, labels: copied }, spec },
+    ];
+  };
+  const job = (name: string, restore: string) => ({
+    ...{ apiVersion: "batch/v1", kind: "Job" },
+    metadata: { namespace: "shop", name, labels: { ...labels(restore), "app.kubernetes.io/managed-by": "lifeboat" } },
+  });
+
+  const ask = async (objects: object[], prepare: (bucket: Bucket, clusterUid: string) => Promise<void>) => {
+    const definitions = [
+      definition("VolumeSnapshot", "volumesnapshots", "Namespaced"),
+      definition("VolumeSnapshotContent", "volumesnapshotcontents", "Cluster"),
+    ];
+    const server = await startApiServer({ objects: [...definitions, ...objects] as KubernetesObject[] });
+    const kube = connect(readKubeconfig(server.kubeconfig));
+    const bucket = memoryBucket();
+    try {
+      await prepare(bucket, (await readClusterUid(kube, signal))!);
+      return await leftByRestores(kube, { restic: false, bucket: async () => bucket }, signal);
+    } finally {
+      await kube.close();
+      await server.stop();
+    }
+  };
+  const note = (bucket: Bucket, restore: string, clusterUid: string) => {
+    const [backups, none] = [[], new Map()];
+    const startTimestamp = "2026-11-27T01:00:00Z";
+    const names = { creates: none, touches: none, statuses: none, kin: none };
+    return storeNote(bucket, restore, { clusterUid, startTimestamp, backups, ...names });
+  };
+
+  it("is what they work on no more, and what no claim needs", async () => {
+    await using held = new AsyncDisposableStack();
+    const objects = [
+      ...[filling("data", "died"), ...pair("n1", "died"), job("lifeboat-1", "died")],
+      ...[filling("half", "ended"), ...pair("n2", "ended"), sourced("whole", "n2", "Bound")],
+      ...[...pair("n3", "ended"), sourced("waits", "n3", "Pending"), job("lifeboat-2", "ended")],
+      ...[filling("now", "running"), job("lifeboat-3", "running"), ...pair("n4", "running")],
+      ...[filling("other", "elsewhere"), filling("unknown", "nobody-knows")],
+    ];
+    const found = await ask(objects, async (bucket, clusterUid) => {
+      for (const name of ["died", "ended", "running"]) await note(bucket, name, clusterUid);
+      await note(bucket, "elsewhere", "another cluster");
+      await bucket.put(restoreKeys("ended").record, Buffer.from("{}"));
+      const lock = await tryLock({ bucket, kind: "restores", name: "running" }, { signal });
+      assert(lock !== "running");
+      held.use(lock);
+    });
+    const { todo, ...told } = found;
+    assert.deepEqual(told, {
+      state: "warning",
+      message:
+        "restores that are over have left half-filled PersistentVolumeClaim shop/data, half-filled PersistentVolumeClaim shop/half, VolumeSnapshot and VolumeSnapshotContent shop/n1 and 3 more",
+      resources: [
+        "half-filled PersistentVolumeClaim shop/data",
+        "half-filled PersistentVolumeClaim shop/half",
+        "VolumeSnapshot and VolumeSnapshotContent shop/n1",
+        "VolumeSnapshot and VolumeSnapshotContent shop/n2",
+        "Job shop/lifeboat-1 with its Secret",
+        "Job shop/lifeboat-2 with its Secret",
+      ],
+    });
+    assert.deepEqual(todo?.split("; "), [
+      'run "lifeboat restore create died" again, with its flags: it ends what it began',
+      "kubectl delete -n shop persistentvolumeclaim half",
+      "kubectl delete --ignore-not-found volumesnapshotcontent n2 && kubectl delete --ignore-not-found -n shop volumesnapshot n2 …",
+    ]);
+  });
+
+  it("is nothing where there is nothing", async () => {
+    const found = await ask([], async () => {});
+    assert.deepEqual(found, { state: "ok", message: "no restore has left anything of volumes' data" });
   });
 });
 

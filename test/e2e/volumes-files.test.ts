@@ -321,6 +321,35 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     await assertBack("killed");
   });
 
+  it("that are half there when the restore is called off are named, and by location check", async () => {
+    target.kubelet.trouble = "idle";
+    const ending = begin(restore("called-off"));
+    await until("its Job's Pod", async () => (await ours(target, "called-off", "pods")).length > 0);
+    process.kill(ending.pid, "SIGINT");
+    const { code, stderr } = await ending.ended;
+    target.kubelet.trouble = undefined;
+    assert.equal(code, 130);
+    assert.match(
+      stderr,
+      /^hint: half-filled claims are left: called-off\/\S+.*: run the restore again under its name/m,
+    );
+    assert.equal(await fillingIn("called-off"), "called-off");
+    assert.deepEqual(await ours(target, "called-off"), []);
+    const checked = async () => {
+      const { checks } = await told<{ checks: { question: string; message: string; todo?: string }[] }>([
+        ...["location", "check", ...at(target)],
+      ]);
+      return checks.find(({ question }) => question === "restores")!;
+    };
+    const { message, todo } = await checked();
+    assert.match(message, /half-filled PersistentVolumeClaim called-off\/data-db-0/);
+    assert.match(todo ?? "", /^run "lifeboat restore create called-off" again/);
+    const restored = await told<RestoreDocument>(restore("called-off"));
+    assert.equal(restored.phase, "Completed", JSON.stringify(restored.errors));
+    await assertBack("called-off");
+    assert.equal((await checked()).message, "no restore has left anything of volumes' data");
+  });
+
   it("of a backup that is ended leave neither Job nor Secret", async () => {
     source.kubelet.trouble = "idle";
     const ending = begin(backup("ended", "--default-volumes-to-fs-backup"));

@@ -70,22 +70,26 @@ async function createAndFill({ one, data, by, create }: Filling): Promise<Applie
     await removeUnfilled(one);
   }
   const marked = { [FILLING]: restoreName };
+  const place = `${claim.namespace}/${claim.name}`;
   const applied = await create(({ metadata, ...object }) => ({
     ...object,
     metadata: { ...metadata, annotations: { ...metadata.annotations, ...marked } },
   }));
   if (applied.action !== "created") return applied;
+  by.filling.add(place);
   try {
-    const placement = by.placements.get(`${claim.namespace}/${claim.name}`);
+    const placement = by.placements.get(place);
     const files = { claim, from: data.files!, restoreName, placement, sparse: by.sparse, signal };
     const { warnings } = await by.limit(() => fillClaim(kube, by.files!, files));
     const lacks = await inherit(kube, claim, data, signal);
     await patchObject(kube, CLAIM, claim, { metadata: { annotations: { [FILLING]: null } } }, signal);
+    by.filling.delete(place);
     const warning = applied.warning || warnings.length > 0 || lacks !== undefined;
     return { ...applied, reason: joined(applied.reason, ...warnings, lacks), warning };
   } catch (error) {
     signal.throwIfAborted();
     await removeUnfilled(one);
+    by.filling.delete(place);
     const reason = `its data could not be brought back, so it was taken away again: ${messageOf(error)}`;
     return { action: "failed", reason: joined(applied.reason, reason) };
   }
