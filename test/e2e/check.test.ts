@@ -225,7 +225,14 @@ describe("location check", { skip: requireOrSkip("rig", [...CONTROL_PLANE, "vers
     it(`a lack of the right to list ${what} is told by name, with the command that gives it`, async () => {
       const found = await ask(config);
       assert.equal(found.error, "denied");
-      const states = { list: "failed", secrets: "failed", uid: "warning", ...NOT_NEEDED, leftovers: "notAsked" };
+      const states = {
+        list: "failed",
+        secrets: "failed",
+        uid: "warning",
+        ...NOT_NEEDED,
+        leftovers: "notAsked",
+        restores: "notAsked",
+      };
       assert.deepEqual(found.states("cluster"), states);
       const { message: said, resources = [], todo = "" } = found.of("cluster", "list");
       assert.match(said, message);
