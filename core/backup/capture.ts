@@ -148,8 +148,8 @@ export async function captureCluster(
       copiers: (signal) => openCopiers({ ...copying, signal }),
       progress: (left, total) =>
         run.progress?.({ items, resource: `volumes: ${left} of ${total} left`, remaining: undefined }),
-      say: (line) => {
-        log("info", line);
+      say: (line, level = "info") => {
+        log(level, line);
         run.say?.(line);
       },
     });

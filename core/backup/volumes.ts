@@ -9,12 +9,13 @@ import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource
 import type { Log } from "../log.ts";
 import { at } from "../objects/fields.ts";
 import { SNAPSHOT_CLASSES } from "../objects/resources.ts";
-import type { Problem } from "../report.ts";
+import { type Problem, someOf } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import { type Choice, type Claim, choose, type Means, type NotChosen } from "../volumes/choose.ts";
 import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
 import type { Doing } from "../volumes/doing.ts";
+import { LeftoverError } from "../volumes/leftover.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
 import { causeOf } from "../volumes/rights.ts";
@@ -77,7 +78,7 @@ interface VolumesRun {
   /** How many copies have no point in time yet, of how many. */
   progress: (left: number, total: number) => void;
   /** Hears what somebody who waits should know. */
-  say: (line: string) => void;
+  say: (line: string, level?: "info" | "warning") => void;
   signal: AbortSignal;
 }
 
@@ -91,7 +92,16 @@ interface Copying extends VolumesRun {
   records: VolumeRecord[];
   /** What is not whole yet. */
   awaited: Set<Awaited>;
-  copies: Pick<Copied, "discard">[];
+  copies: Whole[];
+  /** What copies that failed have left, or that could not be taken back. */
+  left: string[];
+}
+
+/** A copy that is whole. */
+interface Whole extends Pick<Copied, "discard"> {
+  /** The claim's, "namespace/name". */
+  name: string;
+  method: Method;
 }
 
 /** A claim, and what becomes of its data: they are copied if that says how. */
@@ -119,7 +129,17 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   const signal = AbortSignal.any([run.signal, failing.signal]);
   const seen = seenVolumes();
   const problems = volumeProblems(run.report);
-  const copying: Copying = { ...run, signal, failing, seen, problems, records: [], awaited: new Set(), copies: [] };
+  const copying: Copying = {
+    ...run,
+    signal,
+    failing,
+    seen,
+    problems,
+    records: [],
+    awaited: new Set(),
+    copies: [],
+    left: [],
+  };
   let podVolumes = 0;
   return {
     records: copying.records,
@@ -151,13 +171,17 @@ async function copyHeld(run: Copying, fixed: () => Promise<void>): Promise<Itera
   run.problems.report();
   const total = decided.filter(({ copying }) => copying).length;
   using _ = watchCopies(run.awaited, total, run.say);
+  const takingBack = () => sayTakingBack(run);
+  run.signal.addEventListener("abort", takingBack);
   const settling = settleAll(run, decided, startMaking(copiers, decided));
   await settling.fixed;
   await fixed().catch((error: unknown) => run.failing.abort(error));
   // Also when the run ends: each copy that is under way takes itself back first.
   const made = await settling.made;
+  run.signal.removeEventListener("abort", takingBack);
   run.problems.report();
   run.signal.throwIfAborted();
+  if (run.left.length > 0) run.report("warning", { message: leftText(run.left) });
   return toStore(run.name, decided, made);
 }
 
@@ -209,6 +233,7 @@ function leave(run: Copying, { record, held: { id } }: Decided, { reason, level,
 /** The data of a claim are not in the backup, though they should be. Throws what ends the run. */
 async function lack(run: Copying, { record, copying, held: { id } }: Decided, error: unknown): Promise<void> {
   const { spec, signal } = run;
+  if (error instanceof LeftoverError) run.left.push(`of claim ${id.namespace}/${id.name} ${error.left}`);
   signal.throwIfAborted();
   await throwIfGone(run.kube, error, signal);
   const { method, asked = spec.snapshotVolumes || spec.defaultVolumesToFsBackup } = copying?.choice ?? {};
@@ -270,7 +295,7 @@ async function settle(run: Copying, decided: Decided, making: Making, fixed: () 
     record.startTimestamp = timestamp(new Date());
     const copied = await make(run, copying, making, fixed);
     const { csi, native, files, objects = [], warnings = [], discard } = copied;
-    run.copies.push({ discard });
+    run.copies.push({ name: `${id.namespace}/${id.name}`, method, discard });
     Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
     if (instead)
       run.problems.claim(instead.level, id, `a snapshot was made, not a copy of its files: ${instead.reason}`);
@@ -298,7 +323,7 @@ async function make(
   try {
     const { done } = await limits[method](async () => {
       signal.throwIfAborted();
-      waiting.doing = () => BEGINNING;
+      Object.assign(waiting, { method, doing: () => BEGINNING });
       const copy = await start(copying);
       waiting.doing = () => copy.doing() ?? BEGINNING;
       copy.done.catch(() => {});
@@ -343,12 +368,34 @@ function* toStore(backup: string, decided: Decided[], made: HeldObject[][]): Gen
   }
 }
 
+/** Says which copies are taken back, those that are whole and those under way: at once, for it takes its time. */
+function sayTakingBack({ awaited, copies, say }: Copying): void {
+  const going = [...copies, ...[...awaited].filter(({ method }) => method)];
+  if (going.length === 0) return;
+  const files = going.filter(({ method }) => method === "PodVolumeBackup").length;
+  const snapshots = going.length - files;
+  const parts = [
+    ...(snapshots > 0 ? [`${snapshots} snapshot${snapshots > 1 ? "s" : ""}`] : []),
+    ...(files > 0 ? [`${files} ${files > 1 ? "copies" : "copy"} of files`] : []),
+  ];
+  const names = someOf(going.map(({ name }) => name).sort());
+  say(`taking back ${parts.join(" and ")} (${names}): at most three minutes`);
+}
+
 /** Takes all copies away again. */
-async function discardAll({ copies, log }: Copying): Promise<void> {
+async function discardAll(run: Copying): Promise<void> {
+  const { copies, left, say, signal } = run;
+  if (!signal.aborted) sayTakingBack(run);
   const late = AbortSignal.timeout(DISCARD_MS);
-  await pLimit(DISCARDS_AT_ONCE).map(copies, ({ discard }) =>
+  await pLimit(DISCARDS_AT_ONCE).map(copies, ({ name, discard }) =>
     discard(late).catch((error: unknown) => {
-      log("warning", `The copy of a volume is left over: ${messageOf(error)}`);
+      left.push(`of claim ${name} ${error instanceof LeftoverError ? error.left : messageOf(error)}`);
     }),
   );
+  if (left.length > 0) say(leftText(left), "warning");
+}
+
+/** All of it, by name: nothing else tells of it. */
+function leftText(left: string[]): string {
+  return `left over, which "lifeboat location check" finds: ${[...left].sort().join("; ")}`;
 }

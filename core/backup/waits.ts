@@ -1,10 +1,13 @@
 import { bytesText } from "../report.ts";
 import type { Doing } from "../volumes/doing.ts";
+import type { Method } from "../volumes/volume.ts";
 
 /** A copy of a claim's data that is not whole yet. */
 export interface Awaited {
   /** The claim's, "namespace/name". */
   name: string;
+  /** Once it has begun. */
+  method?: Method;
   doing: () => Doing;
 }
 
@@ -19,7 +22,9 @@ const AGAIN_MS = 2 * LOOK_MS;
  */
 export function watchCopies(awaited: ReadonlySet<Awaited>, total: number, say: (line: string) => void): Disposable {
   const look = looking(total);
-  const timer = setInterval(() => look(awaited, performance.now()).forEach(say), LOOK_MS);
+  const timer = setInterval(() => {
+    for (const line of look(awaited, performance.now())) say(line);
+  }, LOOK_MS);
   timer.unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -3,9 +3,23 @@ import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 /** What is left is removed though its run has ended, but not for ever. */
 const REMOVAL_MS = 60_000;
 
+/** The end of work that has failed, or was ended, and that has left something behind. */
+export class LeftoverError extends LifeboatError {
+  /** What is left, and why. */
+  readonly left: string;
+
+  /** Of the kind of `error`, the work's; `told` says what is left behind that error's message. */
+  constructor(error: unknown, told: string, { left = told, hint }: { left?: string; hint?: string } = {}) {
+    const kind = isLifeboatError(error) ? error.kind : "unreachable";
+    const hints = [isLifeboatError(error) ? error.hint : undefined, hint].filter((one) => one !== undefined);
+    super(kind, `${messageOf(error)}; ${told}`, { hint: hints.join("\n") || undefined, cause: error });
+    this.left = left;
+  }
+}
+
 /**
  * Gives what `work` gives. Where that throws, `remove` takes away what was begun, and the error is thrown; where that fails
- * too, the message of a LifeboatError says that `what` may be left.
+ * too, a LeftoverError, which says that `what` may be left.
  */
 export async function orRemoved<T>(
   work: () => Promise<T>,
@@ -15,13 +29,10 @@ export async function orRemoved<T>(
   try {
     return await work();
   } catch (error) {
-    const failure = await remove(AbortSignal.timeout(REMOVAL_MS), error).then(
-      () => undefined,
-      (reason: unknown) => messageOf(reason),
-    );
-    if (failure === undefined || !isLifeboatError(error)) throw error;
-    const { kind, hint } = error;
-    throw new LifeboatError(kind, `${error.message}; ${what} may be left: ${failure}`, { hint, cause: error.cause });
+    await remove(AbortSignal.timeout(REMOVAL_MS), error).catch((reason: unknown) => {
+      throw new LeftoverError(error, `${what} may be left: ${messageOf(reason)}`);
+    });
+    throw error;
   }
 }
 

@@ -405,7 +405,40 @@ describe("copies of a run that fails", () => {
     const over = () => {
       left = [...snapshots.keys()];
     };
-    await assert.rejects(attempt(objects, { disks: slow, signal: run.signal, over }), { kind: "timeout" });
+    const said: string[] = [];
+    const say = (line: string) => void said.push(line);
+    await assert.rejects(attempt(objects, { disks: slow, signal: run.signal, over, say }), { kind: "timeout" });
     assert.deepEqual(left, []);
+    assert.deepEqual(said, ["taking back 3 snapshots (shop/a, shop/b, shop/c): at most three minutes"]);
+  });
+
+  it("that can't be taken back are named when it is over", async () => {
+    const snapshots = new Map<string, Record<string, string>>();
+    const disks = memoryDisks(snapshots);
+    const run = new AbortController();
+    const stuck: Disks = {
+      ...disks,
+      async read(snapshot, signal) {
+        if (snapshots.size === 2) queueMicrotask(() => run.abort(new Error("called off")));
+        const found = await disks.read(snapshot, signal);
+        return found && { ...found, state: "pending" };
+      },
+      async removeSnapshot(snapshot, signal) {
+        if (Buffer.from(snapshot.id.slice(5), "hex").includes("pv-b")) throw new LifeboatError("denied", "no right");
+        await disks.removeSnapshot(snapshot, signal);
+      },
+    };
+    const said: string[] = [];
+    const log = startRunLog({});
+    await assert.rejects(
+      attempt([...onDisk("a"), ...onDisk("b", "2")], {
+        ...{ disks: stuck, signal: run.signal, log },
+        say: (line) => void said.push(line),
+      }),
+      /called off/,
+    );
+    assert.equal(said.length, 2);
+    assert.match(said[1]!, /^left over, which .* finds: of claim shop\/b the snapshot snap-\w+ may be left: no right$/);
+    assert.match(gunzipSync(log.gzipped()).toString(), / level=warning msg="left over/);
   });
 });

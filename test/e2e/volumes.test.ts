@@ -242,7 +242,9 @@ describe("the data of volumes", { skip: requireOrSkip("rig", CONTROL_PLANE) }, (
     const running = start(backup("ended"));
     await until("its snapshot", async () => (await standing(a!)).length > 0);
     process.kill(running.pid, "SIGINT");
-    assert.equal((await running.ended).code, 130);
+    const { code, stderr } = await running.ended;
+    assert.equal(code, 130);
+    assert.match(stderr, /^taking back \d snapshots? \(shop\//m);
     a!.driver.behaviours.clear();
     assert.deepEqual(await standing(a!), []);
     assert.deepEqual(await a!.driver.stored(), before);

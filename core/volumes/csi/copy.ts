@@ -5,6 +5,7 @@ import { isLifeboatError, LifeboatError, messageOf } from "../../errors.ts";
 import { createObject, type Place, patchObject, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
 import { lastTold } from "../doing.ts";
+import { LeftoverError } from "../leftover.ts";
 import type { Copied, VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import type { SnapshotClass } from "./classes.ts";
@@ -33,7 +34,7 @@ async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass,
   const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
   const create = () => createObject(run.kube, SNAPSHOTS, wanted, run.signal);
   const takeBack = (signal: AbortSignal) => removeWholly(run, place, signal);
-  return orTakenBack(run, { create, takeBack }, async () => {
+  return orTakenBack(run, { what: `the VolumeSnapshot ${placeOf(place)}`, create, takeBack }, async () => {
     const first = await cutContent(run, { place, claim }, performance.now() + run.timeoutMs);
     cut();
     const taken = {
@@ -140,7 +141,11 @@ export function copiedOf(
 /** Creates it and goes on, or takes back what was made; the error then says what is left. What may not be created is not there. */
 export async function orTakenBack<Created, T>(
   { removeMs }: CsiRun,
-  { create, takeBack }: { create: () => Promise<Created>; takeBack: (signal: AbortSignal) => Promise<void> },
+  {
+    what,
+    create,
+    takeBack,
+  }: { what: string; create: () => Promise<Created>; takeBack: (signal: AbortSignal) => Promise<void> },
   make: (created: Created) => Promise<T>,
 ): Promise<T> {
   let created: Created | undefined;
@@ -152,12 +157,9 @@ export async function orTakenBack<Created, T>(
     try {
       await takeBack(AbortSignal.timeout(2 * removeMs));
     } catch (leaving) {
-      const kind = isLifeboatError(error) ? error.kind : "unreachable";
-      const hints = [error, leaving].flatMap((one) => (isLifeboatError(one) && one.hint) || []);
-      throw new LifeboatError(kind, `${messageOf(error)}; and it is not taken back: ${messageOf(leaving)}`, {
-        cause: error,
-        hint: hints.join("\n") || undefined,
-      });
+      const left = isLifeboatError(leaving) ? leaving.message : `${what} may be left: ${messageOf(leaving)}`;
+      const hint = isLifeboatError(leaving) ? leaving.hint : undefined;
+      throw new LeftoverError(error, `and it is not taken back: ${left}`, { left, hint });
     }
     throw error;
   }

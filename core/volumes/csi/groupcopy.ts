@@ -96,7 +96,8 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
   const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
   const create = () => createObject(kube, kinds.snapshot, wanted, signal);
   const takeBack = (ending: AbortSignal) => removeGroup(run, groups, place, ending);
-  return orTakenBack(run, { create, takeBack }, async (created) => {
+  const what = `the VolumeGroupSnapshot ${placeOf(place)}`;
+  return orTakenBack(run, { what, create, takeBack }, async (created) => {
     const deadline = performance.now() + run.timeoutMs;
     const bound = await awaitSnapshot(groups, { place, stage: "cut", deadline }, signal);
     const members = await labelledMembers(run, created, group, deadline);

@@ -98,13 +98,15 @@ async function giveUp({ kube, kinds, labels }: Looking, name: string, signal: Ab
   return (await patchObject(kube, kinds.content, { name }, patch, signal)) !== undefined;
 }
 
-function goneWithin({ removeMs }: Looking): (live: KubernetesObject | undefined) => true | undefined {
+function goneWithin({ removeMs, tell }: Looking): (live: KubernetesObject | undefined) => true | undefined {
   const deadline = performance.now() + removeMs;
   return (live) => {
     if (!live) return true;
-    if (performance.now() < deadline) return undefined;
     const { kind, metadata } = live;
-    const waits = metadata.finalizers?.length ? `, waiting for ${metadata.finalizers.join(", ")}` : "";
+    const held = metadata.finalizers?.length ? `waiting for ${metadata.finalizers.join(", ")}` : undefined;
+    tell?.({ what: `waits for its ${kind} to be gone`, why: held });
+    if (performance.now() < deadline) return undefined;
+    const waits = held ? `, ${held}` : "";
     throw new LifeboatError("timeout", `the ${kind} ${placeOf(metadata)} was deleted but is not gone${waits}`, {
       hint: "it goes once the CSI driver and the snapshot controller answer again; see: kubectl describe",
     });

@@ -1,5 +1,6 @@
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import { createObject } from "../../kube/object.ts";
+import { LeftoverError } from "../leftover.ts";
 import { INCOMPLETE } from "./failure.ts";
 import { type Began, follow, logOf, type ResticRun } from "./follow.ts";
 import { jobObject, type ResticJob, secretObject } from "./job.ts";
@@ -47,14 +48,9 @@ export async function runRestic(run: ResticRun): Promise<ResticEnd> {
     end = { log, output: readOutput(log ?? ""), incomplete: code === INCOMPLETE };
   } catch (error) {
     const left = await removeJob(kube, job, { timing, force: began.gone });
-    throw left.length && isLifeboatError(error) ? withLeft(error, left) : error;
+    throw left.length > 0 ? new LeftoverError(error, leftWarning(left.join(", "))) : error;
   }
   return { ...end, left: await removeJob(kube, job, { timing }) };
-}
-
-function withLeft(error: LifeboatError, left: string[]): LifeboatError {
-  const { kind, message, hint, cause } = error;
-  return new LifeboatError(kind, `${message}; still in the cluster: ${left.join(", ")}`, { hint, cause });
 }
 
 /** Why a Secret was not taken, without the server's words: those of a webhook may quote what is in it. */
