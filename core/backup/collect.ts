@@ -11,6 +11,7 @@ import type { Log } from "../log.ts";
 import { CLAIMS, NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
 import { selectorText } from "../select.ts";
+import { isJobsEvent } from "../volumes/restic/job.ts";
 import { PODS } from "./hooks.ts";
 import { type Lint, looksInto } from "./lint.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
@@ -95,6 +96,7 @@ export function participants(scope: BackupScope, namespaces: Namespaces) {
     /** Whether an object takes part, be it listed or needed. */
     takesPart: (resource: Resource, object: Pick<KubernetesObject, "metadata">) =>
       !isExcluded(object) &&
+      !(EVENTS.includes(resourceKey(resource)) && isJobsEvent(object.metadata.name)) &&
       !object.metadata.deletionTimestamp &&
       (!resource.namespaced || inNamespace(object.metadata.namespace ?? "")) &&
       scope.namedByPolicy(resource, object.metadata.namespace ?? "", object.metadata.name),
@@ -342,6 +344,9 @@ function storesNamespace(scope: BackupScope, object: KubernetesObject, inhabited
 function isExcluded(object: Pick<KubernetesObject, "metadata">): boolean {
   return object.metadata.labels?.[EXCLUDE_LABEL] === "true";
 }
+
+/** Of the Jobs that copy volumes, which are excluded themselves, Events tell. */
+const EVENTS = ["events", "events.events.k8s.io"];
 
 const IMAGE = Buffer.from('"image":"');
 

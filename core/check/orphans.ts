@@ -43,7 +43,7 @@ export async function leftInCluster(
       signal,
     })) {
       const { namespace = "", name, labels = {} } = metadata;
-      // Those of restores and of retention tell no backup; they live as long as their run, or end soon.
+      // Those of retention tell no backup; they live as long as their run, or end soon. Restores: restores.ts.
       const backup = labels[BACKUP_NAME];
       if (!backup || (await known.isHeld(backup))) continue;
       left.push(`Job ${placeOf({ namespace, name })}`);

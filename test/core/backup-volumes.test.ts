@@ -6,6 +6,7 @@ import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import type { BackupRun } from "../../core/backup/backup.ts";
 import { backupKeys } from "../../core/catalog.ts";
+import { readResourceList } from "../../core/documents.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
@@ -68,6 +69,19 @@ async function attempt(
     await server.stop();
   }
 }
+
+it("Events of the Jobs that copy files are in no backup", async () => {
+  const bucket = memoryBucket();
+  const job = "lifeboat-3f2a9c04-8a1e-4a44-9f0e-0c5f4c3b2a1d";
+  const names = [`${job}.17c0`, `${job}-x7k2p.17c1`, "lifeboat-web-3f2a.17c2"];
+  const events = names.map((name) => ({
+    ...{ apiVersion: "v1", kind: "Event", metadata: { namespace: "shop", name }, reason: "Created" },
+    involvedObject: { kind: "Pod", namespace: "shop", name: name.split(".")[0] },
+  }));
+  await attempt(events, { bucket });
+  const list = await readResourceList(bucket, backupKeys("b").resourceList);
+  assert.deepEqual(list?.["v1/Event"], ["shop/lifeboat-web-3f2a.17c2"]);
+});
 
 describe("a claim whose data are not copied", () => {
   const rows: { what: string; objects: KubernetesObject[]; spec?: BackupRun["spec"]; told: string[] }[] = [

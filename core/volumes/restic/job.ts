@@ -1,8 +1,19 @@
+import { randomUUID } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { EXCLUDE_LABEL } from "../../labels.ts";
 import { DATA } from "./commands.ts";
 import type { ResticSecrets } from "./credentials.ts";
 import type { Repository } from "./repository.ts";
+
+/** A name for a Job that no other has, of which its Pod's is made, and those of Events about both. */
+export function newJobName(): string {
+  return `lifeboat-${randomUUID()}`;
+}
+
+/** Whether an Event of this name tells of a Job of ours, or of its Pod: an Event has no labels that would. */
+export function isJobsEvent(name: string): boolean {
+  return /^lifeboat-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-.]/.test(name);
+}
 
 /** The container that restic runs in; those before it, which prepare the repository, are numbered. */
 export const CONTAINER = "restic";

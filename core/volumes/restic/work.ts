@@ -1,7 +1,7 @@
-import { randomUUID } from "node:crypto";
 import { isLifeboatError } from "../../errors.ts";
 import { UNLOCK } from "./commands.ts";
 import type { ResticRun } from "./follow.ts";
+import { newJobName } from "./job.ts";
 import { repositoryAt } from "./repository.ts";
 import { type ResticEnd, runRestic } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
@@ -29,7 +29,7 @@ export async function runWork(
   const { kube, settings, namespace, labels, signal, tell, tolerates } = work;
   const { image, serviceAccount, location, env, timing } = settings;
   const job = {
-    name: `lifeboat-${randomUUID()}`,
+    name: newJobName(),
     namespace,
     labels,
     image,
