@@ -41,7 +41,7 @@ export async function openedCopies(
   if (!copies || volumes === "keep") return undefined;
   if (!volumes) throw copiesStay(name, copyCount(copies), "nothing was given to remove them by", KEEP_HINT);
   const means = await volumes.means();
-  const opened = await openCopies(copies, means, signal);
+  const opened = await openCopies(copies, means, { location: bucket.location, signal });
   await putJsonOnce(bucket, removalKey(name), copies, signal);
   return { ...opened, means };
 }

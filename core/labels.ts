@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText } from "./fields.ts";
+import { placeDigest } from "./location.ts";
 
 const key = z
   .string()
@@ -34,6 +35,20 @@ export const RESTORE_NAME = "velero.io/restore-name";
 /** A name as a label's value: at most 63 characters, else its first 57 and 6 of its SHA-256 (Velero label.GetValidName). */
 export function labelValue(name: string): string {
   return name.length <= 63 ? name : name.slice(0, 57) + createHash("sha256").update(name).digest("hex").slice(0, 6);
+}
+
+/** Where the backup is stored that something was made for: of an object its `placeDigest`, as a tag of a disk's snapshot itself. */
+export const LOCATION = "lifeboat/location";
+
+/** A backup, and where it is stored: several installations may back up one cluster, each with a backup of that name. */
+export interface BackupIn {
+  backupName: string;
+  location: string;
+}
+
+/** The labels of what is made in a cluster for a backup, by which nobody takes it for another one's. */
+export function labelsFor({ backupName, location }: BackupIn): Record<string, string> {
+  return { [BACKUP_NAME]: labelValue(backupName), [LOCATION]: placeDigest(location) };
 }
 
 /**

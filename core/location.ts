@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { pathToFileURL } from "node:url";
 import { LifeboatError } from "./errors.ts";
 
@@ -58,6 +59,11 @@ const WAYS = ["region", "forcePathStyle"];
 /** Whether two locations, as their buckets tell them, are the same place as far as can be told: then they are written alike. */
 export function samePlace(one: string, other: string): boolean {
   return placeIn(one) === placeIn(other);
+}
+
+/** What two locations have in common if they are one place, and not else: 16 hexadecimal digits, as a label takes them. */
+export function placeDigest(location: string): string {
+  return createHash("sha256").update(placeIn(location)).digest("hex").slice(0, 16);
 }
 
 function placeIn(location: string): string {

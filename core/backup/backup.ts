@@ -15,6 +15,7 @@ import type { Picked, Progress } from "./collect.ts";
 import { encryptionOf } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveOutcome, backupRecord, secretFiles } from "./record.ts";
+import { releaseCopies } from "./release.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
 
@@ -93,12 +94,13 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
     const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
       survey ? captureCluster(run, survey, encryption) : adoptArchive(run, present),
     );
-    try {
-      return { ...(await traced("lifeboat commit", {}, () => commit(run, archived, signer))), adopted };
-    } catch (error) {
+    const committing = traced("lifeboat commit", {}, () => commit(run, archived, signer));
+    const committed = await committing.catch(async (error: unknown) => {
       await archived.takeBackCopies?.();
       throw error;
-    }
+    });
+    await releaseCopies({ ...run, log: run.log.log }, archived.outcome.volumes);
+    return { ...committed, adopted };
   });
 }
 

@@ -198,7 +198,7 @@ export async function captureCluster(
     await writer.finish();
     return outcome;
   };
-  const failed = { bucket: run.bucket, name, run: header.run, adoptable: !whole && !run.signer, log };
+  const failed = { kube, bucket: run.bucket, name, run: header.run, adoptable: !whole && !run.signer, log };
   const takeBackCopies = async () => {
     if (volumes) await takeBack(volumes, failed);
   };

@@ -1,13 +1,16 @@
 import { backupKeys, listFolder, readBackup, recordIn } from "../catalog.ts";
 import { messageOf } from "../errors.ts";
 import { RUN } from "../integrity/seal.ts";
+import type { Kube } from "../kube/client.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { readHeader } from "./adopt.ts";
+import { releaseCopies } from "./release.ts";
 import type { BackupVolumes } from "./volumes.ts";
 
 /** A run that failed, by what it may have left in its bucket. */
 export interface FailedRun {
+  kube: Kube;
   bucket: Bucket;
   name: string;
   /** The id that its archive and its record have. */
@@ -22,14 +25,17 @@ const LOOK_MS = 15_000;
 
 /**
  * Takes away the copies of volumes of a run that failed, unless the bucket holds what names them: the run's record, or an archive
- * of it that a later run may adopt. That a request failed doesn't say that it was not carried out, so what can't be
+ * of it that a later run may adopt; then only what stands of them in the cluster is. That a request failed doesn't say that it was not carried out, so what can't be
  * told is left, with a warning in the log. Never throws.
  */
-export async function takeBack(volumes: Pick<BackupVolumes, "count" | "discard">, failed: FailedRun): Promise<void> {
+export async function takeBack(
+  volumes: Pick<BackupVolumes, "count" | "discard" | "records">,
+  failed: FailedRun,
+): Promise<void> {
   const { bucket, name, log } = failed;
   if (volumes.count() === 0) return;
   try {
-    if (await areNamed(failed, AbortSignal.timeout(LOOK_MS))) return;
+    if (await areNamed(failed, AbortSignal.timeout(LOOK_MS))) return await releaseCopies(failed, volumes.records);
   } catch (error) {
     const unknown = `whether backup "${name}" in ${bucket.location} names its copies of volumes can't be told`;
     log(

@@ -4,14 +4,15 @@ import { isLifeboatError } from "../errors.ts";
 import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
 import { type Kind, listObjects, placeOf } from "../kube/object.ts";
-import { BACKUP_NAME, labelValue } from "../labels.ts";
-import { samePlace } from "../location.ts";
+import { BACKUP_NAME, LOCATION, labelValue } from "../labels.ts";
+import { placeDigest, samePlace } from "../location.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket, InZone, Platform } from "../ports.ts";
 import { someOf } from "../report.ts";
-import { LOCATION_TAG } from "../volumes/copiers.ts";
-import { leftSnapshots } from "../volumes/csi/leftovers.ts";
+import { contentNameOf } from "../volumes/csi/kinds.ts";
+import { namedBy, type Standing, standingSnapshots } from "../volumes/csi/standing.ts";
 import { type DiskCloud, diskOf } from "../volumes/disk.ts";
+import type { StoredVolume } from "../volumes/record.ts";
 import { VOLUME } from "../volumes/volume.ts";
 import { regionOfZone } from "../volumes/zone.ts";
 import type { CheckedVolumes } from "./copying.ts";
@@ -20,23 +21,30 @@ import type { Finding } from "./document.ts";
 const JOBS: Kind = { group: "batch", version: "v1", name: "jobs", kind: "Job" };
 
 /**
- * What runs that died have left in the cluster: VolumeSnapshots and their contents, and Jobs of restic, which end and go by
- * themselves, with their Secrets. What a run works on that lives is none of it.
+ * What runs to this location that died have left in the cluster: VolumeSnapshots and their contents, and Jobs of restic, which end
+ * and go by themselves, with their Secrets. What a run works on that lives is none of it. Nothing is to be deleted that takes data
+ * with it which a backup has, or may have.
  */
 export async function leftInCluster(
   kube: Kube,
   { bucket: open }: CheckedVolumes,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const known = await knownIn(open, signal);
-  if (!known) return UNKNOWN;
   const left: string[] = [];
   const todo: string[] = [];
   try {
-    for (const { kind, namespace, name, backup } of await leftSnapshots(kube, {}, signal)) {
+    const standing = await standingSnapshots(kube, undefined, signal);
+    // Only now: what has been stored since then may name them.
+    const known = await knownIn(open, signal);
+    if (!known) return UNKNOWN;
+    for (const one of standing) {
+      const { kind, metadata } = one.snapshot ?? one.content;
+      const { labels = {} } = metadata;
+      if (isElsewhere(labels, known)) continue;
+      const backup = labels[BACKUP_NAME] ?? "";
       if (backup && (await known.isHeld(backup))) continue;
-      left.push(`${kind} ${placeOf({ namespace, name })}`);
-      todo.push(`kubectl delete ${namespace && `-n ${namespace} `}${kind.toLowerCase()} ${name}`);
+      left.push(`${kind} ${placeOf(metadata)}`);
+      todo.push(await settling(one, backup, known));
     }
     for await (const { metadata } of listObjects(kube, JOBS, {
       labelSelector: "app.kubernetes.io/managed-by=lifeboat",
@@ -45,7 +53,7 @@ export async function leftInCluster(
       const { namespace = "", name, labels = {} } = metadata;
       // Those of retention tell no backup; they live as long as their run, or end soon. Restores: restores.ts.
       const backup = labels[BACKUP_NAME];
-      if (!backup || (await known.isHeld(backup))) continue;
+      if (!backup || isElsewhere(labels, known) || (await known.isHeld(backup))) continue;
       left.push(`Job ${placeOf({ namespace, name })}`);
       todo.push(`kubectl delete -n ${namespace} job ${name}`);
     }
@@ -62,13 +70,41 @@ export async function leftInCluster(
   };
 }
 
+/** Whether an object was made for a backup that is stored in another place. */
+function isElsewhere(labels: Record<string, string>, { location }: Known): boolean {
+  return ![undefined, placeDigest(location)].includes(labels[LOCATION]);
+}
+
+/** What is to be done about a snapshot that stands in the cluster, by what the location knows of its backup. */
+async function settling(one: Standing, backup: string, known: Known): Promise<string> {
+  const { kinds, snapshot } = one;
+  const content = snapshot ? contentNameOf(snapshot, kinds) : one.content.metadata.name;
+  const remove = ({ kind, metadata: { namespace, name } }: NonNullable<typeof snapshot>) =>
+    `kubectl delete ${namespace ? `-n ${namespace} ` : ""}${kind.toLowerCase()} ${name}`;
+  const copies = await known.copiesOf(backup);
+  if (copies === "unfinished")
+    return `do the interrupted command again: "lifeboat backup create ${backup}", or "… delete ${backup}"`;
+  if (copies === "unknown") return `see by "lifeboat backup describe ${backup} --details" whether it names ${content}`;
+  if (!namedBy(copies)(one)) return remove(snapshot ?? one.content);
+  const kind = kinds.content.kind.toLowerCase();
+  return [
+    // The backup's data are the storage's to keep.
+    `kubectl patch ${kind} ${content} --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'`,
+    ...(snapshot ? [remove(snapshot)] : []),
+    `kubectl delete ${kind} ${content}`,
+  ].join(" && ");
+}
+
 /** What of backups is there in the location. */
 interface Known {
   location: string;
-  /** Names below which something lies, whole or not, or whose copies are still being removed. */
-  names: string[];
   /** Whether a run works on a backup, by its name or that as a label's value. Each is asked for once. */
   isHeld(backup: string): Promise<boolean>;
+  /**
+   * What backups name of that name, or that as a label's value: "unfinished" where one has no record yet, "unknown" where one can't be
+   * read. Each is read once.
+   */
+  copiesOf(backup: string): Promise<StoredVolume[] | Unnamed>;
   /** Whether what lies below a backup's name has a snapshot of a disk, or may have it. Each is read once. */
   hasSnapshot(backup: string, id: string): Promise<boolean>;
 }
@@ -82,24 +118,35 @@ async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promis
       for await (const { prefix } of bucket.list(folder, { delimiter: "/", signal }))
         if (prefix) names.push(prefix.slice(folder.length, -1));
     const states = new Map<string, Promise<boolean>>();
+    const meant = (backup: string) =>
+      backup.length < 63 ? [backup] : names.filter((name) => [name, labelValue(name)].includes(backup));
     const ask = async (backup: string) => {
-      const meant = backup.length < 63 ? [backup] : names.filter((name) => [name, labelValue(name)].includes(backup));
-      const found = await Promise.all(meant.map((name) => lockState({ bucket, kind: "backups", name }, { signal })));
-      return found.some(({ state }) => state === "held");
+      const asking = meant(backup).map((name) => lockState({ bucket, kind: "backups", name }, { signal }));
+      return (await Promise.all(asking)).some(({ state }) => state === "held");
     };
     const isHeld = (backup: string) => {
       const asked = states.get(backup) ?? ask(backup);
       states.set(backup, asked);
       return asked;
     };
-    const read = new Map<string, Promise<Set<string> | undefined>>();
-    const hasSnapshot = async (backup: string, id: string) => {
-      if (!names.includes(backup)) return false;
-      const reading = read.get(backup) ?? snapshotsOf(bucket, backup, signal);
-      read.set(backup, reading);
-      return (await reading)?.has(snapshotName(id)) ?? true;
+    const read = new Map<string, ReturnType<typeof volumesOf>>();
+    const volumes = async (name: string) => {
+      if (!names.includes(name)) return [];
+      const reading = read.get(name) ?? volumesOf(bucket, name, signal);
+      read.set(name, reading);
+      return reading;
     };
-    return { location: bucket.location, names, isHeld, hasSnapshot };
+    const copiesOf = async (backup: string) => {
+      const found = await Promise.all(meant(backup).map(volumes));
+      const untold = found.find((one) => typeof one === "string");
+      return untold ?? found.flatMap((one) => (typeof one === "string" ? [] : one));
+    };
+    const hasSnapshot = async (backup: string, id: string) => {
+      const found = await volumes(backup);
+      if (typeof found === "string") return true;
+      return found.some(({ native }) => native && snapshotName(native.snapshotHandle) === snapshotName(id));
+    };
+    return { location: bucket.location, isHeld, copiesOf, hasSnapshot };
   } catch (error) {
     signal.throwIfAborted();
     if (isLifeboatError(error)) return undefined;
@@ -107,15 +154,16 @@ async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promis
   }
 }
 
-/** The snapshots of disks that a backup names; undefined where that can't be told: it has no record, say, or can't be read. */
-async function snapshotsOf(bucket: Bucket, name: string, signal: AbortSignal): Promise<Set<string> | undefined> {
+/** Why it can't be told what a backup names: it has no record, or can't be read. */
+type Unnamed = "unfinished" | "unknown";
+
+async function volumesOf(bucket: Bucket, name: string, signal: AbortSignal): Promise<StoredVolume[] | Unnamed> {
   try {
-    const stored = await readStoredVolumes(bucket, await readBackup(bucket, name, signal), signal);
-    return new Set(stored.flatMap(({ native }) => (native ? [snapshotName(native.snapshotHandle)] : [])));
+    return await readStoredVolumes(bucket, await readBackup(bucket, name, signal), signal);
   } catch (error) {
     signal.throwIfAborted();
-    if (isLifeboatError(error)) return undefined;
-    throw error;
+    if (!isLifeboatError(error)) throw error;
+    return error.kind === "missing" ? "unfinished" : "unknown";
   }
 }
 
@@ -152,8 +200,8 @@ export async function orphanedSnapshots(
       return { state: "notAsked", message: "no volume is a disk whose cloud can be asked from here" };
     for (const { cloud, disk } of places) {
       const those = await disks[cloud]!();
-      for await (const { id, tags } of those.snapshots({ name: LOCATION_TAG }, disk, signal)) {
-        if (!samePlace(tags[LOCATION_TAG] ?? "", known.location)) continue;
+      for await (const { id, tags } of those.snapshots({ name: LOCATION }, disk, signal)) {
+        if (!samePlace(tags[LOCATION] ?? "", known.location)) continue;
         seen++;
         const backup = tags["velero.io/backup"] ?? "";
         if (!backup || (await known.hasSnapshot(backup, id)) || (await known.isHeld(backup))) continue;

@@ -4,6 +4,7 @@ import { parseDuration } from "../duration.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
+import { LOCATION } from "../labels.ts";
 import type { Log } from "../log.ts";
 import { at } from "../objects/fields.ts";
 import type { Bucket, Disks } from "../ports.ts";
@@ -54,16 +55,13 @@ export interface ToCopy {
   choice: Chosen;
 }
 
-/** The tag of a disk's snapshot that names the location of its backup. */
-export const LOCATION_TAG = "lifeboat/location";
-
 /** Looks what the cluster and the platform offer. Throws only what ends the run. */
 export async function openCopiers(run: CopyingRun): Promise<Copiers> {
   const { kube, bucket, name, spec, volumes: { disks = {}, files } = {}, signal } = run;
   const { classes, noClasses } = await classesOf(run);
   const waitMs = spec.itemOperationTimeout ? parseDuration(spec.itemOperationTimeout) : undefined;
   const csi = csiRun(kube, {
-    backupName: name,
+    ...{ backupName: name, location: bucket.location },
     ...(spec.csiSnapshotTimeout && { timeoutMs: parseDuration(spec.csiSnapshotTimeout) }),
     ...(waitMs !== undefined && { readyTimeoutMs: waitMs }),
     signal,
@@ -86,7 +84,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     opened.set(cloud, opening);
     const pv = volume.metadata.name;
     // Backups of one name may lie in several locations: without theirs, nobody could tell whose an orphan is.
-    const tags = { ...run.labels, "velero.io/backup": name, "velero.io/pv": pv, [LOCATION_TAG]: bucket.location };
+    const tags = { ...run.labels, "velero.io/backup": name, "velero.io/pv": pv, [LOCATION]: bucket.location };
     return copyDisk(await opening, disk, { name: `${pv}-${request}`, tags, signal, waitMs });
   };
 

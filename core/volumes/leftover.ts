@@ -1,7 +1,7 @@
 import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 
 /** What is left is removed though its run has ended, but not for ever. */
-const REMOVAL_MS = 60_000;
+const REMOVAL_MS = 120_000;
 
 /** The end of work that has failed, or was ended, and that has left something behind. */
 export class LeftoverError extends LifeboatError {
@@ -30,7 +30,8 @@ export async function orRemoved<T>(
     return await work();
   } catch (error) {
     await remove(AbortSignal.timeout(REMOVAL_MS), error).catch((reason: unknown) => {
-      throw new LeftoverError(error, `${what} may be left: ${messageOf(reason)}`);
+      const hint = isLifeboatError(reason) ? reason.hint : undefined;
+      throw new LeftoverError(error, `${what} may be left: ${messageOf(reason)}`, { hint });
     });
     throw error;
   }

@@ -48,10 +48,14 @@ const AT_ONCE = 8;
 
 /**
  * Opens all that removing the copies takes, so that what can't be done is known before anything is deleted: the cluster answers,
- * and serves VolumeSnapshots where some are to go; the clouds' disks can be asked; restic is configured. Throws a CopiesError
- * that says what is lacking.
+ * and serves VolumeSnapshots where some are to go; the clouds' disks can be asked; restic is configured. `location` is that of
+ * the backup. Throws a CopiesError that says what is lacking.
  */
-export async function openCopies(copies: Copies, means: RemovalMeans, signal: AbortSignal): Promise<OpenedCopies> {
+export async function openCopies(
+  copies: Copies,
+  means: RemovalMeans,
+  { location, signal }: { location: string; signal: AbortSignal },
+): Promise<OpenedCopies> {
   try {
     const { csi, files } = copies;
     const kube = csi.length + files.length > 0 ? await means.cluster(copies, signal) : undefined;
@@ -65,7 +69,7 @@ export async function openCopies(copies: Copies, means: RemovalMeans, signal: Ab
     const natives = await openDisks(copies, means, signal);
     const byNamespace = Map.groupBy(files, ({ namespace }) => namespace);
     return {
-      removeSnapshots: (signal) => removeSnapshots(copies, { kube, means, natives }, signal),
+      removeSnapshots: (signal) => removeSnapshots(copies, { kube, means, location, natives }, signal),
       files: [...byNamespace].map(([repository, some]) => {
         return { repository, snapshotIds: some.map(({ snapshotId }) => snapshotId), kube: kube! };
       }),
@@ -136,11 +140,16 @@ function checkTag(found: Awaited<ReturnType<Disks["read"]>>, backup: string): vo
 
 async function removeSnapshots(
   { backup, csi }: Copies,
-  { kube, means, natives }: { kube: Kube | undefined; means: RemovalMeans; natives: Native[] },
+  {
+    kube,
+    means,
+    location,
+    natives,
+  }: { kube: Kube | undefined; means: RemovalMeans; location: string; natives: Native[] },
   signal: AbortSignal,
 ): Promise<void> {
   const limit = pLimit(AT_ONCE);
-  const run = kube && csiRun(kube, { ...means.csi, backupName: backup, signal });
+  const run = kube && csiRun(kube, { ...means.csi, backupName: backup, location, signal });
   const undeleted = run ? await deleteSnapshots(run, csi, signal) : [];
   const removing = natives.map(({ disks, ...one }) =>
     limit(async () => {

@@ -35,8 +35,8 @@ export interface VolumeCopy {
   /** Resolves once its point in time is fixed: whoever was told to wait may write again. Rejects as `done` does. */
   fixed: Promise<void>;
   /**
-   * Resolves once the copy is whole, and nothing of its making is left in the cluster. Rejects with a LifeboatError that
-   * says why there is none; then nothing is left at all, or the message says what.
+   * Resolves once the copy is whole; what then stands of it in the cluster stays until the backup is stored (`releaseCopies`).
+   * Rejects with a LifeboatError that says why there is none; then nothing is left at all, or the message says what.
    */
   done: Promise<Copied>;
   /** What it does at the moment; undefined until it does something that may take long. */

@@ -6,9 +6,9 @@ import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
 import { generatedName } from "../../core/volumes/csi/copy.ts";
 import { chooseGroupClass, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
-import { leftSnapshots } from "../../core/volumes/csi/leftovers.ts";
 import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
 import { csiRun } from "../../core/volumes/csi/run.ts";
+import { standingSnapshots } from "../../core/volumes/csi/standing.ts";
 import { asItWas, claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import { client, json, serve, status } from "./kube-server.ts";
 
@@ -204,7 +204,7 @@ test("a cluster that doesn't know snapshots has no classes, and none is restored
   await using server = await serve(status(404, "NotFound", "no"));
   await using kube = client(server);
   assert.equal(await snapshotClasses(kube, never), undefined);
-  assert.deepEqual(await leftSnapshots(kube, {}, never), []);
+  assert.deepEqual(await standingSnapshots(kube, undefined, never), []);
   const restoring = csiRestore(kube, { restoreName: "again", signal: never });
   const from = { driver: DRIVER, snapshotHandle: "snap-1", snapshotName: "velero-data-1" };
   await assert.rejects(snapshotForClaim(restoring, { claim: { namespace: "shop", name: "data" }, from }), {
@@ -217,7 +217,7 @@ test("a VolumeSnapshot that no controller takes up is told of", async () => {
   const items = [{ metadata: { namespace: "shop", name: "one" } }];
   await using server = await serve(json(200, { kind: "List", metadata: { resourceVersion: "1" }, items }));
   await using kube = client(server);
-  const run = csiRun(kube, { backupName: "nightly", signal: never });
+  const run = csiRun(kube, { backupName: "nightly", location: "file:///b", signal: never });
   const awaited = { place: { namespace: "shop", name: "one" }, stage: "cut", deadline: 0 } as const;
   await assert.rejects(awaitSnapshot(run, awaited, never), {
     kind: "timeout",

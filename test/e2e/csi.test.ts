@@ -10,10 +10,10 @@ import { copyByCsi } from "../../core/volumes/csi/copy.ts";
 import { deleteByHandle, deleteSnapshots, storedSnapshot } from "../../core/volumes/csi/deletion.ts";
 import { type ClaimGroup, copyGroupByCsi } from "../../core/volumes/csi/groupcopy.ts";
 import { chooseGroupClass, groupApi } from "../../core/volumes/csi/groups.ts";
-import { leftSnapshots, removeLeft } from "../../core/volumes/csi/leftovers.ts";
 import { releaseSnapshots } from "../../core/volumes/csi/release.ts";
 import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
 import { type CsiRun, csiRun } from "../../core/volumes/csi/run.ts";
+import { namedBy, settleSnapshots, standingSnapshots } from "../../core/volumes/csi/standing.ts";
 import { claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import type { Copied, VolumeCopy } from "../../core/volumes/volume.ts";
 import type { KubeObject } from "../rig/api.ts";
@@ -35,6 +35,7 @@ const INFRA = join(import.meta.dirname, "../../infra/kubernetes");
 const CLAIMS = "/api/v1/namespaces/shop/persistentvolumeclaims";
 /** For a driver that looks 25 times a second. */
 const PATIENCE = { timeoutMs: 20_000, readyTimeoutMs: 20_000, errorMs: 10_000, removeMs: 10_000, pollMs: 40 };
+const LOCATION = "file:///backups";
 const never = new AbortController().signal;
 
 describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
@@ -82,7 +83,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
   }
 
   function run(backupName: string, patience: Partial<typeof PATIENCE> = {}, signal = never): CsiRun {
-    return csiRun(clusters[0]!.kube, { backupName, signal, ...PATIENCE, ...patience });
+    return csiRun(clusters[0]!.kube, { backupName, location: LOCATION, signal, ...PATIENCE, ...patience });
   }
 
   function copy(backing: CsiRun, source: KubernetesObject) {
@@ -113,6 +114,20 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     return (await Promise.all(lists)).flatMap(({ items }) =>
       items.map(({ kind, metadata }) => `${kind} ${metadata.name}`),
     );
+  }
+
+  /** What becomes of a backup's snapshots in A once these copies of it are written down; none, where it isn't stored. */
+  async function settle(backupName: string, ...copies: Copied[]): Promise<void> {
+    const { kube } = clusters[0]!;
+    const of = { backupName, location: LOCATION };
+    const options = { of, isNamed: namedBy(copies), signal: never, ...PATIENCE };
+    assert.deepEqual(await settleSnapshots(kube, await standingSnapshots(kube, of, never), options), []);
+  }
+
+  /** What deleting the backup does. */
+  async function deleteCopies(...copies: Copied[]): Promise<void> {
+    const stored = copies.map(({ objects }) => storedSnapshot(objects![1]!)!);
+    assert.deepEqual(await deleteSnapshots(run("nightly"), stored, never), []);
   }
 
   async function nothingLeft(): Promise<void> {
@@ -150,6 +165,8 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     assert.equal(at.length, 2, `fixed before it is ready: ${at}`);
     await writeFile(join(await clusters[0]!.driver.folder("shop", "plain"), "data"), "written later");
     const copied = await done;
+    assert.deepEqual(await standing(clusters[0]!), at, "until the backup is stored");
+    await settle("nightly", copied);
     await nothingLeft();
     assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle]);
     assert.equal(copied.csi!.restoreSize, 2 ** 30);
@@ -164,7 +181,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
       "velero.io/csi-vsc-deletion-policy": "Delete",
     });
     assert.deepEqual(content!.metadata.labels, { "velero.io/backup-name": "nightly" });
-    assert.deepEqual(content!.metadata.annotations, {});
+    assert.equal(content!.metadata.annotations, undefined);
     assert.equal(storedClass!.metadata.name, classes[0]!.name);
 
     const back = await restored(source, copied, "again");
@@ -172,7 +189,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     assert.deepEqual(await back.release(), []);
     await nothingLeft();
     assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle], "the backup still has it");
-    await copied.discard(never);
+    await deleteCopies(copied);
     assert.deepEqual(await clusters[0]!.driver.stored(), []);
     await nothingLeft();
   });
@@ -180,6 +197,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
   test("what waits for its first Pod keeps its snapshot until there is one", async () => {
     const source = await claim("late");
     const copied = await copy(run("nightly"), source).done;
+    await settle("nightly", copied);
     const back = await restored(source, copied, "late", LATE_DISK);
     const [waiting] = await back.release();
     assert.match(waiting!.reason, /claim shop\/late is bound once a Pod uses it/);
@@ -194,7 +212,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     assert.deepEqual(await back.release(), []);
     assert.equal(await back.file(), "data of late");
     await nothingLeft();
-    await copied.discard(never);
+    await deleteCopies(copied);
   });
 
   const GOES_WELL = [
@@ -202,13 +220,13 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     { name: "fails-at-first", behaviour: { failures: 3 } },
   ];
   for (const { name, behaviour } of GOES_WELL)
-    test(`a driver that is ${name} is waited for`, async () => {
+    test(`a driver that is ${name} is waited for; what is discarded leaves nothing`, async () => {
       const source = await claim(name);
       clusters[0]!.driver.behaviours.set(name, behaviour);
       const copied = await copy(run("nightly"), source).done;
       assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle]);
-      await nothingLeft();
       await copied.discard(never);
+      await nothingLeft();
       assert.deepEqual(await clusters[0]!.driver.stored(), []);
     });
 
@@ -244,13 +262,20 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     const source = await claim("silent");
     const { driver, kube } = clusters[0]!;
     driver.behaviours.set("silent", { silent: true });
-    const impatient = { backupName: "nightly", signal: never, ...PATIENCE, timeoutMs: 300, removeMs: 300 };
+    const impatient = {
+      backupName: "nightly",
+      location: LOCATION,
+      signal: never,
+      ...PATIENCE,
+      timeoutMs: 300,
+      removeMs: 300,
+    };
     await assert.rejects(copy(csiRun(onceDriverIsAsked(kube), impatient), source).done, {
       kind: "timeout",
       message:
-        /not cut in time: the CSI driver has not answered; and it is not taken back: the VolumeSnapshot shop\/velero-silent-\w+ was deleted but is not gone/,
+        /not cut in time: the CSI driver has not answered; (the VolumeSnapshot shop\/velero-silent-\w+) may be left: \1 was deleted but is not gone/,
     });
-    assert.equal((await leftSnapshots(kube, { backupName: "nightly" }, never)).length, 1);
+    assert.equal((await standingSnapshots(kube, undefined, never)).length, 1);
     driver.behaviours.clear();
     await until("the end of what was left", async () => (await standing(clusters[0]!)).length === 0);
     assert.deepEqual(await driver.stored(), []);
@@ -295,7 +320,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     assert.deepEqual(await driver.stored(), []);
   });
 
-  test("what a dead run left is found by its backup's name, and removed with its snapshot", async () => {
+  test("what a dead run left is found by its backup's name and location, and removed with its snapshot", async () => {
     const source = await claim("left");
     const { kube, driver } = clusters[0]!;
     driver.behaviours.set("left", { slow: Number.POSITIVE_INFINITY });
@@ -308,19 +333,20 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     await fixed;
     dead.abort(new Error("killed"));
     await assert.rejects(done);
-    assert.deepEqual(await leftSnapshots(kube, { backupName: "other" }, never), []);
-    const left = await leftSnapshots(kube, {}, never);
-    assert.deepEqual(
-      left.map(({ kind, namespace, backup }) => ({ kind, namespace, backup })),
-      [{ kind: "VolumeSnapshot", namespace: "shop", backup: "dead" }],
-    );
-    await removeLeft(kube, left, { ...PATIENCE, signal: never });
+    for (const other of [
+      { backupName: "other", location: LOCATION },
+      { backupName: "dead", location: "file:///other" },
+    ])
+      assert.deepEqual(await standingSnapshots(kube, other, never), []);
+    assert.equal((await standingSnapshots(kube, { backupName: "dead", location: `${LOCATION}/` }, never)).length, 1);
+    await settle("dead");
     await nothingLeft();
     assert.deepEqual(await driver.stored(), []);
   });
 
   test("a snapshot is deleted by its handle alone; one that the driver doesn't know is absent", async () => {
     const copied = await copy(run("nightly"), await claim("old")).done;
+    await settle("nightly", copied);
     const snapshot = storedSnapshot(copied.objects![1]!)!;
     assert.equal(await deleteByHandle(run("nightly"), snapshot, never), "deleted");
     assert.deepEqual(await clusters[0]!.driver.stored(), []);
@@ -330,6 +356,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
 
   test("a driver that doesn't answer keeps its snapshot, and nothing of the attempt stays", async () => {
     const copied = await copy(run("nightly"), await claim("kept")).done;
+    await settle("nightly", copied);
     const { driver } = clusters[0]!;
     driver.behaviours.set(copied.csi!.snapshotHandle, { silent: true });
     await assert.rejects(
@@ -342,7 +369,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     );
     await nothingLeft();
     driver.behaviours.clear();
-    await copied.discard(never);
+    await deleteCopies(copied);
   });
 
   async function groupOf(name: string): Promise<ClaimGroup> {
@@ -358,8 +385,9 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
     const group = await groupOf("pair");
     const copies = copyGroupByCsi(run("nightly"), group);
     const copied = await Promise.all(copies.map(({ done }) => done));
+    await settle("nightly", ...copied);
     await nothingLeft();
-    const { driver, kube } = clusters[0]!;
+    const { driver } = clusters[0]!;
     assert.equal((await driver.stored()).length, 2);
     const [groupHandle] = copied.map(({ csi }) => csi!.groupHandle);
     assert(copied.every(({ csi, warnings }) => csi!.groupHandle === groupHandle && !warnings));
@@ -371,11 +399,9 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
       assert.equal(await back.file(), `data of pair-${index + 1}`);
       assert.deepEqual(await back.release(), []);
     }
-    const stored = copied.map(({ objects }) => storedSnapshot(objects![1]!)!);
-    assert.deepEqual(await deleteSnapshots(run("nightly"), stored, never), []);
+    await deleteCopies(...copied);
     assert.deepEqual(await driver.stored(), []);
     await nothingLeft();
-    assert.deepEqual(await leftSnapshots(kube, {}, never), []);
   });
 
   test("a group of which one fails leaves nothing; nor does one that is ended, or that a dead run left", async () => {
@@ -399,11 +425,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
       await fixed;
       ending.abort(new Error("enough"));
       await assert.rejects(done);
-      if (dies)
-        await removeLeft(kube, await leftSnapshots(kube, { backupName: "nightly" }, never), {
-          ...PATIENCE,
-          signal: never,
-        });
+      if (dies) await settle("nightly");
       driver.behaviours.clear();
       await nothingLeft();
       assert.deepEqual(await driver.stored(), []);

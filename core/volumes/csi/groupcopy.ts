@@ -1,14 +1,12 @@
 import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
-import { createObject, listObjects, patchObject, placeOf } from "../../kube/object.ts";
+import { listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
 import { lastTold } from "../doing.ts";
 import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
-import { awaitSnapshot } from "./awaiting.ts";
-import { copiedOf, cutContent, generatedName, type Member, orTakenBack, readySnapshot, released } from "./copy.ts";
-import { deleteGroup, type StoredSnapshot } from "./deletion.ts";
+import { asked, copiedOf, cutSnapshot, generatedName, type Member, readySnapshot } from "./copy.ts";
 import {
   chooseGroupClass,
   groupApi,
@@ -18,8 +16,8 @@ import {
   type VolumeGroup,
   volumeGroups,
 } from "./groups.ts";
-import { contentNameOf, SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
-import { deletePair, membersOf, removeGroup, retain } from "./removal.ts";
+import { SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
+import { membersOf, removeGroup } from "./removal.ts";
 import { type CsiRun, lookingAt } from "./run.ts";
 
 /** Claims of one namespace and one driver that are copied at one moment. */
@@ -88,45 +86,31 @@ export function copyGroupByCsi(run: CsiRun, group: ClaimGroup): VolumeCopy[] {
 }
 
 async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promise<Copied[]> {
-  const { kube, signal } = run;
+  const { kube } = run;
   const kinds = groupKinds(group.version);
   const groups: CsiRun = { ...run, ...lookingAt(kube, run.labels, run, kinds) };
   await throwIfOthers(run, group);
   const wanted = groupSnapshotOf(run, group, kinds);
   const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
-  const create = () => createObject(kube, kinds.snapshot, wanted, signal);
-  const takeBack = (ending: AbortSignal) => removeGroup(run, groups, place, ending);
-  const what = `the VolumeGroupSnapshot ${placeOf(place)}`;
-  return orTakenBack(run, { what, create, takeBack }, async (created) => {
+  const discard = discarding(run, groups, place);
+  return asked(run, { kind: kinds.snapshot, wanted, discard }, async (created) => {
     const deadline = performance.now() + run.timeoutMs;
-    const bound = await awaitSnapshot(groups, { place, stage: "cut", deadline }, signal);
+    await cutSnapshot(groups, { place }, deadline);
     const members = await labelledMembers(run, created, group, deadline);
-    const firsts = await Promise.all(members.map((member) => cutContent(run, member, deadline)));
+    await Promise.all(members.map((member) => cutSnapshot(run, member, deadline)));
     cut();
     const readyBy = performance.now() + run.readyTimeoutMs;
     const taken = await Promise.all(members.map((member) => readySnapshot(run, member, readyBy)));
-    if (!(await retain(groups, contentNameOf(bound, kinds), signal)))
-      throw new LifeboatError("missing", `the content of the VolumeGroupSnapshot ${placeOf(place)} was deleted`);
-    const discard = discarding(
-      run,
-      taken.map((one) => one.stored),
-    );
-    const warning = await released(run, discard, async (ending) => {
-      await deletePair(groups, bound, ending);
-      await Promise.all(taken.map(({ snapshot }) => deletePair(run, snapshot, ending)));
-    });
-    return taken.map((one, index) =>
-      copiedOf({ ...one, snapshot: alone(one.snapshot), first: firsts[index]! }, discard, warning),
-    );
+    return taken.map((one) => copiedOf({ ...one, snapshot: alone(one.snapshot) }, discard));
   });
 }
 
-/** For all members alike, and once. Of their copies it keeps no more than the handles: it is kept until the run's end. */
-function discarding(run: CsiRun, stored: StoredSnapshot[]): Copied["discard"] {
-  let discarded: Promise<unknown> | undefined;
-  return async (signal) => {
-    discarded ??= deleteGroup(run, stored, signal);
-    await discarded;
+/** For all members alike, and once. Of their copies it keeps no more than the place: it is kept until the run's end. */
+function discarding(run: CsiRun, groups: CsiRun, place: Place): Copied["discard"] {
+  let discarded: Promise<void> | undefined;
+  return (signal) => {
+    discarded ??= removeGroup(run, groups, place, signal);
+    return discarded;
   };
 }
 

@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import type { Kube } from "../../kube/client.ts";
 import { type PolledObjects, polledObjects } from "../../kube/polled.ts";
-import { BACKUP_NAME, EXCLUDE_LABEL, labelValue, VOLUME_COPY } from "../../labels.ts";
+import { type BackupIn, EXCLUDE_LABEL, LOCATION, labelsFor, VOLUME_COPY } from "../../labels.ts";
 import type { Tell } from "../doing.ts";
 import { OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 
@@ -47,13 +47,13 @@ export interface CsiRun extends Looking, Required<Patience> {
 }
 
 /** What the CSI snapshots of one backup have in common: those that are taken, and those that are deleted with it. */
-export function csiRun(kube: Kube, options: { backupName: string; signal: AbortSignal } & Patience): CsiRun {
-  const labels = {
-    [BACKUP_NAME]: labelValue(options.backupName),
-    [EXCLUDE_LABEL]: "true",
-    [VOLUME_COPY]: "csi",
-  };
-  return { ...lookingAt(kube, labels, options), ...options, ...patienceOf(options) };
+export function csiRun(kube: Kube, { signal, ...options }: BackupIn & { signal: AbortSignal } & Patience): CsiRun {
+  return { ...lookingAt(kube, csiLabels(options), options), ...patienceOf(options), signal };
+}
+
+/** The labels of all that stands in a cluster of the CSI snapshots of a backup. */
+export function csiLabels(of: BackupIn): Record<string, string> {
+  return { ...labelsFor(of), [EXCLUDE_LABEL]: "true", [VOLUME_COPY]: "csi" };
 }
 
 export function patienceOf(given: Patience): Required<Patience> {
@@ -85,6 +85,6 @@ export function selectorOf(labels: Record<string, string>): string {
 /** The object as it is stored: without what keeps it out of other backups and tells that it is left over. */
 export function asStored(object: KubernetesObject): KubernetesObject {
   const labels = { ...object.metadata.labels };
-  for (const label of [EXCLUDE_LABEL, VOLUME_COPY]) delete labels[label];
+  for (const label of [EXCLUDE_LABEL, VOLUME_COPY, LOCATION]) delete labels[label];
   return { ...object, metadata: { ...object.metadata, labels } };
 }

@@ -22,31 +22,30 @@ export function csiSnapshot(snapshot: KubernetesObject, content: KubernetesObjec
 
 /**
  * The objects of a snapshot as Velero stores them, so that it restores and deletes ours (velero
- * pkg/backup/actions/csi/volumesnapshot_action.go): the VolumeSnapshot tells in annotations what its content says, which keeps the
- * policy that it had and its finalizers, on which Velero's deletion relies.
+ * pkg/backup/actions/csi/volumesnapshot_action.go): the VolumeSnapshot tells in annotations what its content says, which keeps its
+ * policy and its finalizers, on which Velero's deletion relies.
  */
-export function storedObjects(taken: {
+export function storedObjects({
+  snapshot,
+  content,
+  chosen,
+}: {
   snapshot: KubernetesObject;
   content: KubernetesObject;
-  /** The content's, before it was made to stay. */
-  policy: unknown;
   chosen?: SnapshotClass;
 }): KubernetesObject[] {
-  const { snapshot, content, policy, chosen } = taken;
   const { driver, snapshotHandle, restoreSize, groupHandle } = csiSnapshot(snapshot, content);
-  const { annotations: { [kinds.KEPT]: _, ...others } = {}, ...metadata } = content.metadata;
   const annotations = {
     ...snapshot.metadata.annotations,
-    [kinds.DELETION_POLICY]: String(policy),
+    [kinds.DELETION_POLICY]: String(at(content, "spec", "deletionPolicy")),
     [kinds.HANDLE]: snapshotHandle,
     [kinds.DRIVER]: driver,
     ...(restoreSize > 0 && { [kinds.RESTORE_SIZE]: binaryQuantity(restoreSize) }),
     ...(groupHandle && { [kinds.GROUP_HANDLE]: groupHandle }),
   };
-  const spec = { ...fieldsAt(content, "spec"), deletionPolicy: policy };
   return [
     asStored({ ...snapshot, metadata: { ...snapshot.metadata, annotations } }),
-    asStored({ ...content, metadata: { ...metadata, annotations: others }, spec }),
+    asStored(content),
     ...(chosen ? [chosen.object] : []),
   ];
 }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
-import { BACKUP_NAME, labelValue } from "../../labels.ts";
+import { labelsFor } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import { lastTold, type Tell } from "../doing.ts";
 import type { Copied, Mount, VolumeCopy } from "../volume.ts";
@@ -53,7 +53,7 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy, te
     settings,
     namespace,
     repository: namespace,
-    labels: { [BACKUP_NAME]: labelValue(backupName) },
+    labels: labelsFor({ backupName, location: settings.location }),
     signal,
   };
   // Before anything is stored there for nothing.
