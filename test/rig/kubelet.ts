@@ -197,7 +197,7 @@ export async function startKubelet(cluster: Cluster, options: KubeletOptions): P
 
   const stopBeats = poll(beat, 1000);
   const stopLooking = poll(async () => {
-    const path = `/api/v1/pods?fieldSelector=spec.nodeName%3D${node}`;
+    const path = `/api/v1/pods?resourceVersion=0&fieldSelector=spec.nodeName%3D${node}`;
     const { items } = await api.request<{ items: KubeObject[] }>("GET", path);
     for (const pod of items) {
       const uid = String(pod.metadata.uid);

@@ -29,7 +29,10 @@ export async function startProvisioner(api: Api, dir: string): Promise<Provision
   await api.request("POST", "/apis/storage.k8s.io/v1/csidrivers", driver);
   const made = new Set<string>();
   const stop = poll(async () => {
-    const claims = await api.request<{ items: KubeObject[] }>("GET", "/api/v1/persistentvolumeclaims");
+    const claims = await api.request<{ items: KubeObject[] }>(
+      "GET",
+      "/api/v1/persistentvolumeclaims?resourceVersion=0",
+    );
     for (const { metadata, spec } of claims.items) {
       const { storageClassName, volumeName, accessModes, resources, volumeMode } = spec as ClaimSpec;
       const { [SELECTED_NODE]: node } = (metadata.annotations ?? {}) as Record<string, string>;
