@@ -139,7 +139,7 @@ export { copiesText } from "./volumes/copies.ts";
 export { isRefusal, orRemoved } from "./volumes/leftover.ts";
 export { type VolumeMeans, volumeMeans } from "./volumes/means.ts";
 export { cloudName, matching } from "./volumes/names.ts";
-export type { RestoredVolumes, StoredVolume, VolumeCounts } from "./volumes/record.ts";
+export { type RestoredVolumes, type StoredVolume, type VolumeCounts, volumesText } from "./volumes/record.ts";
 export type { RemovalMeans } from "./volumes/remover.ts";
 export { NAME_TAG, nameTag, tagsFor, throughputFor, throughputTag } from "./volumes/tags.ts";
 export { regionOfZone, ZONES } from "./volumes/zone.ts";

@@ -6,6 +6,7 @@ import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Page, Section, Table } from "../html.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
+import { volumesText } from "../volumes/record.ts";
 import type { ItemOutcome } from "./report.ts";
 
 /** What became of each object of a recorded restore; undefined for one that kept no account. */
@@ -69,7 +70,7 @@ const NAMES_SHOWN = 1000;
 
 /** The report of a restore as a page: what needs a person first, then what became of every object. */
 export function reportPage(document: RestoreDocument, outcomes: ItemOutcome[] = []): Page {
-  const { name, backup, cluster, caller, phase, location, counts, spec, errors, warnings } = document;
+  const { name, backup, cluster, caller, phase, location, counts, volumes, spec, errors, warnings } = document;
   const { startTimestamp = "", completionTimestamp = "" } = document;
   const told = Object.entries(counts).filter(([, count]) => count > 0);
   const facts: Page["facts"] = [
@@ -81,6 +82,7 @@ export function reportPage(document: RestoreDocument, outcomes: ItemOutcome[] = 
     ["Started", startTimestamp],
     ["Completed", completionTimestamp],
     ["Objects", told.map(([action, count]) => `${count} ${action}`).join(", ") || "none"],
+    ...(volumes ? [["Volumes", volumesText(volumes)] as [string, string]] : []),
   ];
   return {
     title: `Restore ${name}: ${phase}`,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { KubernetesObject } from "../archive/item.ts";
 import { BACKUP_NAME, labelValue } from "../labels.ts";
 import { at, fieldsAt } from "../objects/fields.ts";
+import { bytesText } from "../report.ts";
 import { recordedHandle, wholeHandle } from "./native.ts";
 import type { CsiSnapshot, FileCopy, Method, NativeSnapshot } from "./volume.ts";
 
@@ -56,6 +57,33 @@ export const restoredVolumesSchema = z.object({
 });
 
 export type RestoredVolumes = z.infer<typeof restoredVolumesSchema>;
+
+/** What became of the data of claims, of a backup or of a restore, in a line; "" where there are none. */
+export function volumesText(volumes: VolumeCounts & Partial<RestoredVolumes>): string {
+  const {
+    csiSnapshots,
+    csiBytes,
+    nativeSnapshots,
+    fileCopies,
+    fileBytes,
+    leftOut,
+    stays = 0,
+    lacking,
+    failed = 0,
+  } = volumes;
+  const several = (count: number) => (count === 1 ? "" : "s");
+  const parts: [number, string][] = [
+    [csiSnapshots, `CSI snapshot${several(csiSnapshots)}${csiBytes ? ` (${bytesText(csiBytes)})` : ""}`],
+    [nativeSnapshots, `disk snapshot${several(nativeSnapshots)}`],
+    [fileCopies, `by restic (${bytesText(fileBytes)})`],
+    [leftOut, "left out"],
+    [stays, "left where they are"],
+    [lacking, "WITHOUT THEIR DATA"],
+    [failed, "NOT BROUGHT BACK"],
+  ];
+  const said = parts.filter(([count]) => count > 0);
+  return said.map(([count, text]) => `${count.toLocaleString("en-US")} ${text}`).join(", ");
+}
 
 export function volumeCounts(records: VolumeRecord[] = [], podVolumes = 0): VolumeCounts {
   const count = (which: (record: VolumeRecord) => unknown) => records.filter(which).length;

@@ -14,10 +14,11 @@ import {
   type StoredVolume,
   type Verified,
   type VolumeCounts,
+  volumesText,
 } from "../../../core/index.ts";
 import { detailsBlock, filtersText } from "../describe.ts";
 import type { Invocation } from "../options.ts";
-import { countText, fields, phaseText, plural, printable, printResult, timeText } from "../output.ts";
+import { countText, fields, phaseText, printable, printResult, timeText } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { openBucket } from "../session.ts";
 import { readMade } from "../underway.ts";
@@ -118,18 +119,8 @@ function verifiedText({ at, damage }: Verified): string {
 /** What became of the claims' data, in a line: of those of a backup, or of a restore. */
 export function volumesField({ volumes }: { volumes?: VolumeCounts & Partial<RestoredVolumes> }): [string, string][] {
   if (!volumes) return [];
-  const { csiBytes, failed = 0 } = volumes;
-  const { csiSnapshots, nativeSnapshots, fileCopies, fileBytes, leftOut, stays = 0, lacking, podVolumes = 0 } = volumes;
-  const parts = [
-    [csiSnapshots, `${plural(csiSnapshots, "CSI snapshot")}${csiBytes ? ` (${bytesText(csiBytes)})` : ""}`],
-    [nativeSnapshots, plural(nativeSnapshots, "disk snapshot")],
-    [fileCopies, `${countText(fileCopies)} by restic (${bytesText(fileBytes)})`],
-    [leftOut, `${countText(leftOut)} left out`],
-    [stays, `${countText(stays)} left where they are`],
-    [lacking, `${countText(lacking)} WITHOUT THEIR DATA`],
-    [failed, `${countText(failed)} NOT BROUGHT BACK`],
-  ] as const;
-  const claims = parts.flatMap(([count, text]) => (count > 0 ? [text] : [])).join(", ");
+  const { podVolumes = 0 } = volumes;
+  const claims = volumesText(volumes);
   return [
     ...(claims ? [["Volumes", claims] satisfies [string, string]] : []),
     ...(podVolumes > 0
