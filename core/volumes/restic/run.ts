@@ -42,12 +42,14 @@ export async function runRestic(run: ResticRun): Promise<ResticEnd> {
   let end: Omit<ResticEnd, "left">;
   signal.throwIfAborted();
   try {
-    began.uid = await create(run, whole);
+    await create(run, whole, began);
     const code = await follow(run, began);
     const log = await readLog(logOf(run, began));
     end = { log, output: readOutput(log ?? ""), incomplete: code === INCOMPLETE };
   } catch (error) {
-    const left = await removeJob(kube, job, { timing, force: began.gone });
+    // What may not be made is not there.
+    const refused = began.uid === undefined && isLifeboatError(error, "denied");
+    const left = refused ? [] : await removeJob(kube, job, { timing, force: began.gone });
     throw left.length > 0 ? new LeftoverError(error, leftWarning(left.join(", "))) : error;
   }
   return { ...end, left: await removeJob(kube, job, { timing }) };
@@ -64,10 +66,10 @@ function unquoted({ kind }: LifeboatError, { namespace, name }: ResticJob): Life
  * Makes the Job, then the Secret that goes with it: whatever happens to us now, the cluster takes both away. No signal of the
  * run ends it: a request that was given up could still make a Job, after it was deleted.
  */
-async function create({ kube }: ResticRun, job: ResticJob): Promise<string | undefined> {
+async function create({ kube }: ResticRun, job: ResticJob, began: Began): Promise<void> {
   const { metadata } = await createObject(kube, JOBS, jobObject(job), NEVER);
+  began.uid = metadata.uid;
   await createObject(kube, SECRETS, secretObject(job, metadata.uid ?? ""), NEVER).catch((error: unknown) => {
     throw isLifeboatError(error) ? unquoted(error, job) : error;
   });
-  return metadata.uid;
 }
