@@ -51,6 +51,13 @@ export function labelsFor({ backupName, location }: BackupIn): Record<string, st
   return { [BACKUP_NAME]: labelValue(backupName), [LOCATION]: placeDigest(location) };
 }
 
+/** Selects what carries all of these labels. */
+export function selectorOf(labels: Record<string, string>): string {
+  return Object.entries(labels)
+    .map((pair) => pair.join("="))
+    .join();
+}
+
 /**
  * The label of what stands in a cluster only while a volume is copied ("csi") or restored ("csi-restore"); it bears the exclude
  * label too.

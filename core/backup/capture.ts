@@ -22,6 +22,7 @@ import { photograph } from "./photograph.ts";
 import { findHooks, podHooks } from "./podhooks.ts";
 import { policiesText, volumePolicies } from "./policies.ts";
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
+import { clearLeft } from "./release.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { startInventory } from "./sidefiles.ts";
 import { takeBack } from "./takeback.ts";
@@ -145,7 +146,10 @@ export async function captureCluster(
       ...copying,
       resources,
       lint,
-      copiers: (signal) => openCopiers({ ...copying, signal }),
+      copiers: async (signal) => {
+        await clearLeft({ ...copying, warn: (message) => report("warning", { message }), signal });
+        return openCopiers({ ...copying, signal });
+      },
       progress: (left, total) =>
         run.progress?.({ items, resource: `volumes: ${left} of ${total} left`, remaining: undefined }),
       say: (line, level = "info") => {

@@ -1,9 +1,13 @@
+import { backupKeys, listFolder, recordIn } from "../catalog.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
+import { throwIfGone } from "../kube/gone.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { namedBy, settleSnapshots, standingSnapshots } from "../volumes/csi/standing.ts";
+import type { VolumeMeans } from "../volumes/means.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
+import { endCopies } from "../volumes/restic/abandoned.ts";
 
 const RELEASE_MS = 120_000;
 
@@ -28,4 +32,44 @@ export async function releaseCopies(
     const made = records.some(({ csi }) => csi);
     if (made || !isLifeboatError(error, "denied")) warn(messageOf(error));
   }
+}
+
+/** A run that is about to copy volumes, and hears what keeps it from taking away what an earlier one left. */
+interface Beginning {
+  kube: Kube;
+  bucket: Bucket;
+  name: string;
+  volumes?: VolumeMeans;
+  warn: (message: string) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * Takes away what an earlier run of this name and location has left in the cluster that died before its archive was stored: snapshots
+ * with their objects, and Jobs that copy files. To be called under the name's lock. Throws only what ends the run.
+ */
+export async function clearLeft(run: Beginning): Promise<void> {
+  const { kube, volumes: { files } = {}, warn, signal } = run;
+  const clearing = [() => clearSnapshots(run), async () => (files ? endCopies(kube, files, run.name, signal) : [])];
+  for (const clear of clearing)
+    try {
+      for (const left of await clear())
+        warn(`an earlier run of this backup has left something in the cluster: ${left}`);
+    } catch (error) {
+      await throwIfGone(kube, error, signal);
+      // Who has no right to take it away had none to make it.
+      if (!isLifeboatError(error, "denied"))
+        warn(`what an earlier run of this backup has left in the cluster is not taken away: ${messageOf(error)}`);
+    }
+}
+
+async function clearSnapshots({ kube, bucket, name, signal }: Beginning): Promise<string[]> {
+  const of = { backupName: name, location: bucket.location };
+  const standing = await standingSnapshots(kube, of, signal);
+  if (standing.length === 0) return [];
+  const { folder, tar } = backupKeys(name);
+  const present = await listFolder(bucket, folder, signal);
+  // Another run has stored them since this one looked, which will fail at that.
+  if (present.has(tar) || recordIn(present, name)) return [];
+  return settleSnapshots(kube, standing, { of, isNamed: () => false, signal });
 }

@@ -10,6 +10,7 @@ import { readResourceList } from "../../core/documents.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { labelsFor } from "../../core/labels.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket, Disks } from "../../core/ports.ts";
 import { problemLine } from "../../core/report.ts";
@@ -267,6 +268,31 @@ describe("a claim whose Pod is not stored", () => {
       assert.deepEqual([...new Set(seen)], nodes);
       assert.equal(outcome.volumes?.[0]?.lacking, true);
     });
+});
+
+it("Jobs that copy files and that a dead run of the backup left are ended first, and nobody else's", async () => {
+  const settings = {
+    ...{ image: "restic:1", location: "s3://b/p?region=eu-west-1", env: {} },
+    secrets: async () => ({ variables: { RESTIC_PASSWORD: "x" } }),
+    timing: { start: 1, refused: 1, lock: 1, stall: 1, node: 1, total: 1, end: 1, poll: 1 },
+  };
+  const job = (name: string, backupName: string, location: string): KubernetesObject => ({
+    ...{ apiVersion: "batch/v1", kind: "Job" },
+    metadata: {
+      ...{ namespace: "shop", name },
+      labels: { ...labelsFor({ backupName, location }), "app.kubernetes.io/managed-by": "lifeboat" },
+    },
+  });
+  const jobs = [job("left", "b", "s3://b/p/"), job("other", "c", "s3://b/p"), job("elsewhere", "b", "s3://b/q")];
+  const ended: string[] = [];
+  await attempt([...onShare("db"), ...jobs], {
+    volumes: { files: settings },
+    instead: ({ method, path }) => {
+      if (method === "DELETE" && path.includes("/jobs/")) ended.push(path.split("/").at(-1)!);
+      return undefined;
+    },
+  });
+  assert.deepEqual(ended, ["left"]);
 });
 
 it("a claim of a Pod whose pre-hook failed is not copied", async () => {

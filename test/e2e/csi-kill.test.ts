@@ -88,8 +88,33 @@ describe("CSI snapshots of a backup that is killed", {
     return checks.find(({ question }) => question === "leftovers")!;
   }
 
+  /** Deletes a backup, which named all snapshots that the storage has. */
+  async function gone(name: string): Promise<void> {
+    assert.equal((await lifeboat(["backup", "delete", name, ...at(), "--confirm"], s3.env)).code, 0);
+    assert.deepEqual(await driver.stored(), []);
+  }
+
   const put = (request: IncomingMessage, ending: string) =>
     request.method === "PUT" && request.url!.split("?")[0]!.endsWith(ending);
+
+  it("before its archive is stored: the next run of its name takes them away, with what they are in the storage", async () => {
+    await killed("again", (request) => put(request, "/again.tar.gz"));
+    const handles = await driver.stored();
+    assert.deepEqual([handles.length, (await standing()).length], [2, 4]);
+    const { state, todo } = await leftovers();
+    assert.equal(state, "warning");
+    assert.match(todo!, /^kubectl delete -n shop volumesnapshot velero-\w+-\w+; kubectl delete/);
+    const { phase, warnings } = await document<BackupDocument>(create("again"), s3.env);
+    assert.deepEqual([phase, warnings], ["Completed", []]);
+    assert.deepEqual(await standing(), []);
+    const now = await driver.stored();
+    assert.equal(now.length, 2);
+    assert.deepEqual(
+      handles.filter((one) => now.includes(one)),
+      [],
+    );
+    await gone("again");
+  });
 
   it("after its archive: the run that adopts it keeps them, and takes all else away that was made for it", async () => {
     await killed("adopted", (request) => put(request, "-resource-list.json.gz"));
@@ -118,8 +143,7 @@ describe("CSI snapshots of a backup that is killed", {
 
     await cluster.api.request("DELETE", `${SNAPSHOT_API}/namespaces/shop/volumesnapshots/elsewhere`);
     await until("its end", async () => (await standing()).length === 0);
-    assert.equal((await lifeboat(["backup", "delete", "adopted", ...at(), "--confirm"], s3.env)).code, 0);
-    assert.deepEqual(await driver.stored(), []);
+    await gone("adopted");
   });
 
   it("after its record: a check tells how its snapshots stay without their objects", async () => {

@@ -2,11 +2,10 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { listObjects, type Place } from "../../kube/object.ts";
-import { labelValue, RESTORE_NAME, VOLUME_COPY } from "../../labels.ts";
+import { labelValue, RESTORE_NAME, selectorOf, VOLUME_COPY } from "../../labels.ts";
 import { at, fieldsAt } from "../../objects/fields.ts";
 import { CLAIM } from "../volume.ts";
 import { CONTENTS, SNAPSHOTS } from "./kinds.ts";
-import { selectorOf } from "./run.ts";
 
 /** The label's value of what a restore has in a cluster of snapshots. */
 export const CSI_RESTORE = "csi-restore";

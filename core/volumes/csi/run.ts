@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import type { Kube } from "../../kube/client.ts";
 import { type PolledObjects, polledObjects } from "../../kube/polled.ts";
-import { type BackupIn, EXCLUDE_LABEL, LOCATION, labelsFor, VOLUME_COPY } from "../../labels.ts";
+import { type BackupIn, EXCLUDE_LABEL, LOCATION, labelsFor, selectorOf, VOLUME_COPY } from "../../labels.ts";
 import type { Tell } from "../doing.ts";
 import { OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 
@@ -74,12 +74,6 @@ export function lookingAt(
     polledObjects(kube, kind, { labelSelector, pollMs }),
   );
   return { kube, kinds, labels, snapshots: snapshots!, contents: contents!, removeMs, pollMs };
-}
-
-export function selectorOf(labels: Record<string, string>): string {
-  return Object.entries(labels)
-    .map((pair) => pair.join("="))
-    .join();
 }
 
 /** The object as it is stored: without what keeps it out of other backups and tells that it is left over. */

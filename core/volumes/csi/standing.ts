@@ -3,13 +3,13 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { listObjects } from "../../kube/object.ts";
-import { type BackupIn, VOLUME_COPY } from "../../labels.ts";
+import { type BackupIn, selectorOf, VOLUME_COPY } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import type { CsiSnapshot } from "../volume.ts";
 import { groupKinds, groupVersion } from "./groups.ts";
 import { contentNameOf, OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 import { removeContent, removeGroup, removeWholly, retain } from "./removal.ts";
-import { csiLabels, lookingAt, type Patience, selectorOf } from "./run.ts";
+import { csiLabels, lookingAt, type Patience } from "./run.ts";
 
 /** What stands of a snapshot in the cluster: what asks for it, its content, or both; or their likes of a group. */
 export type Standing = { kinds: SnapshotKinds } & (

@@ -1,7 +1,7 @@
 import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { listObjects } from "../../kube/object.ts";
-import { labelValue, RESTORE_NAME } from "../../labels.ts";
+import { labelsFor, labelValue, RESTORE_NAME, selectorOf } from "../../labels.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
 import { JOBS, removeJob } from "./removal.ts";
 import type { ResticSettings } from "./settings.ts";
@@ -27,4 +27,17 @@ export async function endFills(
     const left = await removeJob(kube, { namespace, name: job.metadata.name }, { timing });
     if (left.length) throw new LifeboatError("busy", `an earlier run still fills it: ${left.join(", ")}`);
   }
+}
+
+/** Takes away the Jobs that a run of a backup has left, which died while they copied files. Gives what is left of them, in words. */
+export async function endCopies(
+  kube: Kube,
+  { timing, location }: Pick<ResticSettings, "timing" | "location">,
+  backupName: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const labels = { ...labelsFor({ backupName, location }), "app.kubernetes.io/managed-by": "lifeboat" };
+  const jobs = await Array.fromAsync(listObjects(kube, JOBS, { labelSelector: selectorOf(labels), signal }));
+  const left = jobs.map(({ metadata: { namespace = "", name } }) => removeJob(kube, { namespace, name }, { timing }));
+  return (await Promise.all(left)).flat();
 }
