@@ -48,7 +48,12 @@ const NEEDS: Record<CopyRole, NeedRow[]> = {
   ],
   restic: [
     { group: "", resource: "persistentvolumes", verbs: ["get"], why: "it tells where a claim can be mounted" },
-    { group: "batch", resource: "jobs", verbs: ["get", "create", "delete"], why: "restic runs in one" },
+    {
+      group: "batch",
+      resource: "jobs",
+      verbs: ["list", "get", "create", "delete"],
+      why: "restic runs in one, which a dead run may have left",
+    },
     {
       group: "",
       resource: "secrets",

@@ -212,7 +212,7 @@ const RIGHTS: {
     may: ({ resource }) => resource !== "jobs",
     ...{ state: "failed", todo: "give restic" },
     message:
-      /^no copies of files by restic: may not get jobs.batch, create jobs.batch, delete jobs.batch; snapshots by CSI: allowed$/,
+      /^no copies of files by restic: may not list jobs.batch, get jobs.batch, create jobs.batch and 1 more; snapshots by CSI: allowed$/,
   },
 ];
 

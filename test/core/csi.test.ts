@@ -4,12 +4,12 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { binaryQuantity } from "../../core/objects/quantity.ts";
 import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
-import { generatedName } from "../../core/volumes/csi/copy.ts";
 import { chooseGroupClass, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
 import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
 import { csiRun } from "../../core/volumes/csi/run.ts";
 import { standingSnapshots } from "../../core/volumes/csi/standing.ts";
 import { asItWas, claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
+import { generatedName } from "../../core/volumes/csi/taking.ts";
 import { client, json, serve, status } from "./kube-server.ts";
 
 const never = new AbortController().signal;

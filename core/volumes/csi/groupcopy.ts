@@ -4,9 +4,7 @@ import { LifeboatError } from "../../errors.ts";
 import { listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
-import { lastTold } from "../doing.ts";
 import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
-import { asked, copiedOf, cutSnapshot, generatedName, type Member, readySnapshot } from "./copy.ts";
 import {
   chooseGroupClass,
   groupApi,
@@ -19,6 +17,7 @@ import {
 import { SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
 import { membersOf, removeGroup } from "./removal.ts";
 import { type CsiRun, lookingAt } from "./run.ts";
+import { asked, copiedOf, cutSnapshot, generatedName, type Member, readySnapshot, underWay } from "./taking.ts";
 
 /** Claims of one namespace and one driver that are copied at one moment. */
 export interface ClaimGroup {
@@ -73,15 +72,11 @@ export function groupCopies(
  * succeed or fail together, and so they are discarded and deleted: drivers know no other way.
  */
 export function copyGroupByCsi(run: CsiRun, group: ClaimGroup): VolumeCopy[] {
-  const cut = Promise.withResolvers<void>();
-  const { tell, doing } = lastTold();
-  const all = copyGroup({ ...run, tell }, group, cut.resolve);
-  all.catch(cut.reject);
-  cut.promise.catch(() => {});
+  const { done: all, ...copy } = underWay(run, (telling, cut) => copyGroup(telling, group, cut));
   return group.claims.map((_, index) => {
     const done = all.then((copies) => copies[index]!);
     done.catch(() => {});
-    return { fixed: cut.promise, done, doing };
+    return { ...copy, done };
   });
 }
 
