@@ -16,6 +16,7 @@ import { readClock } from "./schedule/cron.ts";
 import { isManifest, manifestsIn, readScheduleManifest, withoutNulls } from "./schedule/manifest.ts";
 import { secretReference } from "./secrets.ts";
 import { type BackupSpec, backupSpecSchema, leftOut } from "./specs.ts";
+import { checkMoving } from "./volumes/means.ts";
 import { type ResticConfig, resticSchema } from "./volumes/restic/settings.ts";
 import { yamlFault } from "./yamlfault.ts";
 
@@ -156,6 +157,7 @@ export function parseConfig(
       problems.push(variable ? `${variable}: ${problem.message}` : problemText(problem));
     }
   }
+  if (parsed.success) problems.push(...unmovable(parsed.data, env));
   if (!parsed.success || problems.length > 0) throw refused(problems);
 
   const named = Object.entries(parsed.data.schedules).map(
@@ -171,6 +173,17 @@ export function parseConfig(
     notifications: dictionary(Object.entries(parsed.data.notifications)),
   };
   return { config, warnings: schedules.flatMap(([name, schedule]) => warningsOf(name, schedule)) };
+}
+
+/** Schedules that move data, where no files can be copied. */
+function unmovable(
+  { location, schedules, volumes }: z.infer<typeof configSchema>,
+  env: Record<string, string | undefined>,
+): string[] {
+  return Object.entries(schedules).flatMap(([name, { template = {} }]) => {
+    const reason = refusal(() => checkMoving(template, volumes.restic && { location, env }));
+    return reason ? [`schedules.${name}.template: ${reason}`] : [];
+  });
 }
 
 /** The documents of the text as one configuration. */

@@ -28,6 +28,7 @@ import { selection } from "./restore/selection.ts";
 import { checkSpec } from "./restore/spec.ts";
 import { putFailure } from "./runs.ts";
 import { nameStem, nameTime } from "./schedule/slots.ts";
+import { checkMoving } from "./volumes/means.ts";
 
 /** A job that somebody asked for, named. */
 export type NamedJob = RecordedJob & { name: string };
@@ -88,6 +89,8 @@ export async function checkJob<Checked extends NamedJob>(
   if (job.kind === "backup") {
     const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
     clusterName(config, job.cluster ?? schedule?.cluster);
+    const { location, volumes } = config;
+    checkMoving(job.spec ?? schedule?.template ?? {}, volumes.restic && { location, env: process.env });
     await checkFree(bucket, job);
     return job;
   }

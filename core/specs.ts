@@ -117,6 +117,8 @@ const backupFields = {
   defaultVolumesToFsBackup: flagOrNull,
   /** Its old name. */
   defaultVolumesToRestic: flagOrNull,
+  /** Whether files of CSI snapshots are copied in place of the snapshots, which then go (`volumes/moved.ts`). */
+  snapshotMoveData: flagOrNull,
   /** How long a CSI snapshot may take; as unset and with "0s", 10 minutes. */
   csiSnapshotTimeout: timeout,
   /** How long a copy of files may take; as unset and with "0s", 4 hours. */
@@ -227,7 +229,6 @@ const OTHER_BACKUP_FIELDS: Record<string, (value: unknown) => boolean> = {
   datamover: ANY,
   /** Labels in it are read by `readSchedule`, as Velero does. */
   metadata: ANY,
-  snapshotMoveData: OFF,
   /** The location of the configuration is the one. */
   storageLocation: ANY,
   /** How many files the copier reads at a time is its own matter. */
@@ -241,11 +242,6 @@ const OTHER_RESTORE_FIELDS: Record<string, (value: unknown) => boolean> = {
   itemOperationTimeout: ANY,
   resourcePolicy: EMPTY,
   skipDefaultResourceModifier: ANY,
-};
-
-/** Why a field is refused, where there is more to say than that it is not supported. */
-const REFUSED: Record<string, string> = {
-  snapshotMoveData: "snapshots are not moved; defaultVolumesToFsBackup copies files, which come back on every platform",
 };
 
 /** Velero's BackupSpec: what is carried out comes out of it, what changes nothing is left out, all else is refused. */
@@ -307,16 +303,12 @@ export function leftOut(kind: "backup" | "restore", spec: object): string[] {
 }
 
 function specSchema<Shape extends typeof filters>(shape: Shape, others: Record<string, (value: unknown) => boolean>) {
-  const other = (field: string, changesNothing: (value: unknown) => boolean) => {
-    const refusal = ["is not supported", REFUSED[field]].filter(Boolean).join(": ");
-    return z
+  const other = (changesNothing: (value: unknown) => boolean) =>
+    z
       .unknown()
-      .refine((value) => value === null || changesNothing(value), refusal)
+      .refine((value) => value === null || changesNothing(value), "is not supported")
       .optional();
-  };
-  const otherShape = Object.fromEntries(
-    Object.entries(others).map(([field, accepts]) => [field, other(field, accepts)]),
-  );
+  const otherShape = Object.fromEntries(Object.entries(others).map(([field, accepts]) => [field, other(accepts)]));
   return strictFields({ ...shape, ...otherShape } as Shape)
     .superRefine((spec, context) => checkFilters(spec as FilterSpec, context))
     .transform(

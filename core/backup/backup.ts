@@ -8,7 +8,7 @@ import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
 import { traced } from "../telemetry.ts";
-import type { VolumeMeans } from "../volumes/means.ts";
+import { checkMoving, type VolumeMeans } from "../volumes/means.ts";
 import { adoptArchive, leftoverHint } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
 import type { Picked, Progress } from "./collect.ts";
@@ -61,13 +61,14 @@ export interface BackupResult {
  * Every object is created once and none is overwritten. An archive that an interrupted run left under the same name
  * is adopted instead of made again, unless the record is to be signed.
  *
- * Throws `conflict` where a backup of that name exists, or an archive that may not be adopted, `invalid` for contradictory filters, and whatever stopped the
+ * Throws `conflict` where a backup of that name exists, or an archive that may not be adopted, `invalid` for contradictory filters and for a spec that can't be carried out with these means, and whatever stopped the
  * run; then nothing is listed, and once the cluster had answered, the run's log lies where `readLog` finds it.
  * Problems with single resources do not throw: they are in the outcome, and the phase is PartiallyFailed.
  */
 export async function backup(run: BackupRun): Promise<BackupResult> {
   const { bucket, name, signal } = run;
   checkNewName("backup", name);
+  checkMoving(run.spec, run.volumes?.files);
   const keys = backupKeys(name);
   const present = await listFolder(bucket, keys.folder, signal);
   if (recordIn(present, name)) throw alreadyExists(bucket, name);

@@ -4,6 +4,7 @@ import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
+import { removeClones } from "../volumes/csi/clone.ts";
 import { namedBy, settleSnapshots, standingSnapshots } from "../volumes/csi/standing.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
@@ -45,12 +46,18 @@ interface Beginning {
 }
 
 /**
- * Takes away what an earlier run of this name and location has left in the cluster that died before its archive was stored: snapshots
- * with their objects, and Jobs that copy files. To be called under the name's lock. Throws only what ends the run.
+ * Takes away what an earlier run of this name and location has left in the cluster that died before its archive was stored: Jobs that
+ * copy files, claims that were made of snapshots, and snapshots with their objects. To be called under the name's lock. Throws only what ends the run.
  */
 export async function clearLeft(run: Beginning): Promise<void> {
   const { kube, volumes: { files } = {}, warn, signal } = run;
-  const clearing = [() => clearSnapshots(run), async () => (files ? endCopies(kube, files, run.name, signal) : [])];
+  const of = { backupName: run.name, location: run.bucket.location };
+  // What uses another goes first.
+  const clearing = [
+    async () => (files ? endCopies(kube, files, run.name, signal) : []),
+    () => removeClones(kube, of, signal),
+    () => clearSnapshots(run),
+  ];
   for (const clear of clearing)
     try {
       for (const left of await clear())

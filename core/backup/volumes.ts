@@ -14,7 +14,7 @@ import { timestamp } from "../timestamp.ts";
 import { type Choice, type Claim, choose, type Means, type NotChosen } from "../volumes/choose.ts";
 import type { Copiers, ToCopy } from "../volumes/copiers.ts";
 import { withSnapshot } from "../volumes/csi/stored.ts";
-import type { Doing } from "../volumes/doing.ts";
+import { type Doing, ITS_TURN } from "../volumes/doing.ts";
 import { LeftoverError } from "../volumes/leftover.ts";
 import type { VolumePolicy } from "../volumes/policies.ts";
 import type { VolumeRecord } from "../volumes/record.ts";
@@ -117,7 +117,6 @@ const DECIDED_AT_ONCE = 50;
 /** Copies of a kind that are under way at a time: until their point in time is fixed, and of files until their end. */
 const AT_ONCE: Record<Method, number> = { CSISnapshot: 50, NativeSnapshot: 10, PodVolumeBackup: 4 };
 
-const ITS_TURN: Doing = { what: "waits for its turn" };
 const BEGINNING: Doing = { what: "waits for its copy to begin" };
 
 /** How long a run that failed takes its copies away. */
@@ -236,7 +235,8 @@ async function lack(run: Copying, { record, copying, held: { id } }: Decided, er
   if (error instanceof LeftoverError) run.left.push(`of claim ${id.namespace}/${id.name} ${error.left}`);
   signal.throwIfAborted();
   await throwIfGone(run.kube, error, signal);
-  const { method, asked = spec.snapshotVolumes || spec.defaultVolumesToFsBackup } = copying?.choice ?? {};
+  const { snapshotVolumes, snapshotMoveData, defaultVolumesToFsBackup } = spec;
+  const { method, asked = snapshotVolumes || snapshotMoveData || defaultVolumesToFsBackup } = copying?.choice ?? {};
   const reason = causeOf(error, { method, one: copying?.one });
   Object.assign(record, { reason, lacking: true });
   find(run, id, reason);
@@ -256,9 +256,10 @@ interface Making {
 }
 
 function startMaking(copiers: Copiers, decided: Decided[]): Making {
-  const limits = Object.entries(AT_ONCE).map(([method, most]) => [method, pLimit(most)]);
-  const start = copiers.starter(decided.flatMap(({ copying }) => copying ?? []));
-  return { start, limits: Object.fromEntries(limits) };
+  const entries = Object.entries(AT_ONCE).map(([method, most]) => [method, pLimit(most)]);
+  const limits: Making["limits"] = Object.fromEntries(entries);
+  const copying = decided.flatMap((one) => one.copying ?? []);
+  return { start: copiers.starter(copying, limits.PodVolumeBackup), limits };
 }
 
 /**
@@ -317,11 +318,11 @@ async function make(
   { start, limits }: Making,
   fixed: () => void,
 ): Promise<Copied> {
-  const { method } = copying.choice;
+  const { method, moved } = copying.choice;
   const waiting: Awaited = { name: placeOf(copying.one.claim.metadata), doing: () => ITS_TURN };
   awaited.add(waiting);
   try {
-    const { done } = await limits[method](async () => {
+    const { done } = await limits[moved ? "CSISnapshot" : method](async () => {
       signal.throwIfAborted();
       Object.assign(waiting, { method, doing: () => BEGINNING });
       const copy = await start(copying);
@@ -329,7 +330,6 @@ async function make(
       copy.done.catch(() => {});
       await copy.fixed.catch(() => copy.done);
       fixed();
-      if (method === "PodVolumeBackup") await copy.done;
       return { done: copy.done };
     });
     return await done;

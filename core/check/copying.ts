@@ -25,6 +25,8 @@ interface NeedRow {
   resource: string;
   subresource?: string;
   verbs: string[];
+  /** Only needed by what moves data (`snapshotMoveData`). */
+  moving?: true;
   why: string;
 }
 
@@ -67,13 +69,29 @@ const NEEDS: Record<CopyRole, NeedRow[]> = {
       why: "the Job's is followed, and taken away should its node be gone",
     },
     { group: "", resource: "pods", subresource: "log", verbs: ["get"], why: "restic tells there what it did" },
+    {
+      group: "",
+      resource: "persistentvolumeclaims",
+      verbs: ["get", "create", "delete"],
+      moving: true,
+      why: "one is made of each snapshot whose files are copied",
+    },
+    {
+      group: "",
+      resource: "persistentvolumes",
+      verbs: ["patch"],
+      moving: true,
+      why: "that of such a claim goes with it, whatever its class says",
+    },
   ],
 };
 
-/** What backups of that cluster need beyond LISTs, so that it is no surplus. */
-export function neededForCopies(roles: readonly CopyRole[]): Wanted[] {
+/** What backups of that cluster need beyond LISTs, so that it is no surplus; `moving`: whether some move data. */
+export function neededForCopies(roles: readonly CopyRole[], { moving = true } = {}): Wanted[] {
   return roles.flatMap((role) =>
-    NEEDS[role].flatMap(({ verbs, why: _, ...what }) => verbs.map((verb) => ({ verb, ...what }))),
+    NEEDS[role]
+      .filter((row) => moving || !row.moving)
+      .flatMap(({ verbs, why: _, moving: __, ...what }) => verbs.map((verb) => ({ verb, ...what }))),
   );
 }
 
@@ -107,9 +125,10 @@ export async function mayCopyVolumes({
     const snapshots = served ? "no schedule takes snapshots" : "the cluster serves no VolumeSnapshots";
     return { state: "notAsked", message: `${snapshots}, and volumes.restic is not configured` };
   }
+  const moving = specs.some(({ snapshotMoveData }) => snapshotMoveData);
   const lacks = new Map<CopyRole, string[]>();
   for (const role of roles) {
-    const wanted = neededForCopies([role]);
+    const wanted = neededForCopies([role], { moving });
     const allowed = await Promise.all(wanted.map(rights.may));
     const refused = wanted.filter((_, at) => !allowed[at]).map(wantedText);
     if (refused.length > 0) lacks.set(role, refused);

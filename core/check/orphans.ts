@@ -9,6 +9,7 @@ import { placeDigest, samePlace } from "../location.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket, InZone, Platform } from "../ports.ts";
 import { someOf } from "../report.ts";
+import { standingClones } from "../volumes/csi/clone.ts";
 import { contentNameOf } from "../volumes/csi/kinds.ts";
 import { namedBy, type Standing, standingSnapshots } from "../volumes/csi/standing.ts";
 import { type DiskCloud, diskOf } from "../volumes/disk.ts";
@@ -21,9 +22,9 @@ import type { Finding } from "./document.ts";
 const JOBS: Kind = { group: "batch", version: "v1", name: "jobs", kind: "Job" };
 
 /**
- * What runs to this location that died have left in the cluster: VolumeSnapshots and their contents, and Jobs of restic, which end
- * and go by themselves, with their Secrets. What a run works on that lives is none of it. Nothing is to be deleted that takes data
- * with it which a backup has, or may have.
+ * What runs to this location that died have left in the cluster: VolumeSnapshots and their contents, claims that were made of them,
+ * and Jobs of restic, which end and go by themselves, with their Secrets. What a run works on that lives is none of it. Nothing is to
+ * be deleted that takes data with it which a backup has, or may have.
  */
 export async function leftInCluster(
   kube: Kube,
@@ -37,15 +38,6 @@ export async function leftInCluster(
     // Only now: what has been stored since then may name them.
     const known = await knownIn(open, signal);
     if (!known) return UNKNOWN;
-    for (const one of standing) {
-      const { kind, metadata } = one.snapshot ?? one.content;
-      const { labels = {} } = metadata;
-      if (isElsewhere(labels, known)) continue;
-      const backup = labels[BACKUP_NAME] ?? "";
-      if (backup && (await known.isHeld(backup))) continue;
-      left.push(`${kind} ${placeOf(metadata)}`);
-      todo.push(await settling(one, backup, known));
-    }
     for await (const { metadata } of listObjects(kube, JOBS, {
       labelSelector: "app.kubernetes.io/managed-by=lifeboat",
       signal,
@@ -56,6 +48,22 @@ export async function leftInCluster(
       if (!backup || isElsewhere(labels, known) || (await known.isHeld(backup))) continue;
       left.push(`Job ${placeOf({ namespace, name })}`);
       todo.push(`kubectl delete -n ${namespace} job ${name}`);
+    }
+    for await (const { metadata } of standingClones(kube, undefined, signal)) {
+      const { namespace = "", name, labels = {} } = metadata;
+      const backup = labels[BACKUP_NAME] ?? "";
+      if (isElsewhere(labels, known) || (backup && (await known.isHeld(backup)))) continue;
+      left.push(`PersistentVolumeClaim ${placeOf({ namespace, name })}`);
+      todo.push(`kubectl delete -n ${namespace} persistentvolumeclaim ${name}`);
+    }
+    for (const one of standing) {
+      const { kind, metadata } = one.snapshot ?? one.content;
+      const { labels = {} } = metadata;
+      if (isElsewhere(labels, known)) continue;
+      const backup = labels[BACKUP_NAME] ?? "";
+      if (backup && (await known.isHeld(backup))) continue;
+      left.push(`${kind} ${placeOf(metadata)}`);
+      todo.push(await settling(one, backup, known));
     }
   } catch (error) {
     if (isLifeboatError(error, "denied")) return { state: "notAsked", message: `it can't be listed: ${error.message}` };

@@ -115,7 +115,10 @@ export function diskZone(
 /** Where an item's data come from, for people; undefined where they come from nowhere. */
 export function sourceText({ how, csi, files, native }: ItemData): string | undefined {
   if (how === "csi") return `its data come from the snapshot ${csi!.snapshotHandle} of ${csi!.driver}`;
-  if (how === "files") return `its data come from the restic snapshot ${files!.snapshotId.slice(0, 8)}`;
+  if (how === "files") {
+    const moment = files!.cut ? `, of a CSI snapshot cut ${files!.cut}` : "";
+    return `its data come from the restic snapshot ${files!.snapshotId.slice(0, 8)}${moment}`;
+  }
   if (how === "native") return `it is made of the snapshot ${native!.snapshotHandle}`;
   return undefined;
 }

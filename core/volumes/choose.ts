@@ -2,7 +2,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { at, fieldsAt } from "../objects/fields.ts";
 import type { BackupSpec } from "../specs.ts";
 import { matchPolicy, type VolumePolicy, volumeType } from "./policies.ts";
-import { isDevice, unfit } from "./restic/unfit.ts";
+import { isDevice, unfit, unmovable } from "./restic/unfit.ts";
 import type { ClaimedVolume, Method, Mount } from "./volume.ts";
 
 /** A claim as `choose` takes it: without a volume it is unbound, or its volume is gone. */
@@ -10,7 +10,7 @@ export type Claim = Omit<ClaimedVolume, "volume"> & Partial<Pick<ClaimedVolume, 
 
 /** What `choose` goes by. */
 export interface Means {
-  spec: Pick<BackupSpec, "snapshotVolumes" | "defaultVolumesToFsBackup">;
+  spec: Pick<BackupSpec, "snapshotVolumes" | "snapshotMoveData" | "defaultVolumesToFsBackup">;
   policies: VolumePolicy[];
   /** Whether the cluster can snapshot this driver's volumes by CSI. */
   csi: (driver: string) => boolean;
@@ -28,6 +28,8 @@ type Level = "warning" | "error";
 /** The data are copied. */
 export interface Chosen {
   method: Method;
+  /** The files are read from a CSI snapshot that goes afterwards, not from the claim (`snapshotMoveData`). */
+  moved?: true;
   /** The VolumeSnapshotClass that a policy names. */
   snapshotClass?: string;
   /** The running Pod whose files are copied; without one, the claim's files are copied though none mounts it. */
@@ -65,7 +67,8 @@ const ELSEWHERE: Partial<Record<string, { place: string; stays: "server" | "node
 
 /**
  * How a claim's data are copied, in Velero's order (velero-format: 6.0): as a volume policy says; else by files where a Pod's
- * annotations or `defaultVolumesToFsBackup` say so; else by a snapshot, unless `snapshotVolumes` is false. Beyond Velero,
+ * annotations or `defaultVolumesToFsBackup` say so; else by a snapshot, unless `snapshotVolumes` is false; where that would be one of
+ * CSI and `snapshotMoveData` is true, by the files in it, which are copied wherever an unmounted claim's could be. Beyond Velero,
  * files that are wanted and that no running Pod mounts are copied where no snapshot can be made, and a snapshot is made of what
  * should be copied by files and can't be, rather than nothing: that is told as what was asked for and is lacking. What a failed pre-hook has not made ready is not copied.
  */
@@ -85,10 +88,12 @@ function chooseWay(one: Claim, means: Means): Choice {
   if (!volume || isUnbound(claim)) return unbound(claim);
   const whole = { ...one, volume };
   if (found?.action.type === "snapshot") {
-    const method = snapshotMethod(volume, means);
     const { snapshotClass } = found.action.parameters ?? {};
-    if (!method) return lacking(unsnapshotted(volume, true), `${policy} wants a snapshot: ${noSnapshot(whole, means)}`);
-    return { method, asked: true, ...(method === "CSISnapshot" && snapshotClass && { snapshotClass }) };
+    const level = unsnapshotted(volume, true);
+    return (
+      snapshotOf(whole, means, { asked: true, snapshotClass }) ??
+      lacking(level, `${policy} wants a snapshot: ${noSnapshot(whole, means)}`)
+    );
   }
   if (found) {
     const obstacle = noFiles(whole) ?? noMeans(means);
@@ -102,16 +107,17 @@ function chooseWay(one: Claim, means: Means): Choice {
 interface Facts {
   one: ClaimedVolume;
   means: Means;
-  /** No snapshots are wanted. */
+  /** No snapshots are wanted; or somebody asked for them. */
   off: boolean;
+  asked: boolean;
   /** Somebody wants its files: these Pods, or nobody in particular. */
   wanted: boolean;
   wanting: Mount[];
   /** Why files that are wanted can't be copied; `never`: why no files of it can, whatever is set up. */
   instead?: Obstacle;
   never?: Obstacle;
-  /** The snapshot that can be made, where one is wanted. */
-  method?: Method;
+  /** What comes of the snapshot that can be made, where one is wanted. */
+  snapshot?: Choice;
   /** It is retained, and its data are not in the cluster's disks. */
   elsewhere?: (typeof ELSEWHERE)[string];
 }
@@ -123,10 +129,8 @@ const DEFAULTS: { when: (facts: Facts) => unknown; choice: (facts: Facts) => Cho
     choice: ({ one, wanting }) => filesOf(user(wanting) ?? user(one.mounts)),
   },
   {
-    when: ({ method }) => method,
-    choice: ({ method, means, instead }) => ({
-      ...{ method: method!, asked: means.spec.snapshotVolumes === true, ...(instead && { instead }) },
-    }),
+    when: ({ snapshot }) => snapshot,
+    choice: ({ snapshot }) => snapshot!,
   },
   {
     when: ({ elsewhere, never, wanted }) => elsewhere && (never || !wanted),
@@ -146,10 +150,8 @@ const DEFAULTS: { when: (facts: Facts) => unknown; choice: (facts: Facts) => Cho
   },
   {
     when: () => true,
-    choice: ({ one, means, instead }) => {
-      const asked = means.spec.snapshotVolumes === true;
-      return lacking(instead?.level === "error" ? "error" : unsnapshotted(one.volume, asked), noSnapshot(one, means));
-    },
+    choice: ({ one, means, asked, instead }) =>
+      lacking(instead?.level === "error" ? "error" : unsnapshotted(one.volume, asked), noSnapshot(one, means)),
   },
 ];
 
@@ -160,16 +162,17 @@ function byDefault(one: ClaimedVolume, means: Means): Choice {
 
 function factsOf(one: ClaimedVolume, means: Means): Facts {
   const { volume, mounts } = one;
-  const { snapshotVolumes, defaultVolumesToFsBackup = false } = means.spec;
+  const { snapshotVolumes, snapshotMoveData, defaultVolumesToFsBackup = false } = means.spec;
   const wanting = mounts.filter((mount) => (defaultVolumesToFsBackup ? !mount.optedOut : mount.optedIn));
   const wanted = wanting.length > 0 || (defaultVolumesToFsBackup && mounts.length === 0);
   const never = noFiles(one);
   const off = snapshotVolumes === false;
+  const asked = snapshotVolumes === true || snapshotMoveData === true;
+  const instead = wanted ? (never ?? noMeans(means)) : undefined;
   const retained = at(volume, "spec", "persistentVolumeReclaimPolicy") === "Retain";
   return {
-    ...{ one, means, off, wanted, wanting, never },
-    instead: wanted ? (never ?? noMeans(means)) : undefined,
-    method: off ? undefined : snapshotMethod(volume, means),
+    ...{ one, means, off, asked, wanted, wanting, never, instead },
+    snapshot: off ? undefined : snapshotOf(one, means, { asked, instead }),
     elsewhere: retained ? ELSEWHERE[volumeType(fieldsAt(volume, "spec")) ?? ""] : undefined,
   };
 }
@@ -196,11 +199,29 @@ function unbound(claim: KubernetesObject): NotChosen {
   return left("it is bound to no volume, so it has no data yet");
 }
 
-function snapshotMethod(volume: KubernetesObject, { csi, disks }: Means): Method | undefined {
+type Wish = Pick<Chosen, "snapshotClass" | "asked" | "instead">;
+
+/** How a volume is snapshotted, or, by `snapshotMoveData`, its snapshot's files are copied; undefined where nothing snapshots it. */
+function snapshotOf(one: ClaimedVolume, means: Means, { asked, snapshotClass, instead }: Wish): Choice | undefined {
+  const { claim, volume, mounts } = one;
+  const { csi, disks, spec } = means;
   const driver = driverOf(volume);
-  if (driver && csi(driver)) return "CSISnapshot";
-  return disks(volume) ? "NativeSnapshot" : undefined;
+  const moves = spec.snapshotMoveData === true;
+  const told = (found: Obstacle | undefined) => ({ asked, ...(found && { instead: found }) });
+  if (!driver || !csi(driver))
+    return disks(volume) ? { method: "NativeSnapshot", ...told(instead ?? (moves ? UNMOVED : undefined)) } : undefined;
+  const ofClass = snapshotClass && { snapshotClass };
+  if (!moves) return { method: "CSISnapshot", ...told(instead), ...ofClass };
+  const obstacle = unmovable(claim, volume);
+  if (obstacle) return lacking("error", `snapshotMoveData wants the files of its snapshot: ${obstacle}`);
+  return { ...filesOf(user(mounts)), moved: true, ...ofClass };
 }
+
+/** As with Velero, whose data mover is for CSI snapshots too. */
+const UNMOVED: Obstacle = {
+  reason: "snapshotMoveData moves CSI snapshots alone, and the cluster has no VolumeSnapshotClass for it",
+  level: "warning",
+};
 
 /** Why no snapshot can be made, and what to do. */
 function noSnapshot(one: ClaimedVolume, { files, noClasses }: Means): string {

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
+import type { LimitFunction } from "p-limit";
 import type { KubernetesObject } from "../archive/item.ts";
 import { parseDuration } from "../duration.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { LOCATION } from "../labels.ts";
@@ -13,15 +14,15 @@ import type { Chosen, Means } from "./choose.ts";
 import { chooseClass, type SnapshotClass, snapshotClasses } from "./csi/classes.ts";
 import { copyByCsi } from "./csi/copy.ts";
 import { groupCopies } from "./csi/groupcopy.ts";
+import { VOLUME_GROUP } from "./csi/groups.ts";
 import { csiRun } from "./csi/run.ts";
 import { type DiskCloud, diskOf } from "./disk.ts";
-import type { VolumeMeans } from "./means.ts";
+import { noFiles, type VolumeMeans } from "./means.ts";
+import { moveData } from "./moved.ts";
 import { copyDisk } from "./native.ts";
 import type { VolumePolicy } from "./policies.ts";
 import { copyFiles } from "./restic/copy.ts";
 import { bucketRepositories } from "./restic/repositories.ts";
-import { repositoryAt } from "./restic/repository.ts";
-import type { ResticSettings } from "./restic/settings.ts";
 import { unfit } from "./restic/unfit.ts";
 import { causeOf } from "./rights.ts";
 import type { ClaimedVolume, Method, VolumeCopy } from "./volume.ts";
@@ -45,8 +46,11 @@ export interface CopyingRun {
 export interface Copiers {
   /** What there is to choose from. */
   means: Means;
-  /** Takes all that is to be copied, and gives what begins the copy of one; the volumes of a group are copied as one. */
-  starter(chosen: ToCopy[]): (one: ToCopy) => Promise<VolumeCopy>;
+  /**
+   * Takes all that is to be copied, and gives what begins the copy of one; the volumes of a group are copied as one. `files`: how many
+   * Jobs there are at a time for what is moved.
+   */
+  starter(chosen: ToCopy[], files: LimitFunction): (one: ToCopy) => Promise<VolumeCopy>;
 }
 
 /** A volume, and how it is to be copied. */
@@ -70,12 +74,12 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
   const opened = new Map<DiskCloud, Promise<Disks>>();
   const request = randomUUID();
 
-  const alone = ({ claim, volume }: ClaimedVolume, { snapshotClass }: Chosen) => {
+  const classFor = ({ claim, volume }: Pick<ClaimedVolume, "claim" | "volume">, { snapshotClass }: Chosen) => {
     const driver = String(at(volume, "spec", "csi", "driver"));
     const wish = { driver, claim, policyClass: snapshotClass, backupAnnotations: run.annotations };
     const choice = chooseClass(wish, classes);
     if ("reason" in choice) throw new LifeboatError("invalid", choice.reason);
-    return warning(copyByCsi(csi, claim, choice.chosen), choice.passedOver);
+    return choice;
   };
 
   const byDisk = async ({ volume }: ClaimedVolume) => {
@@ -94,15 +98,34 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     return copyFiles(kube, files!, { claim, volume, mount, backupName: name, repositories, signal });
   };
 
+  const alone = ({ claim, volume }: ClaimedVolume, choice: Chosen) => {
+    const { chosen, passedOver } = classFor({ claim, volume }, choice);
+    return warning(copyByCsi(csi, claim, chosen), passedOver);
+  };
+
+  const groupLabel = spec.volumeGroupSnapshotLabelKey || VOLUME_GROUP;
+
+  const moved = ({ claim, volume }: ClaimedVolume, choice: Chosen, limit: LimitFunction) => {
+    const source = { claim, volume };
+    const { chosen, passedOver } = classFor(source, choice);
+    const { mount } = choice;
+    const copy = (clone: string) =>
+      copyFiles(kube, files!, { ...source, mount, clone, backupName: name, repositories, signal });
+    const group = claim.metadata.labels?.[groupLabel];
+    const ungrouped = group
+      ? [`its snapshot was cut alone, not with its group ${groupLabel}=${group}: data of groups are not moved together`]
+      : [];
+    return warning(moveData({ run: csi, source, chosen, copyFiles: copy, limit }), [...passedOver, ...ungrouped]);
+  };
+
   type By = Record<Method, (one: ClaimedVolume, choice: Chosen) => VolumeCopy | Promise<VolumeCopy>>;
-  const starter: Copiers["starter"] = (chosen) => {
+  const starter: Copiers["starter"] = (chosen, limit) => {
     const byCsi = chosen.flatMap(({ one, choice }) => (choice.method === "CSISnapshot" ? [one] : []));
-    const key = spec.volumeGroupSnapshotLabelKey || undefined;
-    const inGroup = groupCopies(csi, byCsi, { key, backupAnnotations: run.annotations });
+    const inGroup = groupCopies(csi, byCsi, { key: groupLabel, backupAnnotations: run.annotations });
     const by: By = {
       CSISnapshot: (one, choice) => inGroup(one) ?? alone(one, choice),
       NativeSnapshot: byDisk,
-      PodVolumeBackup: byFiles,
+      PodVolumeBackup: (one, choice) => (choice.moved ? moved(one, choice, limit) : byFiles(one, choice)),
     };
     return async ({ one, choice }) => by[choice.method](one, choice);
   };
@@ -112,7 +135,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
       policies: run.policies,
       csi: (driver) => classes.some((one) => one.driver === driver),
       disks: (volume: KubernetesObject) => hasDisk(disks, volume),
-      files: files ? unreachable(files) : "the configuration has no volumes.restic, by which files are copied",
+      files: noFiles(files),
       noClasses,
     },
     starter,
@@ -132,17 +155,6 @@ async function classesOf({
   } catch (error) {
     await throwIfGone(kube, error, signal);
     return { classes: [], noClasses: `no volume is snapshotted by CSI: ${causeOf(error)}` };
-  }
-}
-
-/** Why Jobs can't reach the location; undefined where they can. */
-function unreachable({ location, env }: ResticSettings): string | undefined {
-  try {
-    repositoryAt(location, "default", env);
-    return undefined;
-  } catch (error) {
-    if (isLifeboatError(error)) return error.message;
-    throw error;
   }
 }
 

@@ -8,6 +8,8 @@ export interface Doing {
   progress?: { bytes: number; totalBytes: number };
 }
 
+export const ITS_TURN: Doing = { what: "waits for its turn" };
+
 /** Hears what a copy does from now on. */
 export type Tell = (doing: Doing) => void;
 

@@ -80,7 +80,7 @@ const conditions = strictFields({
 const parameters = z.looseObject({
   /** A VolumeSnapshotClass. */
   snapshotClass: z.string().min(1, "is empty").optional(),
-  /** Without effect: snapshots are not moved. */
+  /** Without effect: restic alone moves data. */
   dataMover: z.enum(["", "velero", "velero-fs", "velero-block"]).optional(),
 });
 

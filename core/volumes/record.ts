@@ -173,6 +173,8 @@ function volumeInfo({ name, claim, reclaimPolicy, labels }: VolumeFacts, record:
       podNamespace: files.namespace,
       nodeName: files.nodeName,
       Phase: "Completed",
+      // Ours: to Velero, what it calls moved is in a kopia repository.
+      cut: files.cut,
     },
     pvInfo: { reclaimPolicy, labels },
   };
@@ -289,7 +291,10 @@ const infoSchema = z.array(
       .nullish(),
     pvInfo: z.looseObject({ reclaimPolicy: text, labels: z.record(z.string(), z.string()).nullish() }).nullish(),
     pvbInfo: z
-      .looseObject({ snapshotHandle: text, size: z.number().nullish(), uploaderType: text, podNamespace: text })
+      .looseObject({
+        ...{ snapshotHandle: text, size: z.number().nullish(), uploaderType: text, podNamespace: text },
+        cut: text,
+      })
       .nullish(),
   }),
 );
@@ -305,7 +310,7 @@ export interface StoredVolume {
   reclaimPolicy?: string;
   labels?: Record<string, string>;
   /** In the restic repository of this namespace. */
-  files?: { namespace: string; snapshotId: string; size: number };
+  files?: { namespace: string; snapshotId: string; size: number } & Pick<FileCopy, "cut">;
   /** Why there are no data, or none that can be had. */
   reason?: string;
 }
@@ -335,13 +340,11 @@ export function readVolumeInfos(json: string | undefined): StoredVolume[] {
       return { ...about, native: { ...known, ...(Number(iops) > 0 && { iops: Number(iops) }) } };
     }
     if (info.backupMethod === "PodVolumeBackup" && files?.snapshotHandle) {
-      const { snapshotHandle, uploaderType, podNamespace, size } = files;
+      const { snapshotHandle, uploaderType, podNamespace, size, cut } = files;
       if (uploaderType !== "restic")
         return { ...about, reason: `${uploaderType || "another uploader"} has its data, which only Velero reads` };
-      return {
-        ...about,
-        files: { namespace: podNamespace ?? pvcNamespace ?? "", snapshotId: snapshotHandle, size: size ?? 0 },
-      };
+      const known = { namespace: podNamespace ?? pvcNamespace ?? "", snapshotId: snapshotHandle, size: size ?? 0 };
+      return { ...about, files: { ...known, ...(cut && { cut }) } };
     }
     return { ...about, reason: info.skippedReason?.replace(/^lifeboat: /, "") || "its data is not in the backup" };
   });

@@ -22,6 +22,7 @@ export function causeOf(error: unknown, { method, one }: { method?: Method; one?
     const disk = one && diskOf(one.volume)?.id;
     return disk ? message.replaceAll(disk, "…") : message;
   }
-  const file = GIVEN_BY[method ?? "CSISnapshot"];
+  // What is moved takes both.
+  const file = resource?.startsWith("volume") ? "csi" : GIVEN_BY[method ?? "CSISnapshot"];
   return `no right to ${verb} ${resource}: kubectl apply -f infra/kubernetes/${file}.yaml, and belong to its group lifeboat:${file}`;
 }

@@ -93,6 +93,8 @@ export interface FileCopy {
   size: number;
   files: number;
   added: number;
+  /** RFC 3339: when the CSI snapshot was cut that they were read from; absent where they were read while they were used. */
+  cut?: string;
   /** What Velero's PodVolumeBackup says of the Pod that mounted it; "" where none did. */
   podName: string;
   podUid: string;

@@ -35,6 +35,12 @@ export function addBackup(program: Command, signal: AbortSignal): void {
         "copy the files of all claims that Pods don't exclude (default: of those that Pods name)",
       ),
     )
+    .addOption(
+      optionalBoolean(
+        "--snapshot-move-data",
+        "copy the files of CSI snapshots into the location, and keep no such snapshot (default: the snapshots)",
+      ),
+    )
     .option("--csi-snapshot-timeout <duration>", "how long a CSI snapshot may take (default: 10m)")
     .option("--item-operation-timeout <duration>", "how long a copy of files may take (default: 4h)")
     .option(

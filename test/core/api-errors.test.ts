@@ -69,11 +69,11 @@ const CASES: Case[] = [
   },
   { what: "an unknown schedule", json: { schedule: "x" }, status: 400, kind: "invalid", says: /no schedule "x"/ },
   {
-    what: "a Velero Backup with what isn't carried out",
+    what: "a Velero Backup whose data can't be moved",
     json: { apiVersion: "velero.io/v1", kind: "Backup", metadata: { name: "m" }, spec: { snapshotMoveData: true } },
     status: 400,
     kind: "invalid",
-    says: /no Velero Backup/,
+    says: /snapshotMoveData copies the files of snapshots: the configuration has no volumes\.restic/,
   },
   {
     what: "a restore of nothing",

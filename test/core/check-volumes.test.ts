@@ -187,7 +187,7 @@ const RIGHTS: {
   served?: boolean;
   restic?: boolean;
   specs?: BackupSpec[];
-  may?: (wanted: { resource: string }) => boolean;
+  may?: (wanted: { resource: string; verb: string }) => boolean;
   state: string;
   message: RegExp;
   todo?: string;
@@ -207,6 +207,16 @@ const RIGHTS: {
     ...{ when: "snapshots are not allowed that a schedule asks for", served: true, may: () => false },
     ...{ specs: [{ snapshotVolumes: true }], state: "failed", message: /^no snapshots by CSI/, todo: "give csi" },
   },
+  ...[true, false].map((snapshotMoveData) => ({
+    ...{ when: `no claims may be made, and snapshotMoveData is ${snapshotMoveData}`, served: true, restic: true },
+    ...{ specs: [{}, { snapshotMoveData }], state: snapshotMoveData ? "failed" : "ok" },
+    may: ({ resource, verb }: { resource: string; verb: string }) =>
+      resource !== "persistentvolumeclaims" && !(resource === "persistentvolumes" && verb === "patch"),
+    message: snapshotMoveData
+      ? /^no copies of files by restic: may not get persistentvolumeclaims, create persistentvolumeclaims, delete p/
+      : /^snapshots by CSI, copies of files by restic: allowed$/,
+    ...(snapshotMoveData && { todo: "give restic" }),
+  })),
   {
     ...{ when: "restic is configured and may make no Jobs", served: true, restic: true },
     may: ({ resource }) => resource !== "jobs",
@@ -219,7 +229,10 @@ const RIGHTS: {
 describe("the rights for copies of volumes", () => {
   for (const { when, served = false, restic = false, specs = [], may = () => true, state, message, todo } of RIGHTS)
     it(`are ${state} where ${when}`, async () => {
-      const rights = { may: async (wanted: { resource: string }) => may(wanted), rules: () => Promise.reject() };
+      const rights = {
+        may: async (wanted: { resource: string; verb: string }) => may(wanted),
+        rules: () => Promise.reject(),
+      };
       const volumes = { restic, bucket: async () => memoryBucket() };
       const granting = (role: string) => `give ${role}`;
       const found = await mayCopyVolumes({ resources: served ? [CLASSES] : [], rights, specs, volumes, granting });

@@ -468,9 +468,9 @@ status: { phase: Enabled }
     ],
     ["a name that is there", `${MANIFEST}---${MANIFEST}`, "schedules.nightly stands there twice"],
     [
-      "what would change the result",
+      "what can't be carried out",
       MANIFEST.replace("hooks: {}", "snapshotMoveData: true"),
-      "schedules.nightly.template.snapshotMoveData: is not supported: snapshots are not moved; defaultVolumesToFsBackup copies files, which come back on every platform",
+      "schedules.nightly.template: snapshotMoveData copies the files of snapshots: the configuration has no volumes.restic, by which files are copied",
     ],
   ];
   for (const [what, yaml, told] of REFUSED) {

@@ -36,6 +36,7 @@ describe("a BackupSpec", () => {
       includedNamespaces: ["*"],
       snapshotVolumes: false,
       defaultVolumesToFsBackup: false,
+      snapshotMoveData: false,
       csiSnapshotTimeout: "10m0s",
       itemOperationTimeout: "4h0m0s",
     });
@@ -50,6 +51,7 @@ describe("a BackupSpec", () => {
   const volumes: [given: object, kept: object][] = [
     [{ snapshotVolumes: null, defaultVolumesToFsBackup: null, snapshotMoveData: null }, {}],
     [{ snapshotVolumes: true }, { snapshotVolumes: true }],
+    [{ snapshotMoveData: true, datamover: "velero" }, { snapshotMoveData: true }],
     [{ defaultVolumesToRestic: true }, { defaultVolumesToFsBackup: true }],
     [{ defaultVolumesToRestic: true, defaultVolumesToFsBackup: false }, { defaultVolumesToFsBackup: false }],
     [{ csiSnapshotTimeout: "0s", itemOperationTimeout: "1h" }, { itemOperationTimeout: "1h" }],
@@ -91,12 +93,7 @@ describe("a BackupSpec", () => {
     ],
     [{ snapshotVolumes: "yes" }, ["snapshotVolumes: should be true or false, not a text"]],
     [{ csiSnapshotTimeout: "10" }, ['csiSnapshotTimeout: should be a duration like "30s" or "5m"']],
-    [
-      { snapshotMoveData: true },
-      [
-        "snapshotMoveData: is not supported: snapshots are not moved; defaultVolumesToFsBackup copies files, which come back on every platform",
-      ],
-    ],
+    [{ snapshotMoveData: "no" }, ["snapshotMoveData: should be true or false, not a text"]],
     [{ resourcePolicy: { kind: "secret", name: "a" } }, ["resourcePolicy.kind: is configmap"]],
     [
       { resourcePolicyRules: "version: v1\nvolumePolicies: [{ action: { type: copy } }]" },

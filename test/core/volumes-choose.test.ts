@@ -17,7 +17,7 @@ const claim = (
   apiVersion: "v1",
   kind: "PersistentVolumeClaim",
   metadata: { name: "data", namespace: "shop", labels: { app: "db" } },
-  spec: { volumeName, accessModes },
+  spec: { volumeName, accessModes, storageClassName: "fast" },
   status: { phase },
 });
 
@@ -66,9 +66,10 @@ const NO_RESTIC = "no repository password is set: set volumes.password";
 function said(choice: Choice): string {
   if (choice.method === undefined)
     return `${choice.level ?? "left"}: ${choice.reason}${choice.stays ? " (stays)" : ""}`;
-  const { method, asked, mount, snapshotClass, instead } = choice;
+  const { method, moved, asked, mount, snapshotClass, instead } = choice;
   return [
     method,
+    moved && "moved",
     method !== "PodVolumeBackup" && asked && "as asked",
     mount && `of ${mount.pod.name}`,
     snapshotClass && `class ${snapshotClass}`,
@@ -99,6 +100,8 @@ const DECLINES = mount("web-0", { optedOut: true });
 const ALL_FILES = { defaultVolumesToFsBackup: true };
 const NO_SNAPSHOTS = { snapshotVolumes: false };
 const ALL_SNAPSHOTS = { snapshotVolumes: true };
+const MOVES = { snapshotMoveData: true };
+const UNMOVED = "snapshotMoveData moves CSI snapshots alone, and the cluster has no VolumeSnapshotClass for it";
 const UNSNAPSHOTTED =
   "the cluster has no VolumeSnapshotClass for its driver share.example (storage class slow), and no cloud to snapshot its disk by is at hand; ";
 const BLOCK = "it is a block device, which has no files (volumeMode: Block)";
@@ -369,6 +372,59 @@ const CASES: Record<string, Case[]> = {
       mounts: [web],
       spec: ALL_FILES,
       is: `warning: ${UNSNAPSHOTTED}${BLOCK}`,
+    },
+  ],
+  snapshotMoveData: [
+    { name: "moves what CSI would snapshot", volume: "snap", spec: MOVES, is: "PodVolumeBackup moved" },
+    {
+      name: "and tells the Pod that uses it",
+      volume: "snap",
+      mounts: [mount("old", { running: false }), web],
+      spec: MOVES,
+      is: "PodVolumeBackup moved of web-0",
+    },
+    { name: "not what is to be copied by files", volume: "snap", mounts: [ASKS], spec: MOVES, is: /Backup of web-0$/ },
+    {
+      name: "what all files exclude",
+      volume: "snap",
+      mounts: [DECLINES],
+      spec: { ...MOVES, ...ALL_FILES },
+      is: "PodVolumeBackup moved of web-0",
+    },
+    {
+      name: "what a policy wants to be snapshotted, by its class",
+      volume: "snap",
+      policies: [SNAPSHOT],
+      spec: MOVES,
+      is: "PodVolumeBackup moved class gold",
+    },
+    {
+      name: "what only one Pod may mount: nobody mounts its snapshot",
+      volume: "snap",
+      claim: claim("Bound", "pv-1", ["ReadWriteOncePod"]),
+      mounts: [ASKS],
+      spec: MOVES,
+      is: "PodVolumeBackup moved of web-0",
+    },
+    {
+      name: "no disks of clouds",
+      volume: "disk",
+      spec: MOVES,
+      is: `NativeSnapshot as asked warning, instead: ${UNMOVED}`,
+    },
+    { name: "nothing without snapshots", volume: "snap", spec: { ...MOVES, ...NO_SNAPSHOTS }, is: /^left: snapshotV/ },
+    {
+      name: "no block device",
+      volume: "snapBlock",
+      spec: MOVES,
+      is: `error: snapshotMoveData wants the files of its snapshot: ${BLOCK}`,
+    },
+    {
+      name: "nothing without a class to make a claim by",
+      volume: "snap",
+      claim: { ...claim(), spec: { volumeName: "pv-1" } },
+      spec: MOVES,
+      is: /^error: snapshotMoveData wants the files of its snapshot: it has no storage class/,
     },
   ],
 };

@@ -196,6 +196,7 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
       claim: { namespace: wanted.claim === "strict" ? STRICT : SHOP, name },
       from: { namespace: SHOP, snapshotId },
       restoreName: name,
+      sparse: false,
       ...(node && {
         placement: { nodeSelector: { "kubernetes.io/hostname": node }, tolerations: [{ operator: "Exists" }] },
       }),
@@ -257,7 +258,7 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
         image: RESTIC_IMAGE,
         repository: repositoryAt(nowhere(), SHOP),
         secrets: repositorySecrets(PASSWORD, credentials()),
-        commands: [restoreCommand(NO_COPY, { lock: 0 })],
+        commands: [restoreCommand(NO_COPY, { lock: 0 }, { sparse: false })],
         deadline: 3,
       };
       const object = jobObject(job) as unknown as { spec: { ttlSecondsAfterFinished: number } };
@@ -327,6 +328,7 @@ describe("work of restic that fails", { skip: resticSkip(["versitygw"]) }, () =>
         claim: { namespace: SHOP, name: "waits" },
         from: { namespace: SHOP, snapshotId: NO_COPY },
         restoreName: "waits",
+        sparse: false,
         signal: AbortSignal.timeout(60_000),
       });
       const { kind, message } = await refusal(waiting);

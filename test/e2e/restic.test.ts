@@ -104,6 +104,7 @@ describe("copies of files by restic", { skip: resticSkip(["versitygw", "fake-gcs
       claim: { namespace: SHOP, name },
       from,
       restoreName: "back",
+      sparse: true,
       signal: AbortSignal.timeout(60_000),
     });
     said.push(JSON.stringify(filled));

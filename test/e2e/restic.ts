@@ -44,7 +44,7 @@ export interface FolderCluster extends AsyncDisposable {
 }
 
 export async function folderCluster(
-  options: Pick<KubeletOptions, "env" | "folders"> & { controllerFlags?: string[] } = {},
+  options: Pick<KubeletOptions, "env" | "folders" | "storage"> & { controllerFlags?: string[] } = {},
 ): Promise<FolderCluster> {
   const stack = new AsyncDisposableStack();
   try {

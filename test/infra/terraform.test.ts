@@ -122,6 +122,8 @@ describe("the rights in a cluster", () => {
     assert.deepEqual(await rightsOf("restic"), [
       "namespaces list",
       "persistentvolumeclaims persistentvolumes nodes get",
+      "persistentvolumeclaims create delete",
+      "persistentvolumes patch",
       "jobs list get create delete",
       "secrets create delete",
       "pods list get delete",

@@ -1,15 +1,20 @@
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { type Api, ApiError, type KubeObject } from "./api.ts";
 import type { Cluster } from "./cluster.ts";
 import { until } from "./process.ts";
 
+const execute = promisify(execFile);
+
 export const DRIVER = "disk.csi.example.com";
-/** Its StorageClasses, of which the second waits for a Pod, and its VolumeSnapshotClass. */
+/** Its StorageClasses, of which the second waits for a Pod, and the third keeps volumes; and its VolumeSnapshotClass. */
 export const DISK = "disk";
 export const LATE_DISK = "disk-late";
+export const KEPT_DISK = "disk-kept";
 export const DISK_SNAPSHOTS = "disk-snapshots";
 /** Its volumes are a multiple of this, whatever is asked for. */
 export const EXTENT = 2 ** 30;
@@ -23,6 +28,8 @@ export interface Behaviour {
   error?: string;
   /** It doesn't answer. */
   silent?: boolean;
+  /** It makes no volume of the snapshot, for this reason. */
+  barren?: string;
 }
 
 /** A CSI driver with all that stands around one, on one cluster. */
@@ -33,6 +40,8 @@ export interface CsiDriver extends AsyncDisposable {
   folder(namespace: string, claim: string): Promise<string>;
   /** The handles of the snapshots that the storage holds, whichever cluster made them. */
   stored(): Promise<string[]>;
+  /** The handles of its volumes, likewise. */
+  volumes(): Promise<string[]>;
 }
 
 /** One look at all that the driver and its controllers watch. */
@@ -62,8 +71,9 @@ export interface Live extends KubeObject {
     resources: { requests: { storage: string } };
     dataSource?: { name: string };
     volumes?: { persistentVolumeClaim?: { claimName: string } }[];
-    csi?: { volumeHandle: string };
-    claimRef?: { name: string };
+    csi?: { driver: string; volumeHandle: string };
+    claimRef?: { name: string; uid?: string };
+    persistentVolumeReclaimPolicy: string;
     capacity: { storage: string };
     driver: string;
     deletionPolicy: string;
@@ -159,6 +169,7 @@ export async function startCsiDriver(
       return join(storage, "volumes", volume.spec.csi?.volumeHandle ?? "");
     },
     stored: () => readdir(join(storage, "snapshots")),
+    volumes: () => readdir(join(storage, "volumes")),
     async [Symbol.asyncDispose]() {
       running = false;
       await loop;
@@ -167,14 +178,15 @@ export async function startCsiDriver(
 }
 
 function announced(): [path: string, object: object][] {
-  const storageClass = (name: string, volumeBindingMode: string): [string, object] => [
+  const storageClass = (name: string, volumeBindingMode: string, reclaimPolicy = "Delete"): [string, object] => [
     "/apis/storage.k8s.io/v1/storageclasses",
-    { metadata: { name }, provisioner: DRIVER, volumeBindingMode },
+    { metadata: { name }, provisioner: DRIVER, volumeBindingMode, reclaimPolicy },
   ];
   return [
     ["/apis/storage.k8s.io/v1/csidrivers", { metadata: { name: DRIVER }, spec: { attachRequired: false } }],
     storageClass(DISK, "Immediate"),
     storageClass(LATE_DISK, "WaitForFirstConsumer"),
+    storageClass(KEPT_DISK, "Immediate", "Retain"),
     [
       `${API}/volumesnapshotclasses`,
       {
@@ -207,6 +219,7 @@ async function lookOnce(driver: Driver): Promise<Look> {
     for (const object of objects.values()) await sync(driver, look, object).catch(ignoreRaces);
   };
   await each(look.claims, syncClaim);
+  await each(look.volumes, syncVolume);
   await each(look.snapshots, syncSnapshot);
   await each(look.contents, syncContent);
   return look;
@@ -228,8 +241,8 @@ async function syncClaim(driver: Driver, look: Look, claim: Live): Promise<void>
       (pod.spec.volumes ?? []).some((volume) => volume.persistentVolumeClaim?.claimName === metadata.name),
   );
   if (metadata.deletionTimestamp)
-    return setFinalizers(api, path, claim, without(claim, "kubernetes.io/pvc-protection"));
-  if (status?.phase === "Bound" || ![DISK, LATE_DISK].includes(spec.storageClassName)) return;
+    return used ? undefined : setFinalizers(api, path, claim, without(claim, "kubernetes.io/pvc-protection"));
+  if (status?.phase === "Bound" || ![DISK, LATE_DISK, KEPT_DISK].includes(spec.storageClassName)) return;
   if (spec.storageClassName === LATE_DISK && !used) return;
   const asked = bytesOf(spec.resources.requests.storage);
   const handle = `vol-${metadata.uid}`;
@@ -238,7 +251,9 @@ async function syncClaim(driver: Driver, look: Look, claim: Live): Promise<void>
     const snapshot = look.snapshots.get(`${metadata.namespace}/${spec.dataSource.name}`);
     const content = look.contents.get(snapshot?.status?.boundVolumeSnapshotContentName ?? "");
     if (!snapshot?.status?.readyToUse || !content?.status || asked < Number(content.status.restoreSize)) return;
-    await cp(join(snapshotFolder(driver, content.status.snapshotHandle ?? ""), "data"), folder, { recursive: true });
+    const { barren } = behaviourFor(driver, look, content.spec.source, content.status.snapshotHandle);
+    if (barren !== undefined) return provisioningFailed(driver, claim, barren);
+    await copy(join(snapshotFolder(driver, content.status.snapshotHandle ?? ""), "data"), folder);
   } else {
     await mkdir(folder, { recursive: true });
   }
@@ -250,7 +265,7 @@ async function syncClaim(driver: Driver, look: Look, claim: Live): Promise<void>
       spec: {
         capacity,
         accessModes: spec.accessModes,
-        persistentVolumeReclaimPolicy: "Delete",
+        persistentVolumeReclaimPolicy: spec.storageClassName === KEPT_DISK ? "Retain" : "Delete",
         storageClassName: spec.storageClassName,
         volumeMode: spec.volumeMode,
         csi: { driver: DRIVER, volumeHandle: handle },
@@ -269,6 +284,30 @@ async function syncClaim(driver: Driver, look: Look, claim: Live): Promise<void>
   });
   await api.request("PATCH", `${path}/status`, { status: { phase: "Bound", capacity, accessModes: spec.accessModes } });
   await api.request("PATCH", `/api/v1/persistentvolumes/${volume}/status`, { status: { phase: "Bound" } });
+}
+
+async function provisioningFailed(driver: Driver, { metadata }: Live, message: string): Promise<void> {
+  const key = `${metadata.uid} provisioning`;
+  if (driver.attempts.has(key)) return;
+  driver.attempts.set(key, 1);
+  const { namespace, name, uid } = metadata;
+  await driver.api.request("POST", `/api/v1/namespaces/${namespace}/events`, {
+    metadata: { name: `${name}.failed` },
+    involvedObject: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name, uid },
+    ...{ type: "Warning", reason: "ProvisioningFailed", message: `failed to provision volume: ${message}` },
+  });
+}
+
+/** external-provisioner and the controllers of volumes, as far as volumes go with their claims. */
+async function syncVolume({ api, storage }: Driver, look: Look, volume: Live): Promise<void> {
+  const { metadata, spec } = volume;
+  const { csi, claimRef, persistentVolumeReclaimPolicy: policy } = spec;
+  if (csi?.driver !== DRIVER || policy !== "Delete" || !claimRef?.uid) return;
+  if ([...look.claims.values()].some((claim) => claim.metadata.uid === claimRef.uid)) return;
+  const path = `/api/v1/persistentvolumes/${metadata.name}`;
+  await rm(join(storage, "volumes", csi.volumeHandle), { recursive: true, force: true });
+  await api.request("DELETE", path);
+  await setFinalizers(api, path, await api.request<Live>("GET", path), []);
 }
 
 /** Members of a group stay as long as that does. */
@@ -411,6 +450,11 @@ async function syncContent(driver: Driver, look: Look, content: Live): Promise<v
   if (creating) await api.request("PATCH", path, { metadata: { annotations: { [BEING_CREATED]: null } } });
 }
 
+/** As disks are copied: with links, owners, times and holes. */
+async function copy(from: string, to: string): Promise<void> {
+  await execute("cp", ["-a", "-T", from, to]);
+}
+
 export function behaviourFor(
   { behaviours }: Driver,
   look: Look,
@@ -432,7 +476,8 @@ export async function cutVolume(
   if (known) return known;
   const volume = [...look.volumes.values()].find((one) => one.spec.csi?.volumeHandle === volumeHandle);
   const folder = snapshotFolder(driver, handle);
-  await cp(join(driver.storage, "volumes", volumeHandle), join(folder, "data"), { recursive: true });
+  await mkdir(folder, { recursive: true });
+  await copy(join(driver.storage, "volumes", volumeHandle), join(folder, "data"));
   const facts = {
     snapshotHandle: handle,
     ...(group && { volumeGroupSnapshotHandle: group }),

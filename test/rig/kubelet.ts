@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Api, ApiError, type KubeObject } from "./api.ts";
 import { makeCertificate } from "./certs.ts";
 import type { Cluster } from "./cluster.ts";
@@ -33,6 +33,8 @@ export interface KubeletOptions {
   tainted?: boolean;
   /** What is put into every container, as a cluster's admission may. */
   env?: Readonly<Record<string, string>>;
+  /** The storage of a CSI driver (`startCsiDriver`), whose volumes' handles are names in it. */
+  storage?: string;
   /** Folders of this machine that are mounted in every container, read-only, at their own paths. */
   folders?: readonly string[];
 }
@@ -70,10 +72,11 @@ interface Worked {
 
 /**
  * Registers a node in a cluster without kwok (`nodes: 0`) and runs what is scheduled there: init containers one after the other,
- * then the others, with their Secrets, emptyDirs and claims whose volumes are folders (their CSI handles), each in its own root.
+ * then the others, with their Secrets, emptyDirs and claims whose volumes are folders (as their CSI handles say), each in its own root.
  */
 export async function startKubelet(cluster: Cluster, options: KubeletOptions): Promise<Kubelet> {
-  const { node = "worker", tainted = false, images, env = {}, folders = [] } = options;
+  const { node = "worker", tainted = false, images, env = {}, folders = [], storage = "" } = options;
+  const storedAt = (handle: string) => resolve(storage, "volumes", handle);
   const { api } = cluster;
   const dir = join(cluster.dir, `kubelet-${node}`);
   await mkdir(dir, { recursive: true });
@@ -138,7 +141,8 @@ export async function startKubelet(cluster: Cluster, options: KubeletOptions): P
     while (!work.ending && kubelet.trouble === "idle") await wait("ContainerCreating", "");
     let spec: ContainerSpec | undefined;
     while (!work.ending && !spec) {
-      spec = await specOf(api, join(dir, name), pod, container, executable ?? "").catch(() => undefined);
+      const needs = { api, dir: join(dir, name), storedAt };
+      spec = await specOf(needs, pod, container, executable ?? "").catch(() => undefined);
       if (!spec) await wait("CreateContainerConfigError", "secret not found");
     }
     if (!spec || work.ending) return 137;
@@ -253,28 +257,31 @@ async function untilEnding(work: Worked, ms: number): Promise<void> {
   if (!work.ending) await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+interface Needs {
+  api: Api;
+  /** The Pod's. */
+  dir: string;
+  /** The folder that is the volume of this handle. */
+  storedAt: (handle: string) => string;
+}
+
 /** What the container needs of the cluster; rejects where that isn't there yet. */
-async function specOf(
-  api: Api,
-  dir: string,
-  pod: KubeObject,
-  container: Container,
-  entrypoint: string,
-): Promise<ContainerSpec> {
+async function specOf(needs: Needs, pod: KubeObject, container: Container, entrypoint: string): Promise<ContainerSpec> {
   const { namespace = "" } = pod.metadata;
   const { volumes = [] } = pod.spec as unknown as PodSpec;
   const { runAsUser = 0, readOnlyRootFilesystem = false, capabilities } = container.securityContext ?? {};
   const env: Record<string, string> = {};
   for (const { name, value, valueFrom } of container.env ?? []) {
     if (valueFrom)
-      env[name] = (await secretData(api, namespace, valueFrom.secretKeyRef.name))[valueFrom.secretKeyRef.key] ?? "";
+      env[name] =
+        (await secretData(needs.api, namespace, valueFrom.secretKeyRef.name))[valueFrom.secretKeyRef.key] ?? "";
     else env[name] = value ?? "";
   }
   const mounts: ContainerSpec["mounts"][number][] = [];
   for (const { name, mountPath, readOnly = false } of container.volumeMounts ?? []) {
     const volume = volumes.find((one) => one.name === name);
     if (!volume) throw new Error(`rig: the Pod has no volume ${name}`);
-    mounts.push({ path: mountPath, readOnly, source: await folderOf(api, dir, namespace, volume) });
+    mounts.push({ path: mountPath, readOnly, source: await folderOf(needs, namespace, volume) });
   }
   return {
     host: pod.metadata.name,
@@ -288,14 +295,14 @@ async function specOf(
   };
 }
 
-async function folderOf(api: Api, dir: string, namespace: string, volume: Volume): Promise<string> {
+async function folderOf({ api, dir, storedAt }: Needs, namespace: string, volume: Volume): Promise<string> {
   const folder = join(dir, "volumes", volume.name);
   if (volume.persistentVolumeClaim) {
     const { claimName } = volume.persistentVolumeClaim;
     const claim = await api.request("GET", `/api/v1/namespaces/${namespace}/persistentvolumeclaims/${claimName}`);
     const { volumeName } = claim.spec as { volumeName: string };
     const { spec } = await api.request("GET", `/api/v1/persistentvolumes/${volumeName}`);
-    return (spec as { csi: { volumeHandle: string } }).csi.volumeHandle;
+    return storedAt((spec as { csi: { volumeHandle: string } }).csi.volumeHandle);
   }
   await mkdir(folder, { recursive: true, mode: 0o777 });
   await chmod(folder, 0o777);

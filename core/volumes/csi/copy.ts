@@ -34,7 +34,12 @@ function discarding(run: CsiRun, place: Place): Copied["discard"] {
   return (signal) => removeWholly(run, place, signal);
 }
 
-function snapshotOf({ labels }: CsiRun, { metadata }: KubernetesObject, { name }: SnapshotClass): KubernetesObject {
+/** What asks for a snapshot of a claim. */
+export function snapshotOf(
+  { labels }: CsiRun,
+  { metadata }: KubernetesObject,
+  { name }: SnapshotClass,
+): KubernetesObject {
   return {
     apiVersion: SNAPSHOT_API,
     kind: SNAPSHOTS.kind,

@@ -5,15 +5,7 @@ import { listObjects, type Place, patchObject, placeOf } from "../../kube/object
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
 import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
-import {
-  chooseGroupClass,
-  groupApi,
-  groupKinds,
-  NO_GROUPS,
-  VOLUME_GROUP,
-  type VolumeGroup,
-  volumeGroups,
-} from "./groups.ts";
+import { chooseGroupClass, groupApi, groupKinds, NO_GROUPS, type VolumeGroup, volumeGroups } from "./groups.ts";
 import { SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
 import { membersOf, removeGroup } from "./removal.ts";
 import { type CsiRun, lookingAt } from "./run.ts";
@@ -38,7 +30,7 @@ export interface ClaimGroup {
 export function groupCopies(
   run: CsiRun,
   volumes: ClaimedVolume[],
-  { key = VOLUME_GROUP, backupAnnotations }: { key?: string; backupAnnotations?: Record<string, string> },
+  { key, backupAnnotations }: { key: string; backupAnnotations?: Record<string, string> },
 ): (one: ClaimedVolume) => Promise<VolumeCopy> | undefined {
   const begun = new Map<VolumeGroup, Promise<VolumeCopy[]>>();
   const groups = new Map(volumeGroups(volumes, key).flatMap((group) => group.volumes.map((one) => [one, group])));

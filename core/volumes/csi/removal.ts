@@ -98,7 +98,11 @@ async function giveUp({ kube, kinds, labels }: Looking, name: string, signal: Ab
   return (await patchObject(kube, kinds.content, { name }, patch, signal)) !== undefined;
 }
 
-function goneWithin({ removeMs, tell }: Looking): (live: KubernetesObject | undefined) => true | undefined {
+/** For what was deleted: true once it is gone; throws `timeout` where it still is when its time is over. */
+export function goneWithin({
+  removeMs,
+  tell,
+}: Pick<Looking, "removeMs" | "tell">): (live: KubernetesObject | undefined) => true | undefined {
   const deadline = performance.now() + removeMs;
   return (live) => {
     if (!live) return true;

@@ -22,7 +22,7 @@ export function backupCommand(host: string, tags: string[], timing: LockTiming):
  * Brings a copy back into the claim. Not by `ID:/data`, which leaves the root of the volume with the owner and mode it has: the
  * root is itself a part of the copy. With `sparse` zeros become holes.
  */
-export function restoreCommand(snapshotId: string, timing: LockTiming, { sparse = true } = {}): string[] {
+export function restoreCommand(snapshotId: string, timing: LockTiming, { sparse }: { sparse: boolean }): string[] {
   const flags = ["--json", ...waiting(timing), "--target", "/", "--include", DATA, ...(sparse ? ["--sparse"] : [])];
   return ["restore", snapshotId, ...flags];
 }

@@ -13,12 +13,12 @@ import { repositoryAt } from "./repository.ts";
 import { leftWarning, MOST_NAMED, type ResticEnd } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
 import { forgetFiles, type RepositoryOf, type StoredFiles, storedFiles } from "./stored.ts";
-import { pinnedTo } from "./unfit.ts";
+import { near, pinnedTo } from "./unfit.ts";
 import { runUnlocking, runWork, type Work } from "./work.ts";
 
 /** A bound claim whose files are to be copied. */
 export interface FilesToCopy {
-  /** The claim, which must not be `unfit`, and its volume. */
+  /** The claim, which must not be `unfit` where there is no `clone`, and its volume. */
   claim: KubernetesObject;
   volume: KubernetesObject;
   /** The Pod that uses it, if one does. */
@@ -68,7 +68,7 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy, te
   const end = await runUnlocking({ ...work, tell }, "copy its files", {
     command: backupCommand(`${name}.${uid}`, tags, settings.timing),
     claim: { name: clone ?? name, use: "read" },
-    node: clone === undefined ? pinnedTo(claim, volume, mount) : undefined,
+    ...(clone === undefined ? { node: pinnedTo(claim, volume, mount) } : { placement: near(volume) }),
   });
   const { snapshotId, summary } =
     madeBy(end) ?? (await find(kube, settings, { namespace, repository: namespace, signal, tag: run }));

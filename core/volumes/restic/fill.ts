@@ -17,8 +17,8 @@ export interface ClaimToFill {
   restoreName: string;
   /** Where the Pods that will use the claim may run: a volume that is made for its first Pod is made there. */
   placement?: Placement;
-  /** Zeros become holes; on by default. */
-  sparse?: boolean;
+  /** Zeros become holes. */
+  sparse: boolean;
   signal: AbortSignal;
 }
 

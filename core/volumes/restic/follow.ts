@@ -3,9 +3,9 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { getObject, type Kind } from "../../kube/object.ts";
-import { resourcePath } from "../../kube/resource.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
 import type { Tell } from "../doing.ts";
+import { newestWarning } from "../events.ts";
 import { withhold } from "./credentials.ts";
 import { failureOf, INCOMPLETE, lost, neverBegan, REFUSALS, waitText } from "./failure.ts";
 import { CONTAINER, type ResticJob } from "./job.ts";
@@ -29,7 +29,6 @@ export interface ResticRun {
 }
 
 const NODES: Kind = { group: "", version: "v1", name: "nodes", kind: "Node" };
-const EVENTS: Kind = { group: "", version: "v1", name: "events", kind: "Event" };
 
 /** Looks at a Pod for one at its node, at its log, or at what events tell of why it has not begun. */
 const SELDOM = 5;
@@ -108,19 +107,12 @@ async function jobsEnd({ kube, job, signal }: ResticRun): Promise<PodState | und
   return reason === "DeadlineExceeded" ? { state: "lost", reason, message: "" } : undefined;
 }
 
-/** The newest warning of the events about an object; nothing where none may be read. */
-async function told({ kube, job, signal }: ResticRun, uid: string | undefined, noPod: boolean) {
+/** What events tell of why a Job has no Pod, or its Pod does not begin. */
+async function told({ kube, job: { namespace }, signal }: ResticRun, uid: string | undefined, noPod: boolean) {
   if (!uid) return {};
-  const query = { fieldSelector: `involvedObject.uid=${uid},type=Warning` };
-  const response = await kube.request({ path: resourcePath(EVENTS, job.namespace), query, signal });
-  if (response.status >= 400) return {};
-  const events = entriesOf(JSON.parse(response.body.toString("utf8")), "items");
-  const newest = events.findLast(({ reason }) => !noPod || reason === "FailedCreate");
-  if (!newest) return {};
-  const message = String(newest.message ?? "")
-    .replace(/\s+/g, " ")
-    .trim();
-  return noPod ? { reason: "FailedCreate", message } : { message };
+  const reason = noPod ? "FailedCreate" : undefined;
+  const message = await newestWarning(kube, { namespace, uid, reason }, signal);
+  return message === undefined ? {} : { message, ...(reason && { reason }) };
 }
 
 function checkWait(

@@ -35,7 +35,7 @@ export interface ResticJob {
   claim?: { name: string; use: ClaimUse };
   /** The one node that can mount the claim. */
   node?: string;
-  /** Where the Pods that will use the claim may run, as in their spec. */
+  /** Where its Pod may or had better run, as in its spec: where the Pods that will use the claim may, say. */
   placement?: Placement;
   /** Seconds after which the cluster itself ends the Job. */
   deadline: number;

@@ -35,6 +35,7 @@ const PROBLEMS_SHOWN = 10;
 interface CreateOptions extends BackupFilterOptions {
   snapshotVolumes?: "true" | "false";
   defaultVolumesToFsBackup?: "true" | "false";
+  snapshotMoveData?: "true" | "false";
   csiSnapshotTimeout?: string;
   itemOperationTimeout?: string;
   volumeGroupSnapshotLabelKey?: string;
@@ -53,6 +54,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     ...(await backupFilterSpec(options)),
     snapshotVolumes: booleanOf(options.snapshotVolumes),
     defaultVolumesToFsBackup: booleanOf(options.defaultVolumesToFsBackup),
+    snapshotMoveData: booleanOf(options.snapshotMoveData),
     csiSnapshotTimeout: durationFlag("--csi-snapshot-timeout", options.csiSnapshotTimeout),
     itemOperationTimeout: durationFlag("--item-operation-timeout", options.itemOperationTimeout),
     volumeGroupSnapshotLabelKey: options.volumeGroupSnapshotLabelKey,

@@ -101,7 +101,7 @@ function volumesBlock(volumes: StoredVolume[] = []): string {
       : native
         ? `snapshot ${native.snapshotHandle} of a disk (${native.volumeType}, ${native.volumeAZ})`
         : files
-          ? `restic snapshot ${files.snapshotId.slice(0, 8)} (${bytesText(files.size)})`
+          ? `restic snapshot ${files.snapshotId.slice(0, 8)} (${bytesText(files.size)})${files.cut ? `, of a CSI snapshot cut ${timeText(files.cut)}` : ""}`
           : `not copied: ${reason}`,
   ]);
   return `\nVolumes:\n${fields(
