@@ -27,6 +27,7 @@ export const VERIFIED = `${OURS}verified/`;
 export const VERIFICATIONS = `${OURS}verifications/`;
 export const TOLD = `${OURS}told/`;
 export const REMOVALS = `${OURS}removals/`;
+export const PIECES = `${OURS}pieces/`;
 /** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
 export const PROBES = `${OURS}probes/`;
 const PAUSES = `${OURS}schedules/`;
@@ -172,6 +173,11 @@ export function verificationFolder(name: string): string {
 /** Where it is noted which copies of volumes are removed with a backup, for as long as that takes: `Copies` as JSON. */
 export function removalKey(backup: string): string {
   return `${REMOVALS}${backup}/copies.json`;
+}
+
+/** Where a backup lies that is made in slices, until it is whole: its pieces, and a row of states (backup/slices.ts). */
+export function pieceFolder(backup: string): string {
+  return `${PIECES}${backup}/`;
 }
 
 /** Where it is said whether a schedule is paused; likewise. */

@@ -4,6 +4,7 @@ import {
   checkName,
   listFolder,
   noteFolder,
+  pieceFolder,
   pinFolder,
   RETAINED_UNTIL,
   readBackup,
@@ -53,6 +54,7 @@ export async function deleteBackup(
     runFolder("verifications", name),
     pinFolder(name),
     verifiedFolder(name),
+    pieceFolder(name),
     note,
   ];
   const lie = (signal?: AbortSignal) => keysIn(bucket, folders, signal);

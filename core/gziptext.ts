@@ -12,9 +12,9 @@ export interface GzipText {
 /** Characters that wait to be compressed together. */
 const BATCH = 1 << 18;
 
-/** An empty text. A name in a list of names costs some three bytes in it. */
-export function gzipText(): GzipText {
-  const members: Buffer[] = [];
+/** An empty text, or one that goes on from `gzipped`. A name in a list of names costs some three bytes in it. */
+export function gzipText(gzipped?: Buffer): GzipText {
+  const members = gzipped ? [gzipped] : [];
   let pending = "";
   const compress = () => {
     members.push(gzipSync(pending));

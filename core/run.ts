@@ -1,7 +1,8 @@
 import { hash, randomUUID } from "node:crypto";
 import { pause } from "./abort.ts";
-import { backup } from "./backup/backup.ts";
+import { backup, backupSlice } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
+import type { More } from "./backup/slices.ts";
 import {
   CLUSTER,
   newestBackup,
@@ -63,9 +64,11 @@ type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument |
 
 /** How a job ended that did not fail. */
 export type Outcome =
-  | { document: Result; duplicate: boolean; skipped?: undefined }
+  | { document: Result; duplicate: boolean; skipped?: undefined; next?: undefined }
+  /** There was no time for all: the job that does the rest, and how many items are done. */
+  | { document?: undefined; duplicate: false; skipped?: undefined; next: LockedJob; items: number }
   /** Nothing was done, and why: another run is at it, the schedule is paused, somebody called it off. */
-  | { document?: undefined; duplicate: boolean; skipped: string };
+  | { document?: undefined; duplicate: boolean; skipped: string; next?: undefined };
 
 /** What a job is run with. */
 export interface JobContext {
@@ -90,8 +93,8 @@ export interface JobContext {
   timing?: LockTiming;
 }
 
-/** With what hears the job's name, once it is known. */
-type Named = JobContext & { named: (name: string) => void };
+/** With what hears the job's name, once it is known; and when it is time to leave the rest of a job to the next run. */
+type Named = JobContext & { named: (name: string) => void; sliceEnds?: AbortSignal };
 
 /** The longest that a job may be put off by `notBefore`, in milliseconds: what platforms delay a delivery for. */
 const LONGEST_DELAY = 15 * 60_000;
@@ -99,6 +102,10 @@ const LONGEST_DELAY = 15 * 60_000;
 /** Of the time that is left: what a run keeps back for its end, at most, and which part of it at most. */
 const RESERVE_MS = 60_000;
 const RESERVE_PART = 1 / 10;
+
+/** How much before its reserve a run leaves the rest to the next one: what it is at then may take some seconds to end. */
+const SLICE_END_MS = 20_000;
+const SLICE_END_PART = 1 / 10;
 
 /** The same of a backup, which takes copies of volumes back: their Jobs and snapshots may need two minutes to be gone. */
 const BACKUP_RESERVE_MS = 180_000;
@@ -160,7 +167,8 @@ function subjectOf(job: LockedJob, { schedules }: Config): { name: string; clust
 
 async function doJob(job: LockedJob, context: Named): Promise<Outcome> {
   using deadline = beforeDeadline(context.deadline, job.kind === "backup");
-  const limited = { ...context, signal: AbortSignal.any([context.signal, deadline.signal]) };
+  const { sliceEnds } = deadline;
+  const limited = { ...context, sliceEnds, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
   if (wait > 0) await pause(wait, limited.signal);
@@ -211,6 +219,10 @@ function endOf(document: Exclude<Result, PlanDocument>): Ended {
   return document;
 }
 
+/**
+ * Where there is a deadline, a backup is made in slices: the rest of it is a job of the same name, which counts as the schedule's
+ * slot as this one does.
+ */
 async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
   const { bucket, usage } = counting(given.bucket);
   const context = { ...given, bucket };
@@ -238,10 +250,17 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
     const { recipients } = config.encryption;
     const { caller } = job;
     const { say } = context;
-    const { record, outcome } = await backup({ ...run, name, spec, labels, caller, signer, recipients, say });
+    const made = { ...run, name, spec, labels, caller, signer, recipients, say };
+    const result = given.sliceEnds ? await backupSlice(made, { ends: given.sliceEnds }) : await backup(made);
+    if ("more" in result) return result;
+    const { record, outcome } = result;
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
   });
-  return locked({ kind: "backup", name, found }, context, work);
+  return locked(
+    { kind: "backup", name, found, next: { ...job, name, slot: undefined, notBefore: undefined } },
+    context,
+    work,
+  );
 }
 
 async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> {
@@ -318,6 +337,8 @@ interface Locked<Document> {
   name: string;
   /** What has been committed under that name already. */
   found: () => Promise<Document | undefined>;
+  /** What does the rest, of a job that may leave some. */
+  next?: LockedJob;
 }
 
 interface Run {
@@ -355,9 +376,9 @@ function onCluster<Document>(
 
 /** Does `work` under the lock of its name, or tells that it need not be done. */
 async function locked<Document extends Result>(
-  { kind, name, found }: Locked<Document>,
+  { kind, name, found, next }: Locked<Document>,
   context: Named,
-  work: (run: Run) => Promise<Document>,
+  work: (run: Run) => Promise<Document | More>,
 ): Promise<Outcome> {
   const { bucket, signal, listen, by, timing = LOCK_TIMING } = context;
   const scope = { bucket, kind: RUN_KINDS[kind], name };
@@ -379,12 +400,14 @@ async function locked<Document extends Result>(
   const log = startRunLog({ [kind]: `velero/${name}` }, listen);
   const began = performance.now();
   try {
-    document = await leavingLog({ kind, bucket, name, log }, async () => {
+    const result = await leavingLog({ kind, bucket, name, log }, async () => {
       const running = AbortSignal.any([signal, held.signal]);
       const elapsed = () => Math.round(performance.now() - began);
       return await work({ bucket, log, signal: running, elapsed });
     });
-    return { document, duplicate: false };
+    return "more" in result
+      ? { duplicate: false, next: next!, items: result.items }
+      : { document: result, duplicate: false };
   } catch (error) {
     if (isLifeboatError(error, "conflict")) {
       if (held.signal.reason === error) return { duplicate: false, skipped: error.message };
@@ -404,17 +427,30 @@ async function committed<Document>(read: () => Promise<Document>): Promise<Docum
   }
 }
 
-/** A signal that aborts while there is time left to leave a log and to give back the lock, unless it is disposed of. */
-function beforeDeadline(deadline: Date | undefined, isBackup: boolean): { signal: AbortSignal } & Disposable {
+/**
+ * A signal that aborts while there is time left to leave a log and to give back the lock, unless it is disposed of; and one that
+ * aborts before that, where there is a deadline at all.
+ */
+function beforeDeadline(
+  deadline: Date | undefined,
+  isBackup: boolean,
+): { signal: AbortSignal; sliceEnds?: AbortSignal } & Disposable {
   const ended = new AbortController();
+  const sliceEnded = new AbortController();
   const left = deadline ? deadline.getTime() - Date.now() : Number.POSITIVE_INFINITY;
   const error = new LifeboatError("timeout", "the run would have lasted longer than the platform lets it", {
     hint: "raise the function's timeout, or give it more memory, which is more CPU too",
   });
   const [most, part] = isBackup ? [BACKUP_RESERVE_MS, BACKUP_RESERVE_PART] : [RESERVE_MS, RESERVE_PART];
   const after = Math.max(0, left - Math.min(most, left * part));
-  const timer = after < LONGEST_TIMER ? setTimeout(() => ended.abort(error), after) : undefined;
-  return { signal: ended.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+  const timed = (then: AbortController, ms: number) =>
+    ms < LONGEST_TIMER ? setTimeout(() => then.abort(error), ms) : undefined;
+  const timers = [timed(ended, after), timed(sliceEnded, after - Math.min(SLICE_END_MS, after * SLICE_END_PART))];
+  return {
+    signal: ended.signal,
+    ...(deadline && { sliceEnds: sliceEnded.signal }),
+    [Symbol.dispose]: () => timers.forEach(clearTimeout),
+  };
 }
 
 /** Longer ones end at once. */

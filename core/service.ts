@@ -25,6 +25,8 @@ export interface Trigger {
   delivery?: string;
   /** When the platform will end the run. */
   deadline?: Date;
+  /** Whoever brings it does what is left of the job, as `Ended.next` says; else that goes to the platform's `Jobs`. */
+  loops?: boolean;
   signal?: AbortSignal;
   listen?: Listen;
 }
@@ -36,6 +38,9 @@ export interface Ended extends Partial<Pick<CheckDocument, "ok" | "location" | "
   phase?: string;
   duplicate: boolean;
   skipped?: string;
+  /** There was no time for all of it: this job does the rest; so many items are done. */
+  next?: LockedJob;
+  items?: number;
   /** Of a backup that this run made: what it took, for what that costs. */
   durationMs?: number;
   usage?: Usage;
@@ -174,7 +179,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   }
 
   return {
-    async run(message, { delivery, deadline, signal = new AbortController().signal, listen: heard = listen } = {}) {
+    async run(message, trigger = {}) {
+      const { delivery, deadline, loops, signal = new AbortController().signal, listen: heard = listen } = trigger;
       try {
         const job = readJob(message);
         if (job.kind === "check")
@@ -185,7 +191,14 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const { clusters, disks } = platform;
         const run = { delivery, deadline, signal, listen: heard, by, timing };
         const context = { config, bucket, secrets, clusters, disks, ...run };
-        const ended = judged(await runJob(job, context));
+        const outcome = await runJob(job, context);
+        if (outcome.next) {
+          if (!loops) await jobs.enqueue(outcome.next, { signal });
+          const { next, items } = outcome;
+          heard(logLine("info", "the rest of the job is another one", { job: next.kind, items }), "info");
+          return { kind: next.kind, name: nameIn(next), duplicate: false, next, items };
+        }
+        const ended = judged(outcome);
         if (ended.phase) heard(endLine(job, ended), "info");
         return ended;
       } catch (error) {
@@ -255,12 +268,19 @@ function endLine(job: LockedJob, { phase = "", name = "" }: Ended): string {
   return logLine("info", "job ended", { job: kind, ...(schedule !== undefined && { schedule }), phase, name });
 }
 
+function nameIn(job: LockedJob): string | undefined {
+  return { name: undefined, ...job }.name;
+}
+
 function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** The most that a delivered job may have, in bytes. */
 const MAX_MESSAGE = 1024 * 1024;
+
+/** The header of a request whose sender does what is left of the job: "true". */
+const LOOPS = "lifeboat-loops";
 
 /**
  * Runs the job that is the body of a POST by the platform, and answers it: 2xx only where the job ended well. `slot`: the
@@ -274,7 +294,8 @@ export async function deliver(
   try {
     const message = await bodyOf(request);
     const slotted = slot !== undefined && message.slot === undefined && hasSlot(message);
-    return Response.json(await service.run(slotted ? { ...message, slot } : message, trigger));
+    const loops = request.headers.get(LOOPS) === "true";
+    return Response.json(await service.run(slotted ? { ...message, slot } : message, { ...trigger, loops }));
   } catch (error) {
     const { name, message, status } = jobFailed(error);
     const problem = { type: "about:blank", title: name, status, detail: message };
@@ -318,7 +339,7 @@ export async function openBucket({ buckets }: Pick<Platform, "buckets">, locatio
 }
 
 /** What the platform may take for a success: not a document that tells of a failure, though another delivery made it. */
-function judged({ document, duplicate, skipped }: Outcome): Ended {
+function judged({ document, duplicate, skipped }: Exclude<Outcome, { next: LockedJob }>): Ended {
   if (!document) return { duplicate, skipped };
   if (document.kind === "plan") return { kind: "plan", name: document.id, phase: "Completed", duplicate };
   if (document.kind === "verify") {

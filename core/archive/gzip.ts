@@ -91,8 +91,8 @@ export interface MemberWriter {
   readonly out: AsyncIterable<Buffer>;
 }
 
-/** Starts a file of members. `onStop`: see `flow`. */
-export function writeMembers(onStop: (error: unknown) => void): MemberWriter {
+/** Starts a file of members, or what follows the members `before`. `onStop`: see `flow`. */
+export function writeMembers(onStop: (error: unknown) => void, before: Member[] = []): MemberWriter {
   const { push, end, fail, out } = flow(IN_FLIGHT, onStop);
   const written: Promise<Omit<Member, "offset">>[] = [];
   return {
@@ -105,17 +105,24 @@ export function writeMembers(onStop: (error: unknown) => void): MemberWriter {
     },
     pushBytes: push,
     async members() {
-      let offset = 0;
-      return (await Promise.all(written)).map((record) => {
+      let offset = endOf(before);
+      const since = (await Promise.all(written)).map((record) => {
         const member = { offset, ...record };
         offset += record.length;
         return member;
       });
+      return [...before, ...since];
     },
     end,
     fail,
     out,
   };
+}
+
+/** The length of a file of these members. */
+export function endOf(members: Member[]): number {
+  const last = members.at(-1);
+  return last ? last.offset + last.length : 0;
 }
 
 /** Walks a file of members by the sizes in their headers and gives each one uncompressed: `corrupt` for anything else. */

@@ -78,14 +78,19 @@ export interface IndexWriter {
   /** Adds the next item in archive order. Where there is no room for another, a promise that resolves when there is. */
   add(entry: IndexEntry): Promise<void> | undefined;
   finish(archive: { segments: Member[]; files: FileEntry[]; items: number; bytes: number }): Promise<void>;
+  /** Ends without an end, for another writer to go on: gives all members so far. */
+  pause(): Promise<IndexMember[]>;
   fail(error: unknown): void;
   readonly out: AsyncIterable<Buffer>;
 }
 
-/** Starts an index. The same entries give the same bytes. `onStop` hears of a consumer that gave up. */
-export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
-  const file = writeMembers(onStop);
-  const ranges: { items: number; smallest: string; largest: string }[] = [];
+/**
+ * Starts an index, or what follows the members `before` of one that was paused. The same entries give the same bytes.
+ * `onStop` hears of a consumer that gave up.
+ */
+export function writeIndex(onStop: (error: unknown) => void, before: IndexMember[] = []): IndexWriter {
+  const file = writeMembers(onStop, before);
+  const ranges = before.map(({ items, smallest, largest }) => ({ items, smallest, largest }));
   let lines = "";
   let range = { items: 0, smallest: "", largest: "" };
 
@@ -95,6 +100,11 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
     lines = "";
     range = { items: 0, smallest: "", largest: "" };
     await file.push(raw);
+  }
+
+  async function members(): Promise<IndexMember[]> {
+    if (range.items > 0) await close();
+    return (await file.members()).map((member, i) => ({ ...member, ...ranges[i]! }));
   }
 
   return {
@@ -107,13 +117,16 @@ export function writeIndex(onStop: (error: unknown) => void): IndexWriter {
       return lines.length >= MEMBER_SIZE ? close() : undefined;
     },
     async finish({ segments, files, items, bytes }) {
-      if (range.items > 0) await close();
-      const members = (await file.members()).map((member, i) => ({ ...member, ...ranges[i] }));
-      const footer = { ...FORMAT, items, bytes, files, segments, members };
+      const footer = { ...FORMAT, items, bytes, files, segments, members: await members() };
       await file.push(Buffer.from(`${JSON.stringify(footer)}\n`));
       const { offset, sha256: digest } = (await file.members()).at(-1) as Member;
       await file.pushBytes(closingMember(offset, digest));
       file.end();
+    },
+    async pause() {
+      const closed = await members();
+      file.end();
+      return closed;
     },
     fail: file.fail,
     out: file.out,
@@ -346,7 +359,8 @@ export async function findEntry(index: Source, footer: IndexFooter, id: ItemId):
   return undefined;
 }
 
-type IndexMember = IndexFooter["members"][number];
+/** Where a member of the index lies, and which items it tells of. */
+export type IndexMember = IndexFooter["members"][number];
 
 async function* memberReads(
   index: Source,

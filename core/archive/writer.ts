@@ -1,7 +1,7 @@
 import { LifeboatError } from "../errors.ts";
 import { stopped } from "./flow.ts";
-import { sha256, writeMembers } from "./gzip.ts";
-import { type ArchiveTotals, bodyFacts, type FileEntry, writeIndex } from "./index.ts";
+import { type Member, sha256, writeMembers } from "./gzip.ts";
+import { type ArchiveTotals, bodyFacts, type FileEntry, type IndexMember, writeIndex } from "./index.ts";
 import { type ItemFacts, type ItemId, itemPath, PREFERRED, unsafePath } from "./item.ts";
 import { MAX_ITEM_BYTES, tarBuffer } from "./tar.ts";
 
@@ -18,10 +18,21 @@ export interface ArchiveWriter {
   item(item: { id: ItemId; version: string; body: Buffer; facts: ItemFacts; other?: true }): Promise<void>;
   /** Writes the rest; resolves when all has been handed over. */
   finish(): Promise<ArchiveTotals>;
+  /** Hands over what has been added, and ends: another writer goes on from what this gives, and its bytes follow these. */
+  pause(): Promise<ArchiveState>;
   /** Both streams, and whoever waits for room, fail with `error`. To be called when a put of one of them fails. */
   abort(error: unknown): void;
   readonly tar: AsyncIterable<Buffer>;
   readonly index: AsyncIterable<Buffer>;
+}
+
+/** What a writer must know of what was written before it, as JSON. */
+export interface ArchiveState {
+  segments: Member[];
+  index: IndexMember[];
+  files: FileEntry[];
+  items: number;
+  bytes: number;
 }
 
 /** The bytes of tar after which a segment is closed. */
@@ -36,15 +47,18 @@ export const VERSION_FILE = { path: "metadata/version", body: Buffer.from("1.1.0
 export const HEADER_FILE = "metadata/lifeboat.json";
 export const OUTCOME_FILE = "metadata/lifeboat-outcome.json";
 
-/** Starts an archive. `mtime`: of every entry, cut to seconds. The same calls give the same bytes, on one version of Node. */
-export function writeArchive(options: { mtime: Date }): ArchiveWriter {
-  const segments = writeMembers(abort);
-  const index = writeIndex(abort);
-  const batch = tarBuffer(options.mtime, SEGMENT_SIZE * 1.25);
-  const files: FileEntry[] = [];
-  let segment = 0;
-  let items = 0;
-  let bytes = 0;
+/**
+ * Starts an archive, or goes on with one that was paused. `mtime`: of every entry, cut to seconds. The same calls give the same
+ * bytes, on one version of Node.
+ */
+export function writeArchive({ mtime, from }: { mtime: Date; from?: ArchiveState }): ArchiveWriter {
+  const segments = writeMembers(abort, from?.segments);
+  const index = writeIndex(abort, from?.index);
+  const batch = tarBuffer(mtime, SEGMENT_SIZE * 1.25);
+  const files = [...(from?.files ?? [])];
+  let segment = from?.segments.length ?? 0;
+  let items = from?.items ?? 0;
+  let bytes = from?.bytes ?? 0;
 
   function abort(error: unknown): void {
     segments.fail(error);
@@ -65,7 +79,7 @@ export function writeArchive(options: { mtime: Date }): ArchiveWriter {
     files.push({ path, segment, offset: batch.append(path, body), size: body.length, sha256: sha256(body) });
   }
 
-  addFile(VERSION_FILE.path, VERSION_FILE.body);
+  if (!from) addFile(VERSION_FILE.path, VERSION_FILE.body);
 
   return {
     async file(path, body) {
@@ -102,6 +116,11 @@ export function writeArchive(options: { mtime: Date }): ArchiveWriter {
       segments.end();
       await index.finish({ segments: await segments.members(), files, items, bytes });
       return { items, bytes, segments: segment };
+    },
+    async pause() {
+      if (batch.length > 0) await cut();
+      segments.end();
+      return { segments: await segments.members(), index: await index.pause(), files: [...files], items, bytes };
     },
     abort,
     tar: segments.out,

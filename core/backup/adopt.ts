@@ -43,7 +43,7 @@ async function takeOver(run: BackupRun, present: Map<string, number>): Promise<A
       hint: leftoverHint(name),
     });
   }
-  const difference = await differenceOf(header, run);
+  const difference = header.signed ? "that was to be signed" : await differenceOf(header, run);
   if (difference) {
     throw new LifeboatError("conflict", `an unfinished backup "${name}" ${difference} lies in ${bucket.location}`, {
       hint: header.signed ? leftoverHint(name) : `run it again as it was to finish it, ${leftoverHint(name)}`,
@@ -72,11 +72,10 @@ async function takeOver(run: BackupRun, present: Map<string, number>): Promise<A
 }
 
 /** What makes an archive another backup than the run's; undefined where nothing does. Who asked for it makes no difference. */
-async function differenceOf(
-  { spec, labels, cluster, clusterUid, signed }: ArchiveHeader,
+export async function differenceOf(
+  { spec, labels, cluster, clusterUid }: ArchiveHeader,
   run: BackupRun,
 ): Promise<string | undefined> {
-  if (signed) return "that was to be signed";
   const asStored = (value: object = {}) => JSON.parse(JSON.stringify(value));
   if (clusterUid !== undefined && clusterUid !== (await readClusterUid(run.kube, run.signal)))
     return `of another cluster${cluster === undefined ? "" : `, "${cluster}",`}`;

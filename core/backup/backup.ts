@@ -18,6 +18,7 @@ import { type Archived, type ArchiveOutcome, backupRecord, secretFiles } from ".
 import { releaseCopies } from "./release.ts";
 import type { BackupSpec } from "./scope.ts";
 import { writeSideFiles } from "./sidefiles.ts";
+import { continueSlices, type More, readSlices, removePieces, type Slice } from "./slices.ts";
 
 /** One run of a backup. */
 export interface BackupRun {
@@ -66,6 +67,18 @@ export interface BackupResult {
  * Problems with single resources do not throw: they are in the outcome, and the phase is PartiallyFailed.
  */
 export async function backup(run: BackupRun): Promise<BackupResult> {
+  return (await makeBackup(run)) as BackupResult;
+}
+
+/**
+ * As `backup`, but for as long as its slice lasts: where there is more to do then, the next call for the same backup goes on. The
+ * backup is the same as one that isn't cut, but in where its segments end. One with hooks, or that is encrypted, isn't cut.
+ */
+export function backupSlice(run: BackupRun, slice: Slice): Promise<BackupResult | More> {
+  return makeBackup(run, slice);
+}
+
+async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult | More> {
   const { bucket, name, signal } = run;
   checkNewName("backup", name);
   checkMoving(run.spec, run.volumes?.files);
@@ -73,9 +86,12 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
   const present = await listFolder(bucket, keys.folder, signal);
   if (recordIn(present, name)) throw alreadyExists(bucket, name);
   const encryption = encryptionOf(run, present.keys());
-  const adopted = present.has(keys.tar) && encryption?.what !== "all";
+  const signer = await run.signer?.();
+  const sliced = slice && !encryption ? await readSlices(run, signer) : undefined;
+  const continued = sliced?.state.whole || !present.has(keys.tar) ? sliced : undefined;
+  const adopted = present.has(keys.tar) && !continued && encryption?.what !== "all";
   const open = [...present.keys()].filter((key) => !key.endsWith(ENCRYPTED));
-  if (!adopted && open.length > 0) {
+  if (!adopted && !continued && open.length > 0) {
     throw new LifeboatError("conflict", `remains of a deleted backup "${name}" lie in ${bucket.location}`, {
       hint: "its deletion was interrupted: delete it again, or choose another name",
     });
@@ -88,18 +104,20 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
       { hint: leftoverHint(name) },
     );
   }
-  const signer = await run.signer?.();
-  const survey = adopted ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
+  const survey = adopted || continued ? undefined : await traced("lifeboat survey", {}, () => surveyCluster(run));
   return leavingLog({ kind: "backup", ...run }, async () => {
     await run.lock?.();
-    const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () =>
-      survey ? captureCluster(run, survey, encryption) : adoptArchive(run, present),
-    );
+    const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () => {
+      if (continued) return continueSlices(run, slice!, continued);
+      return survey ? captureCluster(run, survey, encryption, slice) : adoptArchive(run, present);
+    });
+    if ("more" in archived) return archived;
     const committing = traced("lifeboat commit", {}, () => commit(run, archived, signer));
     const committed = await committing.catch(async (error: unknown) => {
       await archived.takeBackCopies?.();
       throw error;
     });
+    if (continued) await removePieces(bucket, name, signal).catch(() => {});
     await releaseCopies({ ...run, log: run.log.log }, archived.outcome.volumes);
     return { ...committed, adopted };
   });
@@ -110,13 +128,19 @@ async function commit(
   archived: Archived,
   signer: Signer | undefined,
 ): Promise<Omit<BackupResult, "adopted">> {
-  const { header, outcome, inventory, index, encrypted } = archived;
+  const { header, outcome, inventory, index, encrypted, logBefore = Buffer.alloc(0) } = archived;
   const bucket = holding(run.bucket, retentionOf(header));
   const files = encrypted ? encrypting(bucket, recipients) : bucket;
   const keys = backupKeys(name, encrypted?.suffix);
   const unsealed = backupRecord(name, archived, { completedAt: new Date(), location: bucket.location });
   log.log("info", "Backup ends", { phase: unsealed.status?.phase ?? "" });
-  const written = await writeSideFiles(files, keys, inventory, { ...outcome, log: log.gzipped() }, signal);
+  const written = await writeSideFiles(
+    files,
+    keys,
+    inventory,
+    { ...outcome, log: Buffer.concat([logBefore, log.gzipped()]) },
+    signal,
+  );
   const digests = { ...written, [basename(keys.index)]: index.whole, ...secretFiles(outcome) };
   const stored = encrypted ? { ...encrypted.digests, ...(files as EncryptingBucket).digests } : digests;
   const { record, body } = await sealRecord(unsealed, { files: stored, indexEnd: index.end }, signer);

@@ -1,32 +1,26 @@
 import { randomUUID } from "node:crypto";
 import { digestingIndex } from "../archive/index.ts";
-import { HEADER_FILE, OUTCOME_FILE, together, writeArchive } from "../archive/writer.ts";
-import { backupKeys, OMITTED } from "../catalog.ts";
+import { OUTCOME_FILE, together, writeArchive } from "../archive/writer.ts";
+import { backupKeys } from "../catalog.ts";
 import { encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Resource } from "../kube/resource.ts";
-import type { LogLevel } from "../log.ts";
 import type { Bucket } from "../ports.ts";
-import { type Problem, problemLine } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
-import { openCopiers } from "../volumes/copiers.ts";
 import type { BackupRun } from "./backup.ts";
-import { collect, fixRevision, labelledNamespaces, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
+import { fixRevision, labelledNamespaces, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
 import { type Encryption, writeSecrets } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type HookRule, readHooks } from "./hooks.ts";
-import { startLint } from "./lint.ts";
-import { photograph } from "./photograph.ts";
-import { findHooks, podHooks } from "./podhooks.ts";
-import { policiesText, volumePolicies } from "./policies.ts";
+import { findHooks, type PodHooks, podHooks } from "./podhooks.ts";
+import { policiesText } from "./policies.ts";
+import { type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
-import { clearLeft } from "./release.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
-import { startInventory } from "./sidefiles.ts";
+import { captureSlice, type More, type Slice } from "./slices.ts";
 import { takeBack } from "./takeback.ts";
-import { backupVolumes } from "./volumes.ts";
 
 /** What a run knows of the cluster before it writes anything. */
 export interface Survey {
@@ -81,22 +75,21 @@ function scopeOf(settled: BackupSpec, { resources, namespaces }: ClusterFacts): 
 }
 
 /**
- * Streams the cluster into the archive and its index, which become visible in this order, each complete. Where Pods have
- * hooks, their pre-hooks run first, the revision is fixed anew, and their post-hooks run once all has been read.
+ * Writes the cluster into the archive and its index, which become visible in this order, each complete. Where Pods have
+ * hooks, their pre-hooks run first, the revision is fixed anew, and their post-hooks run once all has been read. A run that
+ * may be cut ends with what the next one goes on from, where there is no time for all (slices.ts); one with hooks, or
+ * that encrypts, isn't cut.
  */
 export async function captureCluster(
   run: BackupRun,
   survey: Survey,
   encryption: Encryption | undefined,
-): Promise<Archived> {
-  const { kube, name, spec, signal } = run;
+  slice?: Slice,
+): Promise<Archived | More> {
+  const { kube, spec, signal } = run;
   const { log } = run.log;
   const { startedAt, discovery, resources, settled } = survey;
-  const problems = { warning: [] as Problem[], error: [] as Problem[] };
-  const report = (level: Exclude<LogLevel, "info">, problem: Problem) => {
-    problems[level].push(problem);
-    log(level, problemLine(problem));
-  };
+  const { problems, report } = reporting(log);
   for (const { group, message } of discovery.warnings) report("warning", { message: `API group ${group}: ${message}` });
   const hooking = { ...survey, kube, spec, log, withhold: encryption !== undefined, report };
   await using hooks = run.only ? podHooks([], hooking) : await findHooks(hooking, signal);
@@ -120,89 +113,36 @@ export async function captureCluster(
     caller: run.caller,
     ...(run.signer && { signed: true }),
   };
+  log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
+  const reading = startReading(run, { ...survey, header, namespaces, problems, report });
+  const mayBeCut = !run.only && !encryption && hooks.pods === 0;
+  if (slice && mayBeCut) return await captureSlice(reading, slice);
+  return await streamArchive(reading, encryption, hooks);
+}
+
+async function streamArchive(reading: Reading, encryption: Encryption | undefined, hooks: PodHooks): Promise<Archived> {
+  const { run, header, inventory, volumes, failing } = reading;
+  const { name, signal } = run;
+  const mtime = new Date(header.startTimestamp);
   const held = holding(run.bucket, retentionOf(header));
   const whole = encryption?.what === "all" ? encrypting(held, encryption.recipients) : undefined;
   const bucket = whole ?? held;
-  log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
-
-  const photo = photograph(kube, revision, { signal });
-  const inventory = startInventory();
-  const lint = run.only ? undefined : startLint();
-  const writer = writeArchive({ mtime: startedAt });
-  const secrets =
-    encryption?.what === "secrets" ? writeSecrets(held, name, encryption, { mtime: startedAt, signal }) : undefined;
+  const writer = writeArchive({ mtime });
+  const secrets = encryption?.what === "secrets" ? writeSecrets(held, name, encryption, { mtime, signal }) : undefined;
   const keys = backupKeys(name, whole && encryption?.suffix);
   const tarPut = bucket.put(keys.tar, writer.tar, { ifAbsent: true, signal });
   const index = digestingIndex(endingAfter(writer.index, tarPut));
   const indexPut = bucket.put(keys.index, index.bytes, { ifAbsent: true, signal });
-
-  let items = 0;
-  const failing = new AbortController();
-  const policies = volumePolicies(settled);
-  const copying = { ...run, signal: AbortSignal.any([signal, failing.signal]), policies, log, report };
-  const volumes =
-    lint &&
-    backupVolumes({
-      ...copying,
-      resources,
-      lint,
-      copiers: async (signal) => {
-        await clearLeft({ ...copying, warn: (message) => report("warning", { message }), signal });
-        return openCopiers({ ...copying, signal });
-      },
-      progress: (left, total) =>
-        run.progress?.({ items, resource: `volumes: ${left} of ${total} left`, remaining: undefined }),
-      say: (line, level = "info") => {
-        log(level, line);
-        run.say?.(line);
-      },
-    });
   let ended = false;
   const produce = async () => {
-    await writer.file(HEADER_FILE, Buffer.from(JSON.stringify(header)));
-    const collected = await collect({
-      ...survey,
-      kube,
-      spec,
-      only: run.only,
-      unprepared: hooks.unprepared,
-      namespaces,
-      photograph: photo,
-      writer,
-      secrets,
-      inventory,
-      lint,
-      volumes,
-      allRead: hooks.post,
-      log,
-      fail: (problem) => report("error", problem),
-      warn: (problem) => report("warning", problem),
-      progress: (progress) => {
-        items = progress.items;
-        run.progress?.(progress);
-      },
-      signal,
-    });
-    const { secretsLeftOut, ...counts } = collected;
-    const omitted = spec.secrets === "omit" ? ({ suffix: OMITTED, count: secretsLeftOut } as const) : undefined;
-    const outcome: ArchiveOutcome = {
-      schemaVersion: 1,
-      consistency: photo.consistency(),
-      ...counts,
-      secrets: (await secrets?.finish()) ?? omitted,
-      hooks: hooks.pods > 0 ? hooks.status : undefined,
-      findings: lint?.findings(),
-      volumes: volumes?.records.length ? volumes.records : undefined,
-      podVolumes: volumes?.podVolumes() || undefined,
-      warnings: problems.warning,
-      errors: problems.error,
-    };
+    const outcome = (await readCluster(reading, { writer, secrets, hooks }))!;
     ended = true;
     await writer.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
     await writer.finish();
     return outcome;
   };
-  const failed = { kube, bucket: run.bucket, name, run: header.run, adoptable: !whole && !run.signer, log };
+  const made = { ...run, run: header.run, log: run.log.log };
+  const failed = { ...made, adoptable: !whole && !run.signer };
   const takeBackCopies = async () => {
     if (volumes) await takeBack(volumes, failed);
   };

@@ -33,10 +33,33 @@ export interface SeenVolumes {
   classes: Set<string>;
 }
 
-export function seenVolumes(): SeenVolumes {
+/** The same as JSON, of a backup without hooks. Objects are JSON's text, in which numbers stay exact. */
+export interface SeenState {
+  held: { id: ItemId; resource: Resource; body: string }[];
+  volumes: string[];
+  mounts: [claim: string, mounts: Mount[]][];
+  classes: string[];
+}
+
+/** Nothing seen yet, or what another has seen. */
+export function seenVolumes(from?: SeenState): SeenVolumes {
+  const volumes = from?.volumes.map((text) => parseExact(Buffer.from(text)) as KubernetesObject);
   return {
-    ...{ held: [], volumes: new Map(), mounts: new Map(), unprepared: new Map() },
-    ...{ lookedInto: new Map(), classes: new Set() },
+    held: from?.held.map(({ body, ...one }) => ({ ...one, body: Buffer.from(body) })) ?? [],
+    volumes: new Map(volumes?.map((volume) => [volume.metadata.name, volume])),
+    mounts: new Map(from?.mounts),
+    unprepared: new Map(),
+    lookedInto: new Map(),
+    classes: new Set(from?.classes),
+  };
+}
+
+export function seenState({ held, volumes, mounts, classes }: SeenVolumes): SeenState {
+  return {
+    held: held.map(({ body, ...one }) => ({ ...one, body: body.toString() })),
+    volumes: [...volumes.values()].map((volume) => JSON.stringify(volume)),
+    mounts: [...mounts],
+    classes: [...classes],
   };
 }
 

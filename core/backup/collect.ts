@@ -4,7 +4,7 @@ import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf } from "../kube/json.ts";
-import { listPages, type Page } from "../kube/list.ts";
+import { type ListPosition, listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import { EXCLUDE_LABEL } from "../labels.ts";
 import type { Log } from "../log.ts";
@@ -16,7 +16,7 @@ import { PODS } from "./hooks.ts";
 import { type Lint, looksInto } from "./lint.ts";
 import { type Listing, PAGE_SIZE, type Photograph } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
-import { startRelated } from "./related.ts";
+import { type RelatedState, startRelated } from "./related.ts";
 import { type BackupScope, type BackupSpec, matchesOne } from "./scope.ts";
 import type { Inventory } from "./sidefiles.ts";
 import type { BackupVolumes, StoredObject } from "./volumes.ts";
@@ -111,6 +111,24 @@ export interface Picked {
   unless?: (id: ItemId, object: KubernetesObject) => boolean;
 }
 
+/** How far a collection got, as JSON: where another goes on that writes what follows. */
+export interface CollectState {
+  place: CollectPlace;
+  items: number;
+  bytes: number;
+  secretsLeftOut: number;
+  /** Namespaces in which something was listed. */
+  inhabited: string[];
+  /** What must not be stored again. */
+  taken: string[];
+  related: RelatedState;
+  /** Whether any LIST was answered. */
+  answered: boolean;
+}
+
+/** Among the LISTs of what takes part, then of what comes along with that, then before the copies of volumes. */
+export type CollectPlace = { listing: number; from?: ListPosition } | "needed" | "read";
+
 /** Everything a collection works on. */
 export interface Collection {
   kube: Kube;
@@ -122,7 +140,7 @@ export interface Collection {
   unprepared: ReadonlySet<string>;
   namespaces: Namespaces;
   photograph: Photograph;
-  writer: ArchiveWriter;
+  writer: Pick<ArchiveWriter, "item">;
   /** Takes the Secrets, where they have an archive of their own. */
   secrets?: Pick<ArchiveWriter, "item">;
   inventory: Inventory;
@@ -136,35 +154,45 @@ export interface Collection {
   fail: (problem: Problem) => void;
   warn: (problem: Problem) => void;
   progress: (progress: Progress) => void;
+  /** Where another collection got to, of which this is the rest. */
+  from?: CollectState;
+  /** Asked after each page: whether to go on, or to leave the rest to another. */
+  goOn?: (state: () => CollectState) => Promise<boolean>;
   signal: AbortSignal;
+}
+
+/** What was collected, by all who did. */
+export interface Collected {
+  items: number;
+  bytes: number;
+  secretsLeftOut: number;
 }
 
 /**
  * Writes every object that takes part into the archive: what the spec orders, then resource by resource in the order given; then,
  * of a limited backup, what comes along with the stored objects (related.ts); then the Namespaces. With `only` it is those objects and no others. A list that fails is a problem of the report and its objects
- * are missing; a server that no longer answers at all ends the run.
+ * are missing; a server that no longer answers at all ends the run. Undefined where it did not go on to the end.
  */
-export async function collect(
-  collection: Collection,
-): Promise<{ items: number; bytes: number; secretsLeftOut: number }> {
-  const { kube, resources, scope, spec, only, namespaces, photograph, writer, signal } = collection;
+export async function collect(collection: Collection): Promise<Collected | undefined> {
+  const { kube, resources, scope, spec, only, namespaces, photograph, writer, from, signal } = collection;
   const { names, listings, listed, takesPart } = participants(scope, namespaces);
-  const unmatched = scope.unmatched(names);
-  for (const message of unmatched.included) collection.fail({ message });
-  for (const message of unmatched.excluded) collection.warn({ message });
-  if (scope.unlistable) collection.fail({ message: UNLISTABLE });
+  if (!from) {
+    const unmatched = scope.unmatched(names);
+    for (const message of unmatched.included) collection.fail({ message });
+    for (const message of unmatched.excluded) collection.warn({ message });
+    if (scope.unlistable) collection.fail({ message: UNLISTABLE });
+  }
 
-  let items = 0;
-  let bytes = 0;
-  let secretsLeftOut = 0;
-  const inhabited = new Set<string>();
-  const taken = new Set<string>();
+  let { items, bytes, secretsLeftOut } = from ?? { items: 0, bytes: 0, secretsLeftOut: 0 };
+  const inhabited = new Set(from?.inhabited);
+  const taken = new Set(from?.taken);
   const collected = only ? [] : resources.filter(scope.collects);
   const whole = new Set(collected.filter((resource) => scope.takesAll(resource)));
   const related = startRelated(
     resources,
     (resource) => !only && !whole.has(resource) && scope.bringsAlong(resource),
     spec,
+    from?.related,
   );
   const ordered = orderedNames(spec, collected);
 
@@ -215,11 +243,25 @@ export async function collect(
     bytes += body.length;
   };
 
+  const goesOn = async (place: CollectPlace): Promise<boolean> => {
+    const state = (): CollectState => ({
+      place,
+      items,
+      bytes,
+      secretsLeftOut,
+      inhabited: [...inhabited],
+      taken: [...taken],
+      related: related.state(),
+      answered: refusals === undefined,
+    });
+    return (await collection.goOn?.(state)) ?? true;
+  };
+
   /** Until one LIST is answered: why none is. */
-  let refusals: unknown[] | undefined = [];
-  const pages = async function* (listing: Listing): AsyncGenerator<Page> {
+  let refusals: unknown[] | undefined = from?.answered ? undefined : [];
+  const pages = async function* (listing: Listing, position?: ListPosition): AsyncGenerator<Page> {
     try {
-      for await (const page of photograph.pages(listing)) {
+      for await (const page of photograph.pages(listing, position)) {
         refusals = undefined;
         yield page;
       }
@@ -234,18 +276,26 @@ export async function collect(
     }
   };
 
-  const storeAll = async (
+  /** Tells what of the rest isn't stored yet after each page. */
+  const storePages = async function* (
     listings: Listing[],
     take: (resource: Resource, body: Buffer, object: KubernetesObject) => Promise<void> | void = store,
-  ) => {
-    for await (const { source, element } of readAhead(listings, pages, LISTS_AHEAD)) {
-      const { resource, names, wants = () => true } = source;
+    { listing: first, from: position }: { listing: number; from?: ListPosition } = { listing: 0 },
+  ) {
+    const sources = [...listings.entries()].slice(first);
+    const open = ([place, listing]: (typeof sources)[number]) => pages(listing, place === first ? position : undefined);
+    for await (const { source, element } of readAhead(sources, open, LISTS_AHEAD)) {
+      const [place, { resource, names, wants = () => true }] = source;
       for (const body of element.items) {
         const object = readItem(resource, body, related.looksInto(resourceKey(resource)));
         if ((names?.has(nameOf(object)) ?? true) && wants(object)) await take(resource, body, object);
       }
       collection.progress({ items, resource: resourceKey(resource), remaining: element.remaining });
+      yield element.next ? { listing: place, from: element.next } : { listing: place + 1 };
     }
+  };
+  const storeAll = async (...what: Parameters<typeof storePages>) => {
+    for await (const _ of storePages(...what));
   };
 
   if (only) {
@@ -262,17 +312,25 @@ export async function collect(
   const storeNeeded = async (resource: Resource, body: Buffer, object: KubernetesObject) => {
     if (scope.bringsAlong(resource)) await store(resource, body, object);
   };
-  for (const [resource, names] of ordered) {
+  const place = from?.place ?? { listing: 0 };
+  for (const [resource, names] of from ? [] : ordered) {
     const found = new Map<string, Parameters<typeof storeListed>>();
     const first = listings(resource).map((listing) => ({ ...listing, names }));
     await storeAll(first, (...item) => void found.set(nameOf(item[2]), item));
     for (const name of names) if (found.has(name)) await storeListed(...found.get(name)!);
   }
-  await storeAll(collected.flatMap(listings), storeListed);
+  if (typeof place === "object")
+    for await (const next of storePages(collected.flatMap(listings), storeListed, place))
+      if (!(await goesOn(next))) return undefined;
   throwIfNothingMayBeListed(refusals);
-  for (let needed = related.listings(); needed.length > 0; needed = related.listings())
-    await storeAll(needed, storeNeeded);
-  await storeAll(related.definitions(), storeNeeded);
+  if (place !== "read") {
+    for (let needed = related.listings(); needed.length > 0; needed = related.listings()) {
+      await storeAll(needed, storeNeeded);
+      if (!(await goesOn("needed"))) return undefined;
+    }
+    await storeAll(related.definitions(), storeNeeded);
+    if (!(await goesOn("read"))) return undefined;
+  }
   const heldBack = await collection.volumes?.copy(collection.allRead);
   if (!heldBack) await collection.allRead();
   for (const held of heldBack ?? []) await put(held, held.id.resource !== CLAIMS);

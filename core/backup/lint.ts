@@ -20,6 +20,18 @@ export interface Lint {
   tell(finding: Finding): void;
   /** Sorted: the same for the same objects. */
   findings(): Finding[];
+  /** All that it remembers, for another to go on from. */
+  state(): LintState;
+}
+
+/** As JSON. */
+export interface LintState {
+  held: [place: string, names: string[]][];
+  custom: [resource: string, count: number][];
+  announced: string[];
+  found: Finding[];
+  /** `rule`: its place in the table. */
+  named: { id: ItemId; target: ItemId; rule: number }[];
 }
 
 /** Groups of Kubernetes itself beside those of `isOwn`, which leaves out what must not be pruned. */
@@ -53,13 +65,13 @@ export function looksInto(resource: string, body: Buffer): boolean {
   return resource in SECRET_MAKERS || rulesOf(resource).some(({ marker }) => !marker || body.includes(marker));
 }
 
-/** Starts to look at a backup. */
-export function startLint(): Lint {
-  const held = new Map<string, Set<string>>();
-  const custom = new Map<string, number>();
-  const announced = new Set<string>();
-  const found: Finding[] = [];
-  const named: { id: ItemId; target: ItemId; rule: LintRule }[] = [];
+/** Starts to look at a backup, or goes on. */
+export function startLint(from?: LintState): Lint {
+  const held = new Map(from?.held.map(([place, names]) => [place, new Set(names)]));
+  const custom = new Map(from?.custom);
+  const announced = new Set(from?.announced);
+  const found = [...(from?.found ?? [])];
+  const named = (from?.named ?? []).map(({ rule, ...one }) => ({ ...one, rule: LINT_RULES[rule]! }));
 
   const hold = ({ resource, namespace, name }: ItemId) => {
     const place = `${resource} ${namespace}`;
@@ -87,6 +99,13 @@ export function startLint(): Lint {
       }
     },
     tell: (finding) => void found.push(finding),
+    state: () => ({
+      held: [...held].map(([place, names]) => [place, [...names]]),
+      custom: [...custom],
+      announced: [...announced],
+      found: [...found],
+      named: named.map(({ rule, ...one }) => ({ ...one, rule: LINT_RULES.indexOf(rule) })),
+    }),
     findings() {
       const absent = named
         .filter(({ target }) => !holds(target) && !isEverywhere(target))

@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
-import { listPages, type Page } from "../kube/list.ts";
+import { type ListPosition, listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 
 /** A resource that could not be read at the backup's revision, and why. */
@@ -36,26 +36,31 @@ const UNPINNED = new Set(["events", "events.events.k8s.io"]);
 
 /** Reads lists at one revision of the cluster, and keeps account of those that the server could not give at it. */
 export interface Photograph {
-  pages(listing: Listing): AsyncIterable<Page>;
+  /** The pages of a LIST, from where an earlier run of it got to, if one did. */
+  pages(listing: Listing, from?: ListPosition): AsyncIterable<Page>;
   consistency(): Consistency;
 }
 
-/** A photograph of `kube` at `revision`. */
-export function photograph(kube: Kube, revision: string, options: { signal: AbortSignal }): Photograph {
-  const exceptions = new Map<string, string>();
+/** A photograph of `kube` at `revision`. `taken`: what was read of it before. */
+export function photograph(
+  kube: Kube,
+  revision: string,
+  options: { taken?: Consistency; signal: AbortSignal },
+): Photograph {
+  const exceptions = new Map(options.taken?.exceptions.map(({ resource, reason }) => [resource, reason]));
   const except = (resource: Resource, reason: string) => {
     const key = resourceKey(resource);
     if (!exceptions.has(key)) exceptions.set(key, reason);
   };
   return {
-    async *pages({ resource, namespace, labelSelector }) {
-      const query = { namespace, labelSelector, limit: PAGE_SIZE, signal: options.signal };
+    async *pages({ resource, namespace, labelSelector }, from) {
+      const query = { namespace, labelSelector, limit: PAGE_SIZE, from, signal: options.signal };
       const now = () => listPages(kube, resource, query);
       if (UNPINNED.has(resourceKey(resource))) {
         yield* now();
         return;
       }
-      let begun = false;
+      let begun = from !== undefined;
       try {
         for await (const page of listPages(kube, resource, { ...query, resourceVersion: revision })) {
           begun = true;

@@ -89,6 +89,8 @@ export interface Archived {
   encrypted?: { suffix: string; digests: Record<string, string> };
   /** For a run that fails after all: takes away the copies of its volumes that nothing names (takeback.ts). Never throws. */
   takeBackCopies?: () => Promise<void>;
+  /** Of one that was made in slices: the log of those before the last one, gzipped. */
+  logBefore?: Buffer;
 }
 
 /**

@@ -31,15 +31,25 @@ export interface Related {
   listings(): Listing[];
   /** The LIST of the definitions of what is stored; none where they are not wanted. */
   definitions(): Listing[];
+  /** All that it knows, for another to go on from. */
+  state(): RelatedState;
+}
+
+/** As JSON. */
+export interface RelatedState {
+  kinds: string[];
+  needed: [resource: string, what: string[]][];
+  fresh: [resource: string, what: string[]][];
 }
 
 const BY_NEED = new Set([PODS, CLAIMS, VOLUMES, PRIORITY_CLASSES, BINDINGS, CLUSTER_ROLES, DEFINITIONS]);
 
-/** Starts with nothing stored. `open` says of which resources objects may come along that are not collected anyway. */
+/** Starts with nothing stored, or goes on. `open` says of which resources objects may come along that are not collected anyway. */
 export function startRelated(
   resources: Resource[],
   open: (resource: Resource) => boolean,
   { volumeGroupSnapshotLabelKey }: BackupSpec,
+  from?: RelatedState,
 ): Related {
   const targets = resources.filter((resource) => BY_NEED.has(resourceKey(resource)) && open(resource));
   // Only the bindings tell which roles are needed.
@@ -47,10 +57,10 @@ export function startRelated(
   const bindings = resources.filter((resource) => roles && resourceKey(resource) === BINDINGS);
   const served = new Map([...targets, ...bindings].map((resource) => [resourceKey(resource), resource]));
   const group = volumeGroupSnapshotLabelKey || VOLUME_GROUP;
-  const kinds = new Set<string>();
+  const kinds = new Set(from?.kinds);
   /** By resource: "namespace/name", "name", or for a group of claims "namespace group". */
-  const needed = new Map<string, Set<string>>();
-  const fresh = new Map<string, Set<string>>();
+  const needed = setsOf(from?.needed);
+  const fresh = setsOf(from?.fresh);
 
   const need = (resource: string, what: string) => {
     if (!served.has(resource)) return;
@@ -112,7 +122,16 @@ export function startRelated(
       const resource = served.get(DEFINITIONS);
       return resource && kinds.size > 0 ? [{ resource, names: kinds }] : [];
     },
+    state: () => ({ kinds: [...kinds], needed: listsOf(needed), fresh: listsOf(fresh) }),
   };
+}
+
+function setsOf(lists: [string, string[]][] = []): Map<string, Set<string>> {
+  return new Map(lists.map(([key, list]) => [key, new Set(list)]));
+}
+
+function listsOf(sets: Map<string, Set<string>>): [string, string[]][] {
+  return [...sets].map(([key, set]) => [key, [...set]]);
 }
 
 function claimsOf(pod: KubernetesObject): string[] {

@@ -34,12 +34,20 @@ export interface Inventory {
   resourceList(): Buffer;
   /** Every PersistentVolume. */
   volumes: VolumeFacts[];
+  /** All of it, for another to go on from. */
+  state(): InventoryState;
 }
 
-/** An empty inventory. */
-export function startInventory(): Inventory {
-  const texts = new Map<string, ReturnType<typeof gzipText>>();
-  const volumes: VolumeFacts[] = [];
+/** As JSON. `texts`: by "apps/v1/Deployment" what of the resource list is about it, gzipped, in base64. */
+export interface InventoryState {
+  texts: [kind: string, gzipped: string][];
+  volumes: VolumeFacts[];
+}
+
+/** An empty inventory, or one that goes on. */
+export function startInventory(from?: InventoryState): Inventory {
+  const texts = new Map(from?.texts.map(([kind, gzipped]) => [kind, gzipText(Buffer.from(gzipped, "base64"))]));
+  const volumes = [...(from?.volumes ?? [])];
   let current = "";
   return {
     volumes,
@@ -53,6 +61,10 @@ export function startInventory(): Inventory {
       (text ?? texts.get(key)!).add(`${opening}${JSON.stringify(namespace ? `${namespace}/${name}` : name)}`);
     },
     addVolume: (body) => volumes.push(volumeFacts(parseExact(body) as KubernetesObject)),
+    state: () => ({
+      texts: [...texts].map(([kind, text]) => [kind, text.gzipped().toString("base64")]),
+      volumes: [...volumes],
+    }),
     resourceList() {
       const end = gzipText();
       end.add(texts.size === 0 ? "{}\n" : "]}\n");

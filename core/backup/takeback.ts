@@ -17,6 +17,8 @@ export interface FailedRun {
   run: string;
   /** Whether a later run may finish the archive that it left. */
   adoptable: boolean;
+  /** Whether its archive lies in pieces that the next slice finishes. */
+  inPieces?: (signal: AbortSignal) => Promise<boolean>;
   log: Log;
 }
 
@@ -47,13 +49,14 @@ export async function takeBack(
   await volumes.discard();
 }
 
-async function areNamed({ bucket, name, run, adoptable }: FailedRun, signal: AbortSignal): Promise<boolean> {
+async function areNamed({ bucket, name, run, adoptable, inPieces }: FailedRun, signal: AbortSignal): Promise<boolean> {
   const { folder, tar } = backupKeys(name);
   const present = await listFolder(bucket, folder, signal);
   if (recordIn(present, name)) {
     const { annotations } = (await readBackup(bucket, name, signal)).metadata;
     if (annotations?.[RUN] === run) return true;
   }
+  if (await inPieces?.(signal)) return true;
   if (!adoptable || !present.has(tar)) return false;
   return (await readHeader(await bucket.get(tar, { signal })))?.run === run;
 }

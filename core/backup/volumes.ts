@@ -23,9 +23,11 @@ import type { Copied, Method } from "../volumes/volume.ts";
 import {
   claimOf,
   type HeldObject,
+  type SeenState,
   type SeenVolumes,
   see,
   seeAllPods,
+  seenState,
   seenVolumes,
   seePod,
   seeUnprepared,
@@ -60,6 +62,13 @@ export interface BackupVolumes {
   count(): number;
   /** Takes all copies away again: for a run that fails after all. Never throws. */
   discard(): Promise<void>;
+  /** What it took account of, for another to go on from. */
+  state(): VolumesState;
+}
+
+/** As JSON. */
+export interface VolumesState extends SeenState {
+  podVolumes: number;
 }
 
 interface VolumesRun {
@@ -79,6 +88,8 @@ interface VolumesRun {
   progress: (left: number, total: number) => void;
   /** Hears what somebody who waits should know. */
   say: (line: string, level?: "info" | "warning") => void;
+  /** What another took account of, of which this is the rest. */
+  from?: VolumesState;
   signal: AbortSignal;
 }
 
@@ -126,7 +137,7 @@ const DISCARDS_AT_ONCE = 50;
 export function backupVolumes(run: VolumesRun): BackupVolumes {
   const failing = new AbortController();
   const signal = AbortSignal.any([run.signal, failing.signal]);
-  const seen = seenVolumes();
+  const seen = seenVolumes(run.from);
   const problems = volumeProblems(run.report);
   const copying: Copying = {
     ...run,
@@ -139,7 +150,7 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     copies: [],
     left: [],
   };
-  let podVolumes = 0;
+  let podVolumes = run.from?.podVolumes ?? 0;
   return {
     records: copying.records,
     holdsBack(stored) {
@@ -154,6 +165,7 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     podVolumes: () => podVolumes,
     count: () => copying.copies.length,
     discard: () => discardAll(copying),
+    state: () => ({ ...seenState(seen), podVolumes }),
   };
 }
 

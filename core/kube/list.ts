@@ -13,6 +13,14 @@ export interface Page {
   resourceVersion: string;
   /** How many items follow, where the server says so. */
   remaining: number | undefined;
+  /** Where the next page begins; absent at the last one. */
+  next?: ListPosition;
+}
+
+/** A place in a list, as JSON: the server's token, and the key of the item before it. */
+export interface ListPosition {
+  continue: string;
+  after: string;
 }
 
 /** Asks for objects of which only their metadata is told; a server that can't do that gives whole ones. */
@@ -31,7 +39,7 @@ const MAX_EXPIRED = 3;
  * Continuations expire (410) when their revision is compacted away. The list then goes on at a newer revision with the
  * token the server offers for that, or, without one, begins anew and leaves out what was already given: items come in
  * the order of their keys, "namespace/name". Whether a page's `resourceVersion` is the one asked for is the caller's
- * to judge. Throws what `request` and `expectOk` throw: `conflict` where the revision is gone from the start (410).
+ * to judge. `from`: where an earlier list of the same got to, in place of its beginning. Throws what `request` and `expectOk` throw: `conflict` where the revision is gone from the start (410).
  */
 export async function* listPages(
   kube: Kube,
@@ -41,6 +49,7 @@ export async function* listPages(
     labelSelector?: string;
     fieldSelector?: string;
     resourceVersion?: string;
+    from?: ListPosition;
     limit?: number;
     /** In place of whole objects: `METADATA_ONLY`. */
     accept?: string;
@@ -52,9 +61,11 @@ export async function* listPages(
   const path = resourcePath(resource, namespace);
   const most = options.limit ?? PAGE_ITEMS;
   let limit = most;
-  let from: { continue?: string; resourceVersion?: string; resourceVersionMatch?: "Exact" } =
-    resourceVersion === undefined ? {} : { resourceVersion, resourceVersionMatch: "Exact" };
-  let lastKey = "";
+  const exact = resourceVersion === undefined ? {} : { resourceVersion, resourceVersionMatch: "Exact" as const };
+  let from: { continue?: string; resourceVersion?: string; resourceVersionMatch?: "Exact" } = options.from
+    ? { continue: options.from.continue }
+    : exact;
+  let lastKey = options.from?.after ?? "";
   let given = "";
   for (let expired = 0; ; ) {
     const query = { labelSelector, fieldSelector, limit: String(limit), ...from };
@@ -78,7 +89,8 @@ export async function* listPages(
     const fitting = Math.floor((PAGE_BYTES * list.items.length) / bytes);
     if (list.items.length > 0) limit = Math.max(1, Math.min(most, fitting));
     from = { continue: list.continue };
-    yield { items, resourceVersion: list.resourceVersion, remaining: list.remaining };
+    const next = list.continue ? { continue: list.continue, after: lastKey } : undefined;
+    yield { items, resourceVersion: list.resourceVersion, remaining: list.remaining, next };
     if (!from.continue) return;
   }
 }

@@ -7,9 +7,11 @@ import {
   backupKeysOf,
   type CatalogRow,
   LOCKS,
+  PIECES,
   PINS,
   PLANS,
   PROBES,
+  pieceFolder,
   REMOVALS,
   RUN_KINDS,
   RUNS,
@@ -61,8 +63,9 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
   const { bucket, signal, now } = scope;
   const isOld = ({ kind, folder, doomed }: Leftover) =>
     doomed || now.getTime() - newestIn(folder).getTime() >= DAYS[kind] * DAY_MS;
-  const notes = await foldersIn(bucket, REMOVALS, signal);
-  const unfinished = await abandonedOf(bucket, unfinishedIn(bucket, backups, notes).filter(isOld), signal);
+  const [notes, pieces] = await Promise.all([REMOVALS, PIECES].map((root) => foldersIn(bucket, root, signal)));
+  const begun = unfinishedIn(bucket, backups, { notes: notes!, pieces: pieces! });
+  const unfinished = await abandonedOf(bucket, begun.filter(isOld), signal);
   // What belongs to a backup or restore that goes, goes with it.
   const going = [...backups.known.filter(({ action }) => action === "delete"), ...unfinished];
   const covered = new Set(
@@ -72,7 +75,7 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
   );
   const runs = await Promise.all(Object.values(RUN_KINDS).map((kind) => runsIn(bucket, kind, signal)));
   const others = [
-    ...straysIn(bucket, backups).filter(({ name }) => !covered.has(`backups/${name}`)),
+    ...straysIn(bucket, backups, pieces!).filter(({ name }) => !covered.has(`backups/${name}`)),
     ...runs.flat().filter(({ name }) => !covered.has(name)),
     ...(await plansIn(bucket, signal)),
     ...(await rowsIn(bucket, "told", TOLD, signal)),
@@ -91,25 +94,32 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
   });
 }
 
-function unfinishedIn(bucket: Bucket, { folders, records }: Backups, notes: Map<string, Folder>): Leftover[] {
+function unfinishedIn(
+  bucket: Bucket,
+  { folders, records }: Backups,
+  { notes, pieces }: Record<"notes" | "pieces", Map<string, Folder>>,
+): Leftover[] {
   const committed = new Set(records.map(({ name }) => name));
-  return [...joinFolders(folders, notes)].flatMap(([name, folder]): Leftover[] => {
+  return [...joinFolders(joinFolders(folders, notes), pieces)].flatMap(([name, folder]): Leftover[] => {
     if (committed.has(name) || recordIn(folder, name)) return [];
     const remove: Judged["remove"] = (signal, how) => deleteBackup(bucket, name, signal, { unfinished: true, ...how });
     return [{ kind: "unfinished", name, folder, doomed: notes.has(name), remove }];
   });
 }
 
-/** What runs that died left, encrypted, beside a backup that another one finished: its record does not know of it. */
-function straysIn(bucket: Bucket, { folders, records }: Backups): Leftover[] {
+/**
+ * What runs that died left, encrypted, beside a backup that another one finished, and the pieces that one was made of: its record
+ * does not know of them.
+ */
+function straysIn(bucket: Bucket, { folders, records }: Backups, pieces: Map<string, Folder>): Leftover[] {
   return records.flatMap(({ name, record }): Leftover[] => {
     const seal = record && readableSeal(record);
     if (!seal) return [];
     const { tar } = backupKeysOf(record);
     const known = (key: string) => key === tar || Object.hasOwn(seal.files, basename(key));
     const strays = [...(folders.get(name) ?? [])].filter(([key]) => key.endsWith(ENCRYPTED) && !known(key));
-    const folder = new Map(strays);
-    return strays.length ? [{ kind: "unfinished", name, folder, remove: removing(bucket, folder) }] : [];
+    const folder = new Map([...strays, ...(pieces.get(name) ?? [])]);
+    return folder.size ? [{ kind: "unfinished", name, folder, remove: removing(bucket, folder) }] : [];
   });
 }
 
@@ -133,7 +143,8 @@ async function isAbandoned(bucket: Bucket, { name, folder, doomed }: Leftover, s
   const { tar, index } = backupKeys(name);
   const isEncrypted = [...folder.keys()].some((key) => key.endsWith(ENCRYPTED));
   if ((await lockState({ bucket, kind: "backups", name }, { signal })).state === "held") return false;
-  if (folder.has(index) || isEncrypted || doomed) return true;
+  const inPieces = [...folder.keys()].some((key) => key.startsWith(pieceFolder(name)));
+  if (folder.has(index) || isEncrypted || inPieces || doomed) return true;
   if (!folder.has(tar)) return false;
   try {
     return (await readHeader(await bucket.get(tar, { signal }))) !== undefined;

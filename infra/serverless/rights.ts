@@ -15,11 +15,16 @@ const useBucketKey = ({ bucket_kms_key: key }: Settings) =>
 /** What the role of a function may do: the statements of infra/modules/aws/identities.tf, and their reasons are there. */
 export function statementsOf(job: Job, given: Settings): Statement[] {
   const objects = objectsOf(given);
+  const handOver = (job: Job) =>
+    allow("HandOverJobs", ["lambda:InvokeFunction"], [arn("lambda", `function:${given.name}-${job}`)]);
   const own: Record<Job, Statement[]> = {
-    backup: [allow("Create", [...UPLOAD, ...(given.retain ? ["s3:PutObjectRetention"] : [])], [objects("*")])],
+    backup: [
+      handOver("backup"),
+      allow("Create", [...UPLOAD, ...(given.retain ? ["s3:PutObjectRetention"] : [])], [objects("*")]),
+    ],
     restore: [
       allow("Create", UPLOAD, ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map(objects)),
-      allow("HandOverJobs", ["lambda:InvokeFunction"], [arn("lambda", `function:${given.name}-restore`)]),
+      handOver("restore"),
     ],
     retention: [
       allow("SeeWhatIsHeld", ["s3:GetObjectRetention"], [objects("*")]),

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { pack } from "tar-stream";
 import { type ItemId, itemFacts, type KubernetesObject } from "../../core/archive/item.ts";
-import { together, writeArchive } from "../../core/archive/writer.ts";
+import { type ArchiveState, type ArchiveWriter, together, writeArchive } from "../../core/archive/writer.ts";
 import type { Bucket } from "../../core/ports.ts";
 
 export const KEYS = { tar: "backups/b/b.tar.gz", index: "backups/b/b-index.json.gz" };
@@ -53,6 +53,31 @@ export async function write(items: Iterable<SampleItem>, files: Record<string, s
   })();
   await together(writer, [tar, index, fill]);
   return { tar: await tar, index: await index, totals: await fill };
+}
+
+/** As `write`, by a writer that pauses after as many items as each of `stops` says, and by those that go on. */
+export async function writeCut(items: SampleItem[], stops: number[]) {
+  const tars: Buffer[] = [];
+  const indexes: Buffer[] = [];
+  let from: ArchiveState | undefined;
+  let done = 0;
+  const take = async <T>(count: number, end: (writer: ArchiveWriter) => Promise<T>): Promise<T> => {
+    const writer = writeArchive({ mtime: MTIME, from });
+    const fill = (async () => {
+      for (const item of items.slice(done, count)) await writer.item({ ...item, facts: itemFacts(objectOf(item)) });
+      done = count;
+      return await end(writer);
+    })();
+    const streams = [collect(writer.tar), collect(writer.index)] as const;
+    await together(writer, [...streams, fill]);
+    tars.push(await streams[0]);
+    indexes.push(await streams[1]);
+    return fill;
+  };
+  for (const stop of stops.toSorted((a, b) => a - b))
+    from = JSON.parse(JSON.stringify(await take(stop, (writer) => writer.pause())));
+  const totals = await take(items.length, (writer) => writer.finish());
+  return { tar: Buffer.concat(tars), index: Buffer.concat(indexes), totals };
 }
 
 export function objectOf(item: SampleItem): KubernetesObject {

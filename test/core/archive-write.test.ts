@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { memberSize, sha256 } from "../../core/archive/gzip.ts";
 import { itemFacts, itemPath } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
+import { rebuildIndex } from "../../core/archive/rebuild.ts";
 import { together, writeArchive } from "../../core/archive/writer.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import {
@@ -23,6 +24,7 @@ import {
   sampleItem,
   streamOf,
   write,
+  writeCut,
 } from "./archive-sample.ts";
 
 const LONG = "n".repeat(250);
@@ -191,6 +193,18 @@ describe("any items", () => {
   });
 });
 
+/** All that the index of an archive tells, once the archive has been held to it. */
+async function entriesOf(archive: { tar: Buffer; index: Buffer }) {
+  const bucket = memoryBucket();
+  await put(bucket, archive);
+  await using opened = {
+    archive: await openArchive(bucket, KEYS),
+    [Symbol.asyncDispose]: () => opened.archive.close(),
+  };
+  assert.deepEqual(await Array.fromAsync(opened.archive.verify()), []);
+  return await Array.fromAsync(opened.archive.entries());
+}
+
 describe("the writer", () => {
   it("refuses what can't be a path, and goes on", async () => {
     const writer = writeArchive({ mtime: MTIME });
@@ -213,6 +227,24 @@ describe("the writer", () => {
     assert.deepEqual(
       (await Array.fromAsync(readTar(streamOf(await tar)))).map((file) => file.path),
       ["metadata/version"],
+    );
+  });
+
+  it("goes on where another paused, anywhere: the same items, in an archive like any other", async () => {
+    const items = [...manyItems(24, 60_000)];
+    const uncut = await write(items);
+    const stops = fc.uniqueArray(fc.integer({ min: 0, max: items.length }), { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(stops, async (stops) => {
+        const cut = await writeCut(items, stops);
+        const bodies = async (tar: Buffer) =>
+          (await Array.fromAsync(readTar(streamOf(tar)))).map(({ path, body }) => [path, body.toString()]);
+        assert.deepEqual(await bodies(cut.tar), await bodies(uncut.tar));
+        assert.deepEqual(cut.totals, { ...uncut.totals, segments: cut.totals.segments });
+        const { index } = rebuildIndex(streamOf(cut.tar));
+        assert.deepEqual(await entriesOf(cut), await entriesOf({ tar: cut.tar, index: await collect(index) }));
+      }),
+      { numRuns: 10 },
     );
   });
 

@@ -7,6 +7,7 @@ import {
   lockFolder,
   noteFolder,
   PROBES,
+  pieceFolder,
   pinFolder,
   planKey,
   restoreKeys,
@@ -440,6 +441,12 @@ describe("leftovers", () => {
       1,
       "unfinished x: nothing was added to it for a day",
     ],
+    [
+      "pieces of a backup whose slices have ended",
+      (bucket) => bucket.put(`${pieceFolder("x")}000001.json`, text),
+      1,
+      "unfinished x: nothing was added to it for a day",
+    ],
   ];
   for (const [what, put, limit, reason] of CASES) {
     it(`${what} goes after ${limit} days`, async () => {
@@ -505,6 +512,16 @@ describe("leftovers", () => {
       (await keysOf(bucket)).filter((key) => key.startsWith("backups/")),
       [backupKeys("busy").index, backupKeys("other").log, backupKeys("velero").tar],
     );
+  });
+
+  it("pieces that a backup was made of, and whose run could not delete them, go after a day", async () => {
+    const bucket = memoryBucket();
+    await asOf(ago(2), () => backedUp([], "b", bucket));
+    const whole = await keysOf(bucket);
+    await asOf(ago(2), () => bucket.put(`${pieceFolder("b")}x.tar.gz`, text));
+    assert.deepEqual(goes(await run(bucket, config({}), ago(1.1))), []);
+    assert.deepEqual(goes(await run(bucket, config({}))), ["unfinished b"]);
+    assert.deepEqual(await keysOf(bucket), whole);
   });
 
   it("an encrypted backup goes wholly, and what a dead run left beside one that stays goes after a day", async () => {

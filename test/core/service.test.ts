@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -78,6 +80,26 @@ const failure = async (run: Promise<unknown>): Promise<JobFailed> => {
   return assert.fail("it did not fail");
 };
 const kindOf = (error: JobFailed) => (error.cause as LifeboatError | undefined)?.kind;
+
+/** A way to a server that takes so many milliseconds more. */
+async function slowly({ url }: ApiServer, ms: number): Promise<{ url: string } & AsyncDisposable> {
+  const server = createServer(async (request, response) => {
+    await sleep(ms);
+    const headers = request.headers as Record<string, string>;
+    const answer = await fetch(new URL(request.url ?? "", url), { method: request.method, headers });
+    response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
+    response.end(Buffer.from(await answer.arrayBuffer()));
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    },
+  };
+}
 
 describe("a scheduled backup", () => {
   test("is named by its slot, carries the schedule's label and follows its template", async () => {
@@ -263,6 +285,30 @@ describe("a job that fails", () => {
     assert.deepEqual([kindOf(error), error.name], ["timeout", "JobFailedTryAgain"]);
     assert.deepEqual(await listBackups(bucket), []);
     assert.equal((await run(SCHEDULED)).phase, "Completed");
+  });
+
+  test("for which there is no time is made by the jobs that are left of it, as one", async () => {
+    await using slow = await slowly(source, 40);
+    await writeFile(join(dir, "slow.yaml"), source.kubeconfig.replaceAll(source.url, slow.url));
+    const { run, bucket, jobs } = service({ LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${join(dir, "slow.yaml")}` });
+    let next: unknown;
+    for (let deadlineMs = 400; !next; deadlineMs *= 1.5) {
+      next = (await run(SCHEDULED, { deadline: new Date(Date.now() + deadlineMs) }).catch(() => undefined))?.next;
+      assert.deepEqual(await listBackups(bucket), []);
+    }
+    assert.deepEqual(jobs, [next]);
+    assert.deepEqual(JSON.parse(JSON.stringify(next)), {
+      kind: "backup",
+      schedule: "hourly",
+      name: "hourly-20261123020000",
+    });
+    jobs.length = 0;
+    const { name, phase } = await run(next, { deadline: new Date(Date.now() + 600_000), loops: true });
+    assert.deepEqual([name, phase, jobs], ["hourly-20261123020000", "Completed", []]);
+    const { metadata, spec } = await readBackup(bucket, "hourly-20261123020000");
+    assert.equal(metadata.labels?.["velero.io/schedule-name"], "hourly");
+    assert.equal(spec?.ttl, "720h");
+    assert.equal((await run(SCHEDULED)).duplicate, true);
   });
 
   test("since its time is up while another run works on it, or before it may begin, says so too", async () => {

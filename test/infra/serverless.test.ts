@@ -205,6 +205,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     }
     assert.deepEqual(actions("usual", "backup").sort(), [
       "eks:DescribeCluster",
+      "lambda:InvokeFunction",
       "logs:CreateLogStream",
       "logs:PutLogEvents",
       "s3:AbortMultipartUpload",
@@ -217,6 +218,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     ]);
     assert.deepEqual(resourcesOf("usual", "backup", "ReadSecrets"), [secretArn("prod-kubeconfig")]);
     assert.deepEqual(resourcesOf("usual", "backup", "Create"), ["arn:aws:s3:::acme-backups/prod/*"]);
+    assert.deepEqual(resourcesOf("usual", "backup", "HandOverJobs"), [functionArn("backup")]);
   });
 
   test("lets the restore function create where its record and what it keeps belong", () => {

@@ -110,6 +110,19 @@ describe("the workflow of the gcp module", { skip: requireOrSkip("rig", ["workfl
     assert.deepEqual(letters, []);
   });
 
+  test("runs what is left of a job, until nothing is, each as often as it may", async () => {
+    const rest = (slice: number) => ({ kind: "backup", schedule: "hourly", name: `hourly-1-${slice}` });
+    const more = (slice: number) => (request: Request) => {
+      assert.equal(request.headers.get("lifeboat-loops"), "true");
+      return Response.json({ kind: "backup", duplicate: false, next: rest(slice), items: slice });
+    };
+    answers = [more(1), bad, more(2), good];
+    const { returned } = await start({ function: "backup", job: hourly });
+    assert.deepEqual(returned, { kind: "backup", phase: "Completed" });
+    assert.deepEqual(jobs, [hourly, rest(1), rest(1), rest(2)]);
+    assert.deepEqual(letters, []);
+  });
+
   test("leaves what failed as often as it may as a dead letter, which does the same job when it is given again", async () => {
     answers = [bad];
     const { raised } = await start({ function: "backup", job: hourly, slotted: true });

@@ -24,7 +24,7 @@ export async function runAll(
       jobContext({ config, bucket, progress, verbose: options.verbose, signal }),
     );
     progress.end();
-    if (!outcome.document) throw new LifeboatError("busy", outcome.skipped);
+    if (!outcome.document) throw new LifeboatError("busy", outcome.skipped ?? "there was no time for all of it");
     const document = outcome.document as RetentionDocument;
     const { errors, warnings, phase } = document;
     await printResult(options.output, document, () =>

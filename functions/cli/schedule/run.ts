@@ -27,7 +27,7 @@ export async function runSchedule({ args, options, signal }: Invocation): Promis
       jobContext({ config, bucket, progress, verbose: options.verbose, signal }),
     );
     progress.end();
-    if (!outcome.document) throw new LifeboatError("busy", outcome.skipped);
+    if (!outcome.document) throw new LifeboatError("busy", outcome.skipped ?? "there was no time for all of it");
     const document = outcome.document as BackupDocument;
     await printResult(options.output, document, () => backupSummary(document, schedule.cluster));
     return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;

@@ -242,17 +242,13 @@ locals {
     },
   ]]) }
 
-  # Requests to its URL become jobs of its own.
-  own_statements = {
-    backup    = []
-    retention = []
-    restore = [{
-      Sid      = "HandOverJobs"
-      Effect   = "Allow"
-      Action   = ["lambda:InvokeFunction"]
-      Resource = [local.function_arns.restore]
-    }]
-  }
+  # Requests to its URL become jobs of its own; so does what there was no time for of a backup.
+  own_statements = { for job in local.jobs : job => job == "retention" ? [] : [{
+    Sid      = "HandOverJobs"
+    Effect   = "Allow"
+    Action   = ["lambda:InvokeFunction"]
+    Resource = [local.function_arns[job]]
+  }] }
 }
 
 resource "aws_iam_role" "function" {

@@ -71,6 +71,7 @@ run "what_it_makes" {
       ])) == toset([
       "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage", "s3:ListBucket", "s3:GetObject", "s3:PutObject",
       "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "secretsmanager:GetSecretValue", "eks:DescribeCluster",
+      "lambda:InvokeFunction",
     ])
     error_message = "the backup function's rights are not those that it needs"
   }

@@ -1,0 +1,109 @@
+import { randomUUID } from "node:crypto";
+import { sha256 } from "../archive/gzip.ts";
+import { type ArchiveState, type ArchiveWriter, writeArchive } from "../archive/writer.ts";
+import { readObject } from "../catalog.ts";
+import { LifeboatError } from "../errors.ts";
+import type { Bucket } from "../ports.ts";
+
+/** Whole gzip members of an archive, or of its index, in an object of their own. */
+export interface Piece {
+  key: string;
+  sha256: string;
+}
+
+/** An archive of which what is written so far lies in pieces, as JSON. */
+export interface ArchiveInPieces {
+  /** Absent where the archive has ended. */
+  state?: ArchiveState;
+  tar: Piece[];
+  index: Piece[];
+}
+
+/** A writer of an archive that stores it in pieces, and holds no more than one in memory. */
+export interface PieceWriter extends Pick<ArchiveWriter, "file" | "item"> {
+  /** Bytes, compressed, that wait to be stored. */
+  waiting(): number;
+  /** Stores what waits, in a piece, and goes on. What it gives is all that another writer needs. */
+  store(): Promise<ArchiveInPieces>;
+  /** Ends the archive, whose end waits to be stored. */
+  finish(): Promise<void>;
+  /** What waits, where nothing is stored yet: an archive's bytes, and its index's. */
+  unstored(): Record<"tar" | "index", Buffer[]> | undefined;
+  /** Whoever waits for room fails with `error`. */
+  abort(error: unknown): void;
+}
+
+/**
+ * Starts an archive, or goes on with one. Pieces lie in `folder`, under names that no other writer gives. Its methods throw what
+ * the bucket throws.
+ */
+export function writePieces(
+  bucket: Bucket,
+  folder: string,
+  { mtime, from, signal }: { mtime: Date; from?: ArchiveInPieces; signal: AbortSignal },
+): PieceWriter {
+  const stored = { tar: [...(from?.tar ?? [])], index: [...(from?.index ?? [])] };
+  let part = startPart(mtime, from?.state);
+  let ended = false;
+
+  async function put(chunks: Buffer[], pieces: Piece[], suffix: string): Promise<void> {
+    const body = Buffer.concat(chunks);
+    if (body.length === 0) return;
+    const key = `${folder}${randomUUID()}${suffix}`;
+    await bucket.put(key, body, { ifAbsent: true, signal });
+    pieces.push({ key, sha256: sha256(body) });
+  }
+
+  return {
+    file: (...file) => part.writer.file(...file),
+    item: (item) => part.writer.item(item),
+    waiting: () => part.tar.size() + part.index.size(),
+    async store() {
+      const state = ended ? undefined : await part.writer.pause();
+      const [tar, index] = await Promise.all([part.tar.whole, part.index.whole]);
+      await Promise.all([put(tar, stored.tar, ".tar.gz"), put(index, stored.index, "-index.json.gz")]);
+      part = startPart(mtime, state);
+      return { state, tar: [...stored.tar], index: [...stored.index] };
+    },
+    async finish() {
+      ended = true;
+      await part.writer.finish();
+      await Promise.all([part.tar.whole, part.index.whole]);
+    },
+    abort: (error) => part.writer.abort(error),
+    unstored: () => (stored.tar.length === 0 ? { tar: part.tar.chunks, index: part.index.chunks } : undefined),
+  };
+}
+
+function startPart(mtime: Date, from: ArchiveState | undefined) {
+  const writer = writeArchive({ mtime, from });
+  return { writer, tar: gather(writer.tar), index: gather(writer.index) };
+}
+
+/** What a stream gives, as it comes. */
+function gather(stream: AsyncIterable<Buffer>) {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const take = async () => {
+    for await (const chunk of stream) {
+      chunks.push(chunk);
+      size += chunk.length;
+    }
+    return chunks;
+  };
+  const whole = take();
+  whole.catch(() => {});
+  return { chunks, size: () => size, whole };
+}
+
+/** The bytes of pieces one after the other. Throws `corrupt` for one that is not as it was written. */
+export async function* joined(bucket: Bucket, pieces: Piece[], signal: AbortSignal): AsyncGenerator<Buffer> {
+  for (const { key, sha256: digest } of pieces) {
+    const body = await readObject(bucket, key, signal);
+    if (sha256(body) !== digest)
+      throw new LifeboatError("corrupt", `${key} differs from its digest: it was changed after it was written`, {
+        key,
+      });
+    yield body;
+  }
+}

@@ -1,0 +1,245 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { promisify } from "node:util";
+import { gunzip, gzip } from "node:zlib";
+import { z } from "zod";
+import { sha256 } from "../archive/gzip.ts";
+import { digestingIndex, type IndexDigests } from "../archive/index.ts";
+import type { KubernetesObject } from "../archive/item.ts";
+import { OUTCOME_FILE } from "../archive/writer.ts";
+import { backupKeys, listFolder, pieceFolder } from "../catalog.ts";
+import { LifeboatError } from "../errors.ts";
+import { digestOf } from "../integrity/checks.ts";
+import { signatureOf, signerOf } from "../integrity/keys.ts";
+import type { Resource } from "../kube/resource.ts";
+import { numberedKey, putJsonOnce } from "../once.ts";
+import type { Bucket, Signer } from "../ports.ts";
+import { newestState } from "../state.ts";
+import { differenceOf, leftoverHint } from "./adopt.ts";
+import type { BackupRun } from "./backup.ts";
+import { holding, retentionOf } from "./hold.ts";
+import { type ArchiveInPieces, joined, type Piece, writePieces } from "./pieces.ts";
+import { type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
+import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
+import { backupScope } from "./scope.ts";
+import { type InventoryState, startInventory } from "./sidefiles.ts";
+import { takeBack } from "./takeback.ts";
+
+const gzipText = promisify<string, Buffer>(gzip as never);
+const gunzipText = promisify(gunzip);
+
+/** What cuts a run of a backup into slices: a function may not run for as long as a backup takes. */
+export interface Slice {
+  /** Aborted when it is time to leave the rest to the next slice. */
+  ends: AbortSignal;
+  /** When the piece that waits in memory is stored: once it has so many bytes, or so many milliseconds have passed. */
+  pieceBytes?: number;
+  pieceMs?: number;
+}
+
+/** The end of a slice that is not the last one. */
+export interface More {
+  more: true;
+  /** How many are stored so far. */
+  items: number;
+}
+
+/** No more is lost of a run that is killed. Pieces are held in memory until they are stored. */
+const PIECE_BYTES = 16 << 20;
+const PIECE_MS = 60_000;
+
+/** What a slice leaves for the next. */
+interface SliceState {
+  header: ArchiveHeader;
+  pieces: ArchiveInPieces;
+  /** Of all slices so far: gzipped, in base64. */
+  log: string;
+  /** While there is more to read: what the survey found, and what was read. */
+  rest?: { resources: Resource[]; namespaces: string[]; read: Read };
+  /** Once all has been read, and lies in pieces. */
+  whole?: { outcome: ArchiveOutcome; inventory: InventoryState };
+}
+
+/** `state`: gzipped JSON in base64. `signature`: of its digest, where the backup is to be signed. */
+const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
+
+/** A backup that is being made in slices. */
+export interface SlicedBackup {
+  /** Of the state that was read. */
+  number: number;
+  state: SliceState;
+}
+
+/**
+ * What slices before this one have left of a backup; undefined where there were none. Throws `conflict` where that is of another
+ * backup than the run's, or, for one that is to be signed, was not left by who signs.
+ */
+export async function readSlices(run: BackupRun, signer: Signer | undefined): Promise<SlicedBackup | undefined> {
+  const { bucket, name, signal } = run;
+  const placed = await newestState(bucket, pieceFolder(name), stateShape, signal);
+  if (!placed) return undefined;
+  const { number, key, state: stored } = placed;
+  if (!stored) throw new LifeboatError("corrupt", `${key} can't be read`, { key, hint: leftoverHint(name) });
+  if (signer && signerOf(stored.signature ?? "", signedOf(stored.state)) !== signer.publicKey)
+    throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
+  const state = await opened(stored.state);
+  const difference = await differenceOf(state.header, run);
+  if (difference) throw inTheWay(run, `${difference} lies there`);
+  return { number, state };
+}
+
+function inTheWay({ bucket, name }: BackupRun, what: string): LifeboatError {
+  return new LifeboatError("conflict", `an unfinished backup "${name}" in ${bucket.location} ${what}`, {
+    hint: leftoverHint(name),
+  });
+}
+
+/** What is signed of a state: no digest of a record. */
+function signedOf(state: string): string {
+  return `slice:${sha256(Buffer.from(state))}`;
+}
+
+async function writeState(
+  { bucket, name, signer: given, signal }: BackupRun,
+  number: number,
+  content: SliceState,
+): Promise<void> {
+  const signer = await given?.();
+  const state = (await gzipText(JSON.stringify(content))).toString("base64");
+  const signature = signer && (await signatureOf(signedOf(state), signer));
+  const stored = { schemaVersion: 1, state, signature };
+  if (await putJsonOnce(bucket, numberedKey(pieceFolder(name), number), stored, signal)) return;
+  throw new LifeboatError("conflict", `another run goes on with backup "${name}" in ${bucket.location}`, {
+    hint: "that run's backup counts; give runs that may meet names of their own",
+  });
+}
+
+/** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. */
+export async function captureSlice(reading: Reading, slice: Slice, before?: SlicedBackup): Promise<Archived | More> {
+  const { run, header, resources, namespaces, inventory, volumes, failing } = reading;
+  const { name, signal } = run;
+  const { ends, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
+  const mtime = new Date(header.startTimestamp);
+  const pieces = writePieces(run.bucket, pieceFolder(name), { mtime, from: before?.state.pieces, signal });
+  const logBefore = Buffer.from(before?.state.log ?? "", "base64");
+  let number = before?.number ?? 0;
+  let stored = Date.now();
+  let items = 0;
+  let ended = false;
+  const takeBackCopies = async () => {
+    const made = { ...run, run: header.run, log: run.log.log, adoptable: !run.signer };
+    const inPieces = (signal: AbortSignal) => isWholeInPieces(run, header.run, signal);
+    if (volumes) await takeBack(volumes, { ...made, inPieces });
+  };
+
+  const leave = async (what: Pick<SliceState, "rest" | "whole">): Promise<SliceState> => {
+    const log = Buffer.concat([logBefore, run.log.gzipped()]).toString("base64");
+    const state = { header, pieces: await pieces.store(), log, ...what };
+    number += 1;
+    await writeState(run, number, state);
+    stored = Date.now();
+    return state;
+  };
+  const goOn = async (read: () => Read) => {
+    const over = ends.aborted;
+    if (!over && pieces.waiting() < pieceBytes && Date.now() - stored < pieceMs) return true;
+    const rest = { resources, namespaces: namespaces.items.map(({ body }) => body.toString()), read: read() };
+    await leave({ rest });
+    items = rest.read.collected.items;
+    return !over;
+  };
+  try {
+    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.rest?.read.collected, goOn });
+    if (!outcome) return { more: true, items };
+    await pieces.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
+    await pieces.finish();
+    ended = true;
+    const unstored = pieces.unstored();
+    if (!unstored) {
+      const whole = { outcome, inventory: inventory.state() };
+      return { ...(await finishSlices(run, await leave({ whole }), logBefore)), takeBackCopies };
+    }
+    const bytes = { tar: () => unstored.tar.values(), index: () => unstored.index.values() };
+    return { header, outcome, inventory, index: await storeArchive(run, header, bytes), takeBackCopies };
+  } catch (error) {
+    pieces.abort(error);
+    failing.abort(error);
+    // What has no end is finished by nobody.
+    await (ended ? takeBackCopies() : volumes?.discard());
+    throw error;
+  }
+}
+
+/** Whether the newest state of a backup says that all of it lies in pieces, and a run of that id has read it. */
+async function isWholeInPieces({ bucket, name }: BackupRun, id: string, signal: AbortSignal): Promise<boolean> {
+  const placed = await newestState(bucket, pieceFolder(name), stateShape, signal);
+  const state = placed?.state && (await opened(placed.state.state));
+  return state?.whole !== undefined && state.header.run === id;
+}
+
+async function opened(state: string): Promise<SliceState> {
+  return JSON.parse((await gunzipText(Buffer.from(state, "base64"))).toString()) as SliceState;
+}
+
+/** Goes on with what slices before this one have left. */
+export async function continueSlices(run: BackupRun, slice: Slice, before: SlicedBackup): Promise<Archived | More> {
+  const { header, rest, log } = before.state;
+  run.log.log("info", `Goes on with the cluster as of resourceVersion ${header.resourceVersion}`, {
+    slice: before.number + 1,
+  });
+  if (!rest) return finishSlices(run, before.state, Buffer.from(log, "base64"));
+  const { resources, read } = rest;
+  const items = rest.namespaces.map((text) => ({
+    body: Buffer.from(text),
+    object: JSON.parse(text) as KubernetesObject,
+  }));
+  const names = items.map(({ object }) => object.metadata.name);
+  const facts = {
+    header,
+    resources,
+    scope: backupScope(header.settled ?? header.spec, resources, names),
+    namespaces: { revision: header.resourceVersion, items },
+    ...reporting(run.log.log, read.problems),
+  };
+  return captureSlice(startReading(run, facts, read), slice, before);
+}
+
+/** Makes the archive of its pieces. */
+async function finishSlices(
+  run: BackupRun,
+  { header, pieces, whole }: SliceState,
+  logBefore: Buffer,
+): Promise<Archived> {
+  const { bucket, signal } = run;
+  const { outcome, inventory } = whole!;
+  const bytesOf = (list: Piece[]) => () => joined(bucket, list, signal);
+  const index = await storeArchive(run, header, { tar: bytesOf(pieces.tar), index: bytesOf(pieces.index) });
+  return { header, outcome, inventory: startInventory(inventory), index, logBefore };
+}
+
+/** Stores an archive, then its index. What lies there already, of a slice whose end nobody heard of, must be the same. */
+async function storeArchive(
+  { bucket, name, signal }: BackupRun,
+  header: ArchiveHeader,
+  bytes: Record<"tar" | "index", () => Iterable<Buffer> | AsyncIterable<Buffer>>,
+): Promise<IndexDigests> {
+  const keys = backupKeys(name);
+  const held = holding(bucket, retentionOf(header));
+  const present = await listFolder(bucket, keys.folder, signal);
+  const store = async (key: string, body: AsyncIterable<Buffer>) => {
+    if (!present.has(key)) return await held.put(key, body, { ifAbsent: true, signal });
+    const digest = createHash("sha256");
+    for await (const chunk of body) digest.update(chunk);
+    if (digest.digest("hex") === (await digestOf(bucket, key, signal))) return;
+    throw new LifeboatError("conflict", `${key} lies in the way: another run wrote it`, { hint: leftoverHint(name) });
+  };
+  await store(keys.tar, Readable.from(bytes.tar()));
+  const index = digestingIndex(Readable.from(bytes.index()));
+  await store(keys.index, index.bytes);
+  return index.digests();
+}
+
+/** Removes the pieces of a backup that is whole, as far as that is allowed: retention removes what is left. */
+export async function removePieces(bucket: Bucket, name: string, signal: AbortSignal): Promise<void> {
+  for (const key of (await listFolder(bucket, pieceFolder(name), signal)).keys()) await bucket.delete(key, { signal });
+}

@@ -1,0 +1,252 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync, sign } from "node:crypto";
+import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import type { KubernetesObject } from "../../core/archive/item.ts";
+import { openArchive } from "../../core/archive/reader.ts";
+import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
+import type { BackupSpec } from "../../core/backup/scope.ts";
+import type { Slice } from "../../core/backup/slices.ts";
+import { backupKeys, listBackups, listFolder, PIECES, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
+import { deleteBackup } from "../../core/delete.ts";
+import { readFindings } from "../../core/documents.ts";
+import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
+import { signedBy } from "../../core/integrity/seal.ts";
+import { verifyBackup } from "../../core/integrity/verify.ts";
+import { connect, type Kube } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket, Signer } from "../../core/ports.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+
+const signal = new AbortController().signal;
+let server: ApiServer;
+let kube: Kube;
+
+before(async () => {
+  server = await startApiServer({ objects: cluster() });
+  kube = connect(readKubeconfig(server.kubeconfig));
+});
+after(async () => {
+  await kube.close();
+  await server.stop();
+});
+
+/** 3 namespaces, 700 ConfigMaps: 3 pages. A Deployment of each that lacks its Secret, a bound claim, its volume and Pod. */
+function cluster(): KubernetesObject[] {
+  const spaces = ["a", "b", "c"];
+  const object = (apiVersion: string, kind: string, name: string, namespace?: string, rest = {}) =>
+    ({ apiVersion, kind, metadata: { name, namespace }, ...rest }) as KubernetesObject;
+  return spaces.flatMap((space) => [
+    object("v1", "Namespace", space),
+    ...Array.from({ length: 234 }, (_, i) =>
+      object("v1", "ConfigMap", `settings-${i}`, space, { data: { text: `${space} ${i}`.repeat(i) } }),
+    ),
+    object("v1", "Pod", "web", space, {
+      spec: {
+        containers: [{ name: "web", image: "web:1", envFrom: [{ secretRef: { name: "absent" } }] }],
+        volumes: [{ name: "data", persistentVolumeClaim: { claimName: "data" } }],
+      },
+      status: { phase: "Running" },
+    }),
+    object("v1", "PersistentVolume", `volume-${space}`, undefined, {
+      spec: { capacity: { storage: "1Gi" }, nfs: { server: "10.0.0.1", path: "/" } },
+    }),
+    object("v1", "PersistentVolumeClaim", "data", space, {
+      spec: { volumeName: `volume-${space}` },
+      status: { phase: "Bound" },
+    }),
+  ]);
+}
+
+const runOf = (bucket: Bucket, spec: BackupSpec = {}) => ({
+  ...{ kube, bucket, name: "b", spec, log: startRunLog({ backup: "b" }), signal },
+});
+
+/** A slice that ends after so many pages. */
+function sliceOf(pages: number, pieceBytes?: number): Slice {
+  let left = pages;
+  const ends = {
+    get aborted() {
+      return left-- <= 0;
+    },
+  } as AbortSignal;
+  return { ends, pieceBytes };
+}
+
+/** Calls until the backup is made; at most `most` times. */
+async function untilMade(call: (number: number) => ReturnType<typeof backupSlice>, most = 100): Promise<BackupResult> {
+  for (let number = 1; number <= most; number++) {
+    const result = await call(number);
+    if (!("more" in result)) return result;
+  }
+  throw new Error("the backup is never made");
+}
+
+/** All that a restore sees of a backup. */
+async function contents(bucket: Bucket) {
+  const archive = await openArchive(bucket, backupKeys("b"));
+  try {
+    assert.deepEqual(await Array.fromAsync(archive.verify()), []);
+    const entries = await Array.fromAsync(archive.entries());
+    return entries.map(({ segment, offset, ...item }) => item);
+  } finally {
+    await archive.close();
+  }
+}
+
+/** The files beside the archive but the log, which tells of times. */
+async function sideFiles(bucket: Bucket) {
+  const keys = backupKeys("b");
+  const files = [...(await listFolder(bucket, keys.folder)).keys()].filter(
+    (key) => ![keys.tar, keys.index, keys.log, keys.metadata].includes(key),
+  );
+  return Object.fromEntries(
+    await Promise.all(files.map(async (key) => [key, (await readObject(bucket, key)).toString("base64")])),
+  );
+}
+
+/** A bucket of which the calls that `fails` names fail: before they are carried out, or after, so that their answer is lost. */
+function failing(bucket: Bucket, fails: (call: number) => "before" | "after" | undefined): Bucket {
+  let calls = 0;
+  const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
+    const how = fails(calls++);
+    if (how === "before") throw new LifeboatError("unreachable", "cut off");
+    const result = await work();
+    if (how === "after") throw new LifeboatError("unreachable", "cut off");
+    return result;
+  };
+  return {
+    location: bucket.location,
+    put: (...call) => guarded(() => bucket.put(...call)),
+    get: (...call) => guarded(() => bucket.get(...call)),
+    list: (...call) => bucket.list(...call),
+    delete: (...call) => guarded(() => bucket.delete(...call)),
+  };
+}
+
+describe("a backup in slices", () => {
+  for (const spec of [{}, { includedNamespaces: ["a", "c"] }] as BackupSpec[])
+    it(`is the same as one that isn't cut: ${JSON.stringify(spec)}`, async () => {
+      const uncut = memoryBucket();
+      const whole = await backup(runOf(uncut, spec));
+      const lengths = fc.array(fc.integer({ min: 4, max: 40 }), { minLength: 1 });
+      const sizes = fc.constantFrom(1, 20_000, undefined);
+      await fc.assert(
+        fc.asyncProperty(lengths, sizes, async (lengths, pieceBytes) => {
+          const cut = memoryBucket();
+          let slices = 0;
+          const { record, outcome } = await untilMade(async () => {
+            assert.deepEqual(await listBackups(cut), []);
+            return backupSlice(runOf(cut, spec), sliceOf(lengths[slices++ % lengths.length]!, pieceBytes));
+          });
+          assert.deepEqual(await contents(cut), await contents(uncut));
+          assert.deepEqual(outcome, whole.outcome);
+          assert.deepEqual(await readFindings(cut, record), await readFindings(uncut, whole.record));
+          assert.deepEqual(Object.keys(await sideFiles(cut)), Object.keys(await sideFiles(uncut)));
+          assert.deepEqual((await verifyBackup(cut, "b", { read: 1, signal })).damaged, []);
+          assert.deepEqual([...(await listFolder(cut, pieceFolder("b"))).keys()], []);
+          assert.equal((await readLog(cut, "backups", "b")).match(/Goes on with/g)?.length ?? 0, slices - 1);
+        }),
+        { numRuns: 3 },
+      );
+    });
+
+  it("is the same whatever calls of the bucket fail", async () => {
+    const uncut = memoryBucket();
+    await backup(runOf(uncut));
+    const faults = fc.array(fc.constantFrom("before", "after", undefined, undefined, undefined, undefined), {
+      minLength: 20,
+    });
+    await fc.assert(
+      fc.asyncProperty(faults, fc.integer({ min: 5, max: 30 }), async (faults, pages) => {
+        const cut = memoryBucket();
+        let calls = 0;
+        const bucket = failing(cut, () => faults[calls++]);
+        await untilMade(async () => {
+          try {
+            return await backupSlice(runOf(bucket), sliceOf(pages));
+          } catch (error) {
+            const committed = (await listBackups(cut)).length > 0;
+            if (committed) return { record: (await listBackups(cut))[0]!.record!, adopted: false } as BackupResult;
+            if (isLifeboatError(error, "unreachable")) return { more: true, items: 0 };
+            throw error;
+          }
+        });
+        assert.deepEqual(await contents(cut), await contents(uncut));
+        assert.deepEqual((await verifyBackup(cut, "b", { read: 1, signal })).damaged, []);
+      }),
+      { numRuns: 5 },
+    );
+  });
+
+  it("stores one that fits into its first slice at once", async () => {
+    const bucket = memoryBucket();
+    const keys: string[] = [];
+    const watched = {
+      ...bucket,
+      put: (...call: Parameters<Bucket["put"]>) => {
+        keys.push(call[0]);
+        return bucket.put(...call);
+      },
+    };
+    const result = await backupSlice(runOf(watched), sliceOf(1000));
+    assert.ok(!("more" in result));
+    assert.deepEqual(
+      keys.filter((key) => key.startsWith(PIECES)),
+      [],
+    );
+    assert.equal((await verifyBackup(bucket, "b", { read: 1, signal })).ok, true);
+  });
+
+  it("is no other backup's", async () => {
+    const bucket = memoryBucket();
+    await backupSlice(runOf(bucket), sliceOf(2));
+    await assert.rejects(backupSlice(runOf(bucket, { includedNamespaces: ["a"] }), sliceOf(2)), {
+      kind: "conflict",
+      message: /an unfinished backup "b" in .* with other options lies there/,
+      hint: /lifeboat backup delete b/,
+    });
+    assert.ok((await deleteBackup(bucket, "b")) > 0);
+    assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
+  });
+
+  it("ends where a piece was changed", async () => {
+    const bucket = memoryBucket();
+    await backupSlice(runOf(bucket), sliceOf(2));
+    const [piece = ""] = [...(await listFolder(bucket, pieceFolder("b"))).keys()].filter((key) =>
+      key.endsWith(".tar.gz"),
+    );
+    const body = await readObject(bucket, piece);
+    body[body.length - 1]! ^= 1;
+    await bucket.put(piece, body);
+    await assert.rejects(backupSlice(runOf(bucket), sliceOf(1000)), { kind: "corrupt", key: piece });
+    assert.deepEqual(await listBackups(bucket), []);
+  });
+
+  it("is signed by who signed all its slices", async () => {
+    const bucket = memoryBucket();
+    const [ours, others] = [signer(), signer()];
+    const call = (by?: Signer) => backupSlice({ ...runOf(bucket), signer: by && (async () => by) }, sliceOf(10));
+    assert.ok("more" in (await call(ours)));
+    await assert.rejects(call(others), { kind: "conflict", message: /can't be finished and signed/ });
+    const { record } = await untilMade(() => call(ours));
+    assert.equal(signedBy(record), ours.publicKey);
+
+    const unsigned = memoryBucket();
+    await backupSlice(runOf(unsigned), sliceOf(10));
+    await assert.rejects(backupSlice({ ...runOf(unsigned), signer: async () => ours }, sliceOf(10)), {
+      kind: "conflict",
+      message: /can't be finished and signed/,
+    });
+  });
+});
+
+function signer(): Signer {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  return {
+    publicKey: publicKey.export({ format: "jwk" }).x!,
+    sign: async (message) => sign(null, message, privateKey),
+  };
+}
