@@ -103,7 +103,10 @@ async function settling(one: Standing, backup: string, known: Known): Promise<st
   ].join(" && ");
 }
 
-/** What of backups is there in the location. */
+/**
+ * What of backups is there in the location. First is asked whether one is held: what it names is read after that, so that one that has
+ * just ended is known.
+ */
 interface Known {
   location: string;
   /** Whether a run works on a backup, by its name or that as a label's value. Each is asked for once. */
@@ -127,7 +130,7 @@ async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promis
         if (prefix) names.push(prefix.slice(folder.length, -1));
     const states = new Map<string, Promise<boolean>>();
     const meant = (backup: string) =>
-      backup.length < 63 ? [backup] : names.filter((name) => [name, labelValue(name)].includes(backup));
+      backup.length < 63 ? [backup] : [...new Set([backup, ...names.filter((name) => labelValue(name) === backup)])];
     const ask = async (backup: string) => {
       const asking = meant(backup).map((name) => lockState({ bucket, kind: "backups", name }, { signal }));
       return (await Promise.all(asking)).some(({ state }) => state === "held");
@@ -139,10 +142,10 @@ async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promis
     };
     const read = new Map<string, ReturnType<typeof volumesOf>>();
     const volumes = async (name: string) => {
-      if (!names.includes(name)) return [];
       const reading = read.get(name) ?? volumesOf(bucket, name, signal);
       read.set(name, reading);
-      return reading;
+      const found = await reading;
+      return found === "unfinished" && !names.includes(name) ? [] : found;
     };
     const copiesOf = async (backup: string) => {
       const found = await Promise.all(meant(backup).map(volumes));
@@ -198,23 +201,26 @@ export async function orphanedSnapshots(
   { disks = {}, bucket: open }: CheckedVolumes,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const known = await knownIn(open, signal);
-  if (!known) return UNKNOWN;
   const orphans: { cloud: DiskCloud; id: string }[] = [];
   let seen = 0;
   try {
     const places = await placesOf(kube, disks, signal);
     if (places.length === 0)
       return { state: "notAsked", message: "no volume is a disk whose cloud can be asked from here" };
+    const tagged: { cloud: DiskCloud; id: string; backup: string; location: string }[] = [];
     for (const { cloud, disk } of places) {
       const those = await disks[cloud]!();
-      for await (const { id, tags } of those.snapshots({ name: LOCATION }, disk, signal)) {
-        if (!samePlace(tags[LOCATION] ?? "", known.location)) continue;
-        seen++;
-        const backup = tags["velero.io/backup"] ?? "";
-        if (!backup || (await known.hasSnapshot(backup, id)) || (await known.isHeld(backup))) continue;
-        orphans.push({ cloud, id });
-      }
+      for await (const { id, tags } of those.snapshots({ name: LOCATION }, disk, signal))
+        tagged.push({ cloud, id, backup: tags["velero.io/backup"] ?? "", location: tags[LOCATION] ?? "" });
+    }
+    // Only now: what has been stored since then may name them.
+    const known = await knownIn(open, signal);
+    if (!known) return UNKNOWN;
+    for (const { cloud, id, backup, location } of tagged) {
+      if (!samePlace(location, known.location)) continue;
+      seen++;
+      if (!backup || (await known.isHeld(backup)) || (await known.hasSnapshot(backup, id))) continue;
+      orphans.push({ cloud, id });
     }
   } catch (error) {
     if (isLifeboatError(error, "denied"))

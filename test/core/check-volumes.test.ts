@@ -14,7 +14,7 @@ import { connect } from "../../core/kube/client.ts";
 import { readClusterUid } from "../../core/kube/clusteruid.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { tryLock } from "../../core/lock.ts";
-import type { Bucket } from "../../core/ports.ts";
+import type { Bucket, Disks } from "../../core/ports.ts";
 import { storeNote } from "../../core/restore/undo/notes.ts";
 import type { BackupSpec } from "../../core/specs.ts";
 import { memoryBucket } from "../memory-bucket.ts";
@@ -28,13 +28,12 @@ const VOLUME = {
 };
 
 describe("snapshots of disks that no backup has any more", () => {
-  const ask = async (volumes: { snapshots?: Map<string, Record<string, string>>; bucket?: () => Promise<Bucket> }) => {
-    const { snapshots = new Map(), bucket = async () => memoryBucket() } = volumes;
+  const none = async () => memoryDisks(new Map());
+  const ask = async ({ aws = none, bucket }: { aws?: () => Promise<Disks>; bucket: () => Promise<Bucket> }) => {
     const server = await startApiServer({ objects: [VOLUME] });
     const kube = connect(readKubeconfig(server.kubeconfig));
     try {
-      const disks = { aws: async () => memoryDisks(snapshots) };
-      return await orphanedSnapshots(kube, { restic: false, disks, bucket }, signal);
+      return await orphanedSnapshots(kube, { restic: false, disks: { aws }, bucket }, signal);
     } finally {
       await kube.close();
       await server.stop();
@@ -61,13 +60,36 @@ describe("snapshots of disks that no backup has any more", () => {
       // Of a run that died, before another made the backup of that name.
       ["snap-06", of("there")],
     ]);
-    const found = await ask({ snapshots, bucket: async () => bucket });
+    const found = await ask({ aws: async () => memoryDisks(snapshots), bucket: async () => bucket });
     if (lock !== "running") await lock[Symbol.asyncDispose]();
     assert.deepEqual(found, {
       state: "warning",
       message: "2 of 4 are in no backup any more: snap-03, snap-06",
       todo: "aws ec2 delete-snapshot --snapshot-id snap-03; aws ec2 delete-snapshot --snapshot-id snap-06",
       resources: ["snap-03", "snap-06"],
+    });
+  });
+
+  it("are none of a backup that begins and ends while it is asked", async () => {
+    const bucket = memoryBucket();
+    const snapshots = new Map<string, Record<string, string>>();
+    const native = { snapshotHandle: "snap-01", volumeId: "vol-1", volumeType: "gp3", volumeAZ: "eu-west-1a" };
+    const claim = { namespace: "shop", name: "db", uid: "1" };
+    const backUp = async () => {
+      snapshots.set("snap-01", { "velero.io/backup": "quick", "lifeboat/location": "memory://" });
+      await putBackup(bucket, "quick", [], { volumes: [{ volume: "pvc-1", claim, method: "NativeSnapshot", native }] });
+    };
+    const aws = async () => {
+      const disks = memoryDisks(snapshots);
+      const listing: typeof disks.snapshots = async function* (...asked) {
+        await backUp();
+        yield* disks.snapshots(...asked);
+      };
+      return { ...disks, snapshots: listing };
+    };
+    assert.deepEqual(await ask({ aws, bucket: async () => bucket }), {
+      state: "ok",
+      message: "1 of backups of this location, none of one that is gone",
     });
   });
 

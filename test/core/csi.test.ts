@@ -4,10 +4,11 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { binaryQuantity } from "../../core/objects/quantity.ts";
 import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
-import { chooseGroupClass, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
+import { chooseGroupClass, groupKinds, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
+import { OF_VOLUMES } from "../../core/volumes/csi/kinds.ts";
 import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
 import { csiRun } from "../../core/volumes/csi/run.ts";
-import { standingSnapshots } from "../../core/volumes/csi/standing.ts";
+import { namedBy, standingSnapshots } from "../../core/volumes/csi/standing.ts";
 import { asItWas, claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import { generatedName } from "../../core/volumes/csi/taking.ts";
 import { client, json, serve, status } from "./kube-server.ts";
@@ -211,6 +212,27 @@ test("a cluster that doesn't know snapshots has no classes, and none is restored
     kind: "invalid",
     message: /target doesn't serve snapshot.storage.k8s.io\/v1/,
   });
+});
+
+describe("what stands is named", () => {
+  const GROUPS = groupKinds("v1beta2");
+  const alone = { driver: DRIVER, snapshotHandle: "snap-1" };
+  const member = { ...alone, groupHandle: "group-1" };
+  const cases = [
+    { title: "where a copy has its handle", copies: [alone], kinds: OF_VOLUMES, handle: "snap-1", want: true },
+    { title: "where a copy has its group's handle", copies: [member], kinds: GROUPS, handle: "group-1", want: true },
+    { title: "by no copy of another snapshot", copies: [alone], kinds: OF_VOLUMES, handle: "snap-2", want: false },
+    { title: "by nothing as long as it has no handle", copies: [alone], kinds: OF_VOLUMES, want: false },
+    { title: "by nothing as long as its group has no handle", copies: [alone], kinds: GROUPS, want: false },
+  ];
+  for (const { title, copies, kinds, handle, want } of cases)
+    test(title, () => {
+      const metadata = { name: "snapcontent-1" };
+      const [apiVersion, kind] = ["snapshot.storage.k8s.io/v1", kinds.content.kind];
+      const status = handle === undefined ? {} : { [kinds.handle]: handle };
+      const content = { apiVersion, kind, metadata, spec: { driver: DRIVER }, status };
+      assert.equal(namedBy(copies.map((csi) => ({ csi })))({ kinds, content }), want);
+    });
 });
 
 test("a VolumeSnapshot that no controller takes up is told of", async () => {

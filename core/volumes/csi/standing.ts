@@ -60,16 +60,20 @@ async function standingOf(
   return [...pairs, ...[...contents.values()].map((content) => ({ kinds, content }))];
 }
 
-/** Which of what stands is named by copies that are written down, as a snapshot or as the group of one. */
+/**
+ * Which of what stands is named by copies that are written down, as a snapshot or as the group of one. What has no handle yet is named by
+ * none: its driver had not answered when they were.
+ */
 export function namedBy(
   copies: { csi?: Pick<CsiSnapshot, "driver" | "snapshotHandle" | "groupHandle"> }[],
 ): (one: Standing) => boolean {
-  const handles = new Set(
-    copies.flatMap(({ csi }) =>
-      csi ? [csi.snapshotHandle, csi.groupHandle].map((handle) => `${csi.driver} ${handle}`) : [],
-    ),
-  );
-  return ({ kinds, content }) => handles.has(`${at(content, "spec", "driver")} ${at(content, "status", kinds.handle)}`);
+  const named = new Map<unknown, Set<unknown>>();
+  for (const { csi } of copies)
+    if (csi) named.set(csi.driver, (named.get(csi.driver) ?? new Set()).add(csi.snapshotHandle).add(csi.groupHandle));
+  return ({ kinds, content }) => {
+    const handle = at(content, "status", kinds.handle);
+    return handle !== undefined && (named.get(at(content, "spec", "driver"))?.has(handle) ?? false);
+  };
 }
 
 const AT_ONCE = 50;
