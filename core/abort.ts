@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** Of requests that are not to be given up: they end by themselves, after the client's own attempts. */
+export const NEVER = new AbortController().signal;
+
 /** Settles as `promise` does, or rejects with the signal's reason once that aborts; `promise` itself goes on. */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;

@@ -4,6 +4,7 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { binaryQuantity } from "../../core/objects/quantity.ts";
 import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
+import { copyByCsi } from "../../core/volumes/csi/copy.ts";
 import { chooseGroupClass, groupKinds, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
 import { OF_VOLUMES } from "../../core/volumes/csi/kinds.ts";
 import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
@@ -11,7 +12,7 @@ import { csiRun } from "../../core/volumes/csi/run.ts";
 import { namedBy, standingSnapshots } from "../../core/volumes/csi/standing.ts";
 import { asItWas, claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import { generatedName } from "../../core/volumes/csi/taking.ts";
-import { client, json, serve, status } from "./kube-server.ts";
+import { type Answer, client, json, serve, status } from "./kube-server.ts";
 
 const never = new AbortController().signal;
 const CLASS = "velero.io/csi-volumesnapshot-class";
@@ -245,6 +246,36 @@ test("a VolumeSnapshot that no controller takes up is told of", async () => {
     kind: "timeout",
     message: "the VolumeSnapshot shop/one is not cut in time: no snapshot controller has taken it up",
   });
+});
+
+test("a VolumeSnapshot that is only made after the run has ended is taken back", async () => {
+  const over = new AbortController();
+  const { promise: made, resolve } = Promise.withResolvers<void>();
+  let live: KubernetesObject | undefined;
+  const missing = status(404, "NotFound", "no");
+  await using server = await serve((request, response, body) => {
+    const { method, url = "" } = request;
+    const give = (answer: Answer) => answer(request, response, body);
+    if (method === "POST") {
+      over.abort(new Error("the run has ended"));
+      setTimeout(() => {
+        const wanted: KubernetesObject = JSON.parse(body);
+        live = { ...wanted, metadata: { ...wanted.metadata, uid: "1" } };
+        give(json(201, live));
+        resolve();
+      }, 100);
+    } else if (url.includes("labelSelector=")) give(json(200, { kind: "List", metadata: {}, items: [] }));
+    else if (!live || !url.includes("/volumesnapshots/")) give(missing);
+    else {
+      give(json(200, live));
+      if (method === "DELETE") live = undefined;
+    }
+  });
+  await using kube = client(server);
+  const run = csiRun(kube, { backupName: "nightly", location: "file:///b", signal: over.signal, pollMs: 10 });
+  await assert.rejects(copyByCsi(run, claim(), snapshotClass(named("a"))).done, /^Error: the run has ended$/);
+  await made;
+  assert.equal(live, undefined);
 });
 
 const csi = {

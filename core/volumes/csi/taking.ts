@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { pause } from "../../abort.ts";
+import { NEVER, pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import { createObject, getObject, type Kind, type Place, patchObject, placeOf } from "../../kube/object.ts";
@@ -27,22 +27,27 @@ export function underWay<T>(
   return { fixed, done, doing };
 }
 
-/** Asks for a snapshot, and goes on or takes back what was made of it. What may not be created is not there. */
-export function asked<T>(
+/**
+ * Creates what a copy is made by, and goes on or takes back what was made of it. What may not be created is not there. No signal of the run
+ * ends the request: one that was given up could still be carried out, after all was taken back.
+ */
+export async function asked<T>(
   { kube, signal }: CsiRun,
   { kind, wanted, discard }: { kind: Kind; wanted: KubernetesObject; discard: Copied["discard"] },
   take: (created: KubernetesObject) => Promise<T>,
 ): Promise<T> {
+  signal.throwIfAborted();
   let refused = false;
   const ask = async () => {
-    const created = await createObject(kube, kind, wanted, signal).catch((error: unknown) => {
+    const created = await createObject(kube, kind, wanted, NEVER).catch((error: unknown) => {
       refused = isLifeboatError(error, "denied");
       throw error;
     });
+    signal.throwIfAborted();
     return take(created);
   };
   const what = `the ${kind.kind} ${placeOf(wanted.metadata)}`;
-  return orRemoved(ask, what, async (ending) => {
+  return await orRemoved(ask, what, async (ending) => {
     if (!refused) await discard(ending);
   });
 }

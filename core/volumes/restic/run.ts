@@ -1,3 +1,4 @@
+import { NEVER } from "../../abort.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import { createObject } from "../../kube/object.ts";
 import { LeftoverError } from "../leftover.ts";
@@ -25,8 +26,6 @@ export const MOST_NAMED = 5;
 /** The warning of what is `left` after work that was done. */
 export const leftWarning = (left: string) => `still in the cluster: ${left}`;
 
-/** Of requests that end by themselves, after the client's own attempts. */
-const NEVER = new AbortController().signal;
 /** What the cluster's own deadline is later than ours. */
 const SLACK_SECONDS = 60;
 
