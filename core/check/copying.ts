@@ -18,6 +18,7 @@ export interface CheckedVolumes {
 export type CopyRole = "csi" | "restic";
 
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+const GROUPS_GROUP = "groupsnapshot.storage.k8s.io";
 const CHANGES = ["list", "get", "create", "patch", "delete"];
 
 interface NeedRow {
@@ -30,10 +31,16 @@ interface NeedRow {
   why: string;
 }
 
-/** What each way to copy volumes needs beside the LISTs of a backup. */
+/** What each way to copy volumes needs: what its file of infra/kubernetes gives. */
 const NEEDS: Record<CopyRole, NeedRow[]> = {
   csi: [
     { group: "", resource: "persistentvolumes", verbs: ["get"], why: "a claim's volume names its driver" },
+    {
+      group: "",
+      resource: "persistentvolumeclaims",
+      verbs: ["get"],
+      why: "of one that was deleted no snapshot is waited for",
+    },
     { group: SNAPSHOT_GROUP, resource: "volumesnapshotclasses", verbs: ["list"], why: "one is chosen for each claim" },
     {
       group: SNAPSHOT_GROUP,
@@ -47,9 +54,28 @@ const NEEDS: Record<CopyRole, NeedRow[]> = {
       verbs: CHANGES,
       why: "it keeps, and later deletes, the storage's snapshot",
     },
+    {
+      group: GROUPS_GROUP,
+      resource: "volumegroupsnapshotclasses",
+      verbs: ["list"],
+      why: "one is chosen for claims that are copied at one moment",
+    },
+    ...["volumegroupsnapshots", "volumegroupsnapshotcontents"].map((resource) => ({
+      group: GROUPS_GROUP,
+      resource,
+      verbs: CHANGES,
+      why: "it is of a group what its like is of one volume",
+    })),
   ],
   restic: [
+    {
+      group: "",
+      resource: "namespaces",
+      verbs: ["list"],
+      why: "a Job that deletes copies runs in that of their claims, if it is there",
+    },
     { group: "", resource: "persistentvolumes", verbs: ["get"], why: "it tells where a claim can be mounted" },
+    { group: "", resource: "nodes", verbs: ["get"], why: "the Job's may be gone, and its Pod then never ends" },
     {
       group: "batch",
       resource: "jobs",
@@ -69,6 +95,7 @@ const NEEDS: Record<CopyRole, NeedRow[]> = {
       why: "the Job's is followed, and taken away should its node be gone",
     },
     { group: "", resource: "pods", subresource: "log", verbs: ["get"], why: "restic tells there what it did" },
+    { group: "", resource: "events", verbs: ["list"], why: "they tell what keeps a Job's Pod from starting" },
     {
       group: "",
       resource: "persistentvolumeclaims",
@@ -94,6 +121,9 @@ export function neededForCopies(roles: readonly CopyRole[], { moving = true } = 
       .flatMap(({ verbs, why: _, moving: __, ...what }) => verbs.map((verb) => ({ verb, ...what }))),
   );
 }
+
+/** Groups of the API that a cluster need not serve for its volumes to be copied. */
+const OPTIONAL = [GROUPS_GROUP];
 
 interface Asked {
   resources: Resource[];
@@ -126,9 +156,12 @@ export async function mayCopyVolumes({
     return { state: "notAsked", message: `${snapshots}, and volumes.restic is not configured` };
   }
   const moving = specs.some(({ snapshotMoveData }) => snapshotMoveData);
+  const serves = (wanted: string) => resources.some(({ group }) => group === wanted);
   const lacks = new Map<CopyRole, string[]>();
   for (const role of roles) {
-    const wanted = neededForCopies([role], { moving });
+    const wanted = neededForCopies([role], { moving }).filter(
+      ({ group }) => !OPTIONAL.includes(group) || serves(group),
+    );
     const allowed = await Promise.all(wanted.map(rights.may));
     const refused = wanted.filter((_, at) => !allowed[at]).map(wantedText);
     if (refused.length > 0) lacks.set(role, refused);
