@@ -7,6 +7,7 @@ import { type Kind, listObjects, placeOf } from "../kube/object.ts";
 import { BACKUP_NAME, LOCATION, labelValue } from "../labels.ts";
 import { placeDigest, samePlace } from "../location.ts";
 import { lockState } from "../lock.ts";
+import { at } from "../objects/fields.ts";
 import type { Bucket, InZone, Platform } from "../ports.ts";
 import { someOf } from "../report.ts";
 import { standingClones } from "../volumes/csi/clone.ts";
@@ -33,6 +34,7 @@ export async function leftInCluster(
 ): Promise<Finding> {
   const left: string[] = [];
   const todo: string[] = [];
+  const risky: string[] = [];
   try {
     const standing = await standingSnapshots(kube, undefined, signal);
     // Only now: what has been stored since then may name them.
@@ -62,17 +64,24 @@ export async function leftInCluster(
       if (isElsewhere(labels, known)) continue;
       const backup = labels[BACKUP_NAME] ?? "";
       if (backup && (await known.isHeld(backup))) continue;
-      left.push(`${kind} ${placeOf(metadata)}`);
-      todo.push(await settling(one, backup, known));
+      const what = `${kind} ${placeOf(metadata)}`;
+      const { keeps, command } = await settling(one, backup, known);
+      left.push(what);
+      if (keeps) risky.push(what);
+      todo.splice(keeps ? 0 : todo.length, 0, command);
     }
   } catch (error) {
     if (isLifeboatError(error, "denied")) return { state: "notAsked", message: `it can't be listed: ${error.message}` };
     throw error;
   }
   if (left.length === 0) return { state: "ok", message: "no run has left anything of its copies of volumes" };
+  const risk =
+    risky.length > 0
+      ? `; whoever deletes one of these, or its namespace, deletes data of a stored backup: ${someOf(risky, 3)}`
+      : "";
   return {
     state: "warning",
-    message: `runs that died have left ${someOf(left, 3)}`,
+    message: `runs that died have left ${someOf(left, 3)}${risk}`,
     todo: `${todo.slice(0, 3).join("; ")}${todo.length > 3 ? " …" : ""}`,
     resources: left,
   };
@@ -83,24 +92,29 @@ function isElsewhere(labels: Record<string, string>, { location }: Known): boole
   return ![undefined, placeDigest(location)].includes(labels[LOCATION]);
 }
 
-/** What is to be done about a snapshot that stands in the cluster, by what the location knows of its backup. */
-async function settling(one: Standing, backup: string, known: Known): Promise<string> {
+/**
+ * What is to be done about a snapshot that stands in the cluster, by what the location knows of its backup; `keeps`: that keeps data of a
+ * stored backup, which now go with the object.
+ */
+async function settling(one: Standing, backup: string, known: Known): Promise<{ command: string; keeps?: boolean }> {
   const { kinds, snapshot } = one;
   const content = snapshot ? contentNameOf(snapshot, kinds) : one.content.metadata.name;
   const remove = ({ kind, metadata: { namespace, name } }: NonNullable<typeof snapshot>) =>
     `kubectl delete ${namespace ? `-n ${namespace} ` : ""}${kind.toLowerCase()} ${name}`;
   const copies = await known.copiesOf(backup);
   if (copies === "unfinished")
-    return `do the interrupted command again: "lifeboat backup create ${backup}", or "… delete ${backup}"`;
-  if (copies === "unknown") return `see by "lifeboat backup describe ${backup} --details" whether it names ${content}`;
-  if (!namedBy(copies)(one)) return remove(snapshot ?? one.content);
+    return { command: `do the interrupted command again: "lifeboat backup create ${backup}", or "… delete ${backup}"` };
+  if (copies === "unknown")
+    return { command: `see by "lifeboat backup describe ${backup} --details" whether it names ${content}` };
+  if (!namedBy(copies)(one)) return { command: remove(snapshot ?? one.content) };
   const kind = kinds.content.kind.toLowerCase();
-  return [
+  const command = [
     // The backup's data are the storage's to keep.
     `kubectl patch ${kind} ${content} --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'`,
     ...(snapshot ? [remove(snapshot)] : []),
     `kubectl delete ${kind} ${content}`,
   ].join(" && ");
+  return { command, keeps: at(one.content, "spec", "deletionPolicy") !== "Retain" };
 }
 
 /**

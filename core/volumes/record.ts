@@ -209,7 +209,7 @@ export function restoreVolumeInfo(
   };
 }
 
-/** Velero's list of native snapshots (velero-format: 6.1). `locationOf`: the name of the VolumeSnapshotLocation that Velero is to look for. */
+/** Velero's list of native snapshots (velero-format: 6.1), for which Velero looks in the VolumeSnapshotLocation `default`. */
 export function nativeSnapshots(backup: string, records: VolumeRecord[] = []): object[] {
   return records.flatMap(({ volume, native }) =>
     native

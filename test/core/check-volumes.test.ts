@@ -4,7 +4,7 @@ import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { restoreKeys } from "../../core/catalog.ts";
 import { mayCopyVolumes } from "../../core/check/copying.ts";
-import { orphanedSnapshots } from "../../core/check/orphans.ts";
+import { leftInCluster, orphanedSnapshots } from "../../core/check/orphans.ts";
 import { leftByRestores } from "../../core/check/restores.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { connect } from "../../core/kube/client.ts";
@@ -104,6 +104,56 @@ const definition = (kind: string, plural: string, scope: string) => ({
     ...{ group: SNAPSHOT_GROUP, scope, names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` } },
     versions: [{ name: "v1", served: true, storage: true }],
   },
+});
+
+describe("what backups have left in a cluster", () => {
+  const apiVersion = `${SNAPSHOT_GROUP}/v1`;
+  /** As a run leaves them that was killed: the pair of a name, whose content says what becomes of its snapshot. */
+  const pair = (name: string, deletionPolicy: string) => {
+    const labels = { "lifeboat/volume-copy": "csi", "velero.io/backup-name": "nightly" };
+    return [
+      {
+        ...{ apiVersion, kind: "VolumeSnapshot", metadata: { namespace: "shop", name, labels } },
+        status: { boundVolumeSnapshotContentName: `content-${name}` },
+      },
+      {
+        ...{ apiVersion, kind: "VolumeSnapshotContent", metadata: { name: `content-${name}`, labels } },
+        ...{ spec: { driver: "csi", deletionPolicy }, status: { snapshotHandle: `snap-${name}` } },
+      },
+    ];
+  };
+
+  it("are first snapshots that a stored backup names, whose data go with them", async () => {
+    const bucket = memoryBucket();
+    const csi = { driver: "csi", restoreSize: 1, snapshotName: "db", contentName: "content-db" };
+    const volumes = ["db", "kept"].map((name) => ({
+      ...{ volume: `pv-${name}`, claim: { namespace: "shop", name, uid: name }, method: "CSISnapshot" as const },
+      csi: { ...csi, snapshotHandle: `snap-${name}` },
+    }));
+    await putBackup(bucket, "nightly", [], { volumes });
+    const definitions = [
+      definition("VolumeSnapshot", "volumesnapshots", "Namespaced"),
+      definition("VolumeSnapshotContent", "volumesnapshotcontents", "Cluster"),
+    ];
+    const objects = [...definitions, ...pair("another", "Delete"), ...pair("db", "Delete"), ...pair("kept", "Retain")];
+    const server = await startApiServer({ objects: objects as KubernetesObject[] });
+    const kube = connect(readKubeconfig(server.kubeconfig));
+    try {
+      const found = await leftInCluster(kube, { restic: false, bucket: async () => bucket }, signal);
+      assert.deepEqual(
+        found.resources,
+        ["another", "db", "kept"].map((name) => `VolumeSnapshot shop/${name}`),
+      );
+      assert.match(
+        found.message,
+        /; whoever deletes one of these, or its namespace, deletes data of a stored backup: VolumeSnapshot shop\/db$/,
+      );
+      assert.match(found.todo ?? "", /^kubectl patch volumesnapshotcontent content-db --type merge /);
+    } finally {
+      await kube.close();
+      await server.stop();
+    }
+  });
 });
 
 describe("what restores have left in a cluster", () => {
