@@ -64,3 +64,21 @@ export function abortedBy(signals: (AbortSignal | undefined)[]): { signal: Abort
     },
   };
 }
+
+/** A signal that aborts so many milliseconds after `signal` has, which forgets it when it is disposed of. */
+export function abortedAfter(signal: AbortSignal, milliseconds: number): { signal: AbortSignal } & Disposable {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const begin = () => {
+    timer = setTimeout(() => controller.abort(), milliseconds);
+  };
+  if (signal.aborted) begin();
+  else signal.addEventListener("abort", begin, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      signal.removeEventListener("abort", begin);
+      clearTimeout(timer);
+    },
+  };
+}

@@ -5,7 +5,7 @@ const REMOVAL_MS = 120_000;
 
 /** The end of work that has failed, or was ended, and that has left something behind. */
 export class LeftoverError extends LifeboatError {
-  /** What is left, and why. */
+  /** What is left, and why: of the work that `error` ended, too. */
   readonly left: string;
 
   /** Of the kind of `error`, the work's; `told` says what is left behind that error's message. */
@@ -13,7 +13,7 @@ export class LeftoverError extends LifeboatError {
     const kind = isLifeboatError(error) ? error.kind : "unreachable";
     const hints = [isLifeboatError(error) ? error.hint : undefined, hint].filter((one) => one !== undefined);
     super(kind, `${messageOf(error)}; ${told}`, { hint: hints.join("\n") || undefined, cause: error });
-    this.left = left;
+    this.left = error instanceof LeftoverError ? `${error.left}; ${left}` : left;
   }
 }
 

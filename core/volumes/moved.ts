@@ -1,7 +1,8 @@
 import type { LimitFunction } from "p-limit";
+import { abortedAfter, abortedBy } from "../abort.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
-import { getObject, type Kind, type Place } from "../kube/object.ts";
+import { getObject, type Kind, type Place, placeOf } from "../kube/object.ts";
 import { at } from "../objects/fields.ts";
 import { timestamp } from "../timestamp.ts";
 import { awaitSnapshot } from "./csi/awaiting.ts";
@@ -47,8 +48,8 @@ async function move({ run, source, chosen, copyFiles, limit }: Moving, cut: () =
   const { claim } = source;
   const wanted = snapshotOf(run, claim, chosen);
   const place = { namespace: wanted.metadata.namespace, name: wanted.metadata.name };
-  const remove = () => removeWholly(run, place, AbortSignal.timeout(2 * run.removeMs));
-  return thenRemoved(run, { kind: SNAPSHOTS, wanted, remove }, async () => {
+  const remove = (late: AbortSignal) => removeWholly(run, place, late);
+  return thenRemoved(run, { kind: SNAPSHOTS, wanted, remove, endedMs: 2.5 * run.removeMs }, async () => {
     await cutSnapshot(run, { place, claim }, performance.now() + run.timeoutMs);
     cut();
     const deadline = performance.now() + run.readyTimeoutMs;
@@ -70,8 +71,8 @@ async function throughClone(
   const clone = cloneOf(run, source, snapshot);
   const place = { namespace: clone.metadata.namespace, name: clone.metadata.name };
   // Its volume may have to be detached from a node first.
-  const remove = () => removeClone({ ...run, removeMs: 2 * removeMs }, place, AbortSignal.timeout(3 * removeMs));
-  return thenRemoved(run, { kind: CLAIM, wanted: clone, remove }, async () => {
+  const remove = (late: AbortSignal) => removeClone({ ...run, removeMs: 2 * removeMs }, place, late);
+  return thenRemoved(run, { kind: CLAIM, wanted: clone, remove, endedMs: 2 * removeMs }, async () => {
     const over = new AbortController();
     const marking = markVolume(run, place, AbortSignal.any([signal, over.signal]));
     try {
@@ -98,14 +99,31 @@ async function withReason({ kube, signal }: CsiRun, place: Place, error: unknown
   return new LifeboatError(kind, `${message}; ${unbound}`, { hint, cause });
 }
 
+/** What a copy is made by, and how it is taken away. */
+interface Passing {
+  kind: Kind;
+  wanted: KubernetesObject;
+  remove: (late: AbortSignal) => Promise<void>;
+  /** When that must be over, after the run's end: the Job goes first, then the claim, then the snapshot. */
+  endedMs: number;
+}
+
 /** Makes a copy by means of what is created for it, and removed however it ends; what is left after all is told. */
 async function thenRemoved(
   run: CsiRun,
-  { kind, wanted, remove }: { kind: Kind; wanted: KubernetesObject; remove: () => Promise<void> },
+  { kind, wanted, remove, endedMs }: Passing,
   make: () => Promise<Copied>,
 ): Promise<Copied> {
-  const copied = await asked(run, { kind, wanted, discard: remove }, make);
-  const left = await remove().then(() => undefined, messageOf);
+  using ended = abortedAfter(run.signal, endedMs);
+  const discard = async (given: AbortSignal) => {
+    using late = abortedBy([given, ended.signal]);
+    await remove(late.signal).catch((error: unknown) => {
+      if (!late.signal.aborted) throw error;
+      throw new LifeboatError("timeout", `the ${kind.kind} ${placeOf(wanted.metadata)} is not seen to be gone in time`);
+    });
+  };
+  const copied = await asked(run, { kind, wanted, discard }, make);
+  const left = await discard(AbortSignal.timeout(3 * run.removeMs)).then(() => undefined, messageOf);
   return left === undefined
     ? copied
     : { ...copied, warnings: [...(copied.warnings ?? []), `its files are copied, but ${left}`] };
