@@ -134,6 +134,7 @@ function listsOf(sets: Map<string, Set<string>>): [string, string[]][] {
   return [...sets].map(([key, set]) => [key, [...set]]);
 }
 
+/** The claims that Velero takes along with a Pod: those of generic ephemeral volumes, which their Pod makes, are none of them. */
 function claimsOf(pod: KubernetesObject): string[] {
   return entriesOf(pod, "spec", "volumes").flatMap((volume) => {
     const claim = at(volume, "persistentVolumeClaim", "claimName");

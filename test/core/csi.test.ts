@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
+import { connect } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { binaryQuantity } from "../../core/objects/quantity.ts";
 import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
 import { copyByCsi } from "../../core/volumes/csi/copy.ts";
 import { chooseGroupClass, groupKinds, groupVersion, volumeGroups } from "../../core/volumes/csi/groups.ts";
 import { OF_VOLUMES } from "../../core/volumes/csi/kinds.ts";
+import { releaseSnapshots } from "../../core/volumes/csi/release.ts";
 import { csiRestore, snapshotForClaim } from "../../core/volumes/csi/restore.ts";
 import { csiRun } from "../../core/volumes/csi/run.ts";
 import { namedBy, standingSnapshots } from "../../core/volumes/csi/standing.ts";
@@ -276,6 +280,43 @@ test("a VolumeSnapshot that is only made after the run has ended is taken back",
   await assert.rejects(copyByCsi(run, claim(), snapshotClass(named("a"))).done, /^Error: the run has ended$/);
   await made;
   assert.equal(live, undefined);
+});
+
+describe("a claim that its first Pod is to bind", () => {
+  const volumes: { title: string; volume: object; unused: boolean }[] = [
+    { title: "is used where one names it", volume: { persistentVolumeClaim: { claimName: "web-tmp" } }, unused: false },
+    {
+      title: "is used as a generic ephemeral volume",
+      volume: { ephemeral: { volumeClaimTemplate: {} } },
+      unused: false,
+    },
+    { title: "is not used by another volume", volume: { emptyDir: {} }, unused: true },
+  ];
+  for (const { title, volume, unused } of volumes)
+    test(title, async () => {
+      const objects: KubernetesObject[] = [
+        claim({ name: "web-tmp" }, { storageClassName: "late" }),
+        {
+          ...{ apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name: "late" } },
+          ...{ provisioner: DRIVER, volumeBindingMode: "WaitForFirstConsumer" },
+        },
+        {
+          ...{ apiVersion: "v1", kind: "Pod", metadata: { namespace: "shop", name: "web" } },
+          spec: { containers: [], volumes: [{ name: "tmp", ...volume }] },
+        },
+      ];
+      const server = await startApiServer({ objects });
+      const kube = connect(readKubeconfig(server.kubeconfig));
+      try {
+        const restoring = csiRestore(kube, { restoreName: "again", signal: never });
+        const sourced = { claim: { namespace: "shop", name: "web-tmp" }, snapshot: "one" };
+        const [left] = await releaseSnapshots(restoring, [sourced], { waitMs: 0 });
+        assert.equal(left?.unused, unused, left?.reason);
+      } finally {
+        await kube.close();
+        await server.stop();
+      }
+    });
 });
 
 const csi = {

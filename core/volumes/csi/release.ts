@@ -3,7 +3,8 @@ import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { messageOf } from "../../errors.ts";
 import { getObject, type Kind, listObjects, type Place, placeOf } from "../../kube/object.ts";
-import { at, entriesOf } from "../../objects/fields.ts";
+import { at } from "../../objects/fields.ts";
+import { claimsOf } from "../mounts.ts";
 import { CLAIM, POD } from "../volume.ts";
 import { SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
 import { deletePair } from "./removal.ts";
@@ -116,10 +117,10 @@ async function statesOf(
   return states;
 }
 
-async function claimsInUse({ kube, signal }: CsiRestore, namespace: string): Promise<Set<unknown>> {
-  const used = new Set<unknown>();
+async function claimsInUse({ kube, signal }: CsiRestore, namespace: string): Promise<Set<string>> {
+  const used = new Set<string>();
   for await (const pod of listObjects(kube, POD, { namespace, signal }))
-    for (const volume of entriesOf(pod, "spec", "volumes")) used.add(at(volume, "persistentVolumeClaim", "claimName"));
+    for (const claim of claimsOf(pod)) used.add(claim);
   return used;
 }
 
