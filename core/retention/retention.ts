@@ -122,9 +122,9 @@ async function forgetTogether(
   const byRepository = Map.groupBy(all, ({ one }) => one.repository);
   const forgetIn = async ([repository, some]: [string, typeof all]) => {
     const [{ one, means }] = some as [(typeof all)[number]];
-    const snapshotIds = some.flatMap(({ one }) => one.snapshotIds);
+    const backups = some.flatMap(({ one }) => one.backups);
     try {
-      await forget({ ...one, snapshotIds }, means, options);
+      await forget({ ...one, backups }, means, options);
     } catch (error) {
       if (options.signal.aborted || !isLifeboatError(error)) throw error;
       failed.set(repository, error);

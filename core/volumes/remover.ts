@@ -10,7 +10,7 @@ import { SNAPSHOT_API } from "./csi/kinds.ts";
 import { csiRun, type Patience } from "./csi/run.ts";
 import type { VolumeMeans } from "./means.ts";
 import { cloudOf } from "./native.ts";
-import { forgetFiles } from "./restic/stored.ts";
+import { forgetBackups } from "./restic/stored.ts";
 
 /** By what copies of volumes are removed. */
 export interface RemovalMeans extends VolumeMeans {
@@ -21,11 +21,11 @@ export interface RemovalMeans extends VolumeMeans {
   csi?: Patience;
 }
 
-/** Copies of files in one repository that are to go. */
+/** Backups whose copies of files in one repository are to go. */
 export interface Forgetting {
   /** The namespace that the repository is of. */
   repository: string;
-  snapshotIds: string[];
+  backups: string[];
   kube: Kube;
 }
 
@@ -67,12 +67,10 @@ export async function openCopies(
       );
     if (kube && files.length > 0) await namespaceFor(kube, files[0]!.namespace, signal);
     const natives = await openDisks(copies, means, signal);
-    const byNamespace = Map.groupBy(files, ({ namespace }) => namespace);
+    const repositories = new Set(files.map(({ namespace }) => namespace));
     return {
       removeSnapshots: (signal) => removeSnapshots(copies, { kube, means, location, natives }, signal),
-      files: [...byNamespace].map(([repository, some]) => {
-        return { repository, snapshotIds: some.map(({ snapshotId }) => snapshotId), kube: kube! };
-      }),
+      files: [...repositories].map((repository) => ({ repository, backups: [copies.backup], kube: kube! })),
     };
   } catch (error) {
     signal.throwIfAborted();
@@ -197,9 +195,9 @@ async function namespaceFor(
 const OTHER = "default";
 const NAMESPACES = { group: "", version: "v1", name: "namespaces", kind: "Namespace" };
 
-/** Removes copies of files, and what only they hold, by one Job for each repository. Throws a CopiesError. */
+/** Removes all copies of files that a repository has of backups, by one Job. Throws a CopiesError. */
 export async function forget(
-  { repository, snapshotIds, kube }: Forgetting,
+  { repository, backups, kube }: Forgetting,
   { files }: Pick<RemovalMeans, "files">,
   { tell, signal }: { tell?: (message: string) => void; signal: AbortSignal },
 ): Promise<void> {
@@ -207,9 +205,9 @@ export async function forget(
     if (!files) throw new LifeboatError("invalid", "the configuration has no volumes.restic");
     const { namespace, reason } = await namespaceFor(kube, repository, signal);
     if (reason) tell?.(reason);
-    await forgetFiles(kube, files, { namespace, repository, snapshotIds, signal });
+    await forgetBackups(kube, files, { namespace, repository, backups, signal });
   } catch (error) {
     signal.throwIfAborted();
-    throw asCopiesError(error, `${copiesText(snapshotIds.length)} in the repository of ${repository} can't be removed`);
+    throw asCopiesError(error, `the copies of files in the repository of ${repository} can't be removed`);
   }
 }

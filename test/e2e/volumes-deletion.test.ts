@@ -176,6 +176,8 @@ describe("copies of files of backups that retention deletes", { skip: resticSkip
           return { volume: "v", claim: of, method: "PodVolumeBackup" as const, files };
         }),
       });
+    // Of a run that was killed: no record names it.
+    await copy("one");
     const [first, second, third] = [await copy("one"), await copy("two"), await copy("stays")];
     // A repository of a namespace that is there no more.
     for (const key of (await listFolder(bucket, "restic/shop/")).keys()) {

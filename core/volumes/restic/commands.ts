@@ -27,9 +27,20 @@ export function restoreCommand(snapshotId: string, timing: LockTiming, { sparse 
   return ["restore", snapshotId, ...flags];
 }
 
-/** Lets copies go; with `prune` also what only they hold, which needs the repository for itself. */
-export function forgetCommand(snapshotIds: string[], timing: LockTiming, { prune }: { prune: boolean }): string[] {
-  return ["forget", ...waiting(timing), ...(prune ? ["--prune"] : []), ...snapshotIds];
+/** Lets copies go, and leaves what only they hold to a later call of the other. Needs the repository for itself. */
+export function forgetCommand(snapshotIds: string[], timing: LockTiming): string[] {
+  return ["forget", ...waiting(timing), ...snapshotIds];
+}
+
+/** Lets all copies of backups go, and what only they hold. Needs the repository for itself. */
+export function forgetBackupsCommand(backups: string[], timing: LockTiming): string[] {
+  const tags = backups.flatMap((backup) => ["--tag", backupTag(backup)]);
+  return ["forget", ...waiting(timing), "--prune", "--unsafe-allow-remove-all", ...tags];
+}
+
+/** The tag of all copies of a backup. */
+export function backupTag(backup: string): string {
+  return `backup=${backup}`;
 }
 
 /** The copies, or those with a tag. It needs no lock: what is deleted meanwhile is gone either way. */

@@ -6,7 +6,7 @@ import { labelsFor } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import { lastTold, type Tell } from "../doing.ts";
 import type { Copied, Mount, VolumeCopy } from "../volume.ts";
-import { backupCommand, INIT } from "./commands.ts";
+import { backupCommand, backupTag, INIT } from "./commands.ts";
 import { count } from "./output.ts";
 import type { Repositories } from "./repositories.ts";
 import { repositoryAt } from "./repository.ts";
@@ -64,7 +64,7 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy, te
   await repositories.ensure(namespace, init, signal);
 
   const run = `run=${randomUUID()}`;
-  const tags = [`backup=${backupName}`, `claim=${name}`, `volume=${volume.metadata.name}`, run];
+  const tags = [backupTag(backupName), `claim=${name}`, `volume=${volume.metadata.name}`, run];
   const end = await runUnlocking({ ...work, tell }, "copy its files", {
     command: backupCommand(`${name}.${uid}`, tags, settings.timing),
     claim: { name: clone ?? name, use: "read" },
@@ -86,13 +86,7 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy, te
     },
     warnings: [...unread(end), ...end.left.map(leftWarning)],
     discard: (signal) =>
-      forgetFiles(kube, settings, {
-        namespace,
-        repository: namespace,
-        snapshotIds: [snapshotId],
-        prune: false,
-        signal,
-      }),
+      forgetFiles(kube, settings, { namespace, repository: namespace, snapshotIds: [snapshotId], signal }),
   };
 }
 

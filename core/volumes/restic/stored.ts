@@ -1,7 +1,7 @@
 import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { at, type Fields, isFields } from "../../objects/fields.ts";
-import { forgetCommand, snapshotsCommand, UNLOCK } from "./commands.ts";
+import { forgetBackupsCommand, forgetCommand, snapshotsCommand, UNLOCK } from "./commands.ts";
 import { readAnswer } from "./output.ts";
 import type { ResticSettings } from "./settings.ts";
 import { runWork, type Work } from "./work.ts";
@@ -54,23 +54,30 @@ function storedOf(snapshot: Fields): StoredFiles {
   };
 }
 
-/** Copies that are to go. */
-export interface FilesToForget extends RepositoryOf {
-  snapshotIds: string[];
-  /** Also delete what no other copy holds, which takes long and locks the repository; else a later call does it. */
-  prune?: boolean;
-}
-
-/** Deletes copies from a repository. Those that are not there are gone already. */
+/**
+ * Deletes copies from a repository, those that are not there being gone already. What only they hold stays until `forgetBackups`:
+ * finding it takes long.
+ */
 export async function forgetFiles(
   kube: Kube,
   settings: ResticSettings,
-  { namespace, repository, snapshotIds, prune = true, signal }: FilesToForget,
+  { snapshotIds, ...of }: RepositoryOf & { snapshotIds: string[] },
 ): Promise<void> {
-  // Copies that were killed hold their locks for ever, and pruning needs the repository for itself.
-  const commands = [...(prune ? [UNLOCK] : []), forgetCommand(snapshotIds, settings.timing, { prune })];
-  const work = workOn(kube, settings, { namespace, repository, signal });
-  await runWork(work, `delete copies from the repository of ${repository}`, commands);
+  await forget(kube, settings, of, [forgetCommand(snapshotIds, settings.timing)]);
+}
+
+/** Deletes all copies of backups from a repository, those too that no record names since their run was killed, and what only they hold. */
+export async function forgetBackups(
+  kube: Kube,
+  settings: ResticSettings,
+  { backups, ...of }: RepositoryOf & { backups: string[] },
+): Promise<void> {
+  // Copies that were killed hold their locks for ever.
+  await forget(kube, settings, of, [UNLOCK, forgetBackupsCommand(backups, settings.timing)]);
+}
+
+async function forget(kube: Kube, settings: ResticSettings, of: RepositoryOf, commands: string[][]): Promise<void> {
+  await runWork(workOn(kube, settings, of), `delete copies from the repository of ${of.repository}`, commands);
 }
 
 function workOn(kube: Kube, settings: ResticSettings, of: RepositoryOf): Work {
