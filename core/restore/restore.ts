@@ -29,8 +29,10 @@ import { type Selection, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
 import { type Item, type Survey, surveyArchive } from "./survey.ts";
+import type { Note } from "./undo/notes.ts";
 import { findRemains, type Undoing } from "./undo/remains.ts";
 import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
+import { takeEarlier } from "./write/earlier.ts";
 import { readHooks } from "./write/hooks.ts";
 import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./write/posthooks.ts";
 import { isChange } from "./write/sending.ts";
@@ -231,6 +233,8 @@ async function extrasOf(
 }
 
 export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"> {
+  /** Of the runs of this restore before this one, which were interrupted; none where not given. */
+  notes?: Note[];
   /** Called once for each item, as it ends. */
   outcome: (outcome: ItemOutcome) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
@@ -258,6 +262,7 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
     for (const message of problems) report.error(item, message);
   }
   reportUnchanged(steps, report);
+  if (input.notes?.length) await takeEarlier(planned, { archive: input.archive, notes: input.notes, report });
   const writes = writesOf(steps);
   log("info", "Restoring", { items: steps.length, writes: writes.length });
   const hooks = planned.fixing.exact ? undefined : hooksOf(planned, { ...input, waitMs, report });

@@ -44,6 +44,7 @@ import {
   restore,
 } from "./restore.ts";
 import { checkSpec } from "./spec.ts";
+import { type Note, readNotes } from "./undo/notes.ts";
 import type { Undoing } from "./undo/remains.ts";
 import { keepBefore } from "./undo/safety.ts";
 
@@ -132,6 +133,8 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);
   if (!source.undoing) await checkNotUndone(bucket, name, signal);
+  const notes = source.undoing ? [] : await readNotes(bucket, name, signal);
+  checkSameBackup(name, spec, notes);
 
   return leavingLog({ kind: "restore", ...run }, async () => {
     const startedAt = new Date();
@@ -155,6 +158,7 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         ...run,
         ...source,
         archive,
+        notes,
         volumes: await volumesOf(run, source),
         backupName: spec.backupName,
         log: run.log.log,
@@ -291,6 +295,15 @@ async function checkNotUndone(bucket: Bucket, name: string, signal: AbortSignal)
   const undo = restoreKeys(undoName(name, 1));
   if (!(await listFolder(bucket, undo.folder, signal)).has(undo.record)) return;
   throw new LifeboatError("conflict", `restore "${name}" has been undone`, { hint: "choose another name" });
+}
+
+/** Throws `conflict` where a restore of that name was begun of another backup: what it made would pass for this one's. */
+function checkSameBackup(name: string, { backupName }: RestoreSpec, notes: Note[]): void {
+  const other = notes.find(({ backup = backupName }) => backup !== backupName)?.backup;
+  if (other === undefined) return;
+  throw new LifeboatError("conflict", `restore "${name}" was begun from backup "${other}", and interrupted`, {
+    hint: `choose another name, or finish it with --from-backup ${other}, or undo it`,
+  });
 }
 
 /** A restore of that name is recorded. */

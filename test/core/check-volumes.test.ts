@@ -198,7 +198,7 @@ describe("what restores have left in a cluster", () => {
   const note = (bucket: Bucket, restore: string, clusterUid: string) => {
     const [backups, none] = [[], new Map()];
     const startTimestamp = "2026-11-27T01:00:00Z";
-    const names = { creates: none, touches: none, statuses: none, kin: none };
+    const names = { creates: none, without: none, touches: none, statuses: none, kin: none };
     return storeNote(bucket, restore, { clusterUid, startTimestamp, backups, ...names });
   };
 

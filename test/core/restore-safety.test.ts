@@ -40,7 +40,7 @@ async function keep(items: KubernetesObject[], spec: Partial<RestoreSpec> = {}):
   const planning = { kube, name: "r", backupName: "b", backup, signal, log: () => {} };
   const archive = await archiveOf([namespace, ...items]);
   const planned = await planRestore({ ...planning, archive, spec: { backupName: "b", ...spec } });
-  await keepBefore({ kube, bucket, name: "r", log, signal }, planned);
+  await keepBefore({ kube, bucket, name: "r", spec: { backupName: "b" }, log, signal }, planned);
 }
 
 const listed = (names: Names) => [...names].flatMap(([key, some]) => [...some].sort().map((name) => `${key} ${name}`));

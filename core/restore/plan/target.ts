@@ -7,6 +7,7 @@ import { throwIfGone } from "../../kube/gone.ts";
 import { metadataOf, parseExact } from "../../kube/json.ts";
 import { listPages } from "../../kube/list.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
+import { labelValue, RESTORE_NAME } from "../../labels.ts";
 import { at, fieldsAt } from "../../objects/fields.ts";
 import { CLAIMS, NAMESPACES, SERVICES, VOLUMES } from "../../objects/resources.ts";
 import { release } from "../../release.ts";
@@ -51,6 +52,8 @@ export interface Target extends CompareFacts {
   providerId?: string;
   /** Claims, as "namespace/name", that an earlier run of this restore made and did not fill: they count as absent. */
   unfilled: Set<string>;
+  /** Claims and volumes that carry this restore's label, by the item's place: the name of a claim's volume, "" where it has none. */
+  labelled: Map<number, string>;
   /** What to tell the user of the lists. */
   warnings: string[];
   volumes: Map<string, LiveVolume>;
@@ -130,6 +133,7 @@ export async function readTarget(reading: Reading): Promise<Target> {
     nodes: new Set(),
     zones: new Set(),
     unfilled: new Set(),
+    labelled: new Map(),
     warnings: [],
     volumes: new Map(),
     waiting: new Set(),
@@ -284,7 +288,7 @@ async function readList(
       for (const body of page.items) {
         if (key !== SCALERS || scaleTo !== 0) note?.(parseExact(body) as KubernetesObject, target);
         const metadata = metadataOf(body) as KubernetesObject["metadata"];
-        const { namespace = "", name, uid, resourceVersion = "", deletionTimestamp } = metadata;
+        const { namespace = "", name, uid, resourceVersion = "", deletionTimestamp, labels } = metadata;
         const place = places.get(`${namespace}/${name}`);
         extras?.saw({ resource: key, metadata, body }, place, target);
         if (place === undefined) continue;
@@ -301,6 +305,9 @@ async function readList(
           target.digests.set(place, FILLING);
           continue;
         }
+        const carries = [CLAIMS, VOLUMES].includes(key) && labels?.[RESTORE_NAME] === labelValue(reading.name);
+        if (carries && !deletionTimestamp)
+          target.labelled.set(place, String(at(parseExact(body), "spec", "volumeName") ?? ""));
         if (uid && !deletionTimestamp && survey.owns(place)) target.uids.set(place, uid);
         if (key === CLAIMS && !deletionTimestamp && waits(parseExact(body) as KubernetesObject))
           target.waiting.add(`${namespace}/${name}`);

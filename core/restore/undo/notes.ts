@@ -15,10 +15,14 @@ export interface Note {
   /** The cluster, by the UID of its namespace kube-system. */
   clusterUid: string;
   startTimestamp: string;
+  /** What is restored; absent where a restore is undone, and in notes of older versions. */
+  backup?: string;
   /** The backups of what it and the attempts before it were about to touch, in their order. */
   backups: string[];
   /** What was missing and planned to be created. */
   creates: Names;
+  /** Of `creates`: the claims that were to come without data of the backup. */
+  without: Names;
   /** What existed and was planned to be changed or deleted. */
   touches: Names;
   /** Of `touches`: what was planned to get the status that the backup holds. */
@@ -32,8 +36,10 @@ const noteSchema = z.object({
   schemaVersion: z.literal(1),
   clusterUid: z.string(),
   startTimestamp: z.string(),
+  backup: z.string().optional(),
   backups: z.array(z.string()),
   creates: names,
+  without: names.default({}),
   touches: names,
   statuses: names,
   kin: names,
@@ -45,9 +51,9 @@ export async function readNotes(bucket: Bucket, restore: string, signal?: AbortS
   for (const key of [...(await listFolder(bucket, noteFolder(restore), signal)).keys()].sort()) {
     const parsed = noteSchema.safeParse(parse(await readSideFile(bucket, key, signal)));
     if (!parsed.success) throw new LifeboatError("corrupt", `${key} is not a note of a restore`);
-    const { creates, touches, statuses, kin, ...note } = parsed.data;
-    const lists = { creates: namesOf(creates), touches: namesOf(touches), statuses: namesOf(statuses) };
-    notes.push({ ...note, ...lists, kin: namesOf(kin) });
+    const { creates, without, touches, statuses, kin, ...note } = parsed.data;
+    const made = { creates: namesOf(creates), without: namesOf(without) };
+    notes.push({ ...note, ...made, touches: namesOf(touches), statuses: namesOf(statuses), kin: namesOf(kin) });
   }
   return notes;
 }
@@ -55,9 +61,10 @@ export async function readNotes(bucket: Bucket, restore: string, signal?: AbortS
 /** Stores the note of the next attempt, under the first number that is free. */
 export async function storeNote(bucket: Bucket, restore: string, note: Note, signal?: AbortSignal): Promise<void> {
   const text = gzipText();
-  const { creates, touches, statuses, kin, ...rest } = note;
-  const lists = { creates: listsOf(creates), touches: listsOf(touches), statuses: listsOf(statuses) };
-  text.add(`${JSON.stringify({ schemaVersion: 1, ...rest, ...lists, kin: listsOf(kin) })}\n`);
+  const { creates, without, touches, statuses, kin, ...rest } = note;
+  const made = { creates: listsOf(creates), without: listsOf(without) };
+  const changed = { touches: listsOf(touches), statuses: listsOf(statuses), kin: listsOf(kin) };
+  text.add(`${JSON.stringify({ schemaVersion: 1, ...rest, ...made, ...changed })}\n`);
   const body = text.gzipped();
   for (let number = 1; !(await putOnce(bucket, noteKey(restore, number), body, signal)); ) number++;
 }

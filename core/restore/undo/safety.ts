@@ -11,6 +11,7 @@ import { parseExact } from "../../kube/json.ts";
 import { labelValue, RESTORE_NAME } from "../../labels.ts";
 import type { RunLog } from "../../log.ts";
 import { startRunLog } from "../../log.ts";
+import { CLAIMS } from "../../objects/resources.ts";
 import type { Bucket, Signer } from "../../ports.ts";
 import { problemLine } from "../../report.ts";
 import { timestamp } from "../../timestamp.ts";
@@ -27,6 +28,7 @@ interface Keeping {
   kube: Kube;
   bucket: Bucket;
   name: string;
+  spec: { backupName: string };
   cluster?: string;
   caller?: string;
   trustedKeys?: string[];
@@ -50,6 +52,7 @@ interface Keeping {
 export async function keepBefore(run: Keeping, planned: Planned): Promise<void> {
   const { bucket, name, signal } = run;
   const creates = namesOf(planned.steps.filter(({ action }) => action === "create"));
+  const without = namesOf(planned.steps.filter((step) => comesWithout(step, planned)));
   const touched = namesOf(planned.steps.filter(touches));
   if (creates.size + touched.size === 0) return;
   const startTimestamp = timestamp(new Date());
@@ -78,7 +81,10 @@ export async function keepBefore(run: Keeping, planned: Planned): Promise<void> 
   await storeNote(
     bucket,
     name,
-    { clusterUid, startTimestamp, backups, creates, touches: touched, statuses, kin },
+    {
+      ...{ clusterUid, startTimestamp, ...(planned.data && { backup: run.spec.backupName }), backups },
+      ...{ creates, without, touches: touched, statuses, kin },
+    },
     signal,
   );
 }
@@ -95,6 +101,12 @@ export async function readBefore(
   throw new LifeboatError("conflict", `backup "${before}" is not what was there before restore "${restore}"`, {
     hint: "give the restore another name",
   });
+}
+
+/** Whether a step creates a claim that brings no data of the backup along. */
+function comesWithout({ action, item }: PlannedStep, { data }: Planned): boolean {
+  if (action !== "create" || item.entry.resource !== CLAIMS) return false;
+  return !["csi", "files"].includes(data?.plan.of(item)?.how ?? "none");
 }
 
 /** Whether a step changes or deletes what exists. */

@@ -88,7 +88,8 @@ function nodePath({ kind, spec }: KubernetesObject): string | undefined {
   return kind === "PersistentVolume" && typeof path === "string" ? path : undefined;
 }
 
-function volumeOf({ kind, spec }: KubernetesObject): string | undefined {
+/** The name of a claim's volume; undefined where it has none, and for any other object. */
+export function volumeOf({ kind, spec }: KubernetesObject): string | undefined {
   return kind === "PersistentVolumeClaim" ? (spec as { volumeName?: string } | undefined)?.volumeName : undefined;
 }
 
