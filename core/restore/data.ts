@@ -1,18 +1,32 @@
 import { hash } from "node:crypto";
 import type { LimitFunction } from "p-limit";
+import { LifeboatError } from "../errors.ts";
 import { CLAIMS, VOLUMES } from "../objects/resources.ts";
+import { someOf } from "../report.ts";
 import type { CsiRestore } from "../volumes/csi/restore.ts";
-import type { VolumeMeans } from "../volumes/means.ts";
+import type { DiskCloud } from "../volumes/disk.ts";
+import { noFiles, type VolumeMeans } from "../volumes/means.ts";
 import { cloudOf } from "../volumes/native.ts";
 import type { RestoredVolumes, StoredVolume } from "../volumes/record.ts";
 import type { Placement } from "../volumes/restic/job.ts";
 import { zoneFor } from "../volumes/zone.ts";
 import { targetNamespace } from "./fixes.ts";
+import type { PlannedStep } from "./plan/steps.ts";
 import type { RestoreSpec } from "./spec.ts";
 import type { Item } from "./survey.ts";
 
 /** What the backup has of the data of a claim or volume that is restored, and what is done with it. */
-export type ItemData = StoredVolume & { how: "csi" | "files" | "native" | "none" };
+export type ItemData = StoredVolume & {
+  how: "csi" | "files" | "native" | "none";
+  /** What this run lacks, so that data which the backup has don't come; undefined where it lacks nothing. */
+  missing?: MissingMeans;
+};
+
+/** A means by which data of a backup are brought back, that a run doesn't have: why, and what to do. */
+interface MissingMeans {
+  reason: string;
+  hint: string;
+}
 
 /** What becomes of the data of a backup's claims. */
 export interface DataPlan {
@@ -79,19 +93,60 @@ function dataOf(stored: StoredVolume, { spec, means, snapshots }: DataFacts): It
   const { csi, native, files } = stored;
   if (!csi && !native && !files) return { ...stored, how: "none" };
   if (spec.restorePVs === false) return none("restorePVs is false: no data are restored");
+  const lack = (of: string, missing: MissingMeans): ItemData => ({
+    ...none(`its data are in ${of}: ${missing.reason}`),
+    missing,
+  });
   if (csi) {
     if (snapshots) return { ...stored, how: "csi" };
-    return none(
-      `this cluster serves no VolumeSnapshots, and its data are in the snapshot ${csi.snapshotHandle} of ${csi.driver}`,
-    );
+    return lack(`the snapshot ${csi.snapshotHandle} of ${csi.driver}`, NO_SNAPSHOTS);
   }
   if (files) {
-    if (means.files) return { ...stored, how: "files" };
-    return none("its data are in a restic repository: the configuration's volumes.restic says how to read it");
+    const reason = noFiles(means.files);
+    return reason === undefined ? { ...stored, how: "files" } : lack("a restic repository", { reason, hint: RESTIC });
   }
   const cloud = cloudOf(native!.snapshotHandle);
   if (means.disks?.[cloud]) return { ...stored, how: "native" };
-  return none(`its data are in the snapshot ${native!.snapshotHandle}, which can't be had here`);
+  return lack(`the snapshot ${native!.snapshotHandle}`, noCloud(cloud));
+}
+
+const NO_SNAPSHOTS: MissingMeans = {
+  reason: "the target serves no VolumeSnapshots",
+  hint: "install the snapshot controller and its definitions (kubernetes-csi/external-snapshotter) in the target",
+};
+
+const RESTIC = "set up volumes.restic, with the password that the backup's copies were made with";
+
+function noCloud(cloud: DiskCloud): MissingMeans {
+  return {
+    reason: `nothing here can ask that cloud (${cloud})`,
+    hint: "restore where its snapshots can be had: by the command line, with its credentials",
+  };
+}
+
+/**
+ * Throws `invalid` where claims that a restore creates have data in the backup, and the means to bring them is missing: nothing
+ * starts on empty volumes that nobody asked for.
+ */
+export function checkMeans(plan: DataPlan, steps: Pick<PlannedStep, "action" | "item">[]): void {
+  const claims = new Map<string, { missing: MissingMeans; names: string[] }>();
+  for (const { action, item } of steps) {
+    const missing = action === "create" ? plan.of(item)?.missing : undefined;
+    if (!missing) continue;
+    const { names } = claims.get(missing.reason) ?? { names: [] };
+    claims.set(missing.reason, { missing, names: [...names, `${item.namespace}/${item.name}`] });
+  }
+  if (claims.size === 0) return;
+  const lacks = [...claims.values()];
+  const told = lacks.map(({ missing, names }) => `${missing.reason} (${someOf(names)})`).join("; ");
+  const count = lacks.reduce((sum, { names }) => sum + names.length, 0);
+  throw new LifeboatError(
+    "invalid",
+    `the backup has data of ${count === 1 ? "a claim" : `${count} claims`} that can't be brought back here: ${told}`,
+    {
+      hint: `${lacks.map(({ missing }) => missing.hint).join("; ")}. Or leave these claims out, or restore all of them empty: --restore-volumes=false (restorePVs: false)`,
+    },
+  );
 }
 
 /** The name of a volume that is made anew beside its original: in Velero's form, and the same whenever this restore is run. */

@@ -15,7 +15,7 @@ import type { VolumeMeans } from "../volumes/means.ts";
 import type { StoredVolume } from "../volumes/record.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone/clone.ts";
-import { planData, type RestoreData, restoredVolumes } from "./data.ts";
+import { checkMeans, planData, type RestoreData, restoredVolumes } from "./data.ts";
 import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { modifiersOf } from "./modifiers/modifiersource.ts";
@@ -86,7 +86,7 @@ export interface Planned {
 /**
  * Plans a restore: surveys the archive, lists what the target has, and decides on every item. Nothing is written. Throws
  * `corrupt` for a damaged archive, `unreachable` when the server is gone, the signal's reason when cancelled; and
- * `invalid` for a spec that contradicts itself.
+ * `invalid` for a spec that contradicts itself, and where data of the backup can't be brought (`checkMeans`).
  */
 export async function planRestore(input: PlanInput): Promise<Planned> {
   const { kube, archive, spec, undoing, signal, log, waitMs = WAIT_MS } = input;
@@ -142,6 +142,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
   if (data) data.placements = skim.placements;
   const steps = planSteps({ survey, target, skim, served, fixing, data, policy });
+  if (data) checkMeans(data.plan, steps);
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target, policy)) target.freed.add(volume);
   const found = await extras?.found({ kube, served, target, signal });

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
+import type { LifeboatError } from "../../core/errors.ts";
+import type { VolumeMeans } from "../../core/volumes/means.ts";
+import type { StoredVolume } from "../../core/volumes/record.ts";
+import { RESTIC_TIMING } from "../../core/volumes/restic/settings.ts";
 import { archiveOf, restored, said, sample } from "./restore-sample.ts";
 import { restoreTarget } from "./restore-target.ts";
 
@@ -120,6 +124,79 @@ describe("claims and volumes", () => {
   });
 });
 
+describe("data of the backup that can't be brought", () => {
+  const of = (name: string) => ({ volume: `pv-${name}`, claim: { namespace: "shop", name } });
+  const named = (name: string) =>
+    sample("v1", "PersistentVolumeClaim", `shop/${name}`, { spec: { volumeName: `pv-${name}` } });
+  const csi = { snapshotHandle: "snap-1", driver: "disk.csi.example.com", contentName: "c", restoreSize: 1 };
+  const files = { namespace: "shop", snapshotId: "abcdef01", size: 1 };
+  const native = { snapshotHandle: "snap-0a", volumeType: "gp3", volumeAZ: "eu-west-1a" };
+  const unreached = {
+    files: { image: "restic:1", location: "file:///b", timing: RESTIC_TIMING, secrets: () => assert.fail() },
+  };
+  const rows: { lacks: string; means?: VolumeMeans; stored: StoredVolume[]; message: RegExp; hint: RegExp }[] = [
+    {
+      lacks: "volumes.restic",
+      stored: [
+        { ...of("a"), files },
+        { ...of("b"), files },
+      ],
+      message: /data of 2 claims .*: the configuration has no volumes\.restic, .*\(shop\/a, shop\/b\)$/,
+      hint: /^set up volumes\.restic, .*--restore-volumes=false/,
+    },
+    {
+      lacks: "a location that Pods reach",
+      means: unreached,
+      stored: [{ ...of("a"), files }],
+      message: /data of a claim .*Pods of a cluster don't reach it \(shop\/a\)$/,
+      hint: /--restore-volumes=false/,
+    },
+    {
+      lacks: "VolumeSnapshots",
+      stored: [{ ...of("a"), csi }],
+      message: /the target serves no VolumeSnapshots \(shop\/a\)$/,
+      hint: /^install the snapshot controller/,
+    },
+    {
+      lacks: "the disks' cloud, and more",
+      stored: [
+        { ...of("a"), native },
+        { ...of("b"), csi },
+      ],
+      message: /nothing here can ask that cloud \(aws\) \(shop\/a\); the target serves no VolumeSnapshots \(shop\/b\)$/,
+      hint: /^restore where .*; install the snapshot controller/,
+    },
+  ];
+  for (const { lacks, means, stored, message, hint } of rows)
+    it(`for lack of ${lacks} are refused before anything is written`, async () => {
+      const archive = await archiveOf([named("a"), named("b"), named("c")]);
+      const volumes = { ...means, stored };
+      await assert.rejects(restored(kube, archive, {}, { volumes }), (error: LifeboatError) => {
+        assert.equal(error.kind, "invalid");
+        assert.match(error.message, message);
+        assert.match(error.hint ?? "", hint);
+        return true;
+      });
+      assert.deepEqual(kube.writes, []);
+    });
+
+  it("are no obstacle where nobody asks for them, or their claim is there or left out", async () => {
+    const volumes = { stored: [{ ...of("a"), files }] };
+    const archive = () => archiveOf([named("a"), named("b")]);
+    const left = await restored(
+      kube,
+      await archive(),
+      { includedItems: ["shop/persistentvolumeclaims/b"] },
+      { volumes },
+    );
+    assert.equal(left.result.counts.created, 2);
+    const empty = await restored(kube, await archive(), { restorePVs: false }, { volumes });
+    assert.deepEqual([empty.result.volumes?.leftOut, empty.result.volumes?.lacking], [1, 0]);
+    const again = await restored(kube, await archive(), {}, { volumes });
+    assert.deepEqual([again.result.phase, again.result.counts.created], ["Completed", 0]);
+  });
+});
+
 describe("a target that knows no VolumeSnapshots", () => {
   const snapshotClass = sample("snapshot.storage.k8s.io/v1", "VolumeSnapshotClass", "disks", {
     driver: "disk.csi.example.com",
@@ -127,15 +204,15 @@ describe("a target that knows no VolumeSnapshots", () => {
   const csi = { snapshotHandle: "snap-1", driver: "disk.csi.example.com", contentName: "c", restoreSize: 1 };
   const volumes = { stored: [{ volume: "pv", claim: { namespace: "shop", name: "data" }, csi }] };
 
-  it("has no use for their classes, and its claims come empty, which alone needs a person", async () => {
+  it("has no use for their classes, and its claims come empty where that is asked for", async () => {
     const archive = await archiveOf([claim, volume("Delete"), snapshotClass]);
-    const { lines, result } = await restored(kube, archive, {}, { volumes });
+    const { lines, result } = await restored(kube, archive, { restorePVs: false }, { volumes });
     assert.deepEqual([result.phase, result.problems.warnings.map(({ name }) => name)], ["Completed", ["data"]]);
     assert.match(lines.join("\n"), /^skipped volumesnapshotclasses\S* disks: this cluster knows no VolumeSnapshots/m);
     assert.match(
       lines.join("\n"),
       /^skipped persistentvolumes pv: its data are in the backup and don't come back, as its claim tells/m,
     );
-    assert.match(lines.join("\n"), /^created persistentvolumeclaims .*new, empty one; this cluster serves no VolumeS/m);
+    assert.match(lines.join("\n"), /^created persistentvolumeclaims .*new, empty one; restorePVs is false/m);
   });
 });

@@ -48,6 +48,7 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     await writeFile(join(dir, "credentials.txt"), keys.join("\n"));
     await configure("lifeboat", "90s");
     await configure("hasty", "4s");
+    await writeFile(join(dir, "bare.yaml"), JSON.stringify({ location: s3.location("here") }));
     await workload();
   });
   after(() => stack.disposeAsync());
@@ -222,6 +223,19 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     const info = infos.find(({ pvcName }) => pvcName === "data-db-0")!;
     assert.equal(info.backupMethod, "PodVolumeBackup");
     assert.equal(info.pvbInfo.snapshotHandle, status.snapshotID);
+  });
+
+  it("are not left behind by a configuration without volumes.restic: the restore is refused, and its plan", async () => {
+    for (const flags of [[], ["--dry-run"]]) {
+      const { code, stderr } = await begin([...restore("unread", { config: "bare" }), ...flags]).ended;
+      assert.equal(code, 2, stderr);
+      assert.match(
+        stderr,
+        /data of 2 claims that can't be brought back here: the configuration has no volumes\.restic/,
+      );
+      assert.match(stderr, /^hint: set up volumes\.restic, .*--restore-volumes=false/m);
+    }
+    await assert.rejects(target.cluster.api.request("GET", "/api/v1/namespaces/unread"), { status: 404 });
   });
 
   it("come back where their Pod may run, into a volume that is made for its first Pod", async () => {
