@@ -26,7 +26,7 @@ const questions = [...new Set(Object.values(QUESTIONS).flat())] as [string, ...s
 const findingSchema = z.object({
   state: z.enum(STATES),
   message: z.string(),
-  todo: z.string().optional().describe("what to do about it"),
+  todo: z.string().optional().describe("what to do about it; several commands are a line each"),
   error: z.enum(kinds).optional().describe("of what failed, the kind of the error, where it was one"),
   resources: z.array(z.string()).optional().describe("those that it is about: pods, deployments.apps"),
 });

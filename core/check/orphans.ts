@@ -82,7 +82,7 @@ export async function leftInCluster(
   return {
     state: "warning",
     message: `runs that died have left ${someOf(left, 3)}${risk}`,
-    todo: `${todo.slice(0, 3).join("; ")}${todo.length > 3 ? " …" : ""}`,
+    todo: todo.join("\n"),
     resources: left,
   };
 }
@@ -247,10 +247,7 @@ export async function orphanedSnapshots(
   return {
     state: "warning",
     message: `${orphans.length} of ${seen} are in no backup any more: ${someOf(ids, 3)}`,
-    todo: orphans
-      .slice(0, 3)
-      .map(({ cloud, id }) => DELETE[cloud](id))
-      .join("; "),
+    todo: orphans.map(({ cloud, id }) => DELETE[cloud](id)).join("\n"),
     resources: ids,
   };
 }

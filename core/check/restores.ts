@@ -61,7 +61,7 @@ export async function leftByRestores(
   return {
     state: "warning",
     message: `restores that are over have left ${someOf(things, 3)}`,
-    todo: `${[...todo].slice(0, 3).join("; ")}${todo.size > 3 ? " …" : ""}`,
+    todo: [...todo].join("\n"),
     resources: things,
   };
 }

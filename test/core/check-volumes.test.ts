@@ -62,7 +62,7 @@ describe("snapshots of disks that no backup has any more", () => {
     assert.deepEqual(found, {
       state: "warning",
       message: "2 of 4 are in no backup any more: snap-03, snap-06",
-      todo: "aws ec2 delete-snapshot --snapshot-id snap-03; aws ec2 delete-snapshot --snapshot-id snap-06",
+      todo: "aws ec2 delete-snapshot --snapshot-id snap-03\naws ec2 delete-snapshot --snapshot-id snap-06",
       resources: ["snap-03", "snap-06"],
     });
   });
@@ -233,10 +233,11 @@ describe("what restores have left in a cluster", () => {
         "Job shop/lifeboat-2 with its Secret",
       ],
     });
-    assert.deepEqual(todo?.split("; "), [
+    assert.deepEqual(todo?.split("\n"), [
       'run "lifeboat restore create died" again, with its flags: it ends what it began',
       "kubectl delete -n shop persistentvolumeclaim half",
-      "kubectl delete --ignore-not-found volumesnapshotcontent n2 && kubectl delete --ignore-not-found -n shop volumesnapshot n2 …",
+      "kubectl delete --ignore-not-found volumesnapshotcontent n2 && kubectl delete --ignore-not-found -n shop volumesnapshot n2",
+      "kubectl delete --ignore-not-found -n shop job/lifeboat-2 secret/lifeboat-2",
     ]);
   });
 

@@ -103,7 +103,7 @@ describe("CSI snapshots of a backup that is killed", {
     assert.deepEqual([handles.length, (await standing()).length], [2, 4]);
     const { state, todo } = await leftovers();
     assert.equal(state, "warning");
-    assert.match(todo!, /^kubectl delete -n shop volumesnapshot velero-\w+-\w+; kubectl delete/);
+    assert.match(todo!, /^kubectl delete -n shop volumesnapshot velero-\w+-\w+\nkubectl delete/);
     const { phase, warnings } = await document<BackupDocument>(create("again"), s3.env);
     assert.deepEqual([phase, warnings], ["Completed", []]);
     assert.deepEqual(await standing(), []);

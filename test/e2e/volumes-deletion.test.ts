@@ -107,10 +107,11 @@ describe("CSI snapshots of a backup that is deleted", { skip: requireOrSkip("rig
 
   it("left by runs that died are found by a check, which tells what rights they take", async () => {
     const labels = { "velero.io/backup-name": "dead", "lifeboat/volume-copy": "csi" };
-    await cluster.api.request("POST", `${SNAPSHOT_API}/namespaces/shop/volumesnapshots`, {
-      ...{ apiVersion: "snapshot.storage.k8s.io/v1", kind: "VolumeSnapshot", metadata: { name: "left", labels } },
-      spec: { source: { persistentVolumeClaimName: "db" }, volumeSnapshotClassName: "disk-snapshots" },
-    });
+    for (const name of ["left", "left-too"])
+      await cluster.api.request("POST", `${SNAPSHOT_API}/namespaces/shop/volumesnapshots`, {
+        ...{ apiVersion: "snapshot.storage.k8s.io/v1", kind: "VolumeSnapshot", metadata: { name, labels } },
+        spec: { source: { persistentVolumeClaimName: "db" }, volumeSnapshotClassName: "disk-snapshots" },
+      });
     const found = async (kubeconfig: string) => {
       const { checks } = await document<CheckDocument>([
         "location",
@@ -136,7 +137,16 @@ describe("CSI snapshots of a backup that is deleted", { skip: requireOrSkip("rig
     assert.deepEqual([able.volumes?.state, able.surplus?.message], ["ok", "may write nothing"]);
     assert.deepEqual(
       [able.leftovers?.state, able.leftovers?.message, able.leftovers?.todo],
-      ["warning", "runs that died have left VolumeSnapshot shop/left", "kubectl delete -n shop volumesnapshot left"],
+      [
+        "warning",
+        "runs that died have left VolumeSnapshot shop/left, VolumeSnapshot shop/left-too",
+        "kubectl delete -n shop volumesnapshot left\nkubectl delete -n shop volumesnapshot left-too",
+      ],
+    );
+    const { stdout } = await lifeboat(["location", "check", ...at("made"), "--kubeconfig", keeper]);
+    assert.match(
+      stdout,
+      /^ +→ kubectl delete -n shop volumesnapshot left\n +kubectl delete -n shop volumesnapshot left-too$/m,
     );
     assert.equal(able.snapshots?.state, "notAsked");
   });

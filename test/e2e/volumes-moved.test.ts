@@ -269,7 +269,7 @@ describe("files of CSI snapshots, moved by restic", { skip: resticSkip(["versity
       ["Job", "PersistentVolumeClaim", "VolumeSnapshot"],
     );
     const names =
-      "job lifeboat-S; kubectl delete -n shop persistentvolumeclaim lifeboat-kept-S; kubectl delete -n shop volumesnapshot velero-kept-S";
+      "job lifeboat-S\\nkubectl delete -n shop persistentvolumeclaim lifeboat-kept-S\\nkubectl delete -n shop volumesnapshot velero-kept-S";
     assert.match(todo, new RegExp(`^kubectl delete -n shop ${names.replaceAll("S", "[-\\w]+")}$`));
     source.kubelet.trouble = undefined;
     assert.equal((await told<BackupDocument>(begin(killed))).phase, "Completed");

@@ -92,7 +92,9 @@ function tableOf({ checks, location }: CheckDocument): string {
 function linesOf({ question, state, message, todo }: Check, at: number, all: Check[]): string[] {
   const [word, colour] = STATES[state];
   const line = row(styleText(colour, word.padEnd(WIDTHS[0])), question, printable(message));
-  return todo && todo !== all[at - 1]?.todo ? [line, row(" ".repeat(WIDTHS[0]), "", `→ ${printable(todo)}`)] : [line];
+  if (!todo || todo === all[at - 1]?.todo) return [line];
+  const below = todo.split("\n").map((one, at) => `${at === 0 ? "→" : " "} ${printable(one)}`);
+  return [line, ...below.map((text) => row(" ".repeat(WIDTHS[0]), "", text))];
 }
 
 /** Those of a subject that were not asked, by the reason. */
