@@ -2,7 +2,7 @@ import { hash, randomUUID } from "node:crypto";
 import { pause } from "./abort.ts";
 import { backup, backupSlice } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
-import type { More } from "./backup/slices.ts";
+import type { More, Slice } from "./backup/slices.ts";
 import {
   CLUSTER,
   newestBackup,
@@ -94,7 +94,7 @@ export interface JobContext {
 }
 
 /** With what hears the job's name, once it is known; and when it is time to leave the rest of a job to the next run. */
-type Named = JobContext & { named: (name: string) => void; sliceEnds?: AbortSignal };
+type Named = JobContext & { named: (name: string) => void; slice?: Slice };
 
 /** The longest that a job may be put off by `notBefore`, in milliseconds: what platforms delay a delivery for. */
 const LONGEST_DELAY = 15 * 60_000;
@@ -167,8 +167,8 @@ function subjectOf(job: LockedJob, { schedules }: Config): { name: string; clust
 
 async function doJob(job: LockedJob, context: Named): Promise<Outcome> {
   using deadline = beforeDeadline(context.deadline, job.kind === "backup");
-  const { sliceEnds } = deadline;
-  const limited = { ...context, sliceEnds, signal: AbortSignal.any([context.signal, deadline.signal]) };
+  const { slice } = deadline;
+  const limited = { ...context, slice, signal: AbortSignal.any([context.signal, deadline.signal]) };
   const wait = Date.parse(job.notBefore ?? "") - Date.now();
   if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
   if (wait > 0) await pause(wait, limited.signal);
@@ -251,7 +251,7 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
     const { caller } = job;
     const { say } = context;
     const made = { ...run, name, spec, labels, caller, signer, recipients, say };
-    const result = given.sliceEnds ? await backupSlice(made, { ends: given.sliceEnds }) : await backup(made);
+    const result = given.slice ? await backupSlice(made, given.slice) : await backup(made);
     if ("more" in result) return result;
     const { record, outcome } = result;
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
@@ -434,7 +434,7 @@ async function committed<Document>(read: () => Promise<Document>): Promise<Docum
 function beforeDeadline(
   deadline: Date | undefined,
   isBackup: boolean,
-): { signal: AbortSignal; sliceEnds?: AbortSignal } & Disposable {
+): { signal: AbortSignal; slice?: Slice } & Disposable {
   const ended = new AbortController();
   const sliceEnded = new AbortController();
   const left = deadline ? deadline.getTime() - Date.now() : Number.POSITIVE_INFINITY;
@@ -445,10 +445,11 @@ function beforeDeadline(
   const after = Math.max(0, left - Math.min(most, left * part));
   const timed = (then: AbortController, ms: number) =>
     ms < LONGEST_TIMER ? setTimeout(() => then.abort(error), ms) : undefined;
-  const timers = [timed(ended, after), timed(sliceEnded, after - Math.min(SLICE_END_MS, after * SLICE_END_PART))];
+  const lengthMs = after - Math.min(SLICE_END_MS, after * SLICE_END_PART);
+  const timers = [timed(ended, after), timed(sliceEnded, lengthMs)];
   return {
     signal: ended.signal,
-    ...(deadline && { sliceEnds: sliceEnded.signal }),
+    ...(deadline && { slice: { ends: sliceEnded.signal, lengthMs } }),
     [Symbol.dispose]: () => timers.forEach(clearTimeout),
   };
 }

@@ -7,7 +7,7 @@ import { backupKeys } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { digestOf } from "../integrity/checks.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
-import type { ObjectRetention } from "../ports.ts";
+import type { Bucket, ObjectRetention } from "../ports.ts";
 import type { BackupRun } from "./backup.ts";
 import { retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, secretFiles } from "./record.ts";
@@ -27,6 +27,18 @@ export async function adoptArchive(run: BackupRun, present: Map<string, number>)
     const what = `an unfinished backup "${run.name}" in ${run.bucket.location} can't be finished`;
     throw new LifeboatError("corrupt", `${what}: ${message}`, { key, hint: leftoverHint(run.name), cause: error });
   }
+}
+
+/** Another run has stored its archive first. */
+export function takenMeanwhile(bucket: Bucket, name: string, cause: unknown): LifeboatError {
+  return new LifeboatError(
+    "conflict",
+    `another run of backup "${name}" has stored its archive in ${bucket.location} meanwhile`,
+    {
+      hint: "that run's backup counts; give runs that may meet names of their own",
+      cause,
+    },
+  );
 }
 
 /** What to do about what an interrupted run left and no run finishes. */
@@ -91,6 +103,13 @@ export async function readHeader(tar: AsyncIterable<Buffer>): Promise<ArchiveHea
     if (path === HEADER_FILE) return JSON.parse(body.toString()) as ArchiveHeader;
     if (!path.startsWith("metadata/")) return undefined;
   }
+  return undefined;
+}
+
+/** What the archive says of how it went, which stands after its items; undefined where it says nothing. */
+export async function readOutcome(tar: AsyncIterable<Buffer>): Promise<ArchiveOutcome | undefined> {
+  for await (const { path, body } of readTar(tar))
+    if (path === OUTCOME_FILE) return JSON.parse(body.toString()) as ArchiveOutcome;
   return undefined;
 }
 

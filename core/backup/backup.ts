@@ -88,7 +88,7 @@ async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult |
   const encryption = encryptionOf(run, present.keys());
   const signer = await run.signer?.();
   const sliced = slice && !encryption ? await readSlices(run, signer) : undefined;
-  const continued = sliced?.state.whole || !present.has(keys.tar) ? sliced : undefined;
+  const continued = present.has(keys.tar) ? undefined : sliced;
   const adopted = present.has(keys.tar) && !continued && encryption?.what !== "all";
   const open = [...present.keys()].filter((key) => !key.endsWith(ENCRYPTED));
   if (!adopted && !continued && open.length > 0) {
@@ -117,7 +117,7 @@ async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult |
       await archived.takeBackCopies?.();
       throw error;
     });
-    if (continued) await removePieces(bucket, name, signal).catch(() => {});
+    if (sliced) await removePieces(bucket, name, signal).catch(() => {});
     await releaseCopies({ ...run, log: run.log.log }, archived.outcome.volumes);
     return { ...committed, adopted };
   });

@@ -3,12 +3,12 @@ import { digestingIndex } from "../archive/index.ts";
 import { OUTCOME_FILE, together, writeArchive } from "../archive/writer.ts";
 import { backupKeys } from "../catalog.ts";
 import { encrypting } from "../encryption/buckets.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { isLifeboatError } from "../errors.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Resource } from "../kube/resource.ts";
-import type { Bucket } from "../ports.ts";
 import { timestamp } from "../timestamp.ts";
+import { takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
 import { fixRevision, labelledNamespaces, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
 import { type Encryption, writeSecrets } from "./encryption.ts";
@@ -162,17 +162,6 @@ async function streamArchive(reading: Reading, encryption: Encryption | undefine
   });
   const encrypted = whole && { suffix: encryption!.suffix, digests: whole.digests };
   return { header, outcome: outcome!, inventory, index: index.digests(), encrypted, takeBackCopies };
-}
-
-function takenMeanwhile(bucket: Bucket, name: string, cause: unknown): LifeboatError {
-  return new LifeboatError(
-    "conflict",
-    `another run of backup "${name}" has stored its archive in ${bucket.location} meanwhile`,
-    {
-      hint: "that run's backup counts; give runs that may meet names of their own",
-      cause,
-    },
-  );
 }
 
 /** `stream`, which ends only once `gate` has succeeded, and fails with it. */

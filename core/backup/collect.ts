@@ -157,7 +157,7 @@ export interface Collection {
   /** Where another collection got to, of which this is the rest. */
   from?: CollectState;
   /** Asked after each page: whether to go on, or to leave the rest to another. */
-  goOn?: (state: () => CollectState) => Promise<boolean>;
+  goOn?: (place: CollectPlace, state: () => CollectState) => Promise<boolean>;
   signal: AbortSignal;
 }
 
@@ -254,27 +254,24 @@ export async function collect(collection: Collection): Promise<Collected | undef
       related: related.state(),
       answered: refusals === undefined,
     });
-    return (await collection.goOn?.(state)) ?? true;
+    return (await collection.goOn?.(place, state)) ?? true;
+  };
+
+  /** A LIST's failure comes in its turn: what is read ahead may be read again, by another. */
+  const pages = async function* (
+    listing: Listing,
+    position?: ListPosition,
+  ): AsyncGenerator<Page | { failure: unknown }> {
+    try {
+      yield* photograph.pages(listing, position);
+    } catch (error) {
+      await throwIfGone(kube, error, signal);
+      yield { failure: error };
+    }
   };
 
   /** Until one LIST is answered: why none is. */
   let refusals: unknown[] | undefined = from?.answered ? undefined : [];
-  const pages = async function* (listing: Listing, position?: ListPosition): AsyncGenerator<Page> {
-    try {
-      for await (const page of photograph.pages(listing, position)) {
-        refusals = undefined;
-        yield page;
-      }
-    } catch (error) {
-      await throwIfGone(kube, error, signal);
-      refusals?.push(error);
-      collection.fail({
-        resource: resourceKey(listing.resource),
-        namespace: listing.namespace,
-        message: messageOf(error),
-      });
-    }
-  };
 
   /** Tells what of the rest isn't stored yet after each page. */
   const storePages = async function* (
@@ -285,7 +282,14 @@ export async function collect(collection: Collection): Promise<Collected | undef
     const sources = [...listings.entries()].slice(first);
     const open = ([place, listing]: (typeof sources)[number]) => pages(listing, place === first ? position : undefined);
     for await (const { source, element } of readAhead(sources, open, LISTS_AHEAD)) {
-      const [place, { resource, names, wants = () => true }] = source;
+      const [place, { resource, namespace, names, wants = () => true }] = source;
+      if ("failure" in element) {
+        refusals?.push(element.failure);
+        collection.fail({ resource: resourceKey(resource), namespace, message: messageOf(element.failure) });
+        yield { listing: place + 1 };
+        continue;
+      }
+      refusals = undefined;
       for (const body of element.items) {
         const object = readItem(resource, body, related.looksInto(resourceKey(resource)));
         if ((names?.has(nameOf(object)) ?? true) && wants(object)) await take(resource, body, object);

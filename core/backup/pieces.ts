@@ -13,8 +13,7 @@ export interface Piece {
 
 /** An archive of which what is written so far lies in pieces, as JSON. */
 export interface ArchiveInPieces {
-  /** Absent where the archive has ended. */
-  state?: ArchiveState;
+  state: ArchiveState;
   tar: Piece[];
   index: Piece[];
 }
@@ -25,10 +24,12 @@ export interface PieceWriter extends Pick<ArchiveWriter, "file" | "item"> {
   waiting(): number;
   /** Stores what waits, in a piece, and goes on. What it gives is all that another writer needs. */
   store(): Promise<ArchiveInPieces>;
-  /** Ends the archive, whose end waits to be stored. */
+  /** How many pieces of the archive are stored. */
+  stored(): number;
+  /** Ends the archive. */
   finish(): Promise<void>;
-  /** What waits, where nothing is stored yet: an archive's bytes, and its index's. */
-  unstored(): Record<"tar" | "index", Buffer[]> | undefined;
+  /** All of it, once it has ended: the pieces that are stored, then what waits. As often as wanted; throws as `joined`. */
+  whole(): Record<"tar" | "index", () => AsyncGenerator<Buffer>>;
   /** Whoever waits for room fails with `error`. */
   abort(error: unknown): void;
 }
@@ -44,7 +45,6 @@ export function writePieces(
 ): PieceWriter {
   const stored = { tar: [...(from?.tar ?? [])], index: [...(from?.index ?? [])] };
   let part = startPart(mtime, from?.state);
-  let ended = false;
 
   async function put(chunks: Buffer[], pieces: Piece[], suffix: string): Promise<void> {
     const body = Buffer.concat(chunks);
@@ -54,24 +54,32 @@ export function writePieces(
     pieces.push({ key, sha256: sha256(body) });
   }
 
+  async function* following(pieces: Piece[], waiting: Buffer[]): AsyncGenerator<Buffer> {
+    yield* joined(bucket, pieces, signal);
+    yield* waiting;
+  }
+
   return {
     file: (...file) => part.writer.file(...file),
     item: (item) => part.writer.item(item),
     waiting: () => part.tar.size() + part.index.size(),
     async store() {
-      const state = ended ? undefined : await part.writer.pause();
+      const state = await part.writer.pause();
       const [tar, index] = await Promise.all([part.tar.whole, part.index.whole]);
       await Promise.all([put(tar, stored.tar, ".tar.gz"), put(index, stored.index, "-index.json.gz")]);
       part = startPart(mtime, state);
       return { state, tar: [...stored.tar], index: [...stored.index] };
     },
     async finish() {
-      ended = true;
       await part.writer.finish();
       await Promise.all([part.tar.whole, part.index.whole]);
     },
     abort: (error) => part.writer.abort(error),
-    unstored: () => (stored.tar.length === 0 ? { tar: part.tar.chunks, index: part.index.chunks } : undefined),
+    stored: () => stored.tar.length,
+    whole: () => ({
+      tar: () => following(stored.tar, part.tar.chunks),
+      index: () => following(stored.index, part.index.chunks),
+    }),
   };
 }
 

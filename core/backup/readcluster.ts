@@ -5,7 +5,7 @@ import type { Log, LogLevel } from "../log.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { openCopiers } from "../volumes/copiers.ts";
 import type { BackupRun } from "./backup.ts";
-import { type CollectState, collect, type Namespaces } from "./collect.ts";
+import { type CollectPlace, type CollectState, collect, type Namespaces } from "./collect.ts";
 import type { SecretsArchive } from "./encryption.ts";
 import { type Lint, type LintState, startLint } from "./lint.ts";
 import { type Consistency, type Photograph, photograph } from "./photograph.ts";
@@ -112,7 +112,7 @@ interface Reader {
   hooks?: PodHooks;
   from?: CollectState;
   /** As of `collect`. */
-  goOn?: (read: () => Read) => Promise<boolean>;
+  goOn?: (place: CollectPlace, read: () => Read) => Promise<boolean>;
 }
 
 /** Reads the cluster, or the rest of it, into an archive, all but its end. Undefined where it did not go on to the end. */
@@ -142,7 +142,7 @@ export async function readCluster(reading: Reading, reader: Reader): Promise<Arc
       reading.progress.items = progress.items;
       run.progress?.(progress);
     },
-    goOn: goOn && ((state) => goOn(() => read(state()))),
+    goOn: goOn && ((place, state) => goOn(place, () => read(state()))),
   });
   if (!collected) return undefined;
   const { secretsLeftOut, ...counts } = collected;

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
@@ -8,21 +6,20 @@ import { digestingIndex, type IndexDigests } from "../archive/index.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
 import { backupKeys, listFolder, pieceFolder } from "../catalog.ts";
-import { LifeboatError } from "../errors.ts";
-import { digestOf } from "../integrity/checks.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { signatureOf, signerOf } from "../integrity/keys.ts";
 import type { Resource } from "../kube/resource.ts";
 import { numberedKey, putJsonOnce } from "../once.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { newestState } from "../state.ts";
-import { differenceOf, leftoverHint } from "./adopt.ts";
+import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
+import type { CollectPlace } from "./collect.ts";
 import { holding, retentionOf } from "./hold.ts";
-import { type ArchiveInPieces, joined, type Piece, writePieces } from "./pieces.ts";
+import { type ArchiveInPieces, writePieces } from "./pieces.ts";
 import { type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
-import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
+import type { Archived, ArchiveHeader } from "./record.ts";
 import { backupScope } from "./scope.ts";
-import { type InventoryState, startInventory } from "./sidefiles.ts";
 import { takeBack } from "./takeback.ts";
 
 const gzipText = promisify<string, Buffer>(gzip as never);
@@ -30,8 +27,9 @@ const gunzipText = promisify(gunzip);
 
 /** What cuts a run of a backup into slices: a function may not run for as long as a backup takes. */
 export interface Slice {
-  /** Aborted when it is time to leave the rest to the next slice. */
+  /** Aborted when it is time to leave the rest to the next slice; that many milliseconds after its beginning. */
   ends: AbortSignal;
+  lengthMs?: number;
   /** When the piece that waits in memory is stored: once it has so many bytes, or so many milliseconds have passed. */
   pieceBytes?: number;
   pieceMs?: number;
@@ -48,16 +46,15 @@ export interface More {
 const PIECE_BYTES = 16 << 20;
 const PIECE_MS = 60_000;
 
-/** What a slice leaves for the next. */
+/** What a slice leaves for the next: what the survey found, what was read, and where. */
 interface SliceState {
   header: ArchiveHeader;
+  resources: Resource[];
+  namespaces: string[];
   pieces: ArchiveInPieces;
+  read: Read;
   /** Of all slices so far: gzipped, in base64. */
   log: string;
-  /** While there is more to read: what the survey found, and what was read. */
-  rest?: { resources: Resource[]; namespaces: string[]; read: Read };
-  /** Once all has been read, and lies in pieces. */
-  whole?: { outcome: ArchiveOutcome; inventory: InventoryState };
 }
 
 /** `state`: gzipped JSON in base64. `signature`: of its digest, where the backup is to be signed. */
@@ -82,7 +79,7 @@ export async function readSlices(run: BackupRun, signer: Signer | undefined): Pr
   if (!stored) throw new LifeboatError("corrupt", `${key} can't be read`, { key, hint: leftoverHint(name) });
   if (signer && signerOf(stored.signature ?? "", signedOf(stored.state)) !== signer.publicKey)
     throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
-  const state = await opened(stored.state);
+  const state = JSON.parse((await gunzipText(Buffer.from(stored.state, "base64"))).toString()) as SliceState;
   const difference = await differenceOf(state.header, run);
   if (difference) throw inTheWay(run, `${difference} lies there`);
   return { number, state };
@@ -118,49 +115,45 @@ async function writeState(
 export async function captureSlice(reading: Reading, slice: Slice, before?: SlicedBackup): Promise<Archived | More> {
   const { run, header, resources, namespaces, inventory, volumes, failing } = reading;
   const { name, signal } = run;
-  const { ends, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
+  const { ends, lengthMs = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
   const mtime = new Date(header.startTimestamp);
   const pieces = writePieces(run.bucket, pieceFolder(name), { mtime, from: before?.state.pieces, signal });
   const logBefore = Buffer.from(before?.state.log ?? "", "base64");
+  const begun = Date.now();
   let number = before?.number ?? 0;
-  let stored = Date.now();
+  let stored = begun;
   let items = 0;
   let ended = false;
   const takeBackCopies = async () => {
-    const made = { ...run, run: header.run, log: run.log.log, adoptable: !run.signer };
-    const inPieces = (signal: AbortSignal) => isWholeInPieces(run, header.run, signal);
-    if (volumes) await takeBack(volumes, { ...made, inPieces });
+    const made = { ...run, run: header.run, log: run.log.log, adoptable: !run.signer, sliced: true };
+    if (volumes) await takeBack(volumes, made);
   };
 
-  const leave = async (what: Pick<SliceState, "rest" | "whole">): Promise<SliceState> => {
-    const log = Buffer.concat([logBefore, run.log.gzipped()]).toString("base64");
-    const state = { header, pieces: await pieces.store(), log, ...what };
-    number += 1;
-    await writeState(run, number, state);
-    stored = Date.now();
-    return state;
+  /** What follows once all is read, copies of volumes above all, is not cut: it gets most of a slice. */
+  const isOver = (place: CollectPlace) => {
+    const heavy = place === "read" && (pieces.stored() > 0 || (volumes?.holds() ?? 0) > 0);
+    return ends.aborted || (heavy && Date.now() - begun > lengthMs / 2);
   };
-  const goOn = async (read: () => Read) => {
-    const over = ends.aborted;
+  const goOn = async (place: CollectPlace, readSoFar: () => Read) => {
+    const over = isOver(place);
     if (!over && pieces.waiting() < pieceBytes && Date.now() - stored < pieceMs) return true;
-    const rest = { resources, namespaces: namespaces.items.map(({ body }) => body.toString()), read: read() };
-    await leave({ rest });
-    items = rest.read.collected.items;
+    const read = readSoFar();
+    const log = Buffer.concat([logBefore, run.log.gzipped()]).toString("base64");
+    const found = { header, resources, namespaces: namespaces.items.map(({ body }) => body.toString()) };
+    number += 1;
+    await writeState(run, number, { ...found, pieces: await pieces.store(), read, log });
+    stored = Date.now();
+    items = read.collected.items;
     return !over;
   };
   try {
-    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.rest?.read.collected, goOn });
+    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.read.collected, goOn });
     if (!outcome) return { more: true, items };
+    ended = true;
     await pieces.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
     await pieces.finish();
-    ended = true;
-    const unstored = pieces.unstored();
-    if (!unstored) {
-      const whole = { outcome, inventory: inventory.state() };
-      return { ...(await finishSlices(run, await leave({ whole }), logBefore)), takeBackCopies };
-    }
-    const bytes = { tar: () => unstored.tar.values(), index: () => unstored.index.values() };
-    return { header, outcome, inventory, index: await storeArchive(run, header, bytes), takeBackCopies };
+    const index = await storeArchive(run, header, pieces.whole());
+    return { header, outcome, inventory, index, logBefore, takeBackCopies };
   } catch (error) {
     pieces.abort(error);
     failing.abort(error);
@@ -170,29 +163,13 @@ export async function captureSlice(reading: Reading, slice: Slice, before?: Slic
   }
 }
 
-/** Whether the newest state of a backup says that all of it lies in pieces, and a run of that id has read it. */
-async function isWholeInPieces({ bucket, name }: BackupRun, id: string, signal: AbortSignal): Promise<boolean> {
-  const placed = await newestState(bucket, pieceFolder(name), stateShape, signal);
-  const state = placed?.state && (await opened(placed.state.state));
-  return state?.whole !== undefined && state.header.run === id;
-}
-
-async function opened(state: string): Promise<SliceState> {
-  return JSON.parse((await gunzipText(Buffer.from(state, "base64"))).toString()) as SliceState;
-}
-
 /** Goes on with what slices before this one have left. */
 export async function continueSlices(run: BackupRun, slice: Slice, before: SlicedBackup): Promise<Archived | More> {
-  const { header, rest, log } = before.state;
+  const { header, resources, namespaces, read } = before.state;
   run.log.log("info", `Goes on with the cluster as of resourceVersion ${header.resourceVersion}`, {
     slice: before.number + 1,
   });
-  if (!rest) return finishSlices(run, before.state, Buffer.from(log, "base64"));
-  const { resources, read } = rest;
-  const items = rest.namespaces.map((text) => ({
-    body: Buffer.from(text),
-    object: JSON.parse(text) as KubernetesObject,
-  }));
+  const items = namespaces.map((text) => ({ body: Buffer.from(text), object: JSON.parse(text) as KubernetesObject }));
   const names = items.map(({ object }) => object.metadata.name);
   const facts = {
     header,
@@ -204,38 +181,22 @@ export async function continueSlices(run: BackupRun, slice: Slice, before: Slice
   return captureSlice(startReading(run, facts, read), slice, before);
 }
 
-/** Makes the archive of its pieces. */
-async function finishSlices(
-  run: BackupRun,
-  { header, pieces, whole }: SliceState,
-  logBefore: Buffer,
-): Promise<Archived> {
-  const { bucket, signal } = run;
-  const { outcome, inventory } = whole!;
-  const bytesOf = (list: Piece[]) => () => joined(bucket, list, signal);
-  const index = await storeArchive(run, header, { tar: bytesOf(pieces.tar), index: bytesOf(pieces.index) });
-  return { header, outcome, inventory: startInventory(inventory), index, logBefore };
-}
-
-/** Stores an archive, then its index. What lies there already, of a slice whose end nobody heard of, must be the same. */
 async function storeArchive(
   { bucket, name, signal }: BackupRun,
   header: ArchiveHeader,
-  bytes: Record<"tar" | "index", () => Iterable<Buffer> | AsyncIterable<Buffer>>,
+  bytes: Record<"tar" | "index", () => AsyncIterable<Buffer>>,
 ): Promise<IndexDigests> {
   const keys = backupKeys(name);
   const held = holding(bucket, retentionOf(header));
-  const present = await listFolder(bucket, keys.folder, signal);
-  const store = async (key: string, body: AsyncIterable<Buffer>) => {
-    if (!present.has(key)) return await held.put(key, body, { ifAbsent: true, signal });
-    const digest = createHash("sha256");
-    for await (const chunk of body) digest.update(chunk);
-    if (digest.digest("hex") === (await digestOf(bucket, key, signal))) return;
-    throw new LifeboatError("conflict", `${key} lies in the way: another run wrote it`, { hint: leftoverHint(name) });
-  };
-  await store(keys.tar, Readable.from(bytes.tar()));
-  const index = digestingIndex(Readable.from(bytes.index()));
-  await store(keys.index, index.bytes);
+  const index = digestingIndex(bytes.index());
+  try {
+    await held.put(keys.tar, bytes.tar(), { ifAbsent: true, signal });
+    await held.put(keys.index, index.bytes, { ifAbsent: true, signal });
+  } catch (error) {
+    // Who has finished removes the pieces.
+    const taken = isLifeboatError(error, "conflict") || isLifeboatError(error, "missing");
+    throw taken ? takenMeanwhile(bucket, name, error) : error;
+  }
   return index.digests();
 }
 

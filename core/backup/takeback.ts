@@ -1,10 +1,12 @@
+import { isDeepStrictEqual } from "node:util";
 import { backupKeys, listFolder, readBackup, recordIn } from "../catalog.ts";
 import { messageOf } from "../errors.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Kube } from "../kube/client.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
-import { readHeader } from "./adopt.ts";
+import type { VolumeRecord } from "../volumes/record.ts";
+import { readHeader, readOutcome } from "./adopt.ts";
 import { releaseCopies } from "./release.ts";
 import type { BackupVolumes } from "./volumes.ts";
 
@@ -17,8 +19,8 @@ export interface FailedRun {
   run: string;
   /** Whether a later run may finish the archive that it left. */
   adoptable: boolean;
-  /** Whether its archive lies in pieces that the next slice finishes. */
-  inPieces?: (signal: AbortSignal) => Promise<boolean>;
+  /** Slices have one id: those that followed one that only seemed dead, too. */
+  sliced?: boolean;
   log: Log;
 }
 
@@ -37,7 +39,8 @@ export async function takeBack(
   const { bucket, name, log } = failed;
   if (volumes.count() === 0) return;
   try {
-    if (await areNamed(failed, AbortSignal.timeout(LOOK_MS))) return await releaseCopies(failed, volumes.records);
+    if (await areNamed(failed, volumes.records, AbortSignal.timeout(LOOK_MS)))
+      return await releaseCopies(failed, volumes.records);
   } catch (error) {
     const unknown = `whether backup "${name}" in ${bucket.location} names its copies of volumes can't be told`;
     log(
@@ -49,14 +52,22 @@ export async function takeBack(
   await volumes.discard();
 }
 
-async function areNamed({ bucket, name, run, adoptable, inPieces }: FailedRun, signal: AbortSignal): Promise<boolean> {
+async function areNamed(
+  { bucket, name, run, adoptable, sliced }: FailedRun,
+  records: VolumeRecord[],
+  signal: AbortSignal,
+): Promise<boolean> {
   const { folder, tar } = backupKeys(name);
   const present = await listFolder(bucket, folder, signal);
+  const areThese = async () => {
+    if (!sliced) return true;
+    const { volumes } = (await readOutcome(await bucket.get(tar, { signal }))) ?? {};
+    return isDeepStrictEqual(volumes, JSON.parse(JSON.stringify(records)));
+  };
   if (recordIn(present, name)) {
     const { annotations } = (await readBackup(bucket, name, signal)).metadata;
-    if (annotations?.[RUN] === run) return true;
+    if (annotations?.[RUN] === run) return areThese();
   }
-  if (await inPieces?.(signal)) return true;
   if (!adoptable || !present.has(tar)) return false;
-  return (await readHeader(await bucket.get(tar, { signal })))?.run === run;
+  return (await readHeader(await bucket.get(tar, { signal })))?.run === run && (await areThese());
 }

@@ -9,6 +9,8 @@ export interface VolumeProblems {
   claim(level: Level, id: ItemId, message: string): void;
   /** A volume of a Pod's own is not copied. */
   podVolume(level: Level, pod: ItemId, volumeName: string, reason: string): void;
+  /** What is not reported yet, as JSON. */
+  told(): Told[];
   /** Reports what was told since the last time. */
   report(): void;
 }
@@ -16,7 +18,7 @@ export interface VolumeProblems {
 /** So many alike are one problem. */
 const ALIKE = 4;
 
-interface Told {
+export interface Told {
   level: Level;
   /** What it says beside the name, the same for all that are alike. */
   message: string;
@@ -27,8 +29,9 @@ interface Told {
   problem: Problem;
 }
 
-export function volumeProblems(report: (level: Level, problem: Problem) => void): VolumeProblems {
-  let told: Told[] = [];
+/** `from`: what another was told and has not reported. */
+export function volumeProblems(report: (level: Level, problem: Problem) => void, from: Told[] = []): VolumeProblems {
+  const told = [...from];
   return {
     claim(level, id, message) {
       const name = `${id.namespace}/${id.name}`;
@@ -45,9 +48,9 @@ export function volumeProblems(report: (level: Level, problem: Problem) => void)
         problem,
       });
     },
+    told: () => [...told],
     report() {
-      const alike = Map.groupBy(told, ({ level, kind, message }) => [level, kind, message].join("\0"));
-      told = [];
+      const alike = Map.groupBy(told.splice(0), ({ level, kind, message }) => [level, kind, message].join("\0"));
       for (const group of alike.values())
         for (const { level, problem } of group.length < ALIKE ? group : [together(group)]) report(level, problem);
     },

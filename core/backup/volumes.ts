@@ -35,7 +35,7 @@ import {
 } from "./claims.ts";
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
-import { type VolumeProblems, volumeProblems } from "./volumeproblems.ts";
+import { type Told, type VolumeProblems, volumeProblems } from "./volumeproblems.ts";
 import { type Awaited, watchCopies } from "./waits.ts";
 
 /** An object that is stored. */
@@ -58,6 +58,8 @@ export interface BackupVolumes {
   records: VolumeRecord[];
   /** How many volumes of Pods that are no claims were to be copied, in vain. */
   podVolumes(): number;
+  /** How many claims are held back. */
+  holds(): number;
   /** How many copies there are. */
   count(): number;
   /** Takes all copies away again: for a run that fails after all. Never throws. */
@@ -69,6 +71,7 @@ export interface BackupVolumes {
 /** As JSON. */
 export interface VolumesState extends SeenState {
   podVolumes: number;
+  told: Told[];
 }
 
 interface VolumesRun {
@@ -138,7 +141,7 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
   const failing = new AbortController();
   const signal = AbortSignal.any([run.signal, failing.signal]);
   const seen = seenVolumes(run.from);
-  const problems = volumeProblems(run.report);
+  const problems = volumeProblems(run.report, run.from?.told);
   const copying: Copying = {
     ...run,
     signal,
@@ -165,7 +168,8 @@ export function backupVolumes(run: VolumesRun): BackupVolumes {
     podVolumes: () => podVolumes,
     count: () => copying.copies.length,
     discard: () => discardAll(copying),
-    state: () => ({ ...seenState(seen), podVolumes }),
+    holds: () => seen.held.length,
+    state: () => ({ ...seenState(seen), podVolumes, told: problems.told() }),
   };
 }
 

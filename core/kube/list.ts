@@ -89,8 +89,8 @@ export async function* listPages(
     const fitting = Math.floor((PAGE_BYTES * list.items.length) / bytes);
     if (list.items.length > 0) limit = Math.max(1, Math.min(most, fitting));
     from = { continue: list.continue };
-    const next = list.continue ? { continue: list.continue, after: lastKey } : undefined;
-    yield { items, resourceVersion: list.resourceVersion, remaining: list.remaining, next };
+    const next = list.continue && { next: { continue: list.continue, after: lastKey } };
+    yield { items, resourceVersion: list.resourceVersion, remaining: list.remaining, ...next };
     if (!from.continue) return;
   }
 }

@@ -50,6 +50,19 @@ function cluster(): KubernetesObject[] {
       },
       status: { phase: "Running" },
     }),
+    {
+      ...object("v1", "Pod", "scratches", space, {
+        spec: {
+          containers: [{ name: "web", image: "web:1", volumeMounts: [{ name: "scratch", mountPath: "/scratch" }] }],
+          volumes: [{ name: "scratch", emptyDir: {} }],
+        },
+        status: { phase: "Running" },
+      }),
+      metadata: {
+        ...{ name: "scratches", namespace: space },
+        annotations: { "backup.velero.io/backup-volumes": "scratch" },
+      },
+    },
     object("v1", "PersistentVolume", `volume-${space}`, undefined, {
       spec: { capacity: { storage: "1Gi" }, nfs: { server: "10.0.0.1", path: "/" } },
     }),
@@ -153,6 +166,39 @@ describe("a backup in slices", () => {
       );
     });
 
+  it("tells of a LIST that fails as one that isn't cut, and of none that was only read ahead", async () => {
+    const refusing = (refuses: () => boolean): Kube => ({
+      ...kube,
+      request: async (request) => {
+        if (!request.path.endsWith("/secrets") || !refuses()) return kube.request(request);
+        const status = { kind: "Status", status: "Failure", code: 403, reason: "Forbidden", message: "not you" };
+        return { status: 403, headers: {}, body: Buffer.from(JSON.stringify(status)), attempts: 1, latencyMs: 0 };
+      },
+    });
+    const always = refusing(() => true);
+    const whole = await backup({ ...runOf(memoryBucket()), kube: always });
+    for (const pages of [3, 7]) {
+      const cut = memoryBucket();
+      const { outcome } = await untilMade(() => backupSlice({ ...runOf(cut), kube: always }, sliceOf(pages)));
+      assert.deepEqual(asJson(outcome), asJson(whole.outcome));
+    }
+    const uncut = await backup(runOf(memoryBucket()));
+    const secrets = uncut.outcome.items;
+    let asked = 0;
+    const once = refusing(() => asked++ === 0);
+    const bucket = memoryBucket();
+    const untilAsked = {
+      ends: {
+        get aborted() {
+          return asked > 0;
+        },
+      } as AbortSignal,
+    };
+    assert.ok("more" in (await backupSlice({ ...runOf(bucket), kube: once }, untilAsked)));
+    const { outcome } = await untilMade(() => backupSlice({ ...runOf(bucket), kube: once }, sliceOf(1000)));
+    assert.deepEqual([outcome.items, outcome.errors], [secrets, uncut.outcome.errors]);
+  });
+
   it("is the same whatever calls of the bucket fail", async () => {
     const uncut = memoryBucket();
     await backup(runOf(uncut));
@@ -242,6 +288,8 @@ describe("a backup in slices", () => {
     });
   });
 });
+
+const asJson = (value: unknown) => JSON.parse(JSON.stringify(value));
 
 function signer(): Signer {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");

@@ -27,4 +27,4 @@ export function runSlice({ directory, kubeconfig, name, deadlineMs }: SliceWish)
   return service.run({ kind: "backup", name }, { deadline: new Date(Date.now() + deadlineMs) });
 }
 
-if (import.meta.main) await runSlice(JSON.parse(process.argv[2]!));
+if (import.meta.main) process.stdout.write(JSON.stringify(await runSlice(JSON.parse(process.argv[2]!))));
