@@ -239,7 +239,7 @@ export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"
   /** Called once for each item, as it ends. */
   outcome: (outcome: ItemOutcome) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
-  check?: (planned: Planned) => void;
+  check?: (planned: Planned) => void | Promise<void>;
   /** Called after that, and waited for before the first write. */
   beforeWrites?: (planned: Planned) => Promise<void>;
 }
@@ -252,7 +252,7 @@ export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"
 export async function restore(input: RestoreInput): Promise<RestoreResult> {
   const { log, waitMs = WAIT_MS } = input;
   const planned = await traced("lifeboat plan", {}, () => planRestore(input));
-  input.check?.(planned);
+  await input.check?.(planned);
   await traced("lifeboat keep", {}, async () => input.beforeWrites?.(planned));
   const { steps } = planned;
   const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });

@@ -35,6 +35,7 @@ import { restoreVolumeInfo } from "../volumes/record.ts";
 import type { RestoreData } from "./data.ts";
 import { targetNamespace } from "./fixes.ts";
 import { basisOf, holdToPlan, type StoredPlan } from "./plan/plandocument.ts";
+import { plannedSources } from "./plan/sources.ts";
 import {
   type ItemOutcome,
   type PlanInput,
@@ -164,9 +165,12 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
         log: run.log.log,
         withhold: Boolean(run.recipients?.length) || (source.backup && encryptedPart(source.backup) !== undefined),
         outcome: heard,
-        check: (planned) => {
+        check: async (planned) => {
           ({ data } = planned);
-          if (plan && source.backup) holdToPlan(plan, planned, basisOf(planned, source.backup));
+          if (plan && source.backup) {
+            const sources = await plannedSources(planned, archive);
+            holdToPlan(plan, planned, { basis: basisOf(planned, source.backup), sources });
+          }
           run.check?.(planned);
         },
         beforeWrites: async (planned) => {

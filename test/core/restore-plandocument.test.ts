@@ -5,6 +5,7 @@ import type { PlannedStep } from "../../core/restore/plan/steps.ts";
 import type { Planned } from "../../core/restore/restore.ts";
 
 const basis: PlanBasis = { clusterUid: "blue", backupStart: "2026-01-01T00:00:00Z" };
+const sources = new Map();
 
 /** A step of either plan; `live` is what the object said when it was listed. */
 interface Step {
@@ -92,7 +93,7 @@ describe("a plan that is made anew is held to the stored one", () => {
   for (const [what, then, now, becomes] of cases)
     it(what, () => {
       const plan = planned(now ? { a: now } : {});
-      const hold = () => holdToPlan(stored(then ? { a: then } : {}), plan, basis);
+      const hold = () => holdToPlan(stored(then ? { a: then } : {}), plan, { basis, sources });
       if (becomes instanceof RegExp) return assert.throws(hold, { kind: "conflict", message: becomes });
       hold();
       assert.equal(plan.steps[0]?.action, becomes);
@@ -104,16 +105,19 @@ describe("a plan that is made anew is held to the stored one", () => {
     ["a cluster that can't be told", { ...basis, clusterUid: "" }, { kind: "denied", message: /can't be told/ }],
   ];
   for (const [what, now, error] of others)
-    it(`and refused for ${what}`, () => assert.throws(() => holdToPlan(stored({}), planned({}), now), error));
+    it(`and refused for ${what}`, () =>
+      assert.throws(() => holdToPlan(stored({}), planned({}), { basis: now, sources }), error));
 
   it("tells five of many changes, and how many more there are", () => {
     const many = Object.fromEntries([..."abcdefg"].map((name) => [name, { action: "create" }]));
-    assert.throws(() => holdToPlan(stored({}), planned(many), basis), { message: /shop\/e is new and 2 more$/ });
+    assert.throws(() => holdToPlan(stored({}), planned(many), { basis, sources }), {
+      message: /shop\/e is new and 2 more$/,
+    });
   });
 
   it("gives what the rehearsal left the reason that it was left for", () => {
     const plan = planned({ a: { action: "create" } });
-    holdToPlan(stored({ a: { action: "blocked", reason: "the server refuses it" } }), plan, basis);
+    holdToPlan(stored({ a: { action: "blocked", reason: "the server refuses it" } }), plan, { basis, sources });
     const { action, reason } = plan.steps[0] as PlannedStep;
     assert.deepEqual({ action, reason }, { action: "blocked", reason: "the server refuses it" });
   });

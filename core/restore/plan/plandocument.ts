@@ -12,6 +12,7 @@ import { restoredVolumes } from "../data.ts";
 import type { Planned } from "../restore.ts";
 import { isChange } from "../write/sending.ts";
 import type { PlanAction, Rehearsed } from "./rehearsal.ts";
+import { type DataSource, SOURCES } from "./sources.ts";
 import type { PlannedStep } from "./steps.ts";
 import { plannedOn } from "./unchanged.ts";
 
@@ -25,6 +26,10 @@ const stepSchema = z.object({
   name: z.string(),
   action: z.enum(actions),
   reason: z.string().optional(),
+  data: z
+    .enum(Object.keys(SOURCES) as DataSource[])
+    .optional()
+    .describe("of a claim or volume that is created: how its data come"),
   diff: z.array(z.object({ path: z.string(), from: z.unknown().optional(), to: z.unknown().optional() })).optional(),
 });
 
@@ -101,14 +106,14 @@ export function planDocument(
   const errors: Problem[] = planned.errors.map((message) => ({ message }));
   const steps = orderedSteps(planned).map((step): PlanStep => {
     const { entry, namespace, name } = step.item;
-    const { action, reason, warning, diff } = became.get(step) ?? unrehearsed(step);
+    const { action, reason, data, warning, diff } = became.get(step) ?? unrehearsed(step);
     const about = { resource: entry.resource, namespace, name };
     counts[action]++;
     for (const message of step.problems ?? []) errors.push({ ...about, message });
     if (step.notice) warnings.push({ ...about, message: step.notice });
     if (action === "blocked") errors.push({ ...about, message: reason ?? action });
     else if (warning) warnings.push({ ...about, message: reason ?? action });
-    return { ...about, action, ...(reason && { reason }), ...(diff && { diff }) };
+    return { ...about, action, ...(reason && { reason }), ...(data && { data }), ...(diff && { diff }) };
   });
   const volumes = planned.data && restoredVolumes(planned.data, about.spec);
   return { schemaVersion: 1, kind: "plan", ...about, counts, ...(volumes && { volumes }), steps, warnings, errors };
@@ -181,10 +186,14 @@ const MOST_TOLD = 5;
 
 /**
  * Makes a plan that was made anew do what the stored one says. Throws `conflict` where it can't: another cluster or backup, an
- * object that was changed, appeared or went away since. What the plan wanted to create or change and is so already does no
+ * object that was changed, appeared or went away since, a claim or volume whose data would come otherwise (`sources`). What the plan wanted to create or change and is so already does no
  * harm: so a restore that was interrupted goes on with its plan.
  */
-export function holdToPlan(stored: StoredPlan, planned: Planned, basis: PlanBasis): void {
+export function holdToPlan(
+  stored: StoredPlan,
+  planned: Planned,
+  { basis, sources }: { basis: PlanBasis; sources: ReadonlyMap<PlannedStep, DataSource> },
+): void {
   const { id } = stored.document;
   if (!basis.clusterUid) {
     throw new LifeboatError("denied", "the namespace kube-system can't be read: which cluster this is can't be told", {
@@ -204,7 +213,8 @@ export function holdToPlan(stored: StoredPlan, planned: Planned, basis: PlanBasi
     const key = keyOf({ resource: entry.resource, namespace, name });
     const known = before.get(key);
     before.delete(key);
-    const change = changeOf(known, step, liveState(step, planned));
+    const change =
+      changeOf(known, step, liveState(step, planned)) ?? (known && otherData(known.step, step, sources.get(step)));
     if (change) changes.push(`${key} ${change}`);
     else if (known && !writes(known.step)) Object.assign(step, pickOutcome(known.step));
   }
@@ -241,6 +251,12 @@ function changeOf(
     return wasMissing || step.action === "recreate" ? undefined : "was deleted";
   }
   return live === known.live ? undefined : step.action === "create" ? "appeared" : "was changed";
+}
+
+function otherData(then: PlanStep, now: PlannedStep, source: DataSource | undefined): string | undefined {
+  if (then.action !== "create" || now.action !== "create" || then.data === source) return undefined;
+  const text = (from: DataSource | undefined) => (from ? SOURCES[from] : "without data");
+  return `would come ${text(source)} now, not ${text(then.data)}`;
 }
 
 function keyOf({ resource, namespace, name }: Pick<PlanStep, "resource" | "namespace" | "name">): string {

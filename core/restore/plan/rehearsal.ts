@@ -32,6 +32,7 @@ import { WAIT_MS } from "../write/waits.ts";
 import { bodies, waves } from "../write/writes.ts";
 import { gitOwner } from "./gitops.ts";
 import { EQUAL } from "./plan.ts";
+import { type DataSource, sourceOf } from "./sources.ts";
 import type { PlannedStep } from "./steps.ts";
 import { plannedOn } from "./unchanged.ts";
 
@@ -42,6 +43,8 @@ export type PlanAction = "create" | "update" | "recreate" | "prune" | "skip" | "
 export interface Rehearsed {
   action: PlanAction;
   reason?: string;
+  /** How its data come. */
+  data?: DataSource;
   /** The reason needs a person. */
   warning?: boolean;
   /** From the live object to what it will be, server-managed fields left aside. */
@@ -119,8 +122,9 @@ async function rehearseStep(step: PlannedStep, body: Buffer, applying: Applying)
     if (one && action === "prune") return await rehearsePrune(step, one);
     const { without, ...described } = describeCreate(body, { item, applying }, reason);
     const rehearsed = one && there ? await rehearseCreate(one, described) : described;
-    if (rehearsed.action === "create") noteData(applying.data, item, without);
-    return rehearsed;
+    if (rehearsed.action !== "create") return rehearsed;
+    noteData(applying.data, item, without);
+    return { ...rehearsed, data: sourceOf(item, { data: applying.data, without }) };
   } catch (error) {
     await throwIfGone(applying.kube, error, applying.signal);
     return { action: "blocked", reason: messageOf(error) };

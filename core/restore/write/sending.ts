@@ -59,7 +59,14 @@ export interface Prepared {
 }
 
 /** The object as it is created: fixed, its references rewritten. */
-export function prepare({ item, body, applying, amend }: Omit<Sending, "resource">): Prepared {
+export function prepare({
+  item,
+  body,
+  applying,
+  amend,
+}: Pick<Sending, "item" | "body" | "amend"> & {
+  applying: Pick<Applying, "survey" | "target" | "fixing" | "data">;
+}): Prepared {
   const { survey, target, fixing } = applying;
   const object = parseExact(body) as KubernetesObject;
   const { references, leftOut } = newReferences(object, item.entry.resource, survey, target.uids);
