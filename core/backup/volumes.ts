@@ -107,12 +107,14 @@ interface Copying extends VolumesRun {
   /** What is not whole yet. */
   awaited: Set<Awaited>;
   copies: Whole[];
+  /** Once they have been asked for. */
+  opened?: Copiers;
   /** What copies that failed have left, or that could not be taken back. */
   left: string[];
 }
 
 /** A copy that is whole. */
-interface Whole extends Pick<Copied, "discard"> {
+interface Whole extends Pick<Copied, "files" | "discard"> {
   /** The claim's, "namespace/name". */
   name: string;
   method: Method;
@@ -181,6 +183,7 @@ async function copyHeld(run: Copying, fixed: () => Promise<void>): Promise<Itera
     return [];
   }
   const copiers = await run.copiers(run.signal);
+  run.opened = copiers;
   const decided = await pLimit(DECIDED_AT_ONCE).map(held, (one) => decide(run, one, copiers.means));
   run.records.push(...decided.map(({ record }) => record));
   run.problems.report();
@@ -312,7 +315,7 @@ async function settle(run: Copying, decided: Decided, making: Making, fixed: () 
     record.startTimestamp = timestamp(new Date());
     const copied = await make(run, copying, making, fixed);
     const { csi, native, files, objects = [], warnings = [], discard } = copied;
-    run.copies.push({ name: `${id.namespace}/${id.name}`, method, discard });
+    run.copies.push({ name: `${id.namespace}/${id.name}`, method, files, discard });
     Object.assign(record, { method, csi, native, files, completionTimestamp: timestamp(new Date()) });
     if (instead)
       run.problems.claim(instead.level, id, `a snapshot was made, not a copy of its files: ${instead.reason}`);
@@ -403,12 +406,32 @@ async function discardAll(run: Copying): Promise<void> {
   const { copies, left, say, signal } = run;
   if (!signal.aborted) sayTakingBack(run);
   const late = AbortSignal.timeout(DISCARD_MS);
+  const forgetting = forgetAll(run, late);
   await pLimit(DISCARDS_AT_ONCE).map(copies, ({ name, discard }) =>
-    discard(late).catch((error: unknown) => {
+    discard?.(late).catch((error: unknown) => {
       left.push(`of claim ${name} ${error instanceof LeftoverError ? error.left : messageOf(error)}`);
     }),
   );
+  const kept = await forgetting;
   if (left.length > 0) say(leftText(left), "warning");
+  if (kept.length > 0) {
+    const until = "where they go with the next backup of this name that has copies there";
+    say(`left in restic's repositories, ${until}: ${kept.sort().join("; ")}`, "warning");
+  }
+}
+
+/** Takes all copies of files away again, those of one repository at once. Gives what stays, in words. */
+async function forgetAll({ copies, opened }: Copying, signal: AbortSignal): Promise<string[]> {
+  const kept: string[] = [];
+  const files = copies.flatMap(({ name, files }) => (files ? [{ name, ...files }] : []));
+  const byNamespace = [...Map.groupBy(files, ({ namespace }) => namespace)];
+  await pLimit(DISCARDS_AT_ONCE).map(byNamespace, async ([namespace, some]) => {
+    const ids = some.map(({ snapshotId }) => snapshotId);
+    await opened?.forget(namespace, ids, signal).catch((error: unknown) => {
+      kept.push(`the files of ${someOf(some.map(({ name }) => name).sort())}: ${messageOf(error)}`);
+    });
+  });
+  return kept;
 }
 
 /** All of it, by name: nothing else tells of it. */

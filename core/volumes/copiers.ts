@@ -23,6 +23,7 @@ import { copyDisk } from "./native.ts";
 import type { VolumePolicy } from "./policies.ts";
 import { copyFiles } from "./restic/copy.ts";
 import { bucketRepositories } from "./restic/repositories.ts";
+import { forgetFiles } from "./restic/stored.ts";
 import { unfit } from "./restic/unfit.ts";
 import { causeOf } from "./rights.ts";
 import type { ClaimedVolume, Method, VolumeCopy } from "./volume.ts";
@@ -51,6 +52,8 @@ export interface Copiers {
    * Jobs there are at a time for what is moved.
    */
   starter(chosen: ToCopy[], files: LimitFunction): (one: ToCopy) => Promise<VolumeCopy>;
+  /** Takes copies of a namespace's files away again, by one Job: each needs the repository for itself. */
+  forget(namespace: string, snapshotIds: string[], signal: AbortSignal): Promise<void>;
 }
 
 /** A volume, and how it is to be copied. */
@@ -139,6 +142,8 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
       noClasses,
     },
     starter,
+    forget: (namespace, snapshotIds, signal) =>
+      forgetFiles(kube, files!, { namespace, repository: namespace, snapshotIds, signal }),
   };
 }
 

@@ -52,9 +52,12 @@ export interface Copied {
   objects?: KubernetesObject[];
   /** What the copy lacks, and what else a person should know of it. */
   warnings?: string[];
-  /** Takes the copy away again: for a run that fails after all. */
-  discard: (signal: AbortSignal) => Promise<void>;
+  /** Absent for copies of files: those of a repository are taken away together (`Copiers.forget`). */
+  discard?: Discard;
 }
+
+/** Takes a copy away again: for a run that fails after all. */
+export type Discard = (signal: AbortSignal) => Promise<void>;
 
 /** A snapshot that a CSI driver made. */
 export interface CsiSnapshot {

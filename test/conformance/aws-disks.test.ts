@@ -137,7 +137,7 @@ describe("AWS", { skip: requireOrSkip("rig", ["moto"]) }, () => {
         [snapshotHandle, ZONES[1], "gp3", 4000, 300],
       );
       assert(volume?.Tags?.some(({ Key, Value }) => Key === "ebs.csi.aws.com/cluster" && Value === "true"));
-      await discard(signal);
+      await discard!(signal);
       const gone = restoreDisk(disks, native, { name: "again", zone: ZONES[1], tags: {}, signal });
       assert.match((await rejects("missing", gone)).message, /is gone/);
     });

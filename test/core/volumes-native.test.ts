@@ -325,7 +325,7 @@ describe("copying a disk by a snapshot", () => {
     assert.deepEqual(native, { snapshotHandle: snapshotId("whole"), ...facts });
     const made = await restoreDisk(disks, native, { name: "again", zone, tags: { a: "b" }, signal });
     assert.equal(made, `projects/rig-project/zones/${zone}/disks/again`);
-    await discard(signal);
+    await discard!(signal);
     assert.equal(gcp.compute.snapshots.get(snapshotId("whole")), undefined);
     await rejects("missing", restoreDisk(disks, native, { name: "third", zone, tags: {}, signal }));
   });
@@ -339,7 +339,7 @@ describe("copying a disk by a snapshot", () => {
     const { native, warnings, discard } = await copy.done;
     assert.equal(native?.snapshotHandle, snapshotId("slow"));
     assert.match(warnings!.join(), /snapshots\/slow is not complete yet, 12 %: the cloud goes on with it/);
-    await discard(signal);
+    await discard!(signal);
   });
 
   test("one that fails says why, and is removed", async () => {

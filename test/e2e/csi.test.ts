@@ -225,7 +225,7 @@ describe("CSI snapshots", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
       clusters[0]!.driver.behaviours.set(name, behaviour);
       const copied = await copy(run("nightly"), source).done;
       assert.deepEqual(await clusters[0]!.driver.stored(), [copied.csi!.snapshotHandle]);
-      await copied.discard(never);
+      await copied.discard!(never);
       await nothingLeft();
       assert.deepEqual(await clusters[0]!.driver.stored(), []);
     });

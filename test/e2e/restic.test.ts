@@ -5,8 +5,8 @@ import type { Bucket } from "../../core/ports.ts";
 import { copyFiles } from "../../core/volumes/restic/copy.ts";
 import { fillClaim } from "../../core/volumes/restic/fill.ts";
 import { bucketRepositories } from "../../core/volumes/restic/repositories.ts";
-import { forgetBackups, storedFiles } from "../../core/volumes/restic/stored.ts";
-import type { Copied, FileCopy } from "../../core/volumes/volume.ts";
+import { forgetBackups, forgetFiles, storedFiles } from "../../core/volumes/restic/stored.ts";
+import type { FileCopy } from "../../core/volumes/volume.ts";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
 import { azureBlobBucket } from "../../functions/azure/bucket.ts";
 import { gcsBucket } from "../../functions/gcp/bucket.ts";
@@ -85,14 +85,14 @@ describe("copies of files by restic", { skip: resticSkip(["versitygw", "fake-gcs
     const signal = AbortSignal.timeout(60_000);
     const repositories = bucketRepositories(cloud.bucket);
     const input = { claim, volume, mount, backupName: "nightly", repositories, signal };
-    const copies: { copy: FileCopy; stored: number; discard: Copied["discard"] }[] = [];
+    const copies: { copy: FileCopy; stored: number }[] = [];
     for (let time = 0; time < 2; time++) {
       const { done, fixed } = copyFiles(source.kube, settingsOf(cloud), input);
-      const { files, warnings, discard } = await done;
+      const { files, warnings } = await done;
       await fixed;
       assert.deepEqual(warnings, []);
       said.push(JSON.stringify(files));
-      copies.push({ copy: files!, stored: await sizeOf(cloud.bucket), discard });
+      copies.push({ copy: files!, stored: await sizeOf(cloud.bucket) });
     }
     return { folder, first: copies[0]!, second: copies[1]! };
   }
@@ -165,7 +165,7 @@ describe("copies of files by restic", { skip: resticSkip(["versitygw", "fake-gcs
       await stored(),
       [first, second].map(({ copy }) => [copy.snapshotId, "nightly"]),
     );
-    await first.discard(of.signal);
+    await forgetFiles(source.kube, settingsOf(cloud), { ...of, snapshotIds: [first.copy.snapshotId] });
     assert.deepEqual(await stored(), [[second.copy.snapshotId, "nightly"]]);
     assert.deepEqual(readTree(await bringBack(cloud, second.copy, "once-more")), readTree(folder));
     await forgetBackups(target.kube, settingsOf(cloud), { ...of, backups: ["gone", "nightly"] });

@@ -1,10 +1,16 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { backup } from "../../core/backup/backup.ts";
 import { listFolder } from "../../core/catalog.ts";
 import type { CheckDocument } from "../../core/check/document.ts";
+import { LifeboatError } from "../../core/errors.ts";
+import { connect } from "../../core/kube/client.ts";
+import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { startRunLog } from "../../core/log.ts";
+import type { Bucket } from "../../core/ports.ts";
 import { runRetention } from "../../core/retention/retention.ts";
 import { copyFiles } from "../../core/volumes/restic/copy.ts";
 import { bucketRepositories } from "../../core/volumes/restic/repositories.ts";
@@ -222,6 +228,42 @@ describe("copies of files of backups that retention deletes", { skip: resticSkip
       [],
     );
     assert.deepEqual([...(await listFolder(bucket, "metadata/lifeboat/removals/")).keys()], []);
+    assert.deepEqual(await left(), []);
+  });
+});
+
+describe("copies of files of a backup that fails", { skip: resticSkip(["versitygw"]) }, () => {
+  it("go by one Job for each repository", async () => {
+    await using stack = new AsyncDisposableStack();
+    const s3 = stack.use(await startS3());
+    Object.assign(process.env, s3.env);
+    const { cluster, kubelet, claim, left } = stack.use(await folderCluster());
+    const kube = connect(readKubeconfig(await readFile(cluster.kubeconfigPath, "utf8")));
+    stack.defer(() => kube.close());
+    const bucket = s3Bucket(new URL(s3.location("here")));
+    const credentials = `AWS_ACCESS_KEY_ID=${s3.accessKeyId}\nAWS_SECRET_ACCESS_KEY=${s3.secretAccessKey}`;
+    const files = settingsFor(s3.location("here"), "correct-horse", credentials);
+    for (const name of ["a", "b", "c"]) await writeFile(join((await claim(name)).folder, "file"), name);
+    const copies = async () => [...(await listFolder(bucket, `restic/${SHOP}/snapshots/`)).keys()];
+    let made = 0;
+    const full: Bucket = {
+      ...bucket,
+      async put(key, body, options) {
+        if (!key.endsWith(".tar.gz")) return bucket.put(key, body, options);
+        if (!Buffer.isBuffer(body)) for await (const _ of body);
+        made = (await copies()).length;
+        throw new LifeboatError("invalid", "the bucket is full");
+      },
+    };
+    const failing = backup({
+      ...{ kube, bucket: full, name: "failed", volumes: { files }, log: startRunLog({}) },
+      spec: { includedNamespaces: [SHOP], defaultVolumesToFsBackup: true },
+      signal: AbortSignal.timeout(120_000),
+    });
+    await assert.rejects(failing, /the bucket is full/);
+    assert.equal(made, 3);
+    assert.deepEqual(await copies(), []);
+    assert.equal(kubelet.pods.filter((pod) => JSON.stringify(pod.spec).includes('"forget"')).length, 1);
     assert.deepEqual(await left(), []);
   });
 });

@@ -4,7 +4,7 @@ import { LifeboatError } from "../../errors.ts";
 import { listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
-import { CLAIM, type ClaimedVolume, type Copied, type VolumeCopy } from "../volume.ts";
+import { CLAIM, type ClaimedVolume, type Copied, type Discard, type VolumeCopy } from "../volume.ts";
 import { chooseGroupClass, groupApi, groupKinds, NO_GROUPS, type VolumeGroup, volumeGroups } from "./groups.ts";
 import { SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
 import { membersOf, removeGroup } from "./removal.ts";
@@ -93,7 +93,7 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
 }
 
 /** For all members alike, and once. Of their copies it keeps no more than the place: it is kept until the run's end. */
-function discarding(run: CsiRun, groups: CsiRun, place: Place): Copied["discard"] {
+function discarding(run: CsiRun, groups: CsiRun, place: Place): Discard {
   let discarded: Promise<void> | undefined;
   return (signal) => {
     discarded ??= removeGroup(run, groups, place, signal);

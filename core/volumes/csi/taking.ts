@@ -6,7 +6,7 @@ import { createObject, getObject, type Kind, type Place, patchObject, placeOf } 
 import { at } from "../../objects/fields.ts";
 import { lastTold } from "../doing.ts";
 import { orRemoved } from "../leftover.ts";
-import type { Copied, VolumeCopy } from "../volume.ts";
+import type { Copied, Discard, VolumeCopy } from "../volume.ts";
 import { awaitSnapshot } from "./awaiting.ts";
 import type { SnapshotClass } from "./classes.ts";
 import { storedSnapshot } from "./deletion.ts";
@@ -33,7 +33,7 @@ export function underWay<T>(
  */
 export async function asked<T>(
   { kube, signal }: CsiRun,
-  { kind, wanted, discard }: { kind: Kind; wanted: KubernetesObject; discard: Copied["discard"] },
+  { kind, wanted, discard }: { kind: Kind; wanted: KubernetesObject; discard: Discard },
   take: (created: KubernetesObject) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
@@ -97,6 +97,6 @@ export async function readySnapshot(run: CsiRun, { place, claim }: Member, deadl
 }
 
 /** What a backup keeps of a snapshot. */
-export function copiedOf(taken: Taken & { chosen?: SnapshotClass }, discard: Copied["discard"]): Copied {
+export function copiedOf(taken: Taken & { chosen?: SnapshotClass }, discard: Discard): Copied {
   return { csi: csiSnapshot(taken.snapshot, taken.content), objects: storedObjects(taken), discard };
 }

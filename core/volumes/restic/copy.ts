@@ -12,7 +12,7 @@ import type { Repositories } from "./repositories.ts";
 import { repositoryAt } from "./repository.ts";
 import { leftWarning, MOST_NAMED, type ResticEnd } from "./run.ts";
 import type { ResticSettings } from "./settings.ts";
-import { forgetFiles, type RepositoryOf, type StoredFiles, storedFiles } from "./stored.ts";
+import { type RepositoryOf, type StoredFiles, storedFiles } from "./stored.ts";
 import { near, pinnedTo } from "./unfit.ts";
 import { runUnlocking, runWork, type Work } from "./work.ts";
 
@@ -85,8 +85,6 @@ async function copy(kube: Kube, settings: ResticSettings, input: FilesToCopy, te
       volumeName: mount?.volumeName ?? "",
     },
     warnings: [...unread(end), ...end.left.map(leftWarning)],
-    discard: (signal) =>
-      forgetFiles(kube, settings, { namespace, repository: namespace, snapshotIds: [snapshotId], signal }),
   };
 }
 
