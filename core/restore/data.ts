@@ -1,7 +1,10 @@
 import { hash } from "node:crypto";
 import type { LimitFunction } from "p-limit";
+import type { Archive } from "../archive/reader.ts";
+import { HEADER_FILE } from "../archive/writer.ts";
+import type { ArchiveHeader } from "../backup/record.ts";
 import { LifeboatError } from "../errors.ts";
-import { CLAIMS, VOLUMES } from "../objects/resources.ts";
+import { CLAIMS, NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import { someOf } from "../report.ts";
 import type { CsiRestore } from "../volumes/csi/restore.ts";
 import type { DiskCloud } from "../volumes/disk.ts";
@@ -12,6 +15,7 @@ import type { Placement } from "../volumes/restic/job.ts";
 import { zoneFor } from "../volumes/zone.ts";
 import { targetNamespace } from "./fixes.ts";
 import type { PlannedStep } from "./plan/steps.ts";
+import type { Target } from "./plan/target.ts";
 import type { RestoreSpec } from "./spec.ts";
 import type { Item } from "./survey.ts";
 
@@ -178,6 +182,37 @@ export function sourceText({ how, csi, files, native }: ItemData): string | unde
   return undefined;
 }
 
+/** What a person should know of a claim that keeps its volume and isn't restored in place. */
+export function sharedText(volume: string): string {
+  return `it binds to the volume ${volume} that the backup's claim used, not to a copy of it: stop what uses that first`;
+}
+
+/** Which cluster a backup is of: the UID of its Namespace kube-system; undefined where the backup doesn't tell. */
+export async function sourceUid(archive: Archive): Promise<string | undefined> {
+  const header = await archive.file(HEADER_FILE);
+  const { clusterUid } = header ? (JSON.parse(header.toString()) as Partial<ArchiveHeader>) : {};
+  if (clusterUid) return clusterUid;
+  return (await archive.find({ resource: NAMESPACES, namespace: "", name: "kube-system" }))?.uid || undefined;
+}
+
+/**
+ * Whether a claim that keeps its volume comes to another place than the backup's: another namespace, or another cluster, where
+ * nodes have other data. Where the backup doesn't tell its cluster, a target that has the volume already is taken for it. Pure.
+ */
+export function isElsewhere(
+  { entry, namespace }: Item,
+  volume: string,
+  {
+    source,
+    target,
+    onNodes,
+  }: { source: string | undefined; target: Pick<Target, "clusterUid" | "volumes">; onNodes: ReadonlySet<string> },
+): boolean {
+  const known = source !== undefined && target.clusterUid !== "";
+  const another = known ? source !== target.clusterUid : !target.volumes.has(volume);
+  return another ? !onNodes.has(volume) : namespace !== entry.namespace;
+}
+
 /** What became of the data of the claims that are created; undefined where there are none. */
 export function restoredVolumes(
   { brought, without, lacking }: Pick<RestoreData, "brought" | "without" | "lacking">,
@@ -212,6 +247,8 @@ export interface RestoreData extends VolumeMeans {
   limit: LimitFunction;
   /** What was brought back, or would be in a rehearsal, so far. */
   brought: { item: Item; data: ItemData }[];
+  /** Whether the item, a claim that keeps its volume, isn't restored in place: others may use that volume's data. */
+  elsewhere: (item: Item, volume: string) => boolean;
   /** Claims of the target ("namespace/name") that came, so far, with an empty volume, or with the one that they had. */
   without: Map<string, "empty" | "same">;
   /** Where claims of the target ("namespace/name") will be used, as far as the backup's Pods tell. */

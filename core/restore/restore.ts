@@ -8,14 +8,14 @@ import { type Discovery, discover } from "../kube/discovery.ts";
 import { resourceKey } from "../kube/resource.ts";
 import { RESTORE_NAME } from "../labels.ts";
 import type { Log } from "../log.ts";
-import { SNAPSHOTS } from "../objects/resources.ts";
+import { CLAIMS, SNAPSHOTS } from "../objects/resources.ts";
 import { traced } from "../telemetry.ts";
 import { csiRestore } from "../volumes/csi/restore.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import type { StoredVolume } from "../volumes/record.ts";
 import { findConversions } from "./apiversions.ts";
 import { readClone } from "./clone/clone.ts";
-import { checkMeans, planData, type RestoreData, restoredVolumes } from "./data.ts";
+import { checkMeans, isElsewhere, planData, type RestoreData, restoredVolumes, sourceUid } from "./data.ts";
 import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
 import { modifiersOf } from "./modifiers/modifiersource.ts";
@@ -140,7 +140,11 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     : served.preferred(SNAPSHOTS) !== undefined || survey.definitions.has(SNAPSHOTS);
   const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, snapshots, ...data?.plan };
   const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
-  if (data) data.placements = skim.placements;
+  if (data) {
+    data.placements = skim.placements;
+    const source = survey.items.some(({ entry }) => entry.resource === CLAIMS) ? await sourceUid(archive) : undefined;
+    data.elsewhere = (item, volume) => isElsewhere(item, volume, { source, target, onNodes: skim.onNodes });
+  }
   const steps = planSteps({ survey, target, skim, served, fixing, data, policy });
   if (data) checkMeans(data.plan, steps);
   for (const volume of createdVolumes(steps)) volumes.add(volume);
@@ -179,6 +183,7 @@ function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }:
     zoneMapping: spec.zoneMapping ?? {},
     limit: pLimit(FILLS_AT_ONCE),
     brought: [],
+    elsewhere: () => false,
     without: new Map(),
     placements: new Map(),
     lacking: new Set(),

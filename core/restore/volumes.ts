@@ -23,6 +23,12 @@ export function readVolume(object: KubernetesObject): LiveVolume {
   };
 }
 
+/** The folder of a node that a volume is; undefined for any other object. */
+export function nodePath({ kind, spec }: KubernetesObject): string | undefined {
+  const path = at(spec, "hostPath", "path") ?? at(spec, "local", "path");
+  return kind === "PersistentVolume" && typeof path === "string" ? path : undefined;
+}
+
 /**
  * The merge patch that gives a volume back to the next claim of its old claim's name; undefined where none needs it. Its
  * claim's name and its reclaim policy stay, whatever the backup says of them.

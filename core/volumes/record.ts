@@ -58,7 +58,7 @@ export const restoredVolumesSchema = z.object({
 
 export type RestoredVolumes = z.infer<typeof restoredVolumesSchema>;
 
-/** What became of the data of claims, of a backup or of a restore, in a line; "" where there are none. */
+/** What became of the data of claims, of a backup or of a restore, which alone counts `failed`, in a line; "" where there are none. */
 export function volumesText(volumes: VolumeCounts & Partial<RestoredVolumes>): string {
   const {
     csiSnapshots,
@@ -69,7 +69,7 @@ export function volumesText(volumes: VolumeCounts & Partial<RestoredVolumes>): s
     leftOut,
     stays = 0,
     lacking,
-    failed = 0,
+    failed,
   } = volumes;
   const several = (count: number) => (count === 1 ? "" : "s");
   const parts: [number, string][] = [
@@ -77,9 +77,9 @@ export function volumesText(volumes: VolumeCounts & Partial<RestoredVolumes>): s
     [nativeSnapshots, `disk snapshot${several(nativeSnapshots)}`],
     [fileCopies, `by restic (${bytesText(fileBytes)})`],
     [leftOut, "left out"],
-    [stays, "left where they are"],
+    [stays, failed === undefined ? "left where they are" : `in the volume${several(stays)} that they had`],
     [lacking, "WITHOUT THEIR DATA"],
-    [failed, "NOT BROUGHT BACK"],
+    [failed ?? 0, "NOT BROUGHT BACK"],
   ];
   const said = parts.filter(([count]) => count > 0);
   return said.map(([count, text]) => `${count.toLocaleString("en-US")} ${text}`).join(", ");

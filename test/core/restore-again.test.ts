@@ -27,7 +27,9 @@ const volume = (name: string, policy: string) =>
 const last = sample("batch/v1", "CronJob", "shop/last", { spec: {} });
 
 beforeEach(async () => {
-  bucket = await backedUp([namespace, claim("kept"), volume("kept", "Retain"), claim("lost"), last]);
+  const { uid } = (await live("/api/v1/namespaces/kube-system")).metadata;
+  const system = sample("v1", "Namespace", "kube-system", { metadata: { uid } as KubernetesObject["metadata"] });
+  bucket = await backedUp([system, namespace, claim("kept"), volume("kept", "Retain"), claim("lost"), last]);
 });
 
 function run(more: Partial<RestoreRun> = {}) {

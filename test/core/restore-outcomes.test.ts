@@ -61,7 +61,7 @@ describe("the page of a restore", () => {
     const counts = { csiSnapshots: 2, csiBytes: 2 ** 31, nativeSnapshots: 1, fileCopies: 1, fileBytes: 512 };
     const volumes = { ...counts, leftOut: 0, stays: 3, lacking: 1, failed: 1 };
     const said =
-      "2 CSI snapshots (2.0 GiB), 1 disk snapshot, 1 by restic (512 B), 3 left where they are, 1 WITHOUT THEIR DATA, 1 NOT BROUGHT BACK";
+      "2 CSI snapshots (2.0 GiB), 1 disk snapshot, 1 by restic (512 B), 3 in the volumes that they had, 1 WITHOUT THEIR DATA, 1 NOT BROUGHT BACK";
     assert.deepEqual(
       reportPage({ ...document, volumes }).facts.find(([name]) => name === "Volumes"),
       ["Volumes", said],

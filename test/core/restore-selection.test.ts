@@ -142,7 +142,7 @@ describe("what is selected", () => {
         'includedResources: the backup doesn\'t hold "confmaps", did you mean configmaps?',
       ],
     });
-    const excludes = { excludedNamespaces: ["shpo"], excludedResources: ["secrtes"] };
+    const excludes = { excludedNamespaces: ["shpo"], excludedResources: ["secrtes", "pvc", "pv"] };
     assert.deepEqual((await problems(excludes)).warnings, [
       'excludedNamespaces: the backup doesn\'t hold "shpo"',
       'excludedResources: the backup doesn\'t hold "secrtes", did you mean secrets?',

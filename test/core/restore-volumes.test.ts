@@ -27,6 +27,54 @@ describe("claims and volumes", () => {
     assert.deepEqual([result.volumes?.stays, result.volumes?.lacking], [1, 0]);
   });
 
+  const system = (of: string) =>
+    sample("v1", "Namespace", "kube-system", { metadata: { uid: of } as KubernetesObject["metadata"] });
+  const shared =
+    "it binds to the volume pv that the backup's claim used, not to a copy of it: stop what uses that first";
+  const places: {
+    into: string;
+    from: "here" | "elsewhere" | "unknown";
+    spec?: object;
+    there?: true;
+    node?: true;
+    warned: boolean;
+  }[] = [
+    { into: "the same place", from: "here", warned: false },
+    { into: "another cluster", from: "elsewhere", warned: true },
+    { into: "another cluster that has the volume", from: "elsewhere", there: true, warned: true },
+    { into: "another namespace", from: "here", spec: { namespaceMapping: { shop: "copy" } }, warned: true },
+    { into: "another cluster's nodes, where they are not,", from: "elsewhere", node: true, warned: false },
+    {
+      into: "another namespace of the same nodes",
+      from: "here",
+      spec: { namespaceMapping: { shop: "copy" } },
+      node: true,
+      warned: true,
+    },
+    { into: "a cluster that may be another", from: "unknown", warned: true },
+    { into: "one that has the volume", from: "unknown", there: true, warned: false },
+  ];
+  for (const { into, from, spec, there, node, warned } of places)
+    it(`of policy Retain bind to the same data in ${into}${warned ? ", which is a warning" : ""}`, async () => {
+      const { uid = "" } = (await live("/api/v1/namespaces/kube-system")).metadata;
+      const source = { here: [system(uid)], elsewhere: [system("11111111-0000-4000-8000-000000000000")], unknown: [] };
+      const stays = volume("Retain");
+      if (node) Object.assign(stays.spec as object, { hostPath: { path: "/data" } });
+      const archive = await archiveOf([...source[from], claim, stays]);
+      if (there) await create("/api/v1/persistentvolumes", volume("Retain"));
+      const { result } = await restored(kube, archive, spec);
+      const told = result.problems.warnings.map(({ name, message }) => `${name}: ${message}`);
+      assert.equal(
+        told.some((message) => message.startsWith("pv: it is /data of a node")),
+        node === true,
+      );
+      assert.deepEqual(
+        told.filter((message) => !message.startsWith("pv: ")),
+        warned ? [`data: ${shared}`] : [],
+      );
+      assert.deepEqual([result.volumes?.stays, result.volumes?.lacking], [1, 0]);
+    });
+
   it("of policy Delete come as a new volume, which is a warning", async () => {
     const { lines, result } = await restored(kube, await archiveOf([claim, volume("Delete")]));
     assert.deepEqual(

@@ -4,7 +4,7 @@ import { likenessOf } from "../../archive/likeness.ts";
 import type { Archive } from "../../archive/reader.ts";
 import { metadataOf, parseExact } from "../../kube/json.ts";
 import { flawOf } from "../../objects/fields.ts";
-import { SERVICES } from "../../objects/resources.ts";
+import { SERVICES, VOLUMES } from "../../objects/resources.ts";
 import { type SkipFacts, skipReason } from "../../skips.ts";
 import type { Placement } from "../../volumes/restic/job.ts";
 import { leftoverWarning } from "../clone/leftovers.ts";
@@ -13,6 +13,7 @@ import { type FixContext, fix, fixesNothing, refersElsewhere } from "../fixes.ts
 import { mayModify } from "../modifiers/modifiers.ts";
 import { nodePorts } from "../nodeports.ts";
 import type { Survey } from "../survey.ts";
+import { nodePath } from "../volumes.ts";
 import { PODS } from "../write/posthooks.ts";
 import type { Statuses } from "../write/statuses.ts";
 import { comparable, digest } from "./comparable.ts";
@@ -36,6 +37,8 @@ export interface Skim {
   problems: Map<number, string[]>;
   /** Where the backup's running Pods use claims of the target ("namespace/name"), as far as data are brought into some. */
   placements: Map<string, Placement>;
+  /** Names in the target of volumes that are folders of nodes. */
+  onNodes: Set<string>;
   /** Of items that exist: whether they are what the backup says. */
   comparisons: Map<number, Comparison>;
 }
@@ -87,6 +90,7 @@ export async function skimArchive(input: {
     notices: new Map(),
     problems: new Map(),
     placements: new Map(),
+    onNodes: new Set(),
     comparisons: new Map(),
   };
 
@@ -122,6 +126,7 @@ export async function skimArchive(input: {
     }
     const skip = skipReason(metadata, entry, facts, parsed);
     if (skip !== undefined) return skim.skips.set(place, skip);
+    if (entry.resource === VOLUMES && nodePath(parsed())) skim.onNodes.add(survey.items[place]!.name);
     note(place, metadata);
     look(place, entry.resource, parsed);
     const live = target.digests.get(place);

@@ -1,6 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import type { Archive } from "../../archive/reader.ts";
 import { parseExact } from "../../kube/json.ts";
+import { sharedText } from "../data.ts";
 import { fix } from "../fixes.ts";
 import type { Report } from "../report.ts";
 import type { Planned } from "../restore.ts";
@@ -38,6 +39,7 @@ export async function takeEarlier(
     const came = target.labelled.get(place!) === volumeOf(claim) ? "same" : "empty";
     if (came === "same" && data.plan.remade.has(volume)) continue;
     data.without.set(`${item.namespace}/${item.name}`, came);
+    if (came === "same" && data.elsewhere(item, volume)) report.warn(item, sharedText(volume));
     if (came === "empty")
       report.warn(item, joined(`its volume ${volume} isn't restored: it got a new, empty one`, source?.reason)!);
   }

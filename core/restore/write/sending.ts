@@ -4,9 +4,9 @@ import { expectOk, type Kube, type KubeResponse } from "../../kube/client.ts";
 import { parseExact } from "../../kube/json.ts";
 import { type Resource, resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
-import { at, type Fields, fieldsAt, goJson } from "../../objects/fields.ts";
+import { type Fields, fieldsAt, goJson } from "../../objects/fields.ts";
 import { SERVICES } from "../../objects/resources.ts";
-import { type RestoreData, sourceText } from "../data.ts";
+import { type RestoreData, sharedText, sourceText } from "../data.ts";
 import { type FixContext, fix, restoreLabels } from "../fixes.ts";
 import { accountAdditions, merged, mergePatchBetween } from "../modifiers/patch.ts";
 import { nodePorts } from "../nodeports.ts";
@@ -16,7 +16,7 @@ import type { Target } from "../plan/target.ts";
 import type { PlannedOn } from "../plan/unchanged.ts";
 import type { Served } from "../served.ts";
 import type { Item, Survey } from "../survey.ts";
-import { freeing } from "../volumes.ts";
+import { freeing, nodePath } from "../volumes.ts";
 import { newReferences } from "./owners.ts";
 import type { Statuses } from "./statuses.ts";
 import type { Waiting } from "./waits.ts";
@@ -81,18 +81,14 @@ export function prepare({
   if (source) notes.push(source);
   if (lost) notes.push(joined(`its volume ${lost} isn't restored: it gets a new, empty one`, data?.reason)!);
   const kept = volumeOf(object);
-  const same = kept !== undefined && !applying.data?.plan.remade.has(kept) ? "same" : undefined;
+  const same = kept !== undefined && volume && !applying.data?.plan.remade.has(volume) ? "same" : undefined;
   const without = lost === undefined ? same : "empty";
+  const shared = kept !== undefined && same && applying.data?.elsewhere(item, kept);
+  if (shared) notes.push(sharedText(kept));
   const path = applying.data && nodePath(object);
   if (path) notes.push(`it is ${path} of a node: what the source's node has there doesn't come along`);
-  const warning = lost !== undefined || path !== undefined;
+  const warning = lost !== undefined || path !== undefined || shared === true;
   return { object: amend?.(object) ?? object, notes, warning, ...(without && { without }) };
-}
-
-/** The folder of a node that a volume is. */
-function nodePath({ kind, spec }: KubernetesObject): string | undefined {
-  const path = at(spec, "hostPath", "path") ?? at(spec, "local", "path");
-  return kind === "PersistentVolume" && typeof path === "string" ? path : undefined;
 }
 
 /** The name of a claim's volume; undefined where it has none, and for any other object. */
