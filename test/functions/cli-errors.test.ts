@@ -138,6 +138,15 @@ const CASES: Case[] = [
     says: ["error: --retain-mode holds nothing without --retain-until", "hint: give both, or neither"],
   },
   {
+    what: "files of snapshots, and no snapshots",
+    args: "--snapshot-move-data --snapshot-volumes=false --location {location} --kubeconfig {cluster}",
+    code: 2,
+    says: [
+      "error: --snapshot-move-data copies the files of snapshots, of which --snapshot-volumes=false makes none",
+      "hint: leave out one of the two; only volume policies would still make snapshots",
+    ],
+  },
+  {
     what: "labels that no object could have",
     args: "--labels tier=a/b --location {location} --kubeconfig {cluster}",
     code: 2,

@@ -67,6 +67,13 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     throw new LifeboatError("invalid", "--retain-mode holds nothing without --retain-until", {
       hint: "give both, or neither",
     });
+  const policies = spec.resourcePolicy ?? spec.resourcePolicyRules;
+  if (spec.snapshotMoveData && spec.snapshotVolumes === false && !policies)
+    throw new LifeboatError(
+      "invalid",
+      "--snapshot-move-data copies the files of snapshots, of which --snapshot-volumes=false makes none",
+      { hint: "leave out one of the two; only volume policies would still make snapshots" },
+    );
   const labels = labelsFlag(options.labels);
   const first = ({ server }: Kube) => `connecting to ${server}`;
   return inSession({ options, signal }, ["backing up", first], async (session) => {
