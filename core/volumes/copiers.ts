@@ -23,6 +23,7 @@ import { copyDisk } from "./native.ts";
 import type { VolumePolicy } from "./policies.ts";
 import { copyFiles } from "./restic/copy.ts";
 import { bucketRepositories } from "./restic/repositories.ts";
+import type { ResticSettings } from "./restic/settings.ts";
 import { forgetFiles } from "./restic/stored.ts";
 import { unfit } from "./restic/unfit.ts";
 import { causeOf } from "./rights.ts";
@@ -73,6 +74,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     ...(waitMs !== undefined && { readyTimeoutMs: waitMs }),
     signal,
   });
+  const copying = files && within(files, waitMs);
   const repositories = bucketRepositories(bucket);
   const opened = new Map<DiskCloud, Promise<Disks>>();
   const request = randomUUID();
@@ -98,7 +100,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
   const byFiles = ({ claim, volume }: ClaimedVolume, { mount }: Chosen) => {
     const reason = unfit(claim, volume, mount);
     if (reason) throw new LifeboatError("invalid", `its files can't be copied: ${reason}`);
-    return copyFiles(kube, files!, { claim, volume, mount, backupName: name, repositories, signal });
+    return copyFiles(kube, copying!, { claim, volume, mount, backupName: name, repositories, signal });
   };
 
   const alone = ({ claim, volume }: ClaimedVolume, choice: Chosen) => {
@@ -113,7 +115,7 @@ export async function openCopiers(run: CopyingRun): Promise<Copiers> {
     const { chosen, passedOver } = classFor(source, choice);
     const { mount } = choice;
     const copy = (clone: string) =>
-      copyFiles(kube, files!, { ...source, mount, clone, backupName: name, repositories, signal });
+      copyFiles(kube, copying!, { ...source, mount, clone, backupName: name, repositories, signal });
     const group = claim.metadata.labels?.[groupLabel];
     const ungrouped = group
       ? [`its snapshot was cut alone, not with its group ${groupLabel}=${group}: data of groups are not moved together`]
@@ -161,6 +163,11 @@ async function classesOf({
     await throwIfGone(kube, error, signal);
     return { classes: [], noClasses: `no volume is snapshotted by CSI: ${causeOf(error)}` };
   }
+}
+
+/** The settings by which a copy takes no longer than they say, nor than `limitMs`. */
+function within({ timing, ...settings }: ResticSettings, limitMs = timing.total): ResticSettings {
+  return { ...settings, timing: { ...timing, total: Math.min(timing.total, limitMs) } };
 }
 
 /** The copy, with more warnings. */

@@ -60,6 +60,13 @@ const CASES: Case[] = [
     message: /its image can't be pulled after \d+ s: Back-off pulling image "docker.io\/restic/,
   },
   {
+    says: "the time is over while its image can't be pulled",
+    trouble: "pull",
+    timing: { total: 12_000 },
+    kind: "timeout",
+    message: /the time for it, 12 s, is over: its image can't be pulled: Back-off pulling image/,
+  },
+  {
     says: "no node takes its Pod",
     noNode: true,
     timing: { start: 3_000 },
@@ -124,7 +131,7 @@ const CASES: Case[] = [
     silent: true,
     timing: { total: 4_000 },
     kind: "timeout",
-    message: /the time for it is over/,
+    message: /the time for it, 4 s, is over/,
   },
   {
     says: "the run is called off",

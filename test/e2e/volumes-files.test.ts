@@ -305,12 +305,21 @@ describe("files of volumes, copied by restic", { skip: resticSkip(["versitygw"])
     await running(target, "broken", "db-0");
   });
 
+  it("are copied within --item-operation-timeout, or are an error that says what they waited for", async () => {
+    source.kubelet.trouble = "pull";
+    const flags = ["--default-volumes-to-fs-backup", "--item-operation-timeout", "8s"];
+    const { errors } = await told<BackupDocument>(backup("limited", ...flags), 3);
+    const messages = (errors as Problem[]).map(({ message }) => message);
+    const late = /can't copy its files: the time for it, 8 s, is over: its image can't be pulled: Back-off pulling/;
+    assert.ok(messages.length > 0 && messages.every((message) => late.test(message)), messages.join("\n"));
+  });
+
   it("whose Job doesn't begin are an error in time, and nothing is left", async () => {
     target.kubelet.trouble = "idle";
     const failed = await told<RestoreDocument>(restore("late", { config: "hasty" }), 3);
     target.kubelet.trouble = undefined;
     const errors = (failed.errors as Problem[]).map(({ name, message }) => `${name}: ${message}`);
-    assert.ok(errors.some((error) => /^data-db-0: .*the time for it is over$/.test(error)));
+    assert.ok(errors.some((error) => /^data-db-0: .*the time for it, 4 s, is over: its Pod is still /.test(error)));
     assert.equal(await claimIn("late"), undefined);
     assert.deepEqual(await ours(target, "late"), []);
   });

@@ -208,7 +208,7 @@ describe("files of CSI snapshots, moved by restic", { skip: resticSkip(["versity
       what: "whose Job never starts",
       trouble: "idle",
       config: "hasty",
-      says: /can't copy its files: the time for it is over$/,
+      says: /can't copy its files: the time for it, \d+ s, is over: its Pod is still /,
     },
     {
       ...{ what: "whose snapshot can't be made a volume", barren: "the pool is full", config: "hasty" },

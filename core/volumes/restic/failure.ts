@@ -149,9 +149,17 @@ export function neverBegan(state: { reason: string; message: string }, seconds: 
   return new LifeboatError(kind, `can't ${what}: ${waitText(state, ` after ${Math.ceil(seconds)} s`)}`, { hint });
 }
 
+/** The error of a Job that is not done within `seconds`: of one whose Pod has not begun, by what it waits for. */
+export function overdue(seconds: number, what: string, waits?: { reason: string; message: string }): LifeboatError {
+  const hint = waits && ruleOf(waits.reason)?.hint;
+  const why = waits ? `: ${waitText(waits)}` : "";
+  return new LifeboatError("timeout", `can't ${what}: the time for it, ${Math.ceil(seconds)} s, is over${why}`, {
+    hint,
+  });
+}
+
 /** The error of a Job whose Pod the cluster has ended. */
 export function lost({ reason, message }: { reason: string; message: string }, what: string): LifeboatError {
-  if (reason === "DeadlineExceeded") return new LifeboatError("timeout", `can't ${what}: the time for it is over`);
   const detail = message ? `: ${message.slice(0, 500)}` : "";
   return new LifeboatError("unreachable", `can't ${what}: its Pod was ended by the cluster (${reason})${detail}`);
 }

@@ -7,7 +7,7 @@ import { at, entriesOf } from "../../objects/fields.ts";
 import type { Tell } from "../doing.ts";
 import { newestWarning } from "../events.ts";
 import { withhold } from "./credentials.ts";
-import { failureOf, INCOMPLETE, lost, neverBegan, REFUSALS, waitText } from "./failure.ts";
+import { failureOf, INCOMPLETE, lost, neverBegan, overdue, REFUSALS, waitText } from "./failure.ts";
 import { CONTAINER, type ResticJob } from "./job.ts";
 import { type LogOf, readLog } from "./log.ts";
 import { type Output, readOutput } from "./output.ts";
@@ -59,8 +59,9 @@ export async function follow(run: ResticRun, began: Began): Promise<number> {
       if (state.container === CONTAINER && run.tolerates?.(said)) return state.exitCode;
       throw failureOf(state, said, what);
     }
-    if (state.state === "lost") throw lost(state, what);
-    if (now - began.at > timing.total) throw lost({ reason: "DeadlineExceeded", message: "" }, what);
+    const seconds = timing.total / 1000;
+    if (state.state === "lost") throw state.reason === "DeadlineExceeded" ? overdue(seconds, what) : lost(state, what);
+    if (now - began.at > timing.total) throw overdue(seconds, what, state.state === "waiting" ? state : undefined);
     if (state.state === "waiting") {
       run.tell?.({ what: "waits for the Pod of its Job to begin", why: waitText(state) });
       checkWait(run, began, clocks, state);
