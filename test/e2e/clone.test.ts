@@ -101,6 +101,7 @@ describe("a clone beside the original", { skip: requireOrSkip("rig", WITH_CONTRO
       `deployments.apps shop/frontend: ${OLD} still stands in spec.template.spec.containers[0].env[0].value`,
       `dnsendpoints.externaldns.k8s.io shop/shop: ${OLD} still stands in spec.endpoints[0].targets[0]`,
       `ingresses.networking.k8s.io shop/storefront: ${OLD} still stands in metadata.annotations["nginx.ingress.kubernetes.io/server-alias"]`,
+      "persistentvolumeclaims shop/media: it binds to the volume media that the backup's claim used, not to a copy of it: stop what uses that first",
       ...warnings.filter((line) => NODE_DISKS.some((disk) => line.startsWith(`persistentvolumes /${disk}: it is /`))),
       ...warnings.filter((line) => line.startsWith("replicasets.apps shop/frontend-")),
       `secrets shop/frontend: ${OLD} still stands in data.url`,
