@@ -7,7 +7,7 @@ import type { PlanDocument, PlanStep } from "../../core/restore/plan/plandocumen
 import { writes } from "../rig/audit.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { requireOrSkip } from "../rig/require.ts";
-import { applyShop, NODE_DISKS } from "../rig/shop.ts";
+import { applyShop, WARNED } from "../rig/shop.ts";
 import { document, lifeboat, type RestoreDocument } from "./lifeboat.ts";
 
 const NOTHING = { create: 0, update: 0, recreate: 0, prune: 0, blocked: 0 };
@@ -58,9 +58,9 @@ describe("the plan of a restore", { skip: requireOrSkip("rig", WITH_CONTROLLERS)
     assert.ok(first.counts.create > 40);
     assert.deepEqual({ ...acts(first), create: 0 }, NOTHING);
     const names = (warnings: unknown[]) => (warnings as { name: string }[]).map(({ name }) => name).sort();
-    assert.deepEqual([names(first.warnings), first.errors], [NODE_DISKS, []]);
+    assert.deepEqual([names(first.warnings), first.errors], [WARNED, []]);
     const { counts, phase, warnings } = await restore("by-plan", ["--plan", "first"]);
-    assert.deepEqual([phase, names(warnings)], ["Completed", NODE_DISKS]);
+    assert.deepEqual([phase, names(warnings)], ["Completed", WARNED]);
     // The ServiceAccount "default" of a new Namespace is made by a controller, perhaps before the restore comes to it.
     const accounts = first.steps.filter((step) => step.action === "create" && step.name === "default").length;
     assert.ok(counts.created <= first.counts.create && counts.created >= first.counts.create - accounts);

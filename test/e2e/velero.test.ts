@@ -7,7 +7,7 @@ import type { VerifyDocument } from "../../core/index.ts";
 import { type Cluster, startCluster, WITH_CONTROLLERS } from "../rig/cluster.ts";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
 import { type S3, startS3 } from "../rig/s3.ts";
-import { applyShop, NODE_DISKS } from "../rig/shop.ts";
+import { applyShop, WARNED } from "../rig/shop.ts";
 import { startVelero, VELERO } from "../rig/velero.ts";
 import { document, lifeboat, type RestoreDocument } from "./lifeboat.ts";
 
@@ -80,7 +80,7 @@ describe("interchange with real Velero 1.18.3", { skip: rig }, () => {
         s3.env,
       );
       assert.deepEqual([restored.phase, restored.errors], ["Completed", []]);
-      assert.deepEqual((restored.warnings as { name: string }[]).map(({ name }) => name).sort(), NODE_DISKS);
+      assert.deepEqual((restored.warnings as { name: string }[]).map(({ name }) => name).sort(), WARNED);
       assert.equal(restored.counts.failed + restored.counts.blocked, 0);
       assert.ok(restored.counts.created > 50);
     } finally {

@@ -7,6 +7,9 @@ const file = (name: string) => join(import.meta.dirname, "shop", name);
 /** Its volumes that are folders of nodes: a restore elsewhere tells of each. */
 export const NODE_DISKS = ["disk-0", "disk-1"];
 
+/** Names of what a restore of it into another cluster warns of: those, and the claim that binds to the same share there. */
+export const WARNED = [...NODE_DISKS, "media"];
+
 /**
  * Creates a small but realistic application, of about everything that a cluster holds: namespaces `shop` and
  * `shop-data` and cluster-scoped objects; the Certificate owns the Secret `shop-tls`; the Ingress is excluded from
