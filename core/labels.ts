@@ -51,6 +51,9 @@ export function labelsFor({ backupName, location }: BackupIn): Record<string, st
   return { [BACKUP_NAME]: labelValue(backupName), [LOCATION]: placeDigest(location) };
 }
 
+/** The label of Jobs of restic, and of what belongs to them. */
+export const MANAGED = { "app.kubernetes.io/managed-by": "lifeboat" };
+
 /** Selects what carries all of these labels. */
 export function selectorOf(labels: Record<string, string>): string {
   return Object.entries(labels)

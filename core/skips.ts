@@ -1,7 +1,7 @@
 import type { ItemId, KubernetesObject } from "./archive/item.ts";
 import { BACKUP_NAME } from "./labels.ts";
 import { at, entriesOf } from "./objects/fields.ts";
-import { SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES } from "./objects/resources.ts";
+import { EVENTS, SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES } from "./objects/resources.ts";
 import { rowsByResource } from "./objects/rows.ts";
 
 /** What the rules know beside the object itself. */
@@ -37,7 +37,7 @@ export interface Skip {
 /** What every cluster has of itself or makes by itself, and what is over; first match wins. */
 export const SKIPS: Skip[] = [
   { resources: ["nodes"], why: "every cluster has its own nodes" },
-  { resources: ["events", "events.events.k8s.io"], why: "events tell what happened in the source cluster" },
+  { resources: EVENTS, why: "events tell what happened in the source cluster" },
   {
     resources: ["csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io"],
     why: "storage drivers report it for this cluster's nodes",

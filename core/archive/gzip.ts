@@ -105,7 +105,8 @@ export function writeMembers(onStop: (error: unknown) => void, before: Member[] 
     },
     pushBytes: push,
     async members() {
-      let offset = endOf(before);
+      const last = before.at(-1);
+      let offset = last ? last.offset + last.length : 0;
       const since = (await Promise.all(written)).map((record) => {
         const member = { offset, ...record };
         offset += record.length;
@@ -117,12 +118,6 @@ export function writeMembers(onStop: (error: unknown) => void, before: Member[] 
     fail,
     out,
   };
-}
-
-/** The length of a file of these members. */
-export function endOf(members: Member[]): number {
-  const last = members.at(-1);
-  return last ? last.offset + last.length : 0;
 }
 
 /** Walks a file of members by the sizes in their headers and gives each one uncompressed: `corrupt` for anything else. */

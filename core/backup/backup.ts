@@ -89,7 +89,7 @@ async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult |
   const signer = await run.signer?.();
   const sliced = slice && !encryption ? await readSlices(run, signer) : undefined;
   const continued = present.has(keys.tar) ? undefined : sliced;
-  const adopted = present.has(keys.tar) && !continued && encryption?.what !== "all";
+  const adopted = present.has(keys.tar) && encryption?.what !== "all";
   const open = [...present.keys()].filter((key) => !key.endsWith(ENCRYPTED));
   if (!adopted && !continued && open.length > 0) {
     throw new LifeboatError("conflict", `remains of a deleted backup "${name}" lie in ${bucket.location}`, {

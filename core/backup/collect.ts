@@ -8,7 +8,7 @@ import { type ListPosition, listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import { EXCLUDE_LABEL } from "../labels.ts";
 import type { Log } from "../log.ts";
-import { CLAIMS, NAMESPACES, VOLUMES } from "../objects/resources.ts";
+import { CLAIMS, EVENTS, NAMESPACES, VOLUMES } from "../objects/resources.ts";
 import type { Problem } from "../report.ts";
 import { selectorText } from "../select.ts";
 import { isJobsEvent } from "../volumes/restic/job.ts";
@@ -93,7 +93,7 @@ export function participants(scope: BackupScope, namespaces: Namespaces) {
     /** Whether a backup takes account of an object that such a LIST gave. */
     listed: (resource: Resource, { metadata: { namespace = "", labels } }: Pick<KubernetesObject, "metadata">) =>
       (!namespace || inNamespace(namespace)) && scope.listedByPolicy(resource, namespace, labels),
-    /** Whether an object takes part, be it listed or needed. */
+    /** Whether an object takes part, be it listed or needed. Jobs that copy volumes are excluded by their label; Events that tell of them have none. */
     takesPart: (resource: Resource, object: Pick<KubernetesObject, "metadata">) =>
       !isExcluded(object) &&
       !(EVENTS.includes(resourceKey(resource)) && isJobsEvent(object.metadata.name)) &&
@@ -406,9 +406,6 @@ function storesNamespace(scope: BackupScope, object: KubernetesObject, inhabited
 function isExcluded(object: Pick<KubernetesObject, "metadata">): boolean {
   return object.metadata.labels?.[EXCLUDE_LABEL] === "true";
 }
-
-/** Of the Jobs that copy volumes, which are excluded themselves, Events tell. */
-const EVENTS = ["events", "events.events.k8s.io"];
 
 const IMAGE = Buffer.from('"image":"');
 

@@ -3,6 +3,7 @@ import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { type ListPosition, listPages, type Page } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
+import { EVENTS } from "../objects/resources.ts";
 
 /** A resource that could not be read at the backup's revision, and why. */
 export interface Exception {
@@ -31,9 +32,6 @@ export interface Listing {
 /** Objects per page: small pages keep memory small and cost little. */
 export const PAGE_SIZE = 250;
 
-/** Often in an etcd of their own, where the cluster's revision means nothing. They never lower the grade. */
-const UNPINNED = new Set(["events", "events.events.k8s.io"]);
-
 /** Reads lists at one revision of the cluster, and keeps account of those that the server could not give at it. */
 export interface Photograph {
   /** The pages of a LIST, from where an earlier run of it got to, if one did. */
@@ -56,7 +54,8 @@ export function photograph(
     async *pages({ resource, namespace, labelSelector }, from) {
       const query = { namespace, labelSelector, limit: PAGE_SIZE, from, signal: options.signal };
       const now = () => listPages(kube, resource, query);
-      if (UNPINNED.has(resourceKey(resource))) {
+      // Often in an etcd of their own, where the cluster's revision means nothing: they never lower the grade.
+      if (EVENTS.includes(resourceKey(resource))) {
         yield* now();
         return;
       }

@@ -28,7 +28,7 @@ export interface PieceWriter extends Pick<ArchiveWriter, "file" | "item"> {
   stored(): number;
   /** Ends the archive. */
   finish(): Promise<void>;
-  /** All of it, once it has ended: the pieces that are stored, then what waits. As often as wanted; throws as `joined`. */
+  /** All of it, once it has ended: the pieces that are stored, then what waits. As often as wanted; throws `corrupt` for a piece that was changed. */
   whole(): Record<"tar" | "index", () => AsyncGenerator<Buffer>>;
   /** Whoever waits for room fails with `error`. */
   abort(error: unknown): void;
@@ -105,7 +105,7 @@ function gather(stream: AsyncIterable<Buffer>) {
 }
 
 /** The bytes of pieces one after the other. Throws `corrupt` for one that is not as it was written. */
-export async function* joined(bucket: Bucket, pieces: Piece[], signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* joined(bucket: Bucket, pieces: Piece[], signal: AbortSignal): AsyncGenerator<Buffer> {
   for (const { key, sha256: digest } of pieces) {
     const body = await readObject(bucket, key, signal);
     if (sha256(body) !== digest)

@@ -22,8 +22,8 @@ import type { Archived, ArchiveHeader } from "./record.ts";
 import { backupScope } from "./scope.ts";
 import { takeBack } from "./takeback.ts";
 
-const gzipText = promisify<string, Buffer>(gzip as never);
-const gunzipText = promisify(gunzip);
+const gzipBuffer = promisify(gzip);
+const gunzipBuffer = promisify(gunzip);
 
 /** What cuts a run of a backup into slices: a function may not run for as long as a backup takes. */
 export interface Slice {
@@ -79,7 +79,7 @@ export async function readSlices(run: BackupRun, signer: Signer | undefined): Pr
   if (!stored) throw new LifeboatError("corrupt", `${key} can't be read`, { key, hint: leftoverHint(name) });
   if (signer && signerOf(stored.signature ?? "", signedOf(stored.state)) !== signer.publicKey)
     throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
-  const state = JSON.parse((await gunzipText(Buffer.from(stored.state, "base64"))).toString()) as SliceState;
+  const state = JSON.parse((await gunzipBuffer(Buffer.from(stored.state, "base64"))).toString()) as SliceState;
   const difference = await differenceOf(state.header, run);
   if (difference) throw inTheWay(run, `${difference} lies there`);
   return { number, state };
@@ -102,7 +102,7 @@ async function writeState(
   content: SliceState,
 ): Promise<void> {
   const signer = await given?.();
-  const state = (await gzipText(JSON.stringify(content))).toString("base64");
+  const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
   const signature = signer && (await signatureOf(signedOf(state), signer));
   const stored = { schemaVersion: 1, state, signature };
   if (await putJsonOnce(bucket, numberedKey(pieceFolder(name), number), stored, signal)) return;

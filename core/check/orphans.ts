@@ -3,8 +3,8 @@ import { REMOVALS, readBackup } from "../catalog.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
-import { type Kind, listObjects, placeOf } from "../kube/object.ts";
-import { BACKUP_NAME, LOCATION, labelValue } from "../labels.ts";
+import { listObjects, placeOf } from "../kube/object.ts";
+import { BACKUP_NAME, LOCATION, labelValue, MANAGED, selectorOf } from "../labels.ts";
 import { placeDigest, samePlace } from "../location.ts";
 import { lockState } from "../lock.ts";
 import { at } from "../objects/fields.ts";
@@ -15,12 +15,11 @@ import { contentNameOf } from "../volumes/csi/kinds.ts";
 import { namedBy, type Standing, standingSnapshots } from "../volumes/csi/standing.ts";
 import { type DiskCloud, diskOf } from "../volumes/disk.ts";
 import type { StoredVolume } from "../volumes/record.ts";
+import { JOBS } from "../volumes/restic/removal.ts";
 import { VOLUME } from "../volumes/volume.ts";
 import { regionOfZone } from "../volumes/zone.ts";
 import type { CheckedVolumes } from "./copying.ts";
 import type { Finding } from "./document.ts";
-
-const JOBS: Kind = { group: "batch", version: "v1", name: "jobs", kind: "Job" };
 
 /**
  * What runs to this location that died have left in the cluster: VolumeSnapshots and their contents, claims that were made of them,
@@ -40,10 +39,7 @@ export async function leftInCluster(
     // Only now: what has been stored since then may name them.
     const known = await knownIn(open, signal);
     if (!known) return UNKNOWN;
-    for await (const { metadata } of listObjects(kube, JOBS, {
-      labelSelector: "app.kubernetes.io/managed-by=lifeboat",
-      signal,
-    })) {
+    for await (const { metadata } of listObjects(kube, JOBS, { labelSelector: selectorOf(MANAGED), signal })) {
       const { namespace = "", name, labels = {} } = metadata;
       // Those of retention tell no backup; they live as long as their run, or end soon. Restores: restores.ts.
       const backup = labels[BACKUP_NAME];

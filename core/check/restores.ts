@@ -5,8 +5,8 @@ import type { Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import { metadataOf } from "../kube/json.ts";
 import { listPages, METADATA_ONLY } from "../kube/list.ts";
-import { type Kind, listObjects, placeOf } from "../kube/object.ts";
-import { labelValue, RESTORE_NAME } from "../labels.ts";
+import { listObjects, placeOf } from "../kube/object.ts";
+import { labelValue, MANAGED, RESTORE_NAME, selectorOf } from "../labels.ts";
 import { lockState } from "../lock.ts";
 import { at } from "../objects/fields.ts";
 import type { Bucket } from "../ports.ts";
@@ -14,11 +14,10 @@ import { someOf } from "../report.ts";
 import { readNotes } from "../restore/undo/notes.ts";
 import { FILLING } from "../restore/write/filled.ts";
 import { restoredSnapshots } from "../volumes/csi/restored.ts";
+import { JOBS } from "../volumes/restic/removal.ts";
 import { CLAIM } from "../volumes/volume.ts";
 import type { CheckedVolumes } from "./copying.ts";
 import type { Finding } from "./document.ts";
-
-const JOBS: Kind = { group: "batch", version: "v1", name: "jobs", kind: "Job" };
 
 /** Something that a restore has left in the cluster. */
 interface Left {
@@ -95,7 +94,7 @@ async function snapshots(kube: Kube, signal: AbortSignal): Promise<Left[]> {
 
 async function jobs(kube: Kube, signal: AbortSignal): Promise<Left[]> {
   const left: Left[] = [];
-  const labelSelector = `app.kubernetes.io/managed-by=lifeboat,${RESTORE_NAME}`;
+  const labelSelector = `${selectorOf(MANAGED)},${RESTORE_NAME}`;
   for await (const { metadata } of listObjects(kube, JOBS, { labelSelector, signal })) {
     const { namespace, name, labels } = metadata;
     const command = `kubectl delete --ignore-not-found -n ${namespace} job/${name} secret/${name}`;

@@ -8,6 +8,8 @@ export const VOLUMES = "persistentvolumes";
 export const SNAPSHOTS = "volumesnapshots.snapshot.storage.k8s.io";
 export const SNAPSHOT_CONTENTS = "volumesnapshotcontents.snapshot.storage.k8s.io";
 export const SNAPSHOT_CLASSES = "volumesnapshotclasses.snapshot.storage.k8s.io";
+/** The same objects in two groups. */
+export const EVENTS = ["events", "events.events.k8s.io"];
 export const ACCOUNTS = "serviceaccounts";
 export const BINDINGS = "clusterrolebindings.rbac.authorization.k8s.io";
 export const CLUSTER_ROLES = "clusterroles.rbac.authorization.k8s.io";

@@ -3,12 +3,12 @@ import { after, before, test } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type BackupResult, backupSlice } from "../../core/backup/backup.ts";
-import type { Slice } from "../../core/backup/slices.ts";
 import { connect, type Kube, type KubeResponse } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { sliceOf } from "./slice-sample.ts";
 
 const GROUP = "snapshot.storage.k8s.io";
 const CONTENTS = `/apis/${GROUP}/v1/volumesnapshotcontents`;
@@ -106,16 +106,6 @@ function seenBy(who: string): Kube {
       return answer;
     },
   };
-}
-
-function sliceOf(pages: number): Slice {
-  let left = pages;
-  const ends = {
-    get aborted() {
-      return left-- <= 0;
-    },
-  } as AbortSignal;
-  return { ends };
 }
 
 const runOf = (who: string, bucket: Bucket) => ({

@@ -7,7 +7,6 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive } from "../../core/archive/reader.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
-import type { Slice } from "../../core/backup/slices.ts";
 import { backupKeys, listBackups, listFolder, PIECES, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { readFindings } from "../../core/documents.ts";
@@ -19,6 +18,7 @@ import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { sliceOf } from "./slice-sample.ts";
 
 const signal = new AbortController().signal;
 let server: ApiServer;
@@ -76,17 +76,6 @@ function cluster(): KubernetesObject[] {
 const runOf = (bucket: Bucket, spec: BackupSpec = {}) => ({
   ...{ kube, bucket, name: "b", spec, log: startRunLog({ backup: "b" }), signal },
 });
-
-/** A slice that ends after so many pages. */
-function sliceOf(pages: number, pieceBytes?: number): Slice {
-  let left = pages;
-  const ends = {
-    get aborted() {
-      return left-- <= 0;
-    },
-  } as AbortSignal;
-  return { ends, pieceBytes };
-}
 
 /** Calls until the backup is made; at most `most` times. */
 async function untilMade(call: (number: number) => ReturnType<typeof backupSlice>, most = 100): Promise<BackupResult> {

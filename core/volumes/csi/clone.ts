@@ -3,13 +3,13 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { deleteObject, getObject, listObjects, type Place, patchObject } from "../../kube/object.ts";
-import { type BackupIn, selectorOf, VOLUME_COPY } from "../../labels.ts";
+import type { BackupIn } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import { parseQuantity } from "../../objects/quantity.ts";
 import { CLAIM, type ClaimedVolume, VOLUME } from "../volume.ts";
 import { SNAPSHOTS } from "./kinds.ts";
 import { goneWithin } from "./removal.ts";
-import { csiLabels, type Looking, lookingAt } from "./run.ts";
+import { csiLabels, csiSelector, type Looking, lookingAt } from "./run.ts";
 import { claimFromSnapshot } from "./stored.ts";
 import { generatedName } from "./taking.ts";
 
@@ -99,7 +99,7 @@ export async function* standingClones(
   of: BackupIn | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<KubernetesObject, void, undefined> {
-  const labelSelector = selectorOf(of ? csiLabels(of) : { [VOLUME_COPY]: "csi" });
+  const labelSelector = csiSelector(of);
   yield* listObjects(kube, CLAIM, { labelSelector, signal });
 }
 

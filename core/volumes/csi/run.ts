@@ -56,6 +56,11 @@ export function csiLabels(of: BackupIn): Record<string, string> {
   return { ...labelsFor(of), [EXCLUDE_LABEL]: "true", [VOLUME_COPY]: "csi" };
 }
 
+/** Selects what stands of one backup, or of all that are ours. */
+export function csiSelector(of: BackupIn | undefined): string {
+  return selectorOf(of ? csiLabels(of) : { [VOLUME_COPY]: "csi" });
+}
+
 export function patienceOf(given: Patience): Required<Patience> {
   const said = Object.entries(given).filter(([name, value]) => name in PATIENCE && value !== undefined);
   return { ...PATIENCE, ...Object.fromEntries(said) };

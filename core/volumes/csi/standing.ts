@@ -3,13 +3,13 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { listObjects } from "../../kube/object.ts";
-import { type BackupIn, selectorOf, VOLUME_COPY } from "../../labels.ts";
+import type { BackupIn } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import type { CsiSnapshot } from "../volume.ts";
 import { groupKinds, groupVersion } from "./groups.ts";
 import { contentNameOf, OF_VOLUMES, type SnapshotKinds } from "./kinds.ts";
 import { removeContent, removeGroup, removeWholly, retain } from "./removal.ts";
-import { csiLabels, lookingAt, type Patience } from "./run.ts";
+import { csiLabels, csiSelector, lookingAt, type Patience } from "./run.ts";
 
 /** What stands of a snapshot in the cluster: what asks for it, its content, or both; or their likes of a group. */
 export type Standing = { kinds: SnapshotKinds } & (
@@ -26,7 +26,7 @@ export async function standingSnapshots(
   of: BackupIn | undefined,
   signal: AbortSignal,
 ): Promise<Standing[]> {
-  const labelSelector = selectorOf(of ? csiLabels(of) : { [VOLUME_COPY]: "csi" });
+  const labelSelector = csiSelector(of);
   const alone = await standingOf(kube, OF_VOLUMES, labelSelector, signal);
   const version = alone && (await groupVersion(kube, signal));
   const groups = version && (await standingOf(kube, groupKinds(version), labelSelector, signal));

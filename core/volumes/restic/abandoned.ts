@@ -1,7 +1,7 @@
 import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { listObjects } from "../../kube/object.ts";
-import { labelsFor, labelValue, RESTORE_NAME, selectorOf } from "../../labels.ts";
+import { labelsFor, labelValue, MANAGED, RESTORE_NAME, selectorOf } from "../../labels.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
 import { JOBS, removeJob } from "./removal.ts";
 import type { ResticSettings } from "./settings.ts";
@@ -20,7 +20,7 @@ export async function endFills(
   }: { claim: { namespace: string; name: string }; restoreName: string; signal: AbortSignal },
 ): Promise<void> {
   const { namespace, name } = claim;
-  const labelSelector = `${RESTORE_NAME}=${labelValue(restoreName)},app.kubernetes.io/managed-by=lifeboat`;
+  const labelSelector = selectorOf({ [RESTORE_NAME]: labelValue(restoreName), ...MANAGED });
   for await (const job of listObjects(kube, JOBS, { namespace, labelSelector, signal })) {
     const volumes = entriesOf(job, "spec", "template", "spec", "volumes");
     if (!volumes.some((volume) => at(volume, "persistentVolumeClaim", "claimName") === name)) continue;
@@ -36,7 +36,7 @@ export async function endCopies(
   backupName: string,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const labels = { ...labelsFor({ backupName, location }), "app.kubernetes.io/managed-by": "lifeboat" };
+  const labels = { ...labelsFor({ backupName, location }), ...MANAGED };
   const jobs = await Array.fromAsync(listObjects(kube, JOBS, { labelSelector: selectorOf(labels), signal }));
   const left = jobs.map(({ metadata: { namespace = "", name } }) => removeJob(kube, { namespace, name }, { timing }));
   return (await Promise.all(left)).flat();

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { KubernetesObject } from "../../archive/item.ts";
-import { EXCLUDE_LABEL } from "../../labels.ts";
+import { EXCLUDE_LABEL, MANAGED } from "../../labels.ts";
 import { DATA } from "./commands.ts";
 import type { ResticSecrets } from "./credentials.ts";
 import type { Repository } from "./repository.ts";
@@ -115,7 +115,7 @@ function labelsOf({ labels, serviceAccount, repository }: ResticJob): Record<str
   return {
     ...labels,
     [EXCLUDE_LABEL]: "true",
-    "app.kubernetes.io/managed-by": "lifeboat",
+    ...MANAGED,
     ...(azureIdentity && { "azure.workload.identity/use": "true" }),
   };
 }
