@@ -65,8 +65,8 @@ type Result = BackupDocument | RestoreDocument | PlanDocument | VerifyDocument |
 /** How a job ended that did not fail. */
 export type Outcome =
   | { document: Result; duplicate: boolean; skipped?: undefined; next?: undefined }
-  /** There was no time for all: the job that does the rest, and how many items are done. */
-  | { document?: undefined; duplicate: false; skipped?: undefined; next: LockedJob; items: number }
+  /** There is more to do: jobs of their own, if any, and then the one that does the rest; and how many items are done. */
+  | { document?: undefined; duplicate: false; skipped?: undefined; next: LockedJob; items: number; parts?: LockedJob[] }
   /** Nothing was done, and why: another run is at it, the schedule is paused, somebody called it off. */
   | { document?: undefined; duplicate: boolean; skipped: string; next?: undefined };
 

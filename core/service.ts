@@ -25,7 +25,7 @@ export interface Trigger {
   delivery?: string;
   /** When the platform will end the run. */
   deadline?: Date;
-  /** Whoever brings it does what is left of the job, as `Ended.next` says; else that goes to the platform's `Jobs`. */
+  /** Whoever brings it does what is left of the job, as `Ended.parts` and `next` say; else that goes to the platform's `Jobs`. */
   loops?: boolean;
   signal?: AbortSignal;
   listen?: Listen;
@@ -38,9 +38,11 @@ export interface Ended extends Partial<Pick<CheckDocument, "ok" | "location" | "
   phase?: string;
   duplicate: boolean;
   skipped?: string;
-  /** There was no time for all of it: this job does the rest; so many items are done. */
+  /** What is left is this job, once there were `parts` and they have ended, well or not; so many items are done. */
   next?: LockedJob;
   items?: number;
+  /** Jobs of their own, which may be done in any order and at the same time, none before its `notBefore`. */
+  parts?: LockedJob[];
   /** Of a backup that this run made: what it took, for what that costs. */
   durationMs?: number;
   usage?: Usage;
@@ -193,10 +195,18 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const context = { config, bucket, secrets, clusters, disks, ...run };
         const outcome = await runJob(job, context);
         if (outcome.next) {
-          if (!loops) await jobs.enqueue(outcome.next, { signal });
-          const { next, items } = outcome;
-          heard(logLine("info", "the rest of the job is another one", { job: next.kind, items }), "info");
-          return { kind: next.kind, name: nameIn(next), duplicate: false, next, items };
+          const { next, items, parts = [] } = outcome;
+          if (!loops) await handOver([...parts, next], jobs, signal);
+          const left = { job: next.kind, ...(parts.length > 0 && { parts: parts.length }), items };
+          heard(logLine("info", "the rest of the job is another one", left), "info");
+          return {
+            kind: next.kind,
+            name: nameIn(next),
+            duplicate: false,
+            next,
+            items,
+            ...(parts.length > 0 && { parts }),
+          };
         }
         const ended = judged(outcome);
         if (ended.phase) heard(endLine(job, ended), "info");
@@ -266,6 +276,14 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
 function endLine(job: LockedJob, { phase = "", name = "" }: Ended): string {
   const { kind, schedule } = { schedule: undefined, ...job };
   return logLine("info", "job ended", { job: kind, ...(schedule !== undefined && { schedule }), phase, name });
+}
+
+/** Jobs are done on their own then: one that comes before those it waits for says itself what is left. */
+async function handOver(all: LockedJob[], jobs: Jobs, signal: AbortSignal): Promise<void> {
+  for (const job of all) {
+    const after = Math.max(0, Date.parse(job.notBefore ?? "") - Date.now()) / 1000 || 0;
+    await jobs.enqueue(job, { after, signal });
+  }
 }
 
 function nameIn(job: LockedJob): string | undefined {
