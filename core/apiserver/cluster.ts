@@ -32,9 +32,9 @@ export function createCluster(): Cluster {
 
 /** A cluster's objects, each shown in any version by its stored fields (conversion "None"). */
 export function objectsOf({ store }: Cluster): Objects {
-  function* scan(resource: Served, { namespace, ...range }: Scan) {
-    const prefix = namespace === "" ? "" : `${namespace}/`;
-    for (const { key, object } of store.scan(resource.collection, { prefix, ...range }))
+  const within = ({ namespace, ...range }: Scan) => ({ prefix: namespace === "" ? "" : `${namespace}/`, ...range });
+  function* scan(resource: Served, range: Scan) {
+    for (const { key, object } of store.scan(resource.collection, within(range)))
       yield { key, object: present(resource, object) };
   }
   return {
@@ -44,7 +44,7 @@ export function objectsOf({ store }: Cluster): Objects {
       return object && present(resource, object);
     },
     scan,
-    count: (resource, range) => [...scan(resource, range)].length,
+    count: ({ collection }, range) => store.countIn(collection, within(range)),
   };
 }
 

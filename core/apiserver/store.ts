@@ -17,6 +17,8 @@ export interface Store {
    * given), in the order etcd gives them: by the bytes of their keys.
    */
   scan(collection: string, range?: Range): Generator<{ key: string; object: KubernetesObject }, void>;
+  /** How many objects such a scan gives; without one where nothing of the collection was changed or removed since. */
+  countIn(collection: string, range?: Range): number;
 }
 
 interface Range {
@@ -36,6 +38,10 @@ interface Collection {
   keys: string[];
   /** Keys not yet merged into the sorted `keys`. */
   fresh: string[];
+  /** The revision of the last write. */
+  newest: number;
+  /** Keys whose objects don't exist now. */
+  removed: number;
 }
 
 /** An object's key in its collection: "namespace/name", or its name where it is cluster-scoped. */
@@ -53,14 +59,17 @@ export function createStore(): Store {
   let count = 0;
 
   function write(name: string, key: string, object: KubernetesObject | undefined): void {
-    const collection = collections.get(name) ?? { versions: new Map<string, Version[]>(), keys: [], fresh: [] };
+    const collection = collections.get(name) ?? emptyCollection();
     collections.set(name, collection);
+    collection.newest = revision;
     const versions = collection.versions.get(key) ?? [];
     if (versions.length === 0) {
       collection.versions.set(key, versions);
       collection.fresh.push(key);
     }
-    count += Number(object !== undefined) - Number(versions.at(-1)?.object !== undefined);
+    const before = versions.at(-1);
+    count += Number(object !== undefined) - Number(before?.object !== undefined);
+    collection.removed += Number(!object) - Number(before !== undefined && !before.object);
     versions.push({ revision, object });
   }
 
@@ -85,19 +94,34 @@ export function createStore(): Store {
       write(collection, key, undefined);
     },
 
-    *scan(name, { prefix = "", after = "", revision: at = revision } = {}) {
+    scan,
+
+    countIn(name, range = {}) {
       const collection = collections.get(name);
-      if (!collection) return;
-      const keys = sortedKeys(collection);
-      for (let index = firstFrom(keys, after > prefix ? after : prefix); index < keys.length; index++) {
-        const key = keys[index]!;
-        if (!key.startsWith(prefix)) return;
-        if (key === after) continue;
-        const object = collection.versions.get(key)!.findLast((version) => version.revision <= at)?.object;
-        if (object) yield { key, object };
-      }
+      if (!collection) return 0;
+      const { revision: at = revision } = range;
+      if (collection.removed > 0 || collection.newest > at) return [...scan(name, range)].length;
+      const { from, to } = bounds(sortedKeys(collection), range);
+      return to - from;
     },
   };
+
+  function* scan(name: string, range: Range = {}): ReturnType<Store["scan"]> {
+    const collection = collections.get(name);
+    if (!collection) return;
+    const { revision: at = revision } = range;
+    const keys = sortedKeys(collection);
+    const { from, to } = bounds(keys, range);
+    for (let index = from; index < to; index++) {
+      const key = keys[index]!;
+      const object = collection.versions.get(key)!.findLast((version) => version.revision <= at)?.object;
+      if (object) yield { key, object };
+    }
+  }
+}
+
+function emptyCollection(): Collection {
+  return { versions: new Map(), keys: [], fresh: [], newest: 0, removed: 0 };
 }
 
 function sortedKeys(collection: Collection): string[] {
@@ -106,6 +130,13 @@ function sortedKeys(collection: Collection): string[] {
     collection.fresh = [];
   }
   return collection.keys;
+}
+
+/** The places of a range's keys, the last one's not included. */
+function bounds(keys: string[], { prefix = "", after = "" }: Range): { from: number; to: number } {
+  const first = firstFrom(keys, after > prefix ? after : prefix);
+  const from = after !== "" && keys[first] === after ? first + 1 : first;
+  return { from, to: prefix === "" ? keys.length : Math.max(from, firstFrom(keys, `${prefix}\uffff`)) };
 }
 
 function firstFrom(keys: string[], bound: string): number {

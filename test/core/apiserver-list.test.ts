@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { createStore } from "../../core/apiserver/store.ts";
 
 interface List {
   metadata: { resourceVersion: string; continue?: string; remainingItemCount?: number };
@@ -110,6 +111,28 @@ describe("order and pages", () => {
     assert.ok(selected.metadata.continue);
     assert.equal(selected.metadata.remainingItemCount, undefined);
     assert.equal((await list({ limit: String(total) })).metadata.continue, undefined);
+  });
+
+  test("what remains is what a scan would give, also after writes and removals", () => {
+    const key = fc.constantFrom("a/x", "a/y", "b/x", "b/y", "c/x");
+    const range = fc.record({
+      prefix: fc.constantFrom("", "a/", "b/", "d/"),
+      after: fc.option(key, { nil: undefined }),
+      back: fc.nat(3),
+    });
+    const write = fc.record({ key, remove: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(write, { maxLength: 12 }), range, (writes, { prefix, after, back }) => {
+        const store = createStore();
+        for (const { key, remove } of writes) {
+          const [namespace, name = ""] = key.split("/");
+          if (remove) store.remove("pods", key);
+          else store.put("pods", { apiVersion: "v1", kind: "Pod", metadata: { namespace, name } });
+        }
+        const asked = { prefix, after, revision: Math.max(0, store.revision() - back) };
+        assert.equal(store.countIn("pods", asked), [...store.scan("pods", asked)].length);
+      }),
+    );
   });
 
   test("items of built-in kinds carry no apiVersion and kind, as the real server sends them", async () => {
