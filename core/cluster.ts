@@ -6,6 +6,7 @@ import { AWS_REGION, CLOUD_NAMES, type CloudReferences, EKS_NAME, ROLE_ARN } fro
 import { type Authorize, bearer } from "./kube/credentials.ts";
 import { type Chosen, type ClusterAccess, readKubeconfig } from "./kube/kubeconfig.ts";
 import { type CloudUser, vetKubeconfig } from "./kube/untrusted.ts";
+import { labelsSchema } from "./labels.ts";
 import type { AksReference, EksReference, GkeReference, ManagedClusters, Platform } from "./ports.ts";
 import { type CachedSecrets, secretReference } from "./secrets.ts";
 
@@ -19,7 +20,7 @@ export type ClusterReference =
 const text = z.string().min(1);
 const WAYS = ["kubeconfig", "eks", "gke", "aks"] as const;
 
-/** A cluster in the configuration: exactly one of the ways to tell it. */
+/** A cluster in the configuration: exactly one of the ways to tell it, and its labels. */
 export const clusterReferenceSchema = strictFields({
   kubeconfig: secretReference("kubeconfig").optional(),
   context: text.optional(),
@@ -30,7 +31,8 @@ export const clusterReferenceSchema = strictFields({
   }).optional(),
   gke: strictFields({ project: text, location: text, name: text }).optional(),
   aks: strictFields({ subscription: text, resourceGroup: text, name: text, clientId: text.optional() }).optional(),
-}).transform((fields, { addIssue }): ClusterReference => {
+  labels: labelsSchema.optional(),
+}).transform((fields, { addIssue }): ClusterReference & { labels?: Record<string, string> } => {
   const told = WAYS.filter((way) => fields[way] !== undefined);
   if (told.length !== 1) {
     addIssue(`needs exactly one of ${WAYS.join(", ")}, and ${told.length ? `has ${told.join(", ")}` : "has none"}`);
@@ -100,7 +102,7 @@ async function managedAccess<Cloud extends keyof CloudReferences>(
   { cloud, reference }: { cloud: Cloud; reference: CloudReferences[Cloud] },
   signal: AbortSignal,
 ): Promise<ClusterAccess> {
-  const { server, ca } = await (await open(clusters, cloud)()).endpoint(reference, signal);
+  const { server, ca } = await (await openManaged(clusters, cloud)()).endpoint(reference, signal);
   return {
     name: reference.name,
     server: server.replace(/\/+$/, ""),
@@ -112,7 +114,11 @@ async function managedAccess<Cloud extends keyof CloudReferences>(
 /** `Platform["clusters"]`, as one type for each cloud. */
 type Clouds = { [Cloud in keyof CloudReferences]?: () => Promise<ManagedClusters<CloudReferences[Cloud]>> };
 
-function open<Cloud extends keyof CloudReferences>(clusters: Clouds, cloud: Cloud): NonNullable<Clouds[Cloud]> {
+/** What opens a cloud's managed clusters. Throws `invalid` where they can't be had here. */
+export function openManaged<Cloud extends keyof CloudReferences>(
+  clusters: Clouds,
+  cloud: Cloud,
+): NonNullable<Clouds[Cloud]> {
   const found = clusters[cloud];
   if (found) return found;
   throw new LifeboatError("invalid", `the cluster is one of ${CLOUD_NAMES[cloud]}, whose tokens can't be had here`, {
@@ -121,7 +127,7 @@ function open<Cloud extends keyof CloudReferences>(clusters: Clouds, cloud: Clou
 }
 
 function cloudTokens<Cloud extends keyof CloudReferences>(clusters: Clouds, user: CloudUser<Cloud>): Authorize {
-  const managed = open(clusters, user.cloud);
+  const managed = openManaged(clusters, user.cloud);
   return renewedInTime(async (signal) => (await managed()).token(user.reference, signal));
 }
 

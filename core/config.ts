@@ -1,11 +1,19 @@
 import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
+import { dictionary } from "./configured.ts";
 import { parseDuration } from "./duration.ts";
 import { encrypterFor } from "./encryption/age.ts";
 import { readEnvironment, type Setting } from "./environment.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
+import {
+  type ClusterChoice,
+  clusterChoiceSchema,
+  type FleetSettings,
+  fleetProblems,
+  fleetSchema,
+} from "./fleet/settings.ts";
 import type { SigningKeys } from "./integrity/keys.ts";
 import { checkShare, verifyChoice, verifyWish } from "./job.ts";
 import { labelsSchema } from "./labels.ts";
@@ -23,8 +31,11 @@ import { yamlFault } from "./yamlfault.ts";
 /** What a deployment is told: where backups lie, which clusters there are, when which of them is backed up. */
 export interface Config {
   location: string;
-  clusters: Record<string, ClusterReference>;
+  clusters: Record<string, ConfiguredCluster>;
+  /** None where there is a fleet: its own are of many clusters. */
   schedules: Record<string, Schedule>;
+  /** Where it is there, each cluster's backups lie in a location of its own below this one: see `narrowed`. */
+  fleet?: Fleet;
   /** To whom backups are encrypted, and by what they are read. */
   encryption: { recipients?: string[]; identity?: string };
   /** Whom to tell of jobs that ended. */
@@ -39,6 +50,20 @@ export interface Config {
   /** A Go duration: how long restores can be looked at and undone; for good where it is not there. */
   restoreTTL?: string;
 }
+
+/** A cluster, and the labels by which schedules of a fleet select it. */
+export type ConfiguredCluster = ClusterReference & { labels?: Record<string, string> };
+
+/** One location for many clusters, with schedules that are each of many. */
+export interface Fleet extends FleetSettings {
+  schedules: Record<string, FleetSchedule>;
+}
+
+/** A configuration of a fleet. */
+export type FleetConfig = Config & { fleet: Fleet };
+
+/** A schedule of many clusters. */
+export type FleetSchedule = Omit<Schedule, "cluster"> & { clusters: ClusterChoice };
 
 /** How the location is verified. */
 export interface Verification {
@@ -75,6 +100,7 @@ const scheduleSchema = strictFields({
   schedule: z.string(),
   timeZone: z.string().optional(),
   cluster: z.string().optional(),
+  clusters: clusterChoiceSchema.optional(),
   paused: z.boolean().default(false),
   skipImmediately: z.boolean().default(false),
   template: backupSpecSchema.optional(),
@@ -93,6 +119,7 @@ const configSchema = strictFields({
   location: checkedBy(checkLocation),
   clusters: z.record(name, clusterReferenceSchema).default({}),
   schedules: z.record(name, scheduleSchema).default({}),
+  fleet: fleetSchema(name).optional(),
   notifications: z.record(name, notificationSchema).default({}),
   signing: strictFields({
     key: keyReference.optional(),
@@ -126,6 +153,7 @@ function checkedBy(check: (text: string) => unknown) {
 interface Raw {
   clusters?: unknown;
   schedules?: unknown;
+  fleet?: unknown;
 }
 
 /**
@@ -147,7 +175,8 @@ export function parseConfig(
   for (const setting of settings) set(raw, setting);
   const schedules = entriesOf(raw.schedules);
   for (const schedule of schedules.map(([, schedule]) => schedule)) liftLabels(schedule);
-  problems.push(...chooseClusters(raw, schedules));
+  const isFleet = raw.fleet !== undefined || schedules.some(([, { clusters }]) => clusters !== undefined);
+  problems.push(...(isFleet ? unlikeFleet(schedules) : chooseClusters(raw, schedules)));
 
   const parsed = configSchema.safeParse(raw);
   if (!parsed.success) {
@@ -158,18 +187,33 @@ export function parseConfig(
     }
   }
   if (parsed.success) problems.push(...unmovable(parsed.data, env));
+  if (parsed.success && isFleet) {
+    const { clusters, fleet, schedules } = parsed.data;
+    const choices = Object.entries(schedules).map(
+      ([name, { clusters = {} }]) => [name, clusters] as [string, ClusterChoice],
+    );
+    problems.push(...fleetProblems(Object.keys(clusters), Object.keys(fleet?.discover ?? {}), choices));
+  }
   if (!parsed.success || problems.length > 0) throw refused(problems);
 
-  const named = Object.entries(parsed.data.schedules).map(
-    ([name, { template = {}, cluster = "", ...schedule }]): [string, Schedule] => {
-      const { ttl: _, ...endless } = template;
-      return [name, { name, ...schedule, cluster, template: schedule.retention ? endless : template }];
-    },
-  );
-  const config = {
-    ...parsed.data,
+  const named = Object.entries(parsed.data.schedules).map(([name, { template = {}, ...schedule }]) => {
+    const { ttl: _, ...endless } = template;
+    return [name, { name, ...schedule, template: schedule.retention ? endless : template }] as const;
+  });
+  const { fleet = fleetSchema(name).parse({}), ...rest } = parsed.data;
+  const own = named.map(([name, { clusters: _, cluster = "", ...schedule }]): [string, Schedule] => [
+    name,
+    { ...schedule, cluster },
+  ]);
+  const fleets = named.map(([name, { cluster: _, clusters = {}, ...schedule }]): [string, FleetSchedule] => [
+    name,
+    { ...schedule, clusters },
+  ]);
+  const config: Config = {
+    ...rest,
     clusters: dictionary(Object.entries(parsed.data.clusters)),
-    schedules: dictionary(named),
+    schedules: dictionary(isFleet ? [] : own),
+    ...(isFleet && { fleet: { ...fleet, schedules: dictionary(fleets) } }),
     notifications: dictionary(Object.entries(parsed.data.notifications)),
   };
   return { config, warnings: schedules.flatMap(([name, schedule]) => warningsOf(name, schedule)) };
@@ -262,6 +306,17 @@ function liftLabels(schedule: Record<string, unknown>): void {
   schedule.template = { ...template, metadata };
 }
 
+/** Velero takes no location in which other folders lie than its own: so all schedules are a fleet's, or none. */
+function unlikeFleet(schedules: [string, Record<string, unknown>][]): string[] {
+  return schedules.flatMap(([name, { cluster, clusters }]) => {
+    if (cluster !== undefined)
+      return [`schedules.${name}.cluster: the configuration is a fleet's: write clusters: { names: [${cluster}] }`];
+    return clusters === undefined
+      ? [`schedules.${name}.clusters: is missing: name clusters, select them by labels, or write {} for all`]
+      : [];
+  });
+}
+
 /** A schedule without a cluster is for the only one there is. */
 function chooseClusters(raw: Raw, schedules: [string, Record<string, unknown>][]): string[] {
   const clusters = entriesOf(raw.clusters).map(([name]) => name);
@@ -294,11 +349,6 @@ function warningsOf(name: string, { template, retention }: Record<string, unknow
   const told = dropped.length ? [`schedules.${name}.template: without effect here: ${dropped.join(", ")}`] : [];
   if (retention === undefined || mappingOf(template).ttl === undefined) return told;
   return [...told, `schedules.${name}.template.ttl: without effect: retention says what is kept`];
-}
-
-/** Names are looked up in it that came from outside: "constructor" is then none. */
-function dictionary<T>(entries: [string, T][]): Record<string, T> {
-  return Object.assign(Object.create(null), Object.fromEntries(entries));
 }
 
 function checkLocation(text: string): void {

@@ -107,6 +107,15 @@ export interface ManagedClusters<Reference> {
   endpoint(reference: Reference, signal: AbortSignal): Promise<{ server: string; ca?: string }>;
   /** A bearer token and when it ends. */
   token(reference: Partial<Reference>, signal: AbortSignal): Promise<{ token: string; expires: Date }>;
+  /**
+   * The clusters that fit what is known of a reference: all of a place, or the one that it tells whole, with the tags that
+   * the cloud has for them. Those that are being made or deleted are left out, and so is one that isn't there. Where a part
+   * of a place can't be asked, it throws after it has given the others.
+   */
+  list(
+    known: Partial<Reference>,
+    signal: AbortSignal,
+  ): AsyncIterable<{ reference: Reference; tags: Record<string, string> }>;
 }
 
 /** An EKS cluster. `roleArn`: a role to assume first. */

@@ -1,8 +1,12 @@
-import { DescribeClusterCommand, EKSClient } from "@aws-sdk/client-eks";
+import { DescribeClusterCommand, EKSClient, paginateListClusters } from "@aws-sdk/client-eks";
+import pLimit from "p-limit";
 import { EKS_NAME, type EksReference, LifeboatError, type ManagedClusters, ROLE_ARN } from "../../core/index.ts";
 import { awsError } from "./errors.ts";
 import { PATIENCE, regionOf } from "./region.ts";
 import { assumeRole, type Caller, type Credentials, presign, stsUrl } from "./sts.ts";
+
+/** EKS answers some ten requests a second. */
+const ASKED_AT_ONCE = 8;
 
 /** EKS takes the request of a token for 15 minutes after it was signed; `aws eks get-token` says 14. */
 const TOKEN_MS = 14 * 60_000;
@@ -44,6 +48,36 @@ export function eksClusters(): ManagedClusters<EksReference> {
       const { name, ...caller } = await callerOf(reference, signal);
       return eksToken(name, caller, new Date());
     },
+
+    async *list({ name: only, region: given, roleArn }, signal) {
+      if (only !== undefined && !EKS_NAME.test(only)) return;
+      const { region, credentials } = await identityIn(given, roleArn, "list the EKS clusters", signal);
+      const wanted = `list the EKS clusters in ${region}`;
+      const client = new EKSClient({ region, credentials, requestHandler: PATIENCE });
+      const limit = pLimit(ASKED_AT_ONCE);
+      const described = async (name: string) => {
+        try {
+          return (await client.send(new DescribeClusterCommand({ name }), { abortSignal: signal })).cluster;
+        } catch (error) {
+          const failure = awsError(error, `reach the EKS cluster ${name}`);
+          if (failure.kind === "missing") return undefined;
+          throw failure;
+        }
+      };
+      try {
+        const names = only === undefined ? await namesOf(client, signal) : [only];
+        for (const cluster of await Promise.all(names.map((name) => limit(described, name)))) {
+          const { name, status = "", tags = {} } = cluster ?? {};
+          if (name !== undefined && !["CREATING", "DELETING"].includes(status))
+            yield { reference: { name, region, ...(roleArn && { roleArn }) }, tags };
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error instanceof LifeboatError ? error : awsError(error, wanted);
+      } finally {
+        client.destroy();
+      }
+    },
   };
 }
 
@@ -60,18 +94,30 @@ export async function eksToken(name: string, caller: Caller, at: Date): Promise<
   return { token: `k8s-aws-v1.${Buffer.from(url.href).toString("base64url")}`, expires: new Date(expires) };
 }
 
+async function namesOf(client: EKSClient, signal: AbortSignal): Promise<string[]> {
+  const names: string[] = [];
+  const pages = paginateListClusters({ client }, {}, { abortSignal: signal });
+  for await (const { clusters = [] } of pages) names.push(...clusters);
+  return names;
+}
+
 async function callerOf(reference: Partial<EksReference>, signal: AbortSignal) {
   signal.throwIfAborted();
   const { name = "", roleArn } = reference;
   if (!EKS_NAME.test(name)) throw new LifeboatError("invalid", "what is given is no name of an EKS cluster");
-  if (roleArn !== undefined && !ROLE_ARN.test(roleArn)) {
-    throw new LifeboatError("invalid", `what is given as the role of the EKS cluster ${name} is no ARN of a role`);
-  }
   const wanted = `reach the EKS cluster ${name}`;
-  const region = regionOf(reference.region, wanted);
+  return { name, wanted, ...(await identityIn(reference.region, roleArn, wanted, signal)) };
+}
+
+/** Who asks, in a region: the role, where one is to be assumed. */
+async function identityIn(given: string | undefined, roleArn: string | undefined, wanted: string, signal: AbortSignal) {
+  signal.throwIfAborted();
+  if (roleArn !== undefined && !ROLE_ARN.test(roleArn))
+    throw new LifeboatError("invalid", `can't ${wanted}: what is given as the role to assume is no ARN of a role`);
+  const region = regionOf(given, wanted);
   const own = await ownCredentials(region, wanted);
   const credentials = roleArn ? await assumeRole(roleArn, { region, credentials: own }, signal) : own;
-  return { name, wanted, region, credentials };
+  return { region, credentials };
 }
 
 /** What the SDK finds: each of its clients can tell. */

@@ -1,4 +1,4 @@
-import { type GkeReference, LifeboatError, type ManagedClusters } from "../../core/index.ts";
+import { type GkeReference, LifeboatError, type ManagedClusters, unlessMissing } from "../../core/index.ts";
 import { googleApi } from "./api.ts";
 import { googleError } from "./errors.ts";
 import { unlessAborted } from "./http.ts";
@@ -8,6 +8,9 @@ const TOKEN_MS = 300_000;
 
 /** What is read of the GKE API's `Cluster`. */
 interface Cluster {
+  name?: string;
+  location?: string;
+  resourceLabels?: Record<string, string>;
   status?: string;
   endpoint?: string;
   masterAuth?: { clusterCaCertificate?: string };
@@ -42,6 +45,26 @@ export function gkeClusters(): ManagedClusters<GkeReference> {
           hint: "wait until it is running, or allow external traffic to its DNS endpoint",
         },
       );
+    },
+
+    async *list({ project = "", location, name }, signal) {
+      const place = `/v1/projects/${encodeURIComponent(project)}/locations/${encodeURIComponent(location ?? "-")}/clusters`;
+      const wanted = `list the GKE clusters of ${project}`;
+      let found: { clusters?: Cluster[]; missingZones?: string[] };
+      if (name === undefined) {
+        found = await call({ wanted, path: place, signal });
+      } else {
+        const one = call<Cluster>({ wanted, path: `${place}/${encodeURIComponent(name)}`, signal });
+        const cluster = await unlessMissing(one);
+        found = { clusters: cluster ? [cluster] : [] };
+      }
+      for (const { name, location, status = "", resourceLabels = {} } of found.clusters ?? []) {
+        if (name && location && !["PROVISIONING", "STOPPING"].includes(status))
+          yield { reference: { project, location, name }, tags: resourceLabels };
+      }
+      const { missingZones = [] } = found;
+      if (missingZones.length > 0)
+        throw new LifeboatError("unreachable", `can't ${wanted} in ${missingZones.join(", ")}: Google can't reach it`);
     },
 
     async token(_reference, signal) {

@@ -89,6 +89,7 @@ function startCloud(endpoints: { server: string; ca?: string }[] = []) {
       ends.set(token, expires.getTime());
       return { token, expires };
     },
+    async *list() {},
   };
   return cloud satisfies ManagedClusters<unknown>;
 }

@@ -19,6 +19,7 @@ const LAYERS = [
   ["browse"],
   ["schedule"],
   ["retention"],
+  ["fleet"],
   ["check"],
   ["api"],
 ];
