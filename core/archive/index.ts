@@ -3,7 +3,7 @@ import { z } from "zod";
 import { LifeboatError, messageOf } from "../errors.ts";
 import { release } from "../release.ts";
 import { ahead } from "./flow.ts";
-import { frameMember, type Member, openMember, sha256, writeMembers } from "./gzip.ts";
+import { compressMember, frameMember, type Member, openMember, readMembers, sha256, writeMembers } from "./gzip.ts";
 import { type ItemFacts, type ItemId, itemPath } from "./item.ts";
 import { LIKENESS_RULES, likenessOf } from "./likeness.ts";
 import type { Source } from "./source.ts";
@@ -309,6 +309,50 @@ async function* readLines(
   }
 }
 
+/** Where a line says in which segment its item lies, and what stands behind that. */
+const PLACE =
+  /,"segment":(\d+)(,"offset":\d+,"size":\d+,"sha256":"[0-9a-f]{64}"(?:,"likeness":"[^"]*")?(?:,"other":true)?\})$/gm;
+
+/**
+ * The members of an index, or of a part of one, as they are where so many segments more stand before its own: their bytes, one after
+ * the other. `members`: what is known of them. Throws `corrupt`.
+ */
+export async function* moveMembers(
+  file: AsyncIterable<Buffer>,
+  members: IndexMember[],
+  segments: number,
+): AsyncGenerator<{ bytes: Buffer; member: IndexMember }> {
+  async function* moves() {
+    const left = members.values();
+    for await (const { raw } of readMembers(file)) {
+      const member = left.next().value;
+      if (!member) throw new LifeboatError("corrupt", "a part of an index has more members than are told of it");
+      yield async () => {
+        const bytes = await compressMember(movedLines(raw, member.items, segments));
+        return { bytes, member: { ...member, length: bytes.length, sha256: sha256(bytes) } };
+      };
+    }
+    if (!left.next().done)
+      throw new LifeboatError("corrupt", "a part of an index has fewer members than are told of it");
+  }
+  yield* ahead(moves(), MOVED_AT_ONCE);
+}
+
+const MOVED_AT_ONCE = 4;
+
+function movedLines(raw: Buffer, items: number, segments: number): Buffer {
+  let moved = 0;
+  const parts = [...partsOf({ name: "a part of an index" }, raw)].map((text) => {
+    const lines = text.replaceAll(PLACE, (_, segment: string, rest: string) => {
+      moved++;
+      return `,"segment":${Number(segment) + segments}${rest}`;
+    });
+    return Buffer.from(lines, "latin1");
+  });
+  if (moved !== items) throw new LifeboatError("corrupt", "a part of an index has a line that is no item's");
+  return Buffer.concat(parts);
+}
+
 function linesOf(text: string): string[] {
   const lines = text.split("\n");
   lines.pop();
@@ -319,7 +363,7 @@ function linesOf(text: string): string[] {
 const PART = 64 * 1024;
 
 /** A member's lines as texts of some of them, each with its line feed, their bytes one a character. */
-function* partsOf(index: Source, raw: Buffer): Generator<string> {
+function* partsOf(index: Pick<Source, "name">, raw: Buffer): Generator<string> {
   for (let start = 0, end: number; start < raw.length; start = end) {
     end = (start + PART < raw.length ? raw.indexOf("\n", start + PART) : raw.lastIndexOf("\n")) + 1;
     if (end <= start) throw damaged(index, "a part of it ends within a line");
@@ -433,7 +477,7 @@ function parse(index: Source, text: string): unknown {
   }
 }
 
-function damaged(index: Source, reason: string): LifeboatError {
+function damaged(index: Pick<Source, "name">, reason: string): LifeboatError {
   return new LifeboatError("corrupt", `the index ${index.name} is damaged: ${reason}`, {
     key: index.name,
     hint: "The backup was damaged after it was written. Without the index object, Lifeboat rebuilds it from the archive.",

@@ -35,6 +35,31 @@ export interface ArchiveState {
   bytes: number;
 }
 
+/** One archive of which each state tells a part, one after the other; what their indexes say of segments is as it is in the whole. */
+export function joinStates(states: ArchiveState[]): ArchiveState {
+  const whole: ArchiveState = { segments: [], index: [], files: [], items: 0, bytes: 0 };
+  for (const { segments, index, files, items, bytes } of states) {
+    const before = whole.segments.length;
+    whole.files = whole.files.concat(files.map((file) => ({ ...file, segment: file.segment + before })));
+    whole.segments = whole.segments.concat(placedAfter(whole.segments, segments));
+    whole.index = whole.index.concat(placedAfter(whole.index, index));
+    whole.items += items;
+    whole.bytes += bytes;
+  }
+  return whole;
+}
+
+/** Members as they lie behind others, one after the other. */
+function placedAfter<Part extends Member>(before: Member[], parts: Part[]): Part[] {
+  const last = before.at(-1);
+  let end = last ? last.offset + last.length : 0;
+  return parts.map((part) => {
+    const offset = end;
+    end += part.length;
+    return { ...part, offset };
+  });
+}
+
 /** The bytes of tar after which a segment is closed. */
 const SEGMENT_SIZE = 1024 * 1024;
 

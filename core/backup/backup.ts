@@ -17,6 +17,7 @@ import { holding, retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveOutcome, backupRecord, secretFiles } from "./record.ts";
 import { releaseCopies } from "./release.ts";
 import type { BackupSpec } from "./scope.ts";
+import { gatherShards } from "./shards.ts";
 import { writeSideFiles } from "./sidefiles.ts";
 import { continueSlices, type More, readSlices, removePieces, type Slice } from "./slices.ts";
 
@@ -72,13 +73,15 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
 
 /**
  * As `backup`, but for as long as its slice lasts: where there is more to do then, the next call for the same backup goes on. The
- * backup is the same as one that isn't cut, but in where its segments end. One with hooks, or that is encrypted, isn't cut.
+ * backup is the same as one that isn't cut, but in where its segments end. One with hooks, or that is encrypted, isn't cut. With
+ * `shards` it is read in at most so many, where that can be: the first call then ends at once, and `backupShard` is to be called
+ * for each, at the same time, until it is read.
  */
-export function backupSlice(run: BackupRun, slice: Slice): Promise<BackupResult | More> {
-  return makeBackup(run, slice);
+export function backupSlice(run: BackupRun, slice: Slice, shards?: number): Promise<BackupResult | More> {
+  return makeBackup(run, slice, shards);
 }
 
-async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult | More> {
+async function makeBackup(run: BackupRun, slice?: Slice, shards?: number): Promise<BackupResult | More> {
   const { bucket, name, signal } = run;
   checkNewName("backup", name);
   checkMoving(run.spec, run.volumes?.files);
@@ -108,8 +111,8 @@ async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult |
   return leavingLog({ kind: "backup", ...run }, async () => {
     await run.lock?.();
     const archived = await traced("lifeboat capture", { "lifeboat.adopted": adopted }, () => {
-      if (continued) return continueSlices(run, slice!, continued);
-      return survey ? captureCluster(run, survey, encryption, slice) : adoptArchive(run, present);
+      if (continued) return goOn(run, slice!, continued, signer);
+      return survey ? captureCluster(run, survey, encryption, slice, shards) : adoptArchive(run, present);
     });
     if ("more" in archived) return archived;
     const committing = traced("lifeboat commit", {}, () => commit(run, archived, signer));
@@ -121,6 +124,16 @@ async function makeBackup(run: BackupRun, slice?: Slice): Promise<BackupResult |
     await releaseCopies({ ...run, log: run.log.log }, archived.outcome.volumes);
     return { ...committed, adopted };
   });
+}
+
+async function goOn(
+  run: BackupRun,
+  slice: Slice,
+  { number, state }: NonNullable<Awaited<ReturnType<typeof readSlices>>>,
+  signer: Signer | undefined,
+): Promise<Archived | More> {
+  const begun = "plan" in state ? await gatherShards(run, { number, state }, signer) : { number, state };
+  return "more" in begun ? begun : continueSlices(run, slice, begun);
 }
 
 async function commit(

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { digestingIndex } from "../archive/index.ts";
 import { OUTCOME_FILE, together, writeArchive } from "../archive/writer.ts";
-import { backupKeys } from "../catalog.ts";
+import { backupKeys, pieceFolder } from "../catalog.ts";
 import { encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
@@ -19,6 +19,7 @@ import { policiesText } from "./policies.ts";
 import { type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
+import { beginShards, unshardable } from "./shards.ts";
 import { captureSlice, type More, type Slice } from "./slices.ts";
 import { takeBack } from "./takeback.ts";
 
@@ -78,13 +79,14 @@ function scopeOf(settled: BackupSpec, { resources, namespaces }: ClusterFacts): 
  * Writes the cluster into the archive and its index, which become visible in this order, each complete. Where Pods have
  * hooks, their pre-hooks run first, the revision is fixed anew, and their post-hooks run once all has been read. A run that
  * may be cut ends with what the next one goes on from, where there is no time for all (slices.ts); one with hooks, or
- * that encrypts, isn't cut.
+ * that encrypts, isn't cut. One that is to be read in `shards` ends once it is known who reads what.
  */
 export async function captureCluster(
   run: BackupRun,
   survey: Survey,
   encryption: Encryption | undefined,
   slice?: Slice,
+  shards = 1,
 ): Promise<Archived | More> {
   const { kube, spec, signal } = run;
   const { log } = run.log;
@@ -115,8 +117,15 @@ export async function captureCluster(
   };
   log("info", `Backing up the cluster as of resourceVersion ${revision}`, { resources: resources.length });
   const reading = startReading(run, { ...survey, header, namespaces, problems, report });
-  const mayBeCut = !run.only && !encryption && hooks.pods === 0;
-  if (slice && mayBeCut) return await captureSlice(reading, slice);
+  const hooked = hooks.pods > 0;
+  if (slice && shards > 1) {
+    const reason = unshardable(spec, { encrypted: encryption !== undefined, hooked });
+    const begun = reason ? undefined : await beginShards(reading, shards);
+    if (begun) return begun;
+    log("info", `Is read by one worker, not in ${shards} shards: ${reason ?? "there are too few lists of objects"}`);
+  }
+  const mayBeCut = !run.only && !encryption && !hooked;
+  if (slice && mayBeCut) return await captureSlice(reading, slice, { folder: pieceFolder(run.name) });
   return await streamArchive(reading, encryption, hooks);
 }
 

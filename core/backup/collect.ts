@@ -1,5 +1,6 @@
 import { type ItemId, itemFacts, type KubernetesObject } from "../archive/item.ts";
 import type { ArchiveWriter } from "../archive/writer.ts";
+import { compareKeys } from "../bucket.ts";
 import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
@@ -78,6 +79,8 @@ export function participants(scope: BackupScope, namespaces: Namespaces) {
     /** Of all Namespaces. */
     names,
     inNamespace,
+    /** Those that take part, sorted. */
+    included,
     /** The LISTs that hold all of a resource that may take part, whatever its labels. */
     everything: (resource: Resource): Listing[] => {
       return places(resource).map((place) => ({ resource, namespace: place || undefined }));
@@ -129,6 +132,36 @@ export interface CollectState {
 /** Among the LISTs of what takes part, then of what comes along with that, then before the copies of volumes. */
 export type CollectPlace = { listing: number; from?: ListPosition } | "needed" | "read";
 
+/** A part of the LISTs of what takes part: it ends before that one of them which has the number `end`. */
+export interface CollectPart {
+  byNamespace: ReadonlySet<string>;
+  end: number;
+}
+
+/** Of which nothing is collected yet, from that LIST on. */
+export function beginningAt(listing: number): CollectState {
+  const nothing = { items: 0, bytes: 0, secretsLeftOut: 0, inhabited: [], taken: [] };
+  return { place: { listing }, ...nothing, related: { kinds: [], needed: [], fresh: [] }, answered: false };
+}
+
+/**
+ * The LISTs of all that is collected, in their order. The resources of `byNamespace` are listed one namespace after the other, in
+ * the order in which one LIST of all has them; the others as is least.
+ */
+export function collectedListings(
+  scope: BackupScope,
+  resources: Resource[],
+  namespaces: Namespaces,
+  byNamespace: ReadonlySet<string> = new Set(),
+): Listing[] {
+  const { listings, included } = participants(scope, namespaces);
+  return resources.filter(scope.collects).flatMap((resource) => {
+    if (!byNamespace.has(resourceKey(resource))) return listings(resource);
+    const spaces = included.toSorted((a, b) => compareKeys(`${a}/`, `${b}/`));
+    return listings(resource).flatMap((listing) => spaces.map((namespace) => ({ ...listing, namespace })));
+  });
+}
+
 /** Everything a collection works on. */
 export interface Collection {
   kube: Kube;
@@ -156,6 +189,8 @@ export interface Collection {
   progress: (progress: Progress) => void;
   /** Where another collection got to, of which this is the rest. */
   from?: CollectState;
+  /** Of the LISTs only a part is made, and nothing of what follows them. */
+  part?: CollectPart;
   /** Asked after each page: whether to go on, or to leave the rest to another. */
   goOn?: (place: CollectPlace, state: () => CollectState) => Promise<boolean>;
   signal: AbortSignal;
@@ -176,6 +211,7 @@ export interface Collected {
 export async function collect(collection: Collection): Promise<Collected | undefined> {
   const { kube, resources, scope, spec, only, namespaces, photograph, writer, from, signal } = collection;
   const { names, listings, listed, takesPart } = participants(scope, namespaces);
+  const { part } = collection;
   if (!from) {
     const unmatched = scope.unmatched(names);
     for (const message of unmatched.included) collection.fail({ message });
@@ -323,9 +359,11 @@ export async function collect(collection: Collection): Promise<Collected | undef
     await storeAll(first, (...item) => void found.set(nameOf(item[2]), item));
     for (const name of names) if (found.has(name)) await storeListed(...found.get(name)!);
   }
-  if (typeof place === "object")
-    for await (const next of storePages(collected.flatMap(listings), storeListed, place))
-      if (!(await goesOn(next))) return undefined;
+  if (typeof place === "object") {
+    const row = collectedListings(scope, resources, namespaces, part?.byNamespace).slice(0, part?.end);
+    for await (const next of storePages(row, storeListed, place)) if (!(await goesOn(next))) return undefined;
+  }
+  if (part) return undefined;
   throwIfNothingMayBeListed(refusals);
   if (place !== "read") {
     for (let needed = related.listings(); needed.length > 0; needed = related.listings()) {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { sha256 } from "../archive/gzip.ts";
-import { type ArchiveState, type ArchiveWriter, writeArchive } from "../archive/writer.ts";
+import { type IndexMember, moveMembers } from "../archive/index.ts";
+import { type ArchiveState, type ArchiveWriter, joinStates, writeArchive } from "../archive/writer.ts";
 import { readObject } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
@@ -17,6 +18,13 @@ export interface ArchiveInPieces {
   tar: Piece[];
   index: Piece[];
 }
+
+/** Nothing of an archive, but also not its beginning: what is written follows something else. */
+export const MIDDLE: ArchiveInPieces = {
+  state: { segments: [], index: [], files: [], items: 0, bytes: 0 },
+  tar: [],
+  index: [],
+};
 
 /** A writer of an archive that stores it in pieces, and holds no more than one in memory. */
 export interface PieceWriter extends Pick<ArchiveWriter, "file" | "item"> {
@@ -46,13 +54,8 @@ export function writePieces(
   const stored = { tar: [...(from?.tar ?? [])], index: [...(from?.index ?? [])] };
   let part = startPart(mtime, from?.state);
 
-  async function put(chunks: Buffer[], pieces: Piece[], suffix: string): Promise<void> {
-    const body = Buffer.concat(chunks);
-    if (body.length === 0) return;
-    const key = `${folder}${randomUUID()}${suffix}`;
-    await bucket.put(key, body, { ifAbsent: true, signal });
-    pieces.push({ key, sha256: sha256(body) });
-  }
+  const put = (chunks: Buffer[], pieces: Piece[], suffix: string) =>
+    putPiece(bucket, `${folder}${randomUUID()}${suffix}`, chunks, pieces, signal);
 
   async function* following(pieces: Piece[], waiting: Buffer[]): AsyncGenerator<Buffer> {
     yield* joined(bucket, pieces, signal);
@@ -66,7 +69,7 @@ export function writePieces(
     async store() {
       const state = await part.writer.pause();
       const [tar, index] = await Promise.all([part.tar.whole, part.index.whole]);
-      await Promise.all([put(tar, stored.tar, ".tar.gz"), put(index, stored.index, "-index.json.gz")]);
+      await Promise.all([put(tar, stored.tar, ".tar.gz"), put(index, stored.index, INDEX)]);
       part = startPart(mtime, state);
       return { state, tar: [...stored.tar], index: [...stored.index] };
     },
@@ -81,6 +84,64 @@ export function writePieces(
       index: () => following(stored.index, part.index.chunks),
     }),
   };
+}
+
+const INDEX = "-index.json.gz";
+
+async function putPiece(
+  bucket: Bucket,
+  key: string,
+  chunks: Buffer[],
+  pieces: Piece[],
+  signal: AbortSignal,
+): Promise<void> {
+  const body = Buffer.concat(chunks);
+  if (body.length === 0) return;
+  await bucket.put(key, body, { ifAbsent: true, signal });
+  pieces.push({ key, sha256: sha256(body) });
+}
+
+/**
+ * One archive of parts, each of which was written as if it were the first but for the archive's beginning. Their indexes are written
+ * anew, in pieces of about so many bytes in `folder`: the segments that their items lie in have other numbers now. Throws as `whole`.
+ */
+export async function joinParts(
+  bucket: Bucket,
+  folder: string,
+  parts: ArchiveInPieces[],
+  { pieceBytes, signal }: { pieceBytes: number; signal: AbortSignal },
+): Promise<ArchiveInPieces> {
+  const states: ArchiveState[] = [];
+  const index: Piece[] = [];
+  let segments = 0;
+  for (const part of parts) {
+    states.push({ ...part.state, index: await moved(part, segments) });
+    segments += part.state.segments.length;
+  }
+
+  async function moved(part: ArchiveInPieces, by: number): Promise<IndexMember[]> {
+    if (by === 0) {
+      index.push(...part.index);
+      return part.state.index;
+    }
+    const members: IndexMember[] = [];
+    let waiting: Buffer[] = [];
+    let bytes = 0;
+    const store = async () => {
+      await putPiece(bucket, `${folder}${randomUUID()}${INDEX}`, waiting, index, signal);
+      [waiting, bytes] = [[], 0];
+    };
+    for await (const one of moveMembers(joined(bucket, part.index, signal), part.state.index, by)) {
+      members.push(one.member);
+      waiting.push(one.bytes);
+      bytes += one.bytes.length;
+      if (bytes >= pieceBytes) await store();
+    }
+    await store();
+    return members;
+  }
+
+  return { state: joinStates(states), tar: parts.flatMap(({ tar }) => tar), index };
 }
 
 function startPart(mtime: Date, from: ArchiveState | undefined) {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path/posix";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
-import { createGunzip, gzip } from "node:zlib";
+import { createGunzip, gzip, gzipSync } from "node:zlib";
 import { sha256 } from "../archive/gzip.ts";
 import type { ItemFacts, ItemId, KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
@@ -38,7 +38,7 @@ export interface Inventory {
   state(): InventoryState;
 }
 
-/** As JSON. `texts`: by "apps/v1/Deployment" what of the resource list is about it, gzipped, in base64. */
+/** As JSON. `texts`: by "apps/v1/Deployment" the names that the resource list has for it, between commas, gzipped, in base64. */
 export interface InventoryState {
   texts: [kind: string, gzipped: string][];
   volumes: VolumeFacts[];
@@ -57,8 +57,7 @@ export function startInventory(from?: InventoryState): Inventory {
       if (key !== current) texts.get(current)?.rest();
       current = key;
       if (!text) texts.set(key, gzipText());
-      const opening = text ? "," : `${texts.size === 1 ? "{" : "],"}${JSON.stringify(key)}:[`;
-      (text ?? texts.get(key)!).add(`${opening}${JSON.stringify(namespace ? `${namespace}/${name}` : name)}`);
+      (text ?? texts.get(key)!).add(`${text ? "," : ""}${JSON.stringify(namespace ? `${namespace}/${name}` : name)}`);
     },
     addVolume: (body) => volumes.push(volumeFacts(parseExact(body) as KubernetesObject)),
     state: () => ({
@@ -66,9 +65,11 @@ export function startInventory(from?: InventoryState): Inventory {
       volumes: [...volumes],
     }),
     resourceList() {
-      const end = gzipText();
-      end.add(texts.size === 0 ? "{}\n" : "]}\n");
-      return Buffer.concat([...texts.values(), end].map((text) => text.gzipped()));
+      const between = [...texts.keys()].map((kind, place) =>
+        gzipSync(`${place ? "]," : "{"}${JSON.stringify(kind)}:[`),
+      );
+      const parts = [...texts.values()].flatMap((text, place) => [between[place]!, text.gzipped()]);
+      return Buffer.concat([...parts, gzipSync(texts.size === 0 ? "{}\n" : "]}\n")]);
     },
   };
 }

@@ -14,12 +14,13 @@ import type { Bucket, Signer } from "../ports.ts";
 import { newestState } from "../state.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
-import type { CollectPlace } from "./collect.ts";
+import type { CollectPart, CollectPlace } from "./collect.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type ArchiveInPieces, writePieces } from "./pieces.ts";
-import { type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
+import { type Problems, type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
 import type { Archived, ArchiveHeader } from "./record.ts";
 import { backupScope } from "./scope.ts";
+import type { ShardPlan } from "./shardplan.ts";
 import { takeBack } from "./takeback.ts";
 
 const gzipBuffer = promisify(gzip);
@@ -40,52 +41,81 @@ export interface More {
   more: true;
   /** How many are stored so far. */
   items: number;
+  /** Those that are to be read first, by `backupShard`, of so many. */
+  shards?: { unread: number[]; of: number };
+  /** Of a shard: all of it is read. */
+  whole?: boolean;
 }
 
 /** No more is lost of a run that is killed. Pieces are held in memory until they are stored. */
-const PIECE_BYTES = 16 << 20;
+export const PIECE_BYTES = 16 << 20;
 const PIECE_MS = 60_000;
 
-/** What a slice leaves for the next: what the survey found, what was read, and where. */
-interface SliceState {
+/** What the survey found, as JSON. */
+interface Surveyed {
   header: ArchiveHeader;
   resources: Resource[];
   namespaces: string[];
-  pieces: ArchiveInPieces;
-  read: Read;
   /** Of all slices so far: gzipped, in base64. */
   log: string;
+}
+
+/** What a slice leaves for the next: what was read, and where. */
+export interface SliceState extends Surveyed {
+  pieces: ArchiveInPieces;
+  read: Read;
+  /** Of a shard: its number. */
+  shard?: number;
+}
+
+/** What the first run of a sharded backup leaves: who reads what. */
+export interface Planned extends Surveyed {
+  plan: ShardPlan;
+  problems: Problems;
 }
 
 /** `state`: gzipped JSON in base64. `signature`: of its digest, where the backup is to be signed. */
 const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
 
-/** A backup that is being made in slices. */
-export interface SlicedBackup {
+/** A backup that is being made in slices, or a shard of it. */
+export interface Sliced<State> {
   /** Of the state that was read. */
   number: number;
-  state: SliceState;
+  state: State;
 }
 
 /**
  * What slices before this one have left of a backup; undefined where there were none. Throws `conflict` where that is of another
  * backup than the run's, or, for one that is to be signed, was not left by who signs.
  */
-export async function readSlices(run: BackupRun, signer: Signer | undefined): Promise<SlicedBackup | undefined> {
+export async function readSlices(
+  run: BackupRun,
+  signer: Signer | undefined,
+): Promise<Sliced<SliceState | Planned> | undefined> {
+  const left = await readState<SliceState | Planned>(run, pieceFolder(run.name), signer);
+  const difference = left && (await differenceOf(left.state.header, run));
+  if (difference) throw inTheWay(run, `${difference} lies there`);
+  return left;
+}
+
+/** What others have left in a row of states; undefined where there is nothing. Throws `conflict` where it is to be signed, and was not by the signer. */
+export async function readState<State extends Surveyed>(
+  run: BackupRun,
+  folder: string,
+  signer: Signer | undefined,
+): Promise<Sliced<State> | undefined> {
   const { bucket, name, signal } = run;
-  const placed = await newestState(bucket, pieceFolder(name), stateShape, signal);
+  const placed = await newestState(bucket, folder, stateShape, signal);
   if (!placed) return undefined;
   const { number, key, state: stored } = placed;
   if (!stored) throw new LifeboatError("corrupt", `${key} can't be read`, { key, hint: leftoverHint(name) });
   if (signer && signerOf(stored.signature ?? "", signedOf(stored.state)) !== signer.publicKey)
     throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
-  const state = JSON.parse((await gunzipBuffer(Buffer.from(stored.state, "base64"))).toString()) as SliceState;
-  const difference = await differenceOf(state.header, run);
-  if (difference) throw inTheWay(run, `${difference} lies there`);
+  const state = JSON.parse((await gunzipBuffer(Buffer.from(stored.state, "base64"))).toString()) as State;
   return { number, state };
 }
 
-function inTheWay({ bucket, name }: BackupRun, what: string): LifeboatError {
+export function inTheWay({ bucket, name }: BackupRun, what: string): LifeboatError {
   return new LifeboatError("conflict", `an unfinished backup "${name}" in ${bucket.location} ${what}`, {
     hint: leftoverHint(name),
   });
@@ -96,33 +126,46 @@ function signedOf(state: string): string {
   return `slice:${sha256(Buffer.from(state))}`;
 }
 
-async function writeState(
+export async function writeState(
   { bucket, name, signer: given, signal }: BackupRun,
+  folder: string,
   number: number,
-  content: SliceState,
+  content: SliceState | Planned,
 ): Promise<void> {
   const signer = await given?.();
   const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
   const signature = signer && (await signatureOf(signedOf(state), signer));
   const stored = { schemaVersion: 1, state, signature };
-  if (await putJsonOnce(bucket, numberedKey(pieceFolder(name), number), stored, signal)) return;
+  if (await putJsonOnce(bucket, numberedKey(folder, number), stored, signal)) return;
   throw new LifeboatError("conflict", `another run goes on with backup "${name}" in ${bucket.location}`, {
     hint: "that run's backup counts; give runs that may meet names of their own",
   });
 }
 
-/** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. */
-export async function captureSlice(reading: Reading, slice: Slice, before?: SlicedBackup): Promise<Archived | More> {
-  const { run, header, resources, namespaces, inventory, volumes, failing } = reading;
-  const { name, signal } = run;
+/** What a slice knows of what it stores. */
+export interface SliceOptions {
+  /** Where its states and pieces lie. */
+  folder: string;
+  before?: Sliced<SliceState>;
+  /** Of a shard. */
+  shard?: number;
+  part?: CollectPart;
+}
+
+/** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. Of a shard all ends with `More`. */
+export async function captureSlice(reading: Reading, slice: Slice, options: SliceOptions): Promise<Archived | More> {
+  const { run, header, inventory, volumes, failing } = reading;
+  const { folder, before, shard, part } = options;
+  const { signal } = run;
   const { ends, lengthMs = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
   const mtime = new Date(header.startTimestamp);
-  const pieces = writePieces(run.bucket, pieceFolder(name), { mtime, from: before?.state.pieces, signal });
+  const pieces = writePieces(run.bucket, folder, { mtime, from: before?.state.pieces, signal });
   const logBefore = Buffer.from(before?.state.log ?? "", "base64");
   const begun = Date.now();
   let number = before?.number ?? 0;
   let stored = begun;
   let items = 0;
+  let whole = false;
   let ended = false;
   const takeBackCopies = async () => {
     const made = { ...run, run: header.run, log: run.log.log, adoptable: !run.signer, sliced: true };
@@ -135,20 +178,24 @@ export async function captureSlice(reading: Reading, slice: Slice, before?: Slic
     return ends.aborted || (heavy && Date.now() - begun > lengthMs / 2);
   };
   const goOn = async (place: CollectPlace, readSoFar: () => Read) => {
-    const over = isOver(place);
+    whole = isRead(place, part?.end);
+    const over = whole || isOver(place);
     if (!over && pieces.waiting() < pieceBytes && Date.now() - stored < pieceMs) return true;
     const read = readSoFar();
-    const log = Buffer.concat([logBefore, run.log.gzipped()]).toString("base64");
-    const found = { header, resources, namespaces: namespaces.items.map(({ body }) => body.toString()) };
     number += 1;
-    await writeState(run, number, { ...found, pieces: await pieces.store(), read, log });
+    await writeState(run, folder, number, {
+      ...surveyed(reading, logBefore),
+      pieces: await pieces.store(),
+      read,
+      shard,
+    });
     stored = Date.now();
     items = read.collected.items;
     return !over;
   };
   try {
-    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.read.collected, goOn });
-    if (!outcome) return { more: true, items };
+    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.read.collected, part, goOn });
+    if (!outcome) return { more: true, items, whole };
     ended = true;
     await pieces.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
     await pieces.finish();
@@ -163,12 +210,36 @@ export async function captureSlice(reading: Reading, slice: Slice, before?: Slic
   }
 }
 
+/** Whether a shard has made all its LISTs: those before number `end`. */
+export function isRead(place: CollectPlace, end: number | undefined): boolean {
+  return end !== undefined && typeof place === "object" && !place.from && place.listing >= end;
+}
+
+/** What the next run is to know beside what was read. */
+export function surveyed({ header, resources, namespaces, run }: Reading, logBefore = Buffer.alloc(0)): Surveyed {
+  const log = Buffer.concat([logBefore, run.log.gzipped()]).toString("base64");
+  return { header, resources, namespaces: namespaces.items.map(({ body }) => body.toString()), log };
+}
+
 /** Goes on with what slices before this one have left. */
-export async function continueSlices(run: BackupRun, slice: Slice, before: SlicedBackup): Promise<Archived | More> {
-  const { header, resources, namespaces, read } = before.state;
-  run.log.log("info", `Goes on with the cluster as of resourceVersion ${header.resourceVersion}`, {
-    slice: before.number + 1,
-  });
+export async function continueSlices(
+  run: BackupRun,
+  slice: Slice,
+  before: Sliced<SliceState>,
+): Promise<Archived | More> {
+  const { state, number } = before;
+  const { resourceVersion } = state.header;
+  run.log.log("info", `Goes on with the cluster as of resourceVersion ${resourceVersion}`, { slice: number + 1 });
+  return captureSlice(goOnReading(run, state, state.read), slice, { folder: pieceFolder(run.name), before });
+}
+
+/** Goes on to read what was surveyed by another, who has read so much of it, and told of these problems. */
+export function goOnReading(
+  run: BackupRun,
+  { header, resources, namespaces }: Surveyed,
+  read: Read | undefined,
+  problems = read?.problems,
+): Reading {
   const items = namespaces.map((text) => ({ body: Buffer.from(text), object: JSON.parse(text) as KubernetesObject }));
   const names = items.map(({ object }) => object.metadata.name);
   const facts = {
@@ -176,9 +247,9 @@ export async function continueSlices(run: BackupRun, slice: Slice, before: Slice
     resources,
     scope: backupScope(header.settled ?? header.spec, resources, names),
     namespaces: { revision: header.resourceVersion, items },
-    ...reporting(run.log.log, read.problems),
+    ...reporting(run.log.log, problems),
   };
-  return captureSlice(startReading(run, facts, read), slice, before);
+  return startReading(run, facts, read);
 }
 
 async function storeArchive(

@@ -1,26 +1,21 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync, sign } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import type { KubernetesObject } from "../../core/archive/item.ts";
-import { openArchive } from "../../core/archive/reader.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
-import { backupKeys, listBackups, listFolder, PIECES, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
+import { listBackups, listFolder, PIECES, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { readFindings } from "../../core/documents.ts";
-import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
+import { isLifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
-import { startRunLog } from "../../core/log.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
-import { sliceOf } from "./slice-sample.ts";
+import { cluster, contents, failing, runOn, sideFiles, signal, signer, sliceOf, untilMade } from "./slice-sample.ts";
 
-const signal = new AbortController().signal;
 let server: ApiServer;
 let kube: Kube;
 
@@ -33,100 +28,7 @@ after(async () => {
   await server.stop();
 });
 
-/** 3 namespaces, 700 ConfigMaps: 3 pages. A Deployment of each that lacks its Secret, a bound claim, its volume and Pod. */
-function cluster(): KubernetesObject[] {
-  const spaces = ["a", "b", "c"];
-  const object = (apiVersion: string, kind: string, name: string, namespace?: string, rest = {}) =>
-    ({ apiVersion, kind, metadata: { name, namespace }, ...rest }) as KubernetesObject;
-  return spaces.flatMap((space) => [
-    object("v1", "Namespace", space),
-    ...Array.from({ length: 234 }, (_, i) =>
-      object("v1", "ConfigMap", `settings-${i}`, space, { data: { text: `${space} ${i}`.repeat(i) } }),
-    ),
-    object("v1", "Pod", "web", space, {
-      spec: {
-        containers: [{ name: "web", image: "web:1", envFrom: [{ secretRef: { name: "absent" } }] }],
-        volumes: [{ name: "data", persistentVolumeClaim: { claimName: "data" } }],
-      },
-      status: { phase: "Running" },
-    }),
-    {
-      ...object("v1", "Pod", "scratches", space, {
-        spec: {
-          containers: [{ name: "web", image: "web:1", volumeMounts: [{ name: "scratch", mountPath: "/scratch" }] }],
-          volumes: [{ name: "scratch", emptyDir: {} }],
-        },
-        status: { phase: "Running" },
-      }),
-      metadata: {
-        ...{ name: "scratches", namespace: space },
-        annotations: { "backup.velero.io/backup-volumes": "scratch" },
-      },
-    },
-    object("v1", "PersistentVolume", `volume-${space}`, undefined, {
-      spec: { capacity: { storage: "1Gi" }, nfs: { server: "10.0.0.1", path: "/" } },
-    }),
-    object("v1", "PersistentVolumeClaim", "data", space, {
-      spec: { volumeName: `volume-${space}` },
-      status: { phase: "Bound" },
-    }),
-  ]);
-}
-
-const runOf = (bucket: Bucket, spec: BackupSpec = {}) => ({
-  ...{ kube, bucket, name: "b", spec, log: startRunLog({ backup: "b" }), signal },
-});
-
-/** Calls until the backup is made; at most `most` times. */
-async function untilMade(call: (number: number) => ReturnType<typeof backupSlice>, most = 100): Promise<BackupResult> {
-  for (let number = 1; number <= most; number++) {
-    const result = await call(number);
-    if (!("more" in result)) return result;
-  }
-  throw new Error("the backup is never made");
-}
-
-/** All that a restore sees of a backup. */
-async function contents(bucket: Bucket) {
-  const archive = await openArchive(bucket, backupKeys("b"));
-  try {
-    assert.deepEqual(await Array.fromAsync(archive.verify()), []);
-    const entries = await Array.fromAsync(archive.entries());
-    return entries.map(({ segment, offset, ...item }) => item);
-  } finally {
-    await archive.close();
-  }
-}
-
-/** The files beside the archive but the log, which tells of times. */
-async function sideFiles(bucket: Bucket) {
-  const keys = backupKeys("b");
-  const files = [...(await listFolder(bucket, keys.folder)).keys()].filter(
-    (key) => ![keys.tar, keys.index, keys.log, keys.metadata].includes(key),
-  );
-  return Object.fromEntries(
-    await Promise.all(files.map(async (key) => [key, (await readObject(bucket, key)).toString("base64")])),
-  );
-}
-
-/** A bucket of which the calls that `fails` names fail: before they are carried out, or after, so that their answer is lost. */
-function failing(bucket: Bucket, fails: (call: number) => "before" | "after" | undefined): Bucket {
-  let calls = 0;
-  const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
-    const how = fails(calls++);
-    if (how === "before") throw new LifeboatError("unreachable", "cut off");
-    const result = await work();
-    if (how === "after") throw new LifeboatError("unreachable", "cut off");
-    return result;
-  };
-  return {
-    location: bucket.location,
-    put: (...call) => guarded(() => bucket.put(...call)),
-    get: (...call) => guarded(() => bucket.get(...call)),
-    list: (...call) => bucket.list(...call),
-    delete: (...call) => guarded(() => bucket.delete(...call)),
-  };
-}
+const runOf = (bucket: Bucket, spec?: BackupSpec) => runOn(kube, bucket, spec);
 
 describe("a backup in slices", () => {
   for (const spec of [{}, { includedNamespaces: ["a", "c"] }] as BackupSpec[])
@@ -146,7 +48,7 @@ describe("a backup in slices", () => {
           assert.deepEqual(await contents(cut), await contents(uncut));
           assert.deepEqual(outcome, whole.outcome);
           assert.deepEqual(await readFindings(cut, record), await readFindings(uncut, whole.record));
-          assert.deepEqual(Object.keys(await sideFiles(cut)), Object.keys(await sideFiles(uncut)));
+          assert.deepEqual(await sideFiles(cut), await sideFiles(uncut));
           assert.deepEqual((await verifyBackup(cut, "b", { read: 1, signal })).damaged, []);
           assert.deepEqual([...(await listFolder(cut, pieceFolder("b"))).keys()], []);
           assert.equal((await readLog(cut, "backups", "b")).match(/Goes on with/g)?.length ?? 0, slices - 1);
@@ -279,11 +181,3 @@ describe("a backup in slices", () => {
 });
 
 const asJson = (value: unknown) => JSON.parse(JSON.stringify(value));
-
-function signer(): Signer {
-  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-  return {
-    publicKey: publicKey.export({ format: "jwk" }).x!,
-    sign: async (message) => sign(null, message, privateKey),
-  };
-}
