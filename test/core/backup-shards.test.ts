@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
@@ -7,7 +8,7 @@ import { type BackupResult, backup, backupSlice } from "../../core/backup/backup
 import type { BackupSpec } from "../../core/backup/scope.ts";
 import { backupShard } from "../../core/backup/shards.ts";
 import type { More } from "../../core/backup/slices.ts";
-import { listBackups, listFolder, pieceFolder, readBackup, readLog } from "../../core/catalog.ts";
+import { listBackups, listFolder, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
@@ -16,11 +17,13 @@ import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { someCluster } from "./shard-sample.ts";
 import {
   cluster,
   contents,
   ENDLESS,
   failing,
+  heldUp,
   runOn,
   sideFiles,
   signal,
@@ -28,75 +31,6 @@ import {
   sliceOf,
   untilMade,
 } from "./slice-sample.ts";
-
-/** Some cluster's objects: in namespaces whose order is not that of their names in etcd, "a-b" before "a". */
-const someCluster = fc
-  .record({
-    spaces: fc.uniqueArray(fc.constantFrom("a", "a-b", "a-b-c", "a1", "b", "z-9"), { minLength: 2 }),
-    settings: fc.array(fc.integer({ min: 0, max: 300 }), { minLength: 6, maxLength: 6 }),
-    kinds: fc.array(fc.constantFrom("Secret", "Pod", "PersistentVolumeClaim", "ServiceAccount", "Widget"), {
-      maxLength: 30,
-    }),
-    salt: fc.nat(1000),
-  })
-  .map(objectsOf);
-
-function objectsOf({
-  spaces,
-  settings,
-  kinds,
-  salt,
-}: {
-  spaces: string[];
-  settings: number[];
-  kinds: string[];
-  salt: number;
-}): KubernetesObject[] {
-  const object = (apiVersion: string, kind: string, name: string, namespace?: string, rest = {}): KubernetesObject => {
-    const labels = { app: `app-${(name.length + salt) % 3}` };
-    return { apiVersion, kind, metadata: { name, namespace, labels }, ...rest };
-  };
-  const definition = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com", undefined, {
-    spec: {
-      ...{ group: "example.com", scope: "Namespaced", names: { kind: "Widget", plural: "widgets" } },
-      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
-    },
-  });
-  const made = spaces.flatMap((space, place) => [
-    object("v1", "Namespace", space),
-    ...Array.from({ length: settings[place]! }, (_, i) =>
-      object("v1", "ConfigMap", `settings-${(i * 7919) % 1009}`, space, {
-        data: { text: "x".repeat((i * salt) % 999) },
-      }),
-    ),
-  ]);
-  const others = kinds.flatMap((kind, i) => {
-    const space = spaces[(i * salt) % spaces.length]!;
-    const name = `one-${i}`;
-    if (kind === "Widget") return [object("example.com/v1", kind, name, space)];
-    if (kind === "Pod") {
-      const volumes = [{ name: "data", persistentVolumeClaim: { claimName: `one-${i - 1}` } }];
-      const containers = [{ name: "web", image: "web:1", envFrom: [{ secretRef: { name: `one-${i - 2}` } }] }];
-      return [object("v1", kind, name, space, { spec: { containers, volumes }, status: { phase: "Running" } })];
-    }
-    if (kind === "PersistentVolumeClaim")
-      return [
-        object("v1", "PersistentVolume", `volume-${i}`, undefined, {
-          spec: { capacity: { storage: "1Gi" }, nfs: { server: "10.0.0.1", path: "/" } },
-        }),
-        object("v1", kind, name, space, { spec: { volumeName: `volume-${i}` }, status: { phase: "Bound" } }),
-      ];
-    if (kind !== "ServiceAccount") return [object("v1", kind, name, space)];
-    const subjects = [{ kind, name, namespace: space }];
-    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name };
-    return [
-      object("v1", kind, name, space),
-      object("rbac.authorization.k8s.io/v1", "ClusterRole", name),
-      object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", name, undefined, { subjects, roleRef }),
-    ];
-  });
-  return [definition, ...made, ...others];
-}
 
 const someSpec: fc.Arbitrary<BackupSpec> = fc.constantFrom<BackupSpec>(
   {},
@@ -204,7 +138,189 @@ describe("a backup in shards", () => {
     );
     assert.ok(cut > 10, `only ${cut} were read in shards`);
   });
+
+  const runOf = (bucket: Bucket, sign?: Signer) => ({
+    ...runOn(kube, bucket),
+    signer: sign && (async () => sign),
+  });
+  /** A backup whose shards are read, all but those that are named. */
+  async function readShards(bucket: Bucket, { but = [] as number[], sign = undefined as Signer | undefined } = {}) {
+    const begun = (await backupSlice(runOf(bucket, sign), ENDLESS, 3)) as More;
+    assert.deepEqual(begun.shards, { unread: [1, 2, 3], of: 3 });
+    for (const shard of begun.shards.unread)
+      if (!but.includes(shard))
+        assert.ok(!("more" in (await backupShard(runOf(bucket, sign), shard, ENDLESS))), `shard ${shard} is read`);
+  }
+
+  it("is the same whatever calls of the bucket fail", async () => {
+    const alone = memoryBucket();
+    await backup(runOf(alone));
+    const faults = fc.array(fc.constantFrom("before", "after", ...Array<undefined>(6).fill(undefined)), {
+      minLength: 30,
+    });
+    await fc.assert(
+      fc.asyncProperty(faults, fc.integer({ min: 5, max: 30 }), async (faults, pages) => {
+        const stored = memoryBucket();
+        let calls = 0;
+        const bucket = failing(stored, () => faults[calls++]);
+        await inShards(kube, {}, stored, { pages: () => pages, bucket });
+        assert.deepEqual(await contents(stored), await contents(alone));
+        assert.deepEqual((await verifyBackup(stored, "b", { read: 1, signal })).damaged, []);
+      }),
+      { numRuns: 10, endOnFailure: true },
+    );
+  });
+
+  it("whose worker is lost is taken over where that had got to", async () => {
+    const [alone, stored] = [memoryBucket(), memoryBucket()];
+    await backup(runOf(alone));
+    await readShards(stored, { but: [3] });
+    let calls = 0;
+    const dying = failing(stored, () => (calls++ < 5 ? undefined : "before"));
+    await assert.rejects(backupShard(runOf(dying), 3, sliceOf(1000, 1)), { kind: "unreachable" });
+    const left = (await backupSlice(runOf(stored), ENDLESS, 3)) as More;
+    assert.deepEqual(left.shards, { unread: [3], of: 3 });
+    assert.ok(left.items > 0);
+    assert.ok(!("more" in (await backupShard(runOf(stored), 3, ENDLESS))));
+    assert.ok(!("more" in (await backupSlice(runOf(stored), ENDLESS, 3))));
+    assert.match(
+      await readLog(stored, "backups", "b"),
+      /Reads shard 3 of 3 as of resourceVersion \d+" backup=b slice=2/,
+    );
+    assert.deepEqual(await contents(stored), await contents(alone));
+  });
+
+  it("lets a shard be read by one of two that are at it", async () => {
+    const stored = memoryBucket();
+    await readShards(stored, { but: [2] });
+    const both = await Promise.allSettled([1, 2].map(() => backupShard(runOf(stored), 2, sliceOf(1000, 20_000))));
+    for (const one of both) if (one.status === "rejected") assert.equal(one.reason.kind, "conflict");
+    const made = await untilMade(() => backupSlice(runOf(stored), ENDLESS, 3));
+    assert.deepEqual(made.outcome.items, (await backup(runOf(memoryBucket()))).outcome.items);
+    assert.deepEqual((await verifyBackup(stored, "b", { read: 1, signal })).damaged, []);
+  });
+
+  describe("that two finish at the same time", () => {
+    async function racing(stored: Bucket, runs: Promise<unknown>[]) {
+      const ended = await Promise.allSettled(runs);
+      assert.equal(ended.filter(({ status }) => status === "fulfilled").length, 1);
+      const reasons = ended.flatMap((one) => (one.status === "rejected" ? one.reason.kind : []));
+      assert.deepEqual(reasons, ["conflict"]);
+      assert.equal((await listBackups(stored)).length, 1);
+      assert.deepEqual((await verifyBackup(stored, "b", { read: 1, signal })).damaged, []);
+      assert.deepEqual([...(await listFolder(stored, pieceFolder("b"))).keys()], []);
+    }
+
+    it("is committed once", async () => {
+      for (let round = 0; round < 10; round++) {
+        const stored = memoryBucket();
+        await readShards(stored);
+        await racing(
+          stored,
+          [1, 2].map(() => backupSlice(runOf(laggard(stored)), ENDLESS, 3)),
+        );
+      }
+    });
+
+    for (const file of ["/b.tar.gz", "/b-index.json.gz", "/b-logs.gz", "/velero-backup.json"])
+      it(`is committed once, though one is held up before it stores ${file}`, async () => {
+        const stored = memoryBucket();
+        await readShards(stored);
+        const slow = heldUp(stored, file);
+        const first = backupSlice(runOf(slow.bucket), ENDLESS, 3);
+        await slow.reached;
+        const second = backupSlice(runOf(stored), ENDLESS, 3);
+        await second;
+        slow.free();
+        await racing(stored, [first, second]);
+      });
+  });
+
+  it("is signed by who signed all its shards; another's, changed or misplaced ones are refused", async () => {
+    const [ours, others] = [signer(), signer()];
+    const bucket = memoryBucket();
+    await readShards(bucket, { but: [2], sign: ours });
+    await assert.rejects(backupShard(runOf(bucket, others), 2, ENDLESS), {
+      kind: "conflict",
+      message: /can't be finished and signed/,
+    });
+    const stateOf = async (shard: number) =>
+      [...(await listFolder(bucket, pieceFolder("b"))).keys()].find((key) => key.endsWith(`-${shard}/000001.json`))!;
+    await backupShard(runOf(bucket, ours), 2, ENDLESS);
+    const [second, third] = [await stateOf(2), await stateOf(3)];
+    const stored = await readObject(bucket, second);
+
+    await bucket.put(second, await readObject(bucket, third));
+    await assert.rejects(backupSlice(runOf(bucket, ours), ENDLESS, 3), {
+      kind: "conflict",
+      message: /what lies there as its shard 2 is none of it/,
+    });
+    const changed = JSON.parse(stored.toString());
+    changed.state = JSON.parse((await readObject(bucket, third)).toString()).state;
+    await bucket.put(second, Buffer.from(JSON.stringify(changed)));
+    await assert.rejects(backupSlice(runOf(bucket, ours), ENDLESS, 3), {
+      kind: "conflict",
+      message: /can't be finished and signed/,
+    });
+    assert.deepEqual(await listBackups(bucket), []);
+    await bucket.put(second, stored);
+    const { record } = (await backupSlice(runOf(bucket, ours), ENDLESS, 3)) as BackupResult;
+    assert.equal(signedBy(record), ours.publicKey);
+  });
+
+  it("leaves nothing when it is deleted, nor anything that a later one of its name would take for its own", async () => {
+    const bucket = memoryBucket();
+    await readShards(bucket, { but: [2] });
+    const late = heldUp(bucket, "/000001.json");
+    const seemingDead = backupShard(runOf(late.bucket), 2, ENDLESS);
+    await late.reached;
+    await deleteBackup(bucket, "b");
+    assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
+    await readShards(bucket, { but: [2] });
+    late.free();
+    await seemingDead;
+    const left = (await backupSlice(runOf(bucket), ENDLESS, 3)) as More;
+    assert.deepEqual(left.shards?.unread, [2]);
+    await backupShard(runOf(bucket), 2, ENDLESS);
+    await backupSlice(runOf(bucket), ENDLESS, 3);
+    assert.deepEqual((await verifyBackup(bucket, "b", { read: 1, signal })).damaged, []);
+  });
+
+  it("lists together what is in a namespace that is gone", async () => {
+    const stray = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "stray", namespace: "gone" } };
+    await against([...cluster(), stray], async (kube) => {
+      const [alone, together] = [memoryBucket(), memoryBucket()];
+      await backup(runOn(kube, alone));
+      await inShards(kube, {}, together);
+      assert.deepEqual(await contents(together), await contents(alone));
+    });
+  });
+
+  for (const [reason, spec] of [
+    ["orderedResources says in which order", { orderedResources: { pods: "a/web" } }],
+    ["Pods have hooks", { hooks: { resources: [{ name: "h", pre: [{ exec: { command: ["true"] } }] }] } }],
+    ["there are too few lists", { includedResources: ["persistentvolumes"], includedNamespaces: ["*"] }],
+  ] as [string, BackupSpec][])
+    it(`is read by one worker where ${reason}`, async () => {
+      const bucket = memoryBucket();
+      assert.ok(!("more" in (await backupSlice(runOn(kube, bucket, spec), ENDLESS, 3))));
+      assert.match(await readLog(bucket, "backups", "b"), new RegExp(`not in 3 shards: .*${reason}`));
+    });
 });
+
+/** A bucket whose every call takes some turns. */
+function laggard(bucket: Bucket): Bucket {
+  const late = async () => {
+    for (let turns = Math.random() * 20; turns > 0; turns--) await turn();
+  };
+  return {
+    location: bucket.location,
+    put: async (...call) => late().then(() => bucket.put(...call)),
+    get: async (...call) => late().then(() => bucket.get(...call)),
+    list: (...call) => bucket.list(...call),
+    delete: async (...call) => late().then(() => bucket.delete(...call)),
+  };
+}
 
 /** A record without what is its run's own: times, ids, digests. */
 function comparable({ record: { metadata, spec, status } }: BackupResult) {

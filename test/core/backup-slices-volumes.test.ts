@@ -8,7 +8,7 @@ import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
-import { sliceOf } from "./slice-sample.ts";
+import { heldUp, sliceOf } from "./slice-sample.ts";
 
 const GROUP = "snapshot.storage.k8s.io";
 const CONTENTS = `/apis/${GROUP}/v1/volumesnapshotcontents`;
@@ -117,11 +117,11 @@ const handleOf = ({ outcome }: BackupResult) => outcome.volumes?.[0]?.csi?.snaps
 test("a run that only seemed dead takes away none of the snapshots of who went on with its backup", async () => {
   const bucket = memoryBucket();
   assert.ok("more" in (await backupSlice(runOf("first", bucket), sliceOf(5))));
-  const dead = heldUp(bucket, "b.tar.gz");
+  const dead = heldUp(bucket, "/b.tar.gz");
   const seemingDead = backupSlice(runOf("dead", dead.bucket), sliceOf(1000));
   await dead.reached;
   assert.deepEqual([...storage], ["by-dead"]);
-  const next = heldUp(bucket, "velero-backup.json");
+  const next = heldUp(bucket, "/velero-backup.json");
   const going = backupSlice(runOf("next", next.bucket), sliceOf(1000));
   await next.reached;
   dead.free();
@@ -131,19 +131,3 @@ test("a run that only seemed dead takes away none of the snapshots of who went o
   assert.equal(handleOf((await going) as BackupResult), "by-next");
   assert.deepEqual([...storage], ["by-next"]);
 });
-
-/** A bucket in which the put of a file waits until it is freed. */
-function heldUp(bucket: Bucket, file: string) {
-  const [reached, freed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  const waiting: Bucket = {
-    ...bucket,
-    async put(...call) {
-      if (call[0].endsWith(file)) {
-        reached.resolve();
-        await freed.promise;
-      }
-      return bucket.put(...call);
-    },
-  };
-  return { bucket: waiting, reached: reached.promise, free: () => freed.resolve() };
-}

@@ -124,6 +124,22 @@ export function failing(bucket: Bucket, fails: (call: number) => "before" | "aft
   };
 }
 
+/** A bucket in which the put of a file, by the end of its key, waits until it is freed. */
+export function heldUp(bucket: Bucket, file: string) {
+  const [reached, freed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const waiting: Bucket = {
+    ...bucket,
+    async put(...call) {
+      if (call[0].endsWith(file)) {
+        reached.resolve();
+        await freed.promise;
+      }
+      return bucket.put(...call);
+    },
+  };
+  return { bucket: waiting, reached: reached.promise, free: () => freed.resolve() };
+}
+
 export function signer(): Signer {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   return {
