@@ -28,6 +28,7 @@ export const VERIFICATIONS = `${OURS}verifications/`;
 export const TOLD = `${OURS}told/`;
 export const REMOVALS = `${OURS}removals/`;
 export const PIECES = `${OURS}pieces/`;
+export const PROGRESS = `${OURS}progress/`;
 /** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
 export const PROBES = `${OURS}probes/`;
 const PAUSES = `${OURS}schedules/`;
@@ -173,6 +174,11 @@ export function verificationFolder(name: string): string {
 /** Where it is noted which copies of volumes are removed with a backup, for as long as that takes: `Copies` as JSON. */
 export function removalKey(backup: string): string {
   return `${REMOVALS}${backup}/copies.json`;
+}
+
+/** Where a verification or retention that is cut into slices says how far it has come; a row of states. */
+export function progressFolder(run: string): string {
+  return `${PROGRESS}${run}/`;
 }
 
 /** Where a backup lies that is made in slices, until it is whole: its pieces, and a row of states (backup/slices.ts). */

@@ -13,6 +13,11 @@ const asked = {
   /** Not to be begun before: for platforms that can't delay a delivery. */
   notBefore: time.optional(),
 };
+/** Of which run it is the rest, where there was no time for all of it. */
+const run = z
+  .string()
+  .regex(/^[0-9a-f]{12}$/)
+  .optional();
 const shared = { cluster: z.string().min(1).optional(), name: z.string().min(1).optional(), ...asked };
 
 /** What a restore is to do. */
@@ -91,6 +96,7 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       ...verifyWish,
       /** The scheduled time at which that is due: it is done once. */
       slot: time.optional(),
+      run,
     })
     .superRefine(({ name, schedule, backups, slot }, context) => {
       const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
@@ -112,6 +118,7 @@ const jobSchema = z.discriminatedUnion("kind", [
     ...asked,
     /** Of the configuration: only its backups. */
     schedule: z.string().min(1).optional(),
+    run,
   }),
   z.strictObject({
     kind: z.literal("check"),

@@ -1,4 +1,3 @@
-import { hash, randomUUID } from "node:crypto";
 import { pause } from "./abort.ts";
 import { backup, backupSlice } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
@@ -32,7 +31,7 @@ import { damageLines, damageText } from "./integrity/findings.ts";
 import { runLocationVerification } from "./integrity/job.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { noteVerification } from "./integrity/verified.ts";
-import { verifyBackup } from "./integrity/verify.ts";
+import { verifySlice, verifyStateSchema } from "./integrity/verify.ts";
 import { ALL, isOfLocation, type LockedJob, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock } from "./lock.ts";
@@ -40,6 +39,7 @@ import { type Listen, type RunLog, startRunLog } from "./log.ts";
 import type { Ended } from "./notify.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Platform } from "./ports.ts";
+import { deliveryId, openProgress } from "./progress.ts";
 import { runDryRun } from "./restore/plan/dryrun.ts";
 import { type PlanDocument, readPlan, specOf } from "./restore/plan/plandocument.ts";
 import { runRestore } from "./restore/run.ts";
@@ -189,13 +189,29 @@ async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
   const newest = () => newestBackup(bucket, job.schedule ?? "", { phases: RESTORABLE, signal });
   const name = job.name ?? (await newest()).metadata.name;
   const read = job.readData ? 1 : (readShare(job.sample ?? "") ?? 0);
-  return locked({ kind: "verify", name, found: async () => undefined }, context, async ({ log, signal }) => {
+  const { run: id = deliveryId(context.delivery) } = job;
+  const next: VerifyJob = { ...job, name, schedule: undefined, run: id, notBefore: undefined };
+  const cut = { id, isRest: job.run !== undefined, schema: verifyStateSchema, slice: context.slice };
+  return locked({ kind: "verify", name, found: async () => undefined, next }, context, async ({ log, signal }) => {
     const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
-    const document = await verifyBackup(bucket, name, { read, trustedKeys, signal });
-    for (const line of damageLines(document.damaged)) log.log("error", line);
-    await noteVerification(bucket, document, read, signal);
-    await settleRequest(bucket, { kind: "verify", name });
-    return document;
+    const progress = await openProgress({ bucket, ...cut, signal });
+    let items = 0;
+    const counting = (done: number) => {
+      items = done;
+    };
+    const more = () => ({ more: true as const, items });
+    try {
+      const document = await verifySlice(bucket, name, { read, trustedKeys, signal, progress: counting }, progress);
+      if (!document) return more();
+      for (const line of damageLines(document.damaged)) log.log("error", line);
+      await noteVerification(bucket, document, read, signal);
+      await settleRequest(bucket, { kind: "verify", name });
+      await progress.end();
+      return document;
+    } catch (error) {
+      if (await progress.isLeft()) return more();
+      throw error;
+    }
   });
 }
 
@@ -206,15 +222,13 @@ function endOf(document: Exclude<Result, PlanDocument>): Ended {
     return { ...document, phase: document.ok ? "Completed" : "Failed", warnings: [], errors };
   }
   if (document.kind === "verifyList") {
-    const { ok, backups, orphans, left = [] } = document;
+    const { ok, backups, orphans } = document;
     const damaged = backups.filter(({ ok }) => !ok);
     const errors = [
       ...damaged.map((one) => ({ message: `backup ${one.name}: ${damageText(one.damaged)}` })),
       ...orphans.map(({ folder, reason }) => ({ message: `${folder}: ${reason}` })),
     ];
-    const message = `there was no time for ${left.length} of ${left.length + backups.length} backups: they are the next ones`;
-    const warnings = left.length > 0 ? [{ message }] : [];
-    return { ...document, name: ALL, phase: ok ? "Completed" : "Failed", warnings, errors };
+    return { ...document, name: ALL, phase: ok ? "Completed" : "Failed", warnings: [], errors };
   }
   return document;
 }
@@ -328,8 +342,8 @@ function checkSame(kind: RecordedJob["kind"], name: string, what: string, there?
 }
 
 /** The job's name; of one without, the same for every delivery of one trigger, where the platform tells them apart. */
-function nameOf(job: RecordedJob, subject: string, { delivery = randomUUID() }: JobContext): string {
-  return job.name ?? `${nameStem(subject)}-${hash("sha256", delivery, "hex").slice(0, 12)}`;
+function nameOf(job: RecordedJob, subject: string, { delivery }: JobContext): string {
+  return job.name ?? `${nameStem(subject)}-${deliveryId(delivery)}`;
 }
 
 interface Locked<Document> {

@@ -6,7 +6,7 @@ import { checkWish, restoreWish, verifyWish } from "../job.ts";
 import { MOST_REASON, pinSchema } from "../pins.ts";
 import type { RunDocument } from "../requests.ts";
 import { planSchema } from "../restore/plan/plandocument.ts";
-import type { RetentionDocument } from "../retention/document.ts";
+import { type RetentionDocument, rowSchema } from "../retention/document.ts";
 import { backupSpecSchema } from "../specs.ts";
 import { restoredVolumesSchema } from "../volumes/record.ts";
 import type { Unreadable } from "./pages.ts";
@@ -331,20 +331,7 @@ export const retentionPageSchema: z.ZodType<RetentionDocument & { continue?: str
     timestamp: z.string().describe("the time by which ages were judged"),
     counts: z.object({ keep: count, delete: count }).describe("of all rows"),
     freedBytes: count,
-    rows: z.array(
-      z.object({
-        kind: z.enum(["backup", "restore", "unfinished", "run", "plan", "pin", "verification", "told", "probe"]),
-        name: z.string(),
-        action: z.enum(["keep", "delete"]),
-        reason: z.string(),
-        schedule: z.string().optional(),
-        phase: z.string().optional(),
-        startTimestamp: z.string().optional(),
-        objects: count,
-        bytes: count,
-        volumeCopies: count.optional().describe("snapshots and copies of files of its volumes, which go with it"),
-      }),
-    ),
+    rows: z.array(rowSchema),
     warnings: problems,
     errors: problems,
     continue: z.string().optional(),

@@ -76,9 +76,16 @@ export function joinArchives(archives: Archive[], { disjoint = false } = {}): Ar
       }
       return undefined;
     },
-    async *verify({ only = () => true, passed } = {}) {
-      for (const [place, archive] of archives.entries())
-        yield* archive.verify({ only: (segment) => only(segment + firsts[place]!), passed });
+    async *verify({ only = () => true, passed = async () => true } = {}) {
+      let goesOn = true;
+      for (const [place, archive] of archives.entries()) {
+        const first = firsts[place]!;
+        const own = async (items: number, segment: number) => {
+          goesOn = await passed(items, segment + first);
+          return goesOn;
+        };
+        if (goesOn) yield* archive.verify({ only: (segment) => only(segment + first), passed: own });
+      }
     },
     async close() {
       await Promise.all(archives.map((archive) => archive.close()));

@@ -40,7 +40,8 @@ export async function* readTar(
 
 export interface VerifyingOptions {
   only?: (segment: number) => boolean;
-  passed?: (items: number) => void;
+  /** Hears of a segment that has been looked at, and of how many items lie in it. False ends the verification there. */
+  passed?: (items: number, segment: number) => Promise<boolean>;
 }
 
 /** A backup's archive, open for reading. */
@@ -71,7 +72,7 @@ export interface Archive {
   file(path: string): Promise<Buffer | undefined>;
   /**
    * Reads everything, or the segments that `only` chooses, and gives what is damaged, instead of throwing at the first. A
-   * damaged index still throws. `passed` hears of items that have been looked at.
+   * damaged index still throws.
    */
   verify(options?: VerifyingOptions): AsyncIterable<{ path?: string; reason: string }>;
   close(): Promise<void>;
@@ -202,10 +203,10 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
     let next = 0;
     const check = (number: number, group: IndexEntry[]) => async () => {
       try {
-        return { group, raw: await segment(number), reason: "" };
+        return { number, group, raw: await segment(number), reason: "" };
       } catch (error) {
         if (!isLifeboatError(error, "corrupt")) throw error;
-        return { group, raw: undefined, reason: messageOf(error) };
+        return { number, group, raw: undefined, reason: messageOf(error) };
       }
     };
     for await (const group of bySegment(entries())) {
@@ -245,7 +246,7 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
       return entry && Buffer.from(bodyOf(await segment(entry.segment), path, entry));
     },
     async *verify({ only = () => true, passed } = {}) {
-      for await (const { group, raw, reason } of ahead(checks(only), 2)) {
+      for await (const { number, group, raw, reason } of ahead(checks(only), 2)) {
         if (!raw && group.length === 0) yield { reason };
         for (const entry of group) {
           const path = itemPath(entry);
@@ -256,8 +257,8 @@ function archive(tar: Source, index: Source, footer: IndexFooter): Archive {
             yield { path, reason: messageOf(error) };
           }
         }
-        passed?.(group.length);
         if (raw) release(raw);
+        if ((await passed?.(group.length, number)) === false) return;
       }
     },
     async close() {

@@ -1,4 +1,4 @@
-import { createHash, randomInt } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { parseItemPath } from "../archive/item.ts";
 import { type Archive, isSegmented, openArchive, readTar } from "../archive/reader.ts";
 import { readFacts } from "../archive/rebuild.ts";
@@ -12,8 +12,24 @@ import type { Bucket } from "../ports.ts";
 import type { Findings } from "./findings.ts";
 import type { Seal } from "./seal.ts";
 
+/** How far a verification has come. */
+export interface Position {
+  /** What the sample is chosen by. */
+  seed: string;
+  /** The key of the last file that was looked at. */
+  file?: string;
+  /** Whether the index was held to the other files. */
+  agreed: boolean;
+  /** Of the archive: the first one of which the data was not looked at. */
+  segment: number;
+}
+
 /** A backup that is looked at. Without a `seal` its record is damaged, or Velero's. */
 export interface Checking {
+  /** From where on, and then how far that has come. */
+  position: Position;
+  /** Hears of each step that is done, and tells whether there is time for another. */
+  goOn: () => Promise<boolean>;
   bucket: Bucket;
   keys: ReturnType<typeof backupKeys>;
   record: Backup | undefined;
@@ -42,40 +58,51 @@ const OLD_ENDINGS = ["volumesnapshots", "volumesnapshotcontents", "volumesnapsho
   (what) => `-csi-${what}.json.gz`,
 );
 
-/** The files: that those are there which belong there, and that they are what the record says; of Velero's, that they can be read. */
-export async function checkFiles(checking: Checking, { signal, read = 0 }: Reading): Promise<void> {
+/**
+ * The files: that those are there which belong there, and that they are what the record says; of Velero's, that they can be read. Gives
+ * whether all were looked at: false where there is no time.
+ */
+export async function checkFiles(checking: Checking, { signal, read = 0 }: Reading): Promise<boolean> {
   const { keys, record, seal, present, found } = checking;
   if (seal) return checkSealed(checking, seal, { signal, read });
-  if (!record) return;
-  found.unchecked.push("whether anything was changed: it is not a backup of Lifeboat, and has no digests");
+  if (!record) return true;
+  found.skip("whether anything was changed: it is not a backup of Lifeboat, and has no digests");
   const phase = record.status?.phase ?? "";
   if (!present.has(keys.tar) && RESTORABLE.includes(phase)) found.damage(keys.tar, "it is missing");
   const stem = keys.tar.slice(0, -".tar.gz".length);
   const known = [...Object.values(keys), ...OLD_ENDINGS.map((ending) => stem + ending)];
-  for (const key of present.keys()) {
-    if (key === keys.metadata || key === keys.tar || key === keys.index) continue;
-    if (!known.includes(key)) found.unchecked.push(`${key}: Velero is not known to write it`);
+  return eachFile(checking, async (key) => {
+    if (key === keys.metadata || key === keys.tar || key === keys.index) return;
+    if (!known.includes(key)) found.skip(`${key}: Velero is not known to write it`);
     else await found.orDamage(key, () => checkReadable(checking, key, signal));
-  }
+  });
 }
 
-async function checkSealed(
-  { bucket, keys, record, present, found }: Checking,
-  seal: Seal,
-  { signal, read = 0 }: Reading,
-): Promise<void> {
+/** Looks at each file from the position on: false where there is no time for all. */
+async function eachFile({ present, position, goOn }: Checking, look: (key: string) => Promise<void>): Promise<boolean> {
+  const keys = [...present.keys()];
+  for (const key of keys.slice(keys.indexOf(position.file ?? "") + 1)) {
+    await look(key);
+    position.file = key;
+    if (!(await goOn())) return false;
+  }
+  return true;
+}
+
+async function checkSealed(checking: Checking, seal: Seal, { signal, read = 0 }: Reading): Promise<boolean> {
+  const { bucket, keys, record, present, found } = checking;
   const { [ENCRYPTION]: whole, [SECRETS]: secrets } = record?.metadata.annotations ?? {};
   const digests = new Map(Object.entries(seal.files).map(([name, digest]) => [keys.folder + name, digest]));
   for (const key of [keys.tar, ...digests.keys()]) if (!present.has(key)) found.damage(key, "it is missing");
-  for (const key of present.keys()) {
+  return eachFile(checking, async (key) => {
     const digest = digests.get(key);
     // The index vouches for an archive that isn't encrypted; one that is has a digest of its own.
-    if (key === keys.metadata || (key === keys.tar && (digest === undefined || read === 0))) continue;
+    if (key === keys.metadata || (key === keys.tar && (digest === undefined || read === 0))) return;
     if (digest === undefined && (whole ?? secrets) && key.endsWith(ENCRYPTED))
-      found.unchecked.push(`${key}: a run that died left it, and nobody needs it`);
+      found.skip(`${key}: a run that died left it, and nobody needs it`);
     else if (digest === undefined) found.damage(key, "it does not belong there: the record doesn't know of it");
     else if ((await digestOf(bucket, key, signal)) !== digest) found.damage(key, "it differs from its digest");
-  }
+  });
 }
 
 /** The SHA-256 of an object's bytes, as they are stored. */
@@ -100,8 +127,11 @@ export interface ArchiveFacts {
   segments: { total: number; read: number };
 }
 
-/** The archive: its size, that it tells of the same as the other files, and as much of its data as is asked for. */
-export async function checkArchive(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
+/**
+ * The archive: its size, that it tells of the same as the other files, and as much of its data as is asked for; "cut" where there is no
+ * time for all.
+ */
+export async function checkArchive(checking: Checking, reading: Reading): Promise<ArchiveFacts | "cut" | undefined> {
   const { bucket, keys, record, seal, present, found } = checking;
   const opened = () => readable(checking, () => bucketSource(bucket, keys.tar, reading.signal));
   const tar = await found.orDamage(keys.tar, opened);
@@ -113,7 +143,7 @@ export async function checkArchive(checking: Checking, reading: Reading): Promis
   }
   if (record && !seal) found.damage(keys.metadata, "it has lost its digests, which an archive of Lifeboat goes with");
   if (present.has(keys.index) && !found.isDamaged(keys.index)) return checkIndexed(checking, reading);
-  found.unchecked.push("the archive, which can't be checked without its index");
+  found.skip("the archive, which can't be checked without its index");
   return undefined;
 }
 
@@ -123,36 +153,46 @@ async function readable<T>({ found }: Checking, read: () => Promise<T>): Promise
     return await read();
   } catch (error) {
     if (!isLifeboatError(error, "denied")) throw error;
-    found.unchecked.push(`what is in the archive: ${error.message}`);
+    found.skip(`what is in the archive: ${error.message}`);
     return undefined;
   }
 }
 
-async function checkIndexed(checking: Checking, reading: Reading): Promise<ArchiveFacts | undefined> {
-  const { bucket, keys, seal, found } = checking;
+async function checkIndexed(checking: Checking, reading: Reading): Promise<ArchiveFacts | "cut" | undefined> {
+  const { bucket, keys, seal, found, position, goOn } = checking;
   const { read = 0, progress, signal } = reading;
   const opened = openArchive(bucket, keys, { signal, indexEnd: seal?.indexEnd });
   const archive = await opened.catch((error: unknown) => {
     if (isLifeboatError(error, "corrupt")) {
       found.damage(error.key === keys.tar ? keys.tar : keys.index, error.message);
     } else if (isLifeboatError(error, "invalid")) {
-      found.unchecked.push(error.message);
+      found.skip(error.message);
     } else throw error;
   });
   if (!archive) return undefined;
   try {
     const { items, segments } = archive.totals;
-    await found.orDamage(keys.index, () => checkAgreement(checking, archive, signal));
-    const chosen = sampleOf(segments, read);
-    if (chosen.size < segments) found.unchecked.push(`the data of ${segments - chosen.size} of ${segments} segments`);
+    if (!position.agreed) {
+      await found.orDamage(keys.index, () => checkAgreement(checking, archive, signal));
+      position.agreed = true;
+      if (!(await goOn())) return "cut";
+    }
+    const chosen = sampleOf(segments, read, position.seed);
+    if (chosen.size < segments) found.skip(`the data of ${segments - chosen.size} of ${segments} segments`);
     if (chosen.size > 0 && !found.isDamaged(keys.index)) {
       let done = 0;
-      const passed = (count: number) => {
+      let cut = false;
+      const from = position.segment;
+      const only = (segment: number) => segment >= from && chosen.has(segment);
+      const passed = async (count: number, segment: number) => {
         done += count;
         progress?.(done, Math.ceil(items * read));
+        position.segment = segment + 1;
+        cut = !(await goOn());
+        return !cut;
       };
-      for await (const { path, reason } of archive.verify({ only: (segment) => chosen.has(segment), passed }))
-        found.damage(keys.tar, reason, path);
+      for await (const { path, reason } of archive.verify({ only, passed })) found.damage(keys.tar, reason, path);
+      if (cut) return "cut";
     }
     return { items, segments: { total: segments, read: chosen.size } };
   } finally {
@@ -160,12 +200,11 @@ async function checkIndexed(checking: Checking, reading: Reading): Promise<Archi
   }
 }
 
-/** A share of the numbers below `total`, chosen at random. */
-function sampleOf(total: number, share: number): Set<number> {
-  const left = [...Array(total).keys()];
-  const chosen = new Set<number>();
-  while (chosen.size < Math.ceil(total * share)) chosen.add(left.splice(randomInt(left.length), 1)[0]!);
-  return chosen;
+/** A share of the numbers below `total`, chosen at random: the same for the same seed. */
+function sampleOf(total: number, share: number, seed: string): Set<number> {
+  const drawn = [...Array(total).keys()].map((number) => ({ number, lot: hash("sha256", `${seed} ${number}`) }));
+  if (share < 1) drawn.sort((a, b) => (a.lot < b.lot ? -1 : 1));
+  return new Set(drawn.slice(0, Math.ceil(total * share)).map(({ number }) => number));
 }
 
 /** That record, resource list, results, index and what the archive says of itself tell of the same. */
@@ -213,7 +252,7 @@ async function checkAgreement(checking: Checking, archive: Archive, signal?: Abo
 /** An archive of Velero: all of it or nothing, for it has no parts. */
 async function checkForeign({ bucket, keys, record, found }: Checking, reading: Reading): Promise<void> {
   const { read = 0, progress, signal } = reading;
-  if (read === 0) return void found.unchecked.push("the data of the archive");
+  if (read === 0) return found.skip("the data of the archive");
   let items = 0;
   await found.orDamage(keys.tar, async () => {
     for await (const { path, body } of readTar(await bucket.get(keys.tar, { signal }))) {

@@ -32,6 +32,5 @@ export const verifyListSchema = z.object({
   ok: z.boolean().describe("every backup is, of what was looked at, and nothing lies there that is none"),
   backups: z.array(verifySchema),
   orphans: z.array(z.object({ folder: z.string(), reason: z.string() })).describe("folders without a record"),
-  left: z.array(z.string()).optional().describe("backups for which there was no time"),
 });
 export type VerifyListDocument = z.infer<typeof verifyListSchema>;

@@ -24,7 +24,16 @@ export function damageText(damages: Damage[]): string {
   return `${first}${more.length ? `, and in ${others}` : ""}`;
 }
 
-/** What a verification has found so far. */
+/** What a verification has found so far, to go on with. */
+export const findingsSchema = z.object({
+  found: z.array(damageSchema),
+  keys: z.array(z.string()),
+  more: z.number(),
+  unchecked: z.array(z.string()),
+});
+type FindingsState = z.infer<typeof findingsSchema>;
+
+/** What a verification has found so far. What is told twice is found once. */
 export interface Findings {
   damage(key: string, reason: string, path?: string): void;
   /** What `work` gives; where it throws `corrupt`, that is damage of `key`. */
@@ -32,21 +41,29 @@ export interface Findings {
   isDamaged(key: string): boolean;
   /** At most a thousand, and how many more there are. */
   damaged(): Damage[];
-  /** What was not looked at, and why. */
-  unchecked: string[];
+  /** Tells what is not looked at, and why. */
+  skip(what: string): void;
+  unchecked(): string[];
+  state(): FindingsState;
 }
 
 const MOST = 1000;
 
-/** Nothing found yet. */
-export function startFindings(): Findings {
-  const found: Damage[] = [];
-  const keys = new Set<string>();
-  let more = 0;
+/** Nothing found yet, or what the slices before this one have found. */
+export function startFindings(before?: FindingsState): Findings {
+  const found: Damage[] = [...(before?.found ?? [])];
+  const lines = new Set(found.map(lineOf));
+  const keys = new Set(before?.keys);
+  const unchecked = new Set(before?.unchecked);
+  let more = before?.more ?? 0;
   const damage = (key: string, reason: string, path?: string) => {
+    const one = { key, ...(path !== undefined && { path }), reason: aboutFile(reason, key) };
     keys.add(key);
-    if (found.length < MOST) found.push({ key, ...(path !== undefined && { path }), reason: aboutFile(reason, key) });
-    else more += 1;
+    if (lines.has(lineOf(one))) return;
+    if (found.length < MOST) {
+      found.push(one);
+      lines.add(lineOf(one));
+    } else more += 1;
   };
   return {
     damage,
@@ -61,8 +78,14 @@ export function startFindings(): Findings {
     },
     isDamaged: (key) => keys.has(key),
     damaged: () => (more > 0 ? [...found, { key: found.at(-1)!.key, reason: `and ${more} more` }] : found),
-    unchecked: [],
+    skip: (what) => void unchecked.add(what),
+    unchecked: () => [...unchecked],
+    state: () => ({ found, keys: [...keys], more, unchecked: [...unchecked] }),
   };
+}
+
+function lineOf({ key, path, reason }: Damage): string {
+  return JSON.stringify([key, path, reason]);
 }
 
 /** An error's message without the file that it begins by naming. */

@@ -1,15 +1,16 @@
 import { listBackups, RESTORABLE, SCHEDULE_LABEL } from "../catalog.ts";
-import { isLifeboatError, messageOf } from "../errors.ts";
+import { messageOf } from "../errors.ts";
 import { ALL, type Job, readShare } from "../job.ts";
 import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
+import { deliveryId, openProgress, type Progress } from "../progress.ts";
 import type { JobContext } from "../run.ts";
-import type { VerifyListDocument } from "./document.ts";
+import type { VerifyDocument, VerifyListDocument } from "./document.ts";
 import { damageLines } from "./findings.ts";
 import { readTrustedKeys } from "./keys.ts";
 import { lastLocationVerification, noteLocationVerification, noteVerification, readAllVerified } from "./verified.ts";
-import { backupFolders, verifyLocation } from "./verify.ts";
+import { backupFolders, type VerifyListState, verifyListStateSchema, verifyLocationSlice } from "./verify.ts";
 
 type VerifyJob = Extract<Job, { kind: "verify" }>;
 
@@ -18,18 +19,20 @@ type Chosen = NonNullable<VerifyJob["backups"]>;
 
 /**
  * Verifies the backups of the location that the job, else the configuration, chooses, under a lock of its own; what was
- * found of each is said at once. Those go first that were not verified for longest, so what the platform's time limit
- * leaves over is next. A slot is verified once, however often it is triggered. Throws `timeout` where not one backup could be
- * verified in time, and what the bucket throws.
+ * found of each is said at once. Those go first that were not verified for longest. What there is no time for is left to the next
+ * slice. A slot is verified once, however often it is triggered. Throws `timeout` where there was no time for a single step, and what the
+ * bucket throws.
  */
 export async function runLocationVerification(
   job: VerifyJob,
-  context: JobContext,
+  context: JobContext & { slice?: { ends: AbortSignal } },
 ): Promise<
-  { document: VerifyListDocument; duplicate: boolean } | { document?: undefined; duplicate: true; skipped: string }
+  | { document: VerifyListDocument; duplicate: boolean }
+  | { document?: undefined; duplicate: false; next: VerifyJob; items: number }
+  | { document?: undefined; duplicate: true; skipped: string }
 > {
-  const { bucket, signal, by, timing = LOCK_TIMING } = context;
-  const { slot } = job;
+  const { bucket, signal, by, slice, timing = LOCK_TIMING } = context;
+  const { slot, run: id = deliveryId(slot ?? context.delivery) } = job;
   const scope = { bucket, kind: "verification", name: ALL } as const;
   let done: VerifyListDocument | undefined;
   const settled = async () => {
@@ -50,11 +53,23 @@ export async function runLocationVerification(
     // Who may not delete leaves it for retention.
     await held.remove(ending).catch(() => {});
   };
+  const verifying = AbortSignal.any([signal, held.signal]);
+  const cut = { id, isRest: job.run !== undefined, schema: verifyListStateSchema, slice };
+  const progress = await openProgress({ bucket, ...cut, signal: verifying });
+  let items = 0;
+  const goOn: typeof progress.goOn = (state) => {
+    items = state().done;
+    return progress.goOn(state);
+  };
+  const more = () => ({ duplicate: false as const, next: { ...job, run: id, notBefore: undefined }, items });
   try {
-    const document = await verifyChosen(job, { ...context, signal: AbortSignal.any([signal, held.signal]) });
+    const document = await verifyChosen(job, { ...context, signal: verifying }, { ...progress, goOn });
+    if (!document) return more();
     await note(document);
+    await progress.end();
     return { document, duplicate: false };
   } catch (error) {
+    if (await progress.isLeft()) return more();
     await note().catch(() => {});
     throw error;
   }
@@ -66,27 +81,28 @@ const NOTE_MS = 10_000;
 async function verifyChosen(
   job: VerifyJob,
   { bucket, config, secrets, signal, listen }: JobContext,
-): Promise<VerifyListDocument> {
+  { before, goOn }: Progress<VerifyListState>,
+): Promise<VerifyListDocument | undefined> {
   const { backups = config.verify?.backups ?? "newest" } = job;
   const { readData, sample = "" } = (job.readData ?? job.sample) ? job : (config.verify ?? {});
   const read = readData ? 1 : (readShare(sample) ?? 0);
   const { log } = startRunLog({ verify: bucket.location }, listen);
   const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
-  const document = await verifyLocation(bucket, {
+  const options = {
     ...{ read, trustedKeys, signal },
-    names: await namesOf(bucket, backups, signal),
-    endsWith: () => isLifeboatError(signal.reason, "timeout"),
-    async found(document) {
+    names: before?.names ?? (await namesOf(bucket, backups, signal)),
+    async found(document: VerifyDocument) {
       const { name, ok, damaged } = document;
       for (const line of damageLines(damaged)) log("error", line);
       await noteVerification(bucket, document, read, signal);
       log(ok ? "info" : "error", `Backup ${name} is ${ok ? "intact" : "damaged"}`);
     },
-  }).catch((error) => {
+  };
+  const document = await verifyLocationSlice(bucket, options, { before, goOn }).catch((error) => {
     log("error", messageOf(error));
     throw error;
   });
-  for (const { folder, reason } of document.orphans) log("error", `${folder}: ${reason}`);
+  for (const { folder, reason } of document?.orphans ?? []) log("error", `${folder}: ${reason}`);
   return document;
 }
 

@@ -1,4 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { basename } from "node:path/posix";
+import { z } from "zod";
+import { sha256 } from "../archive/gzip.ts";
 import {
   type Backup,
   backupKeys,
@@ -12,20 +15,35 @@ import {
 import { isLifeboatError } from "../errors.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
+import { type Progress, UNCUT } from "../progress.ts";
 import { checkArchive, checkFiles } from "./checks.ts";
-import type { VerifyDocument, VerifyListDocument } from "./document.ts";
-import { type Findings, startFindings } from "./findings.ts";
+import { type VerifyDocument, type VerifyListDocument, verifySchema } from "./document.ts";
+import { type Findings, findingsSchema, startFindings } from "./findings.ts";
 import { checkTrusted, sealOf, signedBy } from "./seal.ts";
 
 export interface VerifyOptions {
   /** The share of the archive's data to be read, 0 to 1: so many segments, chosen at random. None where not given. */
   read?: number;
+  /** What the choice depends on; a random one where not given. */
+  seed?: string;
   /** Where there are some, one of these public keys must have signed. */
   trustedKeys?: string[];
   signal?: AbortSignal;
   /** Items of which the data was read, of how many. */
   progress?: (items: number, total: number) => void;
 }
+
+/** How far the verification of one backup has come, and what it has found. */
+export const verifyStateSchema = z.object({
+  /** The digest of its record: of another one nothing is known. */
+  record: z.string(),
+  position: z.object({ seed: z.string(), file: z.string().optional(), agreed: z.boolean(), segment: z.number() }),
+  findings: findingsSchema,
+});
+export type VerifyState = z.infer<typeof verifyStateSchema>;
+
+/** What cuts a verification into slices. */
+type Slicing<State> = Pick<Progress<State>, "before" | "goOn">;
 
 /**
  * Looks for damage in a backup: that all its files are there and no others, that they are what the record says and agree
@@ -34,14 +52,36 @@ export interface VerifyOptions {
  * whatever keeps the bucket from being read.
  */
 export async function verifyBackup(bucket: Bucket, name: string, options: VerifyOptions = {}): Promise<VerifyDocument> {
+  return (await verifySlice(bucket, name, options, UNCUT))!;
+}
+
+/** As `verifyBackup`, from where the slice before this one has ended; undefined where there is no time for all. */
+export async function verifySlice(
+  bucket: Bucket,
+  name: string,
+  options: VerifyOptions,
+  slicing: Slicing<VerifyState>,
+): Promise<VerifyDocument | undefined> {
   checkName("backup", name);
   const { folder, metadata: usual } = backupKeys(name);
   const present = await listFolder(bucket, folder, options.signal);
   const metadata = recordIn(present, name) ?? usual;
   const found = startFindings();
   const record = await found.orDamage(metadata, () => readBackup(bucket, name, options.signal));
-  return verifyFiles({ bucket, name, record, present, found }, options);
+  return verifyFilesSlice({ bucket, name, record, present, found }, options, slicing);
 }
+
+/** How far the verification of many backups has come. */
+export const verifyListStateSchema = z.object({
+  names: z.array(z.string()),
+  /** So many of them have been looked at. */
+  done: z.number(),
+  backups: z.array(verifySchema),
+  orphans: z.array(z.object({ folder: z.string(), reason: z.string() })),
+  /** Of the next one. */
+  current: verifyStateSchema.optional(),
+});
+export type VerifyListState = z.infer<typeof verifyListStateSchema>;
 
 /** How many backups are verified, and what is told of each. */
 export interface VerifyListOptions extends VerifyOptions {
@@ -49,36 +89,47 @@ export interface VerifyListOptions extends VerifyOptions {
   names?: string[];
   /** Hears what was found of each backup, before the next one. */
   found?: (document: VerifyDocument) => Promise<void>;
-  /** Whether what was found before `error` is all that is told, where it came while `signal` was aborted. */
-  endsWith?: (error: unknown) => boolean;
 }
 
 /** Every backup of a location, or those that are named, and what lies there without being one, unless a run is at work on it. */
 export async function verifyLocation(bucket: Bucket, options: VerifyListOptions = {}): Promise<VerifyListDocument> {
+  return (await verifyLocationSlice(bucket, options, UNCUT))!;
+}
+
+/** As `verifyLocation`, from where the slice before this one has ended; undefined where there is no time for all. */
+export async function verifyLocationSlice(
+  bucket: Bucket,
+  options: VerifyListOptions,
+  { before, goOn }: Slicing<VerifyListState>,
+): Promise<VerifyListDocument | undefined> {
   const { location } = bucket;
-  const names = options.names ?? (await backupFolders(bucket, options.signal));
-  const backups: VerifyDocument[] = [];
-  const orphans: VerifyListDocument["orphans"] = [];
-  let left: string[] | undefined;
-  for (const [at, name] of names.entries()) {
+  const names = before?.names ?? options.names ?? (await backupFolders(bucket, options.signal));
+  const backups = [...(before?.backups ?? [])];
+  const orphans = [...(before?.orphans ?? [])];
+  let current = before?.current;
+  for (let done = before?.done ?? 0; done < names.length; done++) {
+    const name = names[done]!;
+    const slicing: Slicing<VerifyState> = {
+      before: current,
+      goOn: (state) => goOn(() => ({ names, done, backups, orphans, current: state() })),
+    };
     try {
-      const document = await verifyBackup(bucket, name, options);
+      const document = await verifySlice(bucket, name, options, slicing);
+      if (!document) return undefined;
       await options.found?.(document);
       backups.push(document);
     } catch (error) {
-      if (backups.length > 0 && options.endsWith?.(error)) {
-        left = names.slice(at);
-        break;
-      }
       if (!isLifeboatError(error) || !["missing", "invalid"].includes(error.kind)) throw error;
       const { folder } = backupKeys(name);
       const { state } = await lockState({ bucket, kind: "backups", name }, options);
       const isThere = (await listFolder(bucket, folder, options.signal)).size > 0;
       if (state !== "held" && isThere) orphans.push({ folder, reason: error.message });
     }
+    current = undefined;
+    if (!(await goOn(() => ({ names, done: done + 1, backups, orphans })))) return undefined;
   }
   const ok = orphans.length === 0 && backups.every((backup) => backup.ok);
-  return { schemaVersion: 1, kind: "verifyList", location, ok, backups, orphans, ...(left && { left }) };
+  return { schemaVersion: 1, kind: "verifyList", location, ok, backups, orphans };
 }
 
 /** The names of all folders of backups, of those too that hold no record. */
@@ -99,16 +150,28 @@ export interface Verified {
 }
 
 /** `verifyBackup` of files whose record has been read, which need not lie beside them. */
-export async function verifyFiles(
-  { bucket, name, record, present, found = startFindings() }: Verified,
-  options: VerifyOptions = {},
-): Promise<VerifyDocument> {
+export async function verifyFiles(verified: Verified, options: VerifyOptions = {}): Promise<VerifyDocument> {
+  return (await verifyFilesSlice(verified, options, UNCUT))!;
+}
+
+async function verifyFilesSlice(
+  { bucket, name, record, present, found: early = startFindings() }: Verified,
+  options: VerifyOptions,
+  { before, goOn }: Slicing<VerifyState>,
+): Promise<VerifyDocument | undefined> {
+  const { seed = randomUUID() } = options;
+  const digest = sha256(Buffer.from(JSON.stringify(record ?? "")));
+  const known = before?.record === digest ? before : undefined;
+  const found = known ? startFindings(known.findings) : early;
+  const position = known ? { ...known.position } : { seed, agreed: false, segment: 0 };
   const keys = record ? backupKeysOf(record) : { ...backupKeys(name), metadata: recordIn(present, name) ?? "" };
   const seal = record && (await found.orDamage(keys.metadata, () => sealOf(record)));
   if (record) await found.orDamage(keys.metadata, () => checkTrusted(record, options.trustedKeys));
-  const checking = { bucket, keys, record, seal, present, found };
-  await checkFiles(checking, options);
+  const state = () => ({ record: digest, position: { ...position }, findings: found.state() });
+  const checking = { bucket, keys, record, seal, present, found, position, goOn: () => goOn(state) };
+  if (!(await checkFiles(checking, options))) return undefined;
   const archive = await checkArchive(checking, options);
+  if (archive === "cut") return undefined;
   const damaged = found.damaged();
   return {
     schemaVersion: 1,
@@ -117,7 +180,7 @@ export async function verifyFiles(
     location: bucket.location,
     ok: damaged.length === 0,
     damaged,
-    unchecked: found.unchecked,
+    unchecked: found.unchecked(),
     files: present.size,
     items: record?.status?.progress?.totalItems ?? 0,
     ...archive,

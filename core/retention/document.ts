@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { Config } from "../config.ts";
 import type { Telling } from "../copies.ts";
 import type { Holder } from "../holder.ts";
@@ -6,12 +7,13 @@ import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { timestamp } from "../timestamp.ts";
 import type { RemovalMeans } from "../volumes/remover.ts";
+import type { BackupFacts } from "./judge.ts";
 
 /** One thing that retention has judged. */
 export interface RetentionRow {
   /**
    * `unfinished`: what an interrupted run or deletion left of a backup; `run`: the requests, logs and locks of runs of a
-   * name; `pin`: what was said of a backup that is gone; `verification`: what was found of one that is gone, or before; `told`:
+   * name, and how far one had come that was cut into slices; `pin`: what was said of a backup that is gone; `verification`: what was found of one that is gone, or before; `told`:
    * of which failure people were told; `probe`: what a check of the location stored.
    */
   kind: "backup" | "restore" | "unfinished" | "run" | "plan" | "pin" | "verification" | "told" | "probe";
@@ -29,9 +31,19 @@ export interface RetentionRow {
   volumeCopies?: number;
 }
 
+export const rowSchema: z.ZodType<RetentionRow> = z.object({
+  kind: z.enum(["backup", "restore", "unfinished", "run", "plan", "pin", "verification", "told", "probe"]),
+  ...{ name: z.string(), action: z.enum(["keep", "delete"]), reason: z.string() },
+  ...{ schedule: z.string().optional(), phase: z.string().optional(), startTimestamp: z.string().optional() },
+  ...{ objects: z.number(), bytes: z.number() },
+  volumeCopies: z.number().optional().describe("snapshots and copies of files of its volumes, which go with it"),
+});
+
 /** A row, and how it is carried out. */
 export interface Judged {
   row: RetentionRow;
+  /** Of a backup: what decided. */
+  facts?: BackupFacts;
   /** Of a backup, and of what is left of one: with what becomes of copies of volumes. */
   remove: (signal: AbortSignal, how?: Telling) => Promise<unknown>;
 }

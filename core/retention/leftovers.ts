@@ -11,6 +11,7 @@ import {
   PINS,
   PLANS,
   PROBES,
+  PROGRESS,
   pieceFolder,
   REMOVALS,
   RUN_KINDS,
@@ -77,6 +78,7 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
   const others = [
     ...straysIn(bucket, backups, pieces!).filter(({ name }) => !covered.has(`backups/${name}`)),
     ...runs.flat().filter(({ name }) => !covered.has(name)),
+    ...(await cutRunsIn(bucket, signal)),
     ...(await plansIn(bucket, signal)),
     ...(await rowsIn(bucket, "told", TOLD, signal)),
     ...(await rowsIn(bucket, "probe", PROBES, signal)),
@@ -164,6 +166,13 @@ async function runsIn(bucket: Bucket, kind: RunKind, signal: AbortSignal): Promi
     const keys = [...(runs.get(name)?.keys() ?? [])];
     const remove = (signal: AbortSignal) => deleteTraces({ bucket, kind, name }, keys, signal);
     return { kind: "run", name: `${kind}/${name}`, folder, remove };
+  });
+}
+
+/** How far runs had come that were cut into slices, and never ended. */
+async function cutRunsIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]> {
+  return [...(await foldersIn(bucket, PROGRESS, signal))].map(([name, folder]) => {
+    return { kind: "run", name: `progress/${name}`, folder, remove: removing(bucket, folder) };
   });
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import { backupKeys, listFolder, readBackup, SCHEDULE_LABEL, verifiedFolder } from "../../core/catalog.ts";
+import { backupKeys, listFolder, PROGRESS, readBackup, SCHEDULE_LABEL, verifiedFolder } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { readBackupDocument } from "../../core/documents.ts";
 import { LifeboatError } from "../../core/errors.ts";
@@ -145,8 +145,8 @@ describe("the verification of a location", () => {
     assert.equal((await run({ ...job, slot: "2026-11-25T05:00:00Z" })).duplicate, false);
   });
 
-  it("leaves over what its time doesn't reach, and begins with that the next time", async () => {
-    const { run } = service();
+  it("leaves what its time doesn't reach to a job of its own, which looks at nothing twice", async () => {
+    const { run, jobs } = service();
     const { get } = bucket;
     const read: string[] = [];
     let slow = true;
@@ -155,14 +155,38 @@ describe("the verification of a location", () => {
       if (name && !read.includes(name)) read.push(name);
       return slow && name !== undefined && read.length > 1 ? aborted(options?.signal) : get(key, options);
     };
-    const { phase } = await run({ ...JOB, backups: "all" }, { deadline: new Date(Date.now() + 1_000) });
-    assert.equal(phase, "Completed");
-    const document = (await lastLocationVerification(bucket))?.document;
-    assert.deepEqual([document?.backups.length, document?.left?.length], [1, 3]);
+    const slot = "2026-11-24T05:00:00Z";
+    const job = { ...JOB, backups: "all", slot };
+    const { phase, next, items } = await run(job, { deadline: new Date(Date.now() + 1_000) });
+    assert.deepEqual([phase, items, jobs], [undefined, 1, [next]]);
+    assert.equal((await lastLocationVerification(bucket))?.document, undefined);
     slow = false;
     const [first] = read.splice(0);
-    await run({ ...JOB, backups: "all" });
-    assert.deepEqual([read.length, read.at(-1)], [4, first]);
+    assert.equal((await run(next)).phase, "Completed");
+    const last = await lastLocationVerification(bucket);
+    assert.deepEqual([last?.slot, last?.document?.backups.map(({ name }) => name).sort()], [slot, ALL]);
+    assert.ok(!read.includes(first!));
+    assert.deepEqual([...(await listFolder(bucket, PROGRESS)).keys()], []);
+    assert.equal((await run(job)).duplicate, true);
+  });
+
+  it("and that of one backup go on with the step at which their time was up", async () => {
+    const { run, jobs } = service();
+    const { get } = bucket;
+    const { tar, log } = backupKeys("by-hand");
+    let logs = 0;
+    bucket.get = (key, options) => {
+      if (key === log) logs++;
+      return key === tar && options?.range ? aborted(options.signal) : get(key, options);
+    };
+    const job = { ...JOB, name: "by-hand", readData: true, caller: "ann" };
+    const { next } = await run(job, { deadline: new Date(Date.now() + 1_000) });
+    assert.deepEqual([next, jobs], [{ ...job, ...next }, [next]]);
+    bucket.get = get;
+    assert.equal((await run(next)).phase, "Completed");
+    const last = await lastVerification(bucket, "by-hand");
+    assert.deepEqual([last?.document.segments, logs], [{ total: 1, read: 1 }, 1]);
+    assert.deepEqual([...(await listFolder(bucket, PROGRESS)).keys()], []);
   });
 
   it("that can't even verify one in its time says so, and may be tried again", async () => {
