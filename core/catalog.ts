@@ -196,14 +196,14 @@ export const RUN_KINDS = { backup: "backups", restore: "restores", verify: "veri
 export type RunKind = (typeof RUN_KINDS)[keyof typeof RUN_KINDS];
 
 /**
- * What is locked: the making of a backup or restore of a name, or of the restic repository of a namespace, or the retention or
- * verification of the whole location.
+ * What is locked: the making of a backup or restore of a name, the reading of a shard, the making of the restic repository of a
+ * namespace, or the retention or verification of the whole location.
  */
-export type LockKind = RunKind | "repositories" | "retention" | "verification";
+export type LockKind = RunKind | "shards" | "repositories" | "retention" | "verification";
 
 /** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
 export function lockFolder(kind: LockKind, name: string): string {
-  return `${LOCKS}${kind}/${name}/`;
+  return kind === "shards" ? `${PIECES}${name}/lock/` : `${LOCKS}${kind}/${name}/`;
 }
 
 /**

@@ -15,7 +15,7 @@ import {
   fleetSchema,
 } from "./fleet/settings.ts";
 import type { SigningKeys } from "./integrity/keys.ts";
-import { checkShare, verifyChoice, verifyWish } from "./job.ts";
+import { checkShare, shardsSchema, verifyChoice, verifyWish } from "./job.ts";
 import { labelsSchema } from "./labels.ts";
 import { parseLocation } from "./location.ts";
 import { type Notification, notificationSchema } from "./notify.ts";
@@ -91,6 +91,8 @@ export interface Schedule {
   retention?: Retention;
   /** Of its backups. */
   labels?: Record<string, string>;
+  /** In how many parts at most each is read, by functions of their own; in one where it is not said. */
+  shards?: number;
 }
 
 const name = z
@@ -106,6 +108,7 @@ const scheduleSchema = strictFields({
   template: backupSpecSchema.optional(),
   retention: retentionSchema.optional(),
   labels: labelsSchema.optional(),
+  shards: shardsSchema.optional(),
 }).superRefine((schedule, context) => {
   const reason = refusal(() => readClock(schedule));
   if (reason) context.addIssue({ code: "custom", path: ["schedule"], message: reason });

@@ -51,6 +51,9 @@ export const verifyWish = {
 /** Which backups are verified where none is named. */
 export const verifyChoice = { backups: z.enum(["newest", "all"]).optional() };
 
+/** In how many parts at most a backup is read, each by a function of its own. */
+export const shardsSchema = z.int().min(1).max(100);
+
 /** All of the data, or a share of it. */
 export function checkShare({ readData, sample }: { readData?: boolean; sample?: string }, context: z.RefinementCtx) {
   if (readData !== undefined && sample !== undefined)
@@ -76,12 +79,18 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       /** The scheduled time; where not given, the schedule's last one at or before now. */
       slot: time.optional(),
       spec: backupSpecSchema.optional(),
+      shards: shardsSchema.optional(),
+      /** What a sharded backup says to itself: of a part of it, which one; of the rest, when parts were last handed over, how often
+       * since something was last read, and how many items were. */
+      shard: z.int().min(1).optional(),
+      handed: z.strictObject({ at: time, times: z.int().min(0), items: z.int().min(0) }).optional(),
     })
-    .superRefine(({ schedule, slot, cluster, spec }, context) => {
+    .superRefine(({ schedule, slot, cluster, spec, shard, name }, context) => {
       const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
       if (schedule === undefined && slot !== undefined) refuse("slot", "goes with a schedule");
       if (schedule !== undefined && cluster !== undefined) refuse("cluster", "is the schedule's: leave it out");
       if (schedule !== undefined && spec !== undefined) refuse("spec", "is the schedule's template: leave it out");
+      if (shard !== undefined && name === undefined) refuse("shard", "goes with a name");
     }),
   z.strictObject({ kind: z.literal("restore"), ...shared, ...restoreWish }).superRefine(checkWish),
   z

@@ -157,6 +157,7 @@ const NOUNS: Record<LockKind, string> = {
   restores: "restore",
   verifications: "verification of",
   repositories: "restic repository of",
+  shards: "shard",
   retention: "retention",
   verification: "verification",
 };
@@ -192,8 +193,8 @@ async function lives(newest: Placed | undefined, now: () => Promise<number>, { v
 }
 
 /** Whether a run holds the lock, by the bucket's clock: one object is created there where it may. */
-export async function isLocked(scope: LockScope, signal?: AbortSignal): Promise<boolean> {
-  return lives(await newestRung(scope, signal), lazyClock(scope, signal), LOCK_TIMING);
+export async function isLocked(scope: LockScope, signal?: AbortSignal, timing = LOCK_TIMING): Promise<boolean> {
+  return lives(await newestRung(scope, signal), lazyClock(scope, signal), timing);
 }
 
 /** Takes the number after `newest`; undefined where somebody else has it. What was called off stays so afterwards. */

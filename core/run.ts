@@ -1,6 +1,7 @@
-import { pause } from "./abort.ts";
-import { backup, backupSlice } from "./backup/backup.ts";
+import { NEVER, pause } from "./abort.ts";
+import { type BackupRun, backup, backupSlice } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
+import { backupShard, type ShardEnd } from "./backup/shards.ts";
 import type { More, Slice } from "./backup/slices.ts";
 import {
   CLUSTER,
@@ -34,7 +35,7 @@ import { noteVerification } from "./integrity/verified.ts";
 import { verifySlice, verifyStateSchema } from "./integrity/verify.ts";
 import { ALL, isOfLocation, type LockedJob, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
-import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock } from "./lock.ts";
+import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock, tryLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
 import type { Ended } from "./notify.ts";
 import { putOnce } from "./once.ts";
@@ -51,6 +52,7 @@ import { readClock } from "./schedule/cron.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { nameStem, scheduledName } from "./schedule/slots.ts";
 import type { CachedSecrets } from "./secrets.ts";
+import { shardJobs, shardLock } from "./shardjobs.ts";
 import { measureJob, traced } from "./telemetry.ts";
 import { failureDocument, tell } from "./tell.ts";
 import { counting } from "./usage.ts";
@@ -67,6 +69,8 @@ export type Outcome =
   | { document: Result; duplicate: boolean; skipped?: undefined; next?: undefined }
   /** There is more to do: jobs of their own, if any, and then the one that does the rest; and how many items are done. */
   | { document?: undefined; duplicate: false; skipped?: undefined; next: LockedJob; items: number; parts?: LockedJob[] }
+  /** A part of a backup is read: so many items are done. */
+  | { document?: undefined; duplicate: false; skipped?: undefined; next?: undefined; items: number }
   /** Nothing was done, and why: another run is at it, the schedule is paused, somebody called it off. */
   | { document?: undefined; duplicate: boolean; skipped: string; next?: undefined };
 
@@ -81,6 +85,8 @@ export interface JobContext {
   delivery?: string;
   /** When the platform will stop us. */
   deadline?: Date;
+  /** Whether jobs that a job leaves are run by others, at the same time. */
+  spreads?: boolean;
   signal: AbortSignal;
   /** Each line of the run's log as it is written. */
   listen?: Listen;
@@ -139,7 +145,7 @@ export async function runJob(job: LockedJob, context: JobContext): Promise<Outco
       if (document && document.kind !== "plan" && !duplicate) await end(endOf(document));
       return outcome;
     } catch (error) {
-      if (!context.signal.aborted)
+      if (!context.signal.aborted && !isPart(job))
         await end(
           failureDocument(
             {
@@ -155,6 +161,11 @@ export async function runJob(job: LockedJob, context: JobContext): Promise<Outco
       throw error;
     }
   });
+}
+
+/** Whether it is a part of another one, which tells how it went. */
+function isPart(job: LockedJob): boolean {
+  return job.kind === "backup" && job.shard !== undefined;
 }
 
 /** What a job is about, as far as it tells itself. */
@@ -259,22 +270,51 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
     checkSame("backup", name, "cluster", record.metadata.annotations?.[CLUSTER], cluster);
     return readBackupDocument(bucket, record, signal);
   };
-  const work = onCluster(cluster, context, async (run) => {
+  const runOf = (run: ClusterRun): BackupRun => {
     const signer = configuredSigner(config.signing, secrets);
     const { recipients } = config.encryption;
-    const { caller } = job;
-    const { say } = context;
-    const made = { ...run, name, spec, labels, caller, signer, recipients, say };
-    const result = given.slice ? await backupSlice(made, given.slice) : await backup(made);
-    if ("more" in result) return result;
+    return { ...run, name, spec, labels, caller: job.caller, signer, recipients, say: context.say };
+  };
+  const { shard, shards = schedule?.shards } = job;
+  const spread = given.spreads && shards !== undefined && shards > 1;
+  const slice = given.slice ?? (spread || shard ? { ends: NEVER } : undefined);
+  const rest = { ...job, name, slot: undefined, notBefore: undefined };
+  if (shard && slice) {
+    const work = onCluster(cluster, context, (run) => backupShard(runOf(run), shard, slice));
+    return shardOf({ ...rest, shard }, context, work);
+  }
+  const work = onCluster(cluster, context, async (run) => {
+    const made = runOf(run);
+    const result = slice ? await backupSlice(made, slice, spread ? shards : 1) : await backup(made);
+    if ("more" in result) {
+      const { shards } = result;
+      return shards ? { ...result, ...(await shardJobs(rest, { ...result, shards }, context)) } : result;
+    }
     const { record, outcome } = result;
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
   });
-  return locked(
-    { kind: "backup", name, found, next: { ...job, name, slot: undefined, notBefore: undefined } },
-    context,
-    work,
-  );
+  return locked({ kind: "backup", name, found, next: rest }, context, work);
+}
+
+/** Reads a part of a sharded backup, or what is left of it, unless somebody else does. The backup itself tells how it went. */
+async function shardOf(
+  job: BackupJob & { name: string; shard: number },
+  context: Named,
+  work: (run: Run) => Promise<More | ShardEnd>,
+): Promise<Outcome> {
+  const { name, shard } = job;
+  const { bucket, signal, listen, by, timing } = context;
+  context.named(name);
+  const lock = await tryLock(shardLock(bucket, name, shard), { signal, by, timing });
+  if (lock === "running") return { duplicate: true, skipped: `another run reads shard ${shard} of backup "${name}"` };
+  await using held = lock;
+  const log = startRunLog({ backup: `velero/${name}`, shard: String(shard) }, listen);
+  const began = performance.now();
+  const running = AbortSignal.any([signal, held.signal]);
+  const elapsed = () => Math.round(performance.now() - began);
+  const ended = await work({ bucket, log, signal: running, elapsed });
+  if ("more" in ended) return { duplicate: false, next: job, items: ended.items };
+  return ended.unwanted ? { duplicate: false, skipped: ended.unwanted } : { duplicate: false, items: ended.items };
 }
 
 async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> {
@@ -392,7 +432,7 @@ function onCluster<Document>(
 async function locked<Document extends Result>(
   { kind, name, found, next }: Locked<Document>,
   context: Named,
-  work: (run: Run) => Promise<Document | More>,
+  work: (run: Run) => Promise<Document | (More & { next?: LockedJob; parts?: LockedJob[] })>,
 ): Promise<Outcome> {
   const { bucket, signal, listen, by, timing = LOCK_TIMING } = context;
   const scope = { bucket, kind: RUN_KINDS[kind], name };
@@ -419,9 +459,8 @@ async function locked<Document extends Result>(
       const elapsed = () => Math.round(performance.now() - began);
       return await work({ bucket, log, signal: running, elapsed });
     });
-    return "more" in result
-      ? { duplicate: false, next: next!, items: result.items }
-      : { document: result, duplicate: false };
+    if (!("more" in result)) return { document: result, duplicate: false };
+    return { duplicate: false, next: result.next ?? next!, items: result.items, parts: result.parts };
   } catch (error) {
     if (isLifeboatError(error, "conflict")) {
       if (held.signal.reason === error) return { duplicate: false, skipped: error.message };

@@ -38,8 +38,9 @@ export interface Ended extends Partial<Pick<CheckDocument, "ok" | "location" | "
   phase?: string;
   duplicate: boolean;
   skipped?: string;
-  /** What is left is this job, once there were `parts` and they have ended, well or not; so many items are done. */
+  /** What is left is this job, once there were `parts` and they have ended, well or not. */
   next?: LockedJob;
+  /** Of a job that is not all: how many items are done. */
   items?: number;
   /** Jobs of their own, which may be done in any order and at the same time, none before its `notBefore`. */
   parts?: LockedJob[];
@@ -191,7 +192,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const bucket = await bucketAt(config);
         const { runJob } = await import("./run.ts");
         const { clusters, disks } = platform;
-        const run = { delivery, deadline, signal, listen: heard, by, timing };
+        // One process that does all it is told to gains nothing by sharing work with itself.
+        const run = { delivery, deadline, spreads: by === undefined, signal, listen: heard, by, timing };
         const context = { config, bucket, secrets, clusters, disks, ...run };
         const outcome = await runJob(job, context);
         if (outcome.next) {
@@ -357,8 +359,13 @@ export async function openBucket({ buckets }: Pick<Platform, "buckets">, locatio
 }
 
 /** What the platform may take for a success: not a document that tells of a failure, though another delivery made it. */
-function judged({ document, duplicate, skipped }: Exclude<Outcome, { next: LockedJob }>): Ended {
-  if (!document) return { duplicate, skipped };
+function judged({
+  document,
+  duplicate,
+  skipped,
+  items,
+}: Exclude<Outcome, { next: LockedJob }> & { items?: number }): Ended {
+  if (!document) return { duplicate, skipped, ...(items !== undefined && { items }) };
   if (document.kind === "plan") return { kind: "plan", name: document.id, phase: "Completed", duplicate };
   if (document.kind === "verify") {
     const { kind, name, ok } = document;

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { BackupDocument, RestoreDocument } from "../documents.ts";
 import { verifySchema } from "../integrity/document.ts";
 import { verifiedSchema } from "../integrity/verified.ts";
-import { checkWish, restoreWish, verifyWish } from "../job.ts";
+import { checkWish, restoreWish, shardsSchema, verifyWish } from "../job.ts";
 import { MOST_REASON, pinSchema } from "../pins.ts";
 import type { RunDocument } from "../requests.ts";
 import { planSchema } from "../restore/plan/plandocument.ts";
@@ -22,6 +22,7 @@ export const backupRequestSchema = z.discriminatedUnion("kind", [
     cluster: cluster.optional(),
     schedule: z.string().min(1).optional().describe("of the configuration: its template and its labels are taken"),
     spec: backupSpecSchema.optional().describe("Velero's BackupSpec"),
+    shards: shardsSchema.optional().describe("in how many parts at most it is read, each by a function of its own"),
   }),
   z.looseObject({ kind: z.literal("Backup"), apiVersion: z.literal("velero.io/v1") }).describe("a Velero Backup"),
 ]);

@@ -37,13 +37,13 @@ export function unshardable(
 
 /** Stores who is to read what of a cluster that was surveyed. Undefined where it is too little for two. */
 export async function beginShards(reading: Reading, most: number): Promise<More | undefined> {
-  const { run, problems } = reading;
+  const { run, header, problems } = reading;
   const plan = await planShards(reading, most);
   if (!plan) return undefined;
   const of = plan.cuts.length - 1;
   run.log.log("info", `Is read in ${of} shards`, { byNamespace: plan.byNamespace.join(",") });
   await writeState(run, pieceFolder(run.name), 1, { ...surveyed(reading), plan, problems });
-  return { more: true, items: 0, shards: { unread: numbersUpTo(of), of } };
+  return { more: true, items: 0, shards: { unread: numbersUpTo(of), of, since: header.startTimestamp } };
 }
 
 /** What shards have left: which of them are unread, or, where none is, all of it as one backup in slices. */
@@ -62,7 +62,7 @@ export async function gatherShards(
     return !place || !isRead(place, plan.cuts[shard]);
   });
   const items = states.reduce((sum, state) => sum + (state?.read.collected.items ?? 0), 0);
-  if (unread.length > 0) return { more: true, items, shards: { unread, of } };
+  if (unread.length > 0) return { more: true, items, shards: { unread, of, since: found.header.startTimestamp } };
   const shards = states as SliceState[];
   const read = mergeReads(shards.map((state) => state.read));
   const logs = [log, ...shards.map((state) => state.log)].map((text) => Buffer.from(text, "base64"));

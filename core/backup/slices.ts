@@ -41,8 +41,8 @@ export interface More {
   more: true;
   /** How many are stored so far. */
   items: number;
-  /** Those that are to be read first, by `backupShard`, of so many. */
-  shards?: { unread: number[]; of: number };
+  /** Those that are to be read first, by `backupShard`, of so many; since when, as ISO time. */
+  shards?: { unread: number[]; of: number; since: string };
   /** Of a shard: all of it is read. */
   whole?: boolean;
 }

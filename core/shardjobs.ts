@@ -1,0 +1,51 @@
+import type { More } from "./backup/slices.ts";
+import { LifeboatError } from "./errors.ts";
+import type { LockedJob } from "./job.ts";
+import { isLocked, LOCK_TIMING, type LockScope, type LockTiming } from "./lock.ts";
+import type { Bucket } from "./ports.ts";
+
+type BackupJob = Extract<LockedJob, { kind: "backup" }>;
+
+/** How often unread shards are handed over in vain before the backup is given up. */
+const MOST_TIMES = 20;
+/** How long a backup waits for its shards: beyond that nothing has its revision any more. */
+const LONGEST_MS = 24 * 3_600_000;
+
+/** What is locked while a shard is read. It lies with what is read, and goes with that. */
+export function shardLock(bucket: Bucket, backup: string, shard: number): LockScope {
+  return { bucket, kind: "shards", name: `${backup}/shard-${shard}` };
+}
+
+/**
+ * What is left of a backup whose shards are not all read: the shards that nobody reads, as jobs of their own, and `rest`, which is the
+ * backup's job itself. Where that can't be begun at once it says when: those that were handed over just now may not have begun, and
+ * others are being read. Throws `timeout` where that leads nowhere.
+ */
+export async function shardJobs(
+  rest: BackupJob & { name: string },
+  { items, shards: { unread, of, since } }: More & Required<Pick<More, "shards">>,
+  { bucket, timing = LOCK_TIMING, signal }: { bucket: Bucket; timing?: LockTiming; signal: AbortSignal },
+): Promise<{ next: BackupJob; parts?: BackupJob[] }> {
+  const now = Date.now();
+  const waitMs = timing.valid / 6;
+  const { at, times, ...then } = rest.handed ?? { at: undefined, times: 0, items: 0 };
+  const inVain = items > then.items ? 0 : times;
+  const later = { next: { ...rest, notBefore: new Date(now + waitMs).toISOString() } };
+  const given = (what: string) => {
+    const hint = `the logs of the platform tell why; "lifeboat backup delete ${rest.name}" takes away what there is of it`;
+    return new LifeboatError("timeout", `${unread.length} of ${of} shards of backup "${rest.name}" ${what}`, { hint });
+  };
+  if (now - Date.parse(since) > LONGEST_MS) throw given(`are still unread, a day after ${since}`);
+  if (at !== undefined && now - Date.parse(at) < waitMs) return later;
+  const idle: number[] = [];
+  for (const shard of unread)
+    if (!(await isLocked(shardLock(bucket, rest.name, shard), signal, timing))) idle.push(shard);
+  if (idle.length === 0) return later;
+  if (inVain >= MOST_TIMES)
+    throw given(`are still unread: ${inVain} times they were handed over, and nothing was read`);
+  const { shards: _, handed: __, ...part } = rest;
+  return {
+    next: { ...rest, handed: { at: new Date(now).toISOString(), times: inVain + 1, items } },
+    parts: idle.map((shard) => ({ ...part, shard })),
+  };
+}
