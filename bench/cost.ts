@@ -44,6 +44,7 @@ type What =
   | "reads"
   | "storage"
   | "clock"
+  | "transitions"
   | "secrets"
   | "alarms"
   | "no good backup";
@@ -68,6 +69,11 @@ export const PRICES = {
       unit: "call of EventBridge Scheduler",
       price: 0.000001,
       source: "https://aws.amazon.com/eventbridge/pricing/",
+    },
+    transitions: {
+      unit: "state transition of Step Functions, Standard",
+      price: 0.000025,
+      source: "https://aws.amazon.com/step-functions/pricing/",
     },
     secrets: { unit: "secret-month", price: 0.4, source: "https://aws.amazon.com/secrets-manager/pricing/" },
     alarms: { unit: "alarm-month", price: 0.1, source: "https://aws.amazon.com/cloudwatch/pricing/" },
@@ -112,11 +118,13 @@ const START_SECONDS = 1;
 const PART_BYTES = 8 * 2 ** 20;
 const GB = 2 ** 30;
 /** The module's. AWS: of three functions, the dead letters, and one schedule. Azure: of three functions and their dead letters. */
-const ALARMS = { aws: 5, gcp: 0, azure: 6 };
+const ALARMS = { aws: 8, gcp: 0, azure: 6 };
 /** Of one schedule that is not due more often than once an hour. */
 const NO_GOOD_BACKUP = 1;
 /** Of backup and of retention. On Azure each looks, in about a second, for what is due. */
 const CLOCKS = 2;
+/** Of the state machine for a job that one run does. */
+export const TRANSITIONS = 5;
 /** Azure's clock looks whenever a backup may be due, and every 15 minutes (`core/schedule/render.ts`). */
 const LOOKS_AGAIN = 4 * 730;
 
@@ -133,6 +141,7 @@ export function monthlyCost(target: Target, { durationMs, usage }: Measured, mon
     reads: runs * gets,
     storage: (storedBytes / GB) * (kept + (runs * deletedDays) / 30),
     clock: target === "aws" ? runs : CLOCKS,
+    transitions: runs * TRANSITIONS,
     secrets,
     alarms: ALARMS[target],
     "no good backup": NO_GOOD_BACKUP,

@@ -24,6 +24,10 @@ const BY_CODE: Record<string, Meaning> = {
   InvalidAccessKeyId: CREDENTIALS,
   AccessDeniedException: { kind: "denied", hint: "the policies of the role or user must allow it" },
   ResourceNotFoundException: { kind: "missing" },
+  StateMachineDoesNotExist: {
+    kind: "missing",
+    hint: "deploy it: infra/modules/aws makes it, and so does serverless.yml",
+  },
   DecryptionFailure: KEY,
   KMSAccessDeniedException: KEY,
   KMSDisabledException: KEY,
@@ -37,6 +41,7 @@ const BY_CODE: Record<string, Meaning> = {
   SnapshotCreationPerVolumeRateExceeded: BUSY,
   ConcurrentSnapshotLimitExceeded: BUSY,
   PendingSnapshotLimitExceeded: BUSY,
+  ExecutionLimitExceeded: LATER,
   ThrottlingException: LATER,
   Throttling: LATER,
   ResourceConflictException: LATER,

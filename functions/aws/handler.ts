@@ -6,20 +6,27 @@ import { aws } from "./platform.ts";
 const service = createService(aws);
 
 type RuleEvent = { source: "aws.events"; resources: string[]; time: string };
+/** From the state machine of infra/modules/aws, which does what is left of the job; `delivery` is its execution. */
+type Driven = { loops: true; delivery: string; job: unknown };
 
 /**
- * The Lambda function: a request to its URL, a job (EventBridge Scheduler's input, its own asynchronous invocation,
- * `aws lambda invoke`), or the event of an EventBridge rule, which is named as the schedule it is for.
+ * The Lambda function: a request to its URL, a job (of the state machine, of `aws lambda invoke`), or the event of an
+ * EventBridge rule, which is named as the schedule it is for.
  */
 export async function handler(event: unknown, context: Context): Promise<Ended | LambdaFunctionURLResult> {
   if (isRequest(event)) return answer(service, event);
   const deadline = new Date(Date.now() + context.getRemainingTimeInMillis());
+  if (isDriven(event)) return service.run(event.job, { deadline, delivery: event.delivery, loops: true });
   // Lambda's own retries of an asynchronous invocation keep its request's id.
   return service.run(isRule(event) ? jobOf(event) : event, { deadline, delivery: context.awsRequestId });
 }
 
 function isRequest(event: unknown): event is LambdaFunctionURLEventWithIAMAuthorizer {
   return typeof event === "object" && event !== null && "requestContext" in event && "rawPath" in event;
+}
+
+function isDriven(event: unknown): event is Driven {
+  return typeof event === "object" && event !== null && "loops" in event && event.loops === true && "job" in event;
 }
 
 function isRule(event: unknown): event is RuleEvent {

@@ -1,42 +1,42 @@
-import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
+import { randomUUID } from "node:crypto";
+import { ExecutionAlreadyExists, SFNClient, StartExecutionCommand } from "@aws-sdk/client-sfn";
 import { type Job, type Jobs, LifeboatError } from "../../core/index.ts";
 import { awsError } from "./errors.ts";
 import { PATIENCE, regionOf } from "./region.ts";
 
-/** Lambda's limit of an asynchronous invocation's payload. */
-const MAX_BYTES = 1024 * 1024;
+/** Step Functions' limit of an input is 256 KiB; what is left is for what the machine puts around the job. */
+const MAX_BYTES = 250_000;
 
 /**
- * Jobs as asynchronous invocations of a Lambda function, its name or ARN (its own: AWS_LAMBDA_FUNCTION_NAME). Lambda
- * can't delay them: `after` becomes the job's `notBefore`, where that is not later already. Throws `invalid` for a job
- * of more than 1 MiB.
+ * Jobs as executions of a state machine, by its ARN: that of infra/modules/aws, which does what is left of a job, too.
+ * `after` becomes the job's `notBefore`, where that is not later already: the machine waits for it. Throws `invalid` for
+ * a job of more than 250,000 bytes.
  */
-export function lambdaJobs({ functionName }: { functionName: string }): Jobs {
-  if (!functionName) {
-    throw new LifeboatError("invalid", "no Lambda function is named for jobs", {
-      hint: "in Lambda, AWS_LAMBDA_FUNCTION_NAME names it",
+export function stateMachineJobs({ stateMachine }: { stateMachine: string }): Jobs {
+  const wanted = `enqueue a job at the state machine ${stateMachine}`;
+  const [, region] = /^arn:[^:]+:states:([^:]+):\d+:stateMachine:/.exec(stateMachine) ?? [];
+  if (!region) {
+    throw new LifeboatError("invalid", "no state machine is named for jobs, by its ARN", {
+      hint: "in Lambda, LIFEBOAT_STATE_MACHINE names it",
     });
   }
-  const wanted = `enqueue a job at the Lambda function ${functionName}`;
-  const region = regionOf(/^arn:[^:]*:lambda:([^:]+):/.exec(functionName)?.[1], wanted);
-  const client = new LambdaClient({ region, requestHandler: PATIENCE });
+  const client = new SFNClient({ region: regionOf(region, wanted), requestHandler: PATIENCE });
 
   return {
     async enqueue(job, { after = 0, signal } = {}) {
       signal?.throwIfAborted();
-      const Payload = Buffer.from(JSON.stringify(delayed(job, after)));
-      if (Payload.length > MAX_BYTES) {
-        throw new LifeboatError(
-          "invalid",
-          `a job of ${Payload.length} bytes is too large: Lambda takes ${MAX_BYTES} bytes`,
-          {
-            hint: "select by labels or patterns instead of long lists of names",
-          },
-        );
+      const input = JSON.stringify(delayed(job, after));
+      const bytes = Buffer.byteLength(input);
+      if (bytes > MAX_BYTES) {
+        throw new LifeboatError("invalid", `a job of ${bytes} bytes is too large: ${MAX_BYTES} bytes fit`, {
+          hint: "select by labels or patterns instead of long lists of names",
+        });
       }
-      const request = new InvokeCommand({ FunctionName: functionName, InvocationType: "Event", Payload });
+      // Named, it isn't begun twice when the call has to be repeated.
+      const request = new StartExecutionCommand({ stateMachineArn: stateMachine, name: randomUUID(), input });
       await client.send(request, { abortSignal: signal }).catch((error: unknown) => {
-        throw signal?.aborted ? signal.reason : awsError(error, wanted);
+        if (signal?.aborted) throw signal.reason;
+        if (!(error instanceof ExecutionAlreadyExists)) throw awsError(error, wanted);
       });
     },
   };

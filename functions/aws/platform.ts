@@ -7,6 +7,6 @@ export const aws: Platform = {
   clusters: { eks: async () => (await import("./clusters.ts")).eksClusters() },
   disks: { aws: async () => (await import("./disks.ts")).ebsDisks() },
   jobs: async () =>
-    (await import("./jobs.ts")).lambdaJobs({ functionName: process.env.AWS_LAMBDA_FUNCTION_NAME ?? "" }),
+    (await import("./jobs.ts")).stateMachineJobs({ stateMachine: process.env.LIFEBOAT_STATE_MACHINE ?? "" }),
   memory: () => Number(process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE) * 1024 * 1024 || undefined,
 };

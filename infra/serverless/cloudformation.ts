@@ -17,7 +17,7 @@ export interface Statement {
 }
 
 export const att = (id: string, name = "Arn"): Text => ({ "Fn::GetAtt": [id, name] });
-export const sub = (pattern: string): Text => ({ "Fn::Sub": pattern });
+export const sub = (pattern: string) => ({ "Fn::Sub": pattern });
 export const arn = (service: string, resource: string) =>
   sub(`arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`);
 export const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1);

@@ -1,4 +1,4 @@
-import { allow, arn, att, type Job, type Statement, sub } from "./cloudformation.ts";
+import { allow, arn, att, capital, type Job, type Statement, sub } from "./cloudformation.ts";
 import type { Settings } from "./settings.ts";
 
 const UPLOAD = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
@@ -15,16 +15,10 @@ const useBucketKey = ({ bucket_kms_key: key }: Settings) =>
 /** What the role of a function may do: the statements of infra/modules/aws/identities.tf, and their reasons are there. */
 export function statementsOf(job: Job, given: Settings): Statement[] {
   const objects = objectsOf(given);
-  const handOver = (job: Job) =>
-    allow("HandOverJobs", ["lambda:InvokeFunction"], [arn("lambda", `function:${given.name}-${job}`)]);
   const own: Record<Job, Statement[]> = {
-    backup: [
-      handOver("backup"),
-      allow("Create", [...UPLOAD, ...(given.retain ? ["s3:PutObjectRetention"] : [])], [objects("*")]),
-    ],
+    backup: [allow("Create", [...UPLOAD, ...(given.retain ? ["s3:PutObjectRetention"] : [])], [objects("*")])],
     restore: [
       allow("Create", UPLOAD, ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map(objects)),
-      handOver("restore"),
     ],
     retention: [
       allow("SeeWhatIsHeld", ["s3:GetObjectRetention"], [objects("*")]),
@@ -50,6 +44,7 @@ export function statementsOf(job: Job, given: Settings): Statement[] {
     allow("List", ["s3:ListBucket"], [bucketOf(given)]),
     allow("Read", ["s3:GetObject"], [objects("*")]),
     ...own[job],
+    allow("HandOverJobs", ["states:StartExecution"], [arn("states", `stateMachine:${given.name}-${job}`)]),
     useBucketKey(given),
     allow("ReadSecrets", ["secretsmanager:GetSecretValue"], secretArns),
     allow(
@@ -130,9 +125,25 @@ function diskStatements(job: Job, { volumes_kms_keys: keys }: Settings): Stateme
   return statements[job];
 }
 
+/** What the role of a function's state machine may do: the statements of infra/modules/aws/machines.tf. */
+export function machineStatements(job: Job, { name }: Settings): Statement[] {
+  const rule = "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule";
+  return [
+    allow("RunJobs", ["lambda:InvokeFunction"], [att(`${capital(job)}LambdaFunction`)]),
+    allow("RunParts", ["states:StartExecution"], [arn("states", `stateMachine:${name}-${job}`)]),
+    allow(
+      "FollowParts",
+      ["states:DescribeExecution", "states:StopExecution"],
+      [arn("states", `execution:${name}-${job}:*`)],
+    ),
+    allow("HearOfParts", ["events:PutTargets", "events:PutRule", "events:DescribeRule"], [arn("events", rule)]),
+    allow("LeaveDeadLetters", ["sqs:SendMessage"], [att("DeadLetters")]),
+  ];
+}
+
 export function schedulersStatements({ kms_key }: Settings): Statement[] {
   return [
-    allow("RunJobs", ["lambda:InvokeFunction"], [att("BackupLambdaFunction"), att("RetentionLambdaFunction")]),
+    allow("RunJobs", ["states:StartExecution"], [att("BackupMachine"), att("RetentionMachine")]),
     allow("LeaveDeadLetters", ["sqs:SendMessage"], [att("DeadLetters")]),
     ...(kms_key ? [allow("DecryptJobs", ["kms:Decrypt"], [kms_key])] : []),
   ];

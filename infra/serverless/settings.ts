@@ -80,6 +80,7 @@ const Settings = z.strictObject({
     ),
   ).nullable(),
   memory_size: whole(512, 10240, "memory_size: 512 to 10240 MB."),
+  concurrency: whole(1, 1000, "concurrency: a whole number, 1 to 1000."),
   retries: whole(0, 2, "retries: 0, 1 or 2."),
   log_retention_days: yaml(z.number()).refine(
     (days) => LOG_DAYS.includes(days),

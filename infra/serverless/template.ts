@@ -1,5 +1,15 @@
-import { att, capital, JOBS, logicalId, sub, type Text } from "./cloudformation.ts";
-import { bucketOf, groupsOf, objectsOf, resticStatements, schedulersStatements, statementsOf } from "./rights.ts";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { arn, att, capital, JOBS, logicalId, sub, type Text } from "./cloudformation.ts";
+import {
+  bucketOf,
+  groupsOf,
+  machineStatements,
+  objectsOf,
+  resticStatements,
+  schedulersStatements,
+  statementsOf,
+} from "./rights.ts";
 import type { Schedules, Settings } from "./settings.ts";
 
 /** What stays when the stack is removed. */
@@ -77,6 +87,46 @@ function storageOf(given: Settings): Record<string, object> {
   };
 }
 
+const MACHINE = readFileSync(join(import.meta.dirname, "../modules/aws/machine.json.tftpl"), "utf8");
+
+/** The state machine of each function, of the definition that the module has. */
+function machinesOf(given: Settings): Record<string, object> {
+  const { name, retries, concurrency } = given;
+  const machines = JOBS.map((job) => {
+    const values: Record<string, unknown> = {
+      partition: `\${AWS::Partition}`,
+      function: `\${${capital(job)}LambdaFunction.Arn}`,
+      machine: arn("states", `stateMachine:${name}-${job}`)["Fn::Sub"],
+      dead_letters: `\${DeadLetters}`,
+      ...{ retries, concurrency },
+    };
+    const definition = MACHINE.replace(/\$\{(\w+)\}/g, (_, key) => String(values[key]));
+    const Properties = {
+      StateMachineName: `${name}-${job}`,
+      StateMachineType: "STANDARD",
+      RoleArn: att(`${capital(job)}MachineRole`),
+      DefinitionString: sub(definition),
+    };
+    return [`${capital(job)}Machine`, { Type: "AWS::StepFunctions::StateMachine", Properties }];
+  });
+  const roles = JOBS.map((job) => {
+    const trust = {
+      Effect: "Allow",
+      Action: "sts:AssumeRole",
+      Principal: { Service: "states.amazonaws.com" },
+      Condition: { StringEquals: { "aws:SourceAccount": { Ref: "AWS::AccountId" } } },
+    };
+    const Version = "2012-10-17";
+    const Properties = {
+      RoleName: `${name}-${job}-machine`,
+      AssumeRolePolicyDocument: { Version, Statement: [trust] },
+      Policies: [{ PolicyName: "lifeboat", PolicyDocument: { Version, Statement: machineStatements(job, given) } }],
+    };
+    return [`${capital(job)}MachineRole`, { Type: "AWS::IAM::Role", Properties }];
+  });
+  return Object.fromEntries([...machines, ...roles]);
+}
+
 function alarmsOf(given: Settings, schedules: Schedules): Record<string, object> {
   const { name } = given;
   const alarm = (AlarmName: string, AlarmDescription: string, metric: object) => ({
@@ -107,6 +157,13 @@ function alarmsOf(given: Settings, schedules: Schedules): Record<string, object>
       Namespace: "AWS/Lambda",
       MetricName: "Errors",
       Dimensions: [{ Name: "FunctionName", Value: { Ref: `${capital(job)}LambdaFunction` } }],
+      Statistic: "Sum",
+    });
+    const givenUp = `An execution of the state machine ${name}-${job} failed: its job was given up.`;
+    alarms[logicalId(job, "given", "up")] = alarm(`${name}-${job}-given-up`, givenUp, {
+      Namespace: "AWS/States",
+      MetricName: "ExecutionsFailed",
+      Dimensions: [{ Name: "StateMachineArn", Value: att(`${capital(job)}Machine`) }],
       Statistic: "Sum",
     });
   }
@@ -199,7 +256,7 @@ function clockOf(schedules: Schedules, KmsKeyArn: string | null) {
         Properties: {
           ...(KmsKeyArn && { KmsKeyArn }),
           Target: {
-            Arn: att(`${capital(to)}LambdaFunction`),
+            Arn: att(`${capital(to)}Machine`),
             RoleArn: att("SchedulerRole"),
             Input: JSON.stringify(input),
             RetryPolicy: { MaximumRetryAttempts: 3, MaximumEventAgeInSeconds: 3600 },
@@ -245,7 +302,13 @@ export function partsOf(given: Settings, schedules: Schedules, configuration: un
     extensions,
     resources: {
       ...restic,
-      Resources: { ...storageOf(given), ...restic.Resources, ...alarmsOf(given, schedules), ...accessOf(given) },
+      Resources: {
+        ...storageOf(given),
+        ...machinesOf(given),
+        ...restic.Resources,
+        ...alarmsOf(given, schedules),
+        ...accessOf(given),
+      },
     },
   };
 }

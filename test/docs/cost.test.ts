@@ -11,6 +11,7 @@ import {
   PRICES,
   priceTable,
   type Target,
+  TRANSITIONS,
 } from "../../bench/cost.ts";
 import { parseConfig } from "../../core/index.ts";
 import { renderSchedules } from "../../core/schedule/render.ts";
@@ -28,8 +29,9 @@ const BILLS: Record<Target, Record<string, [amount: number, dollars: number]>> =
     reads: [500, 0.0002],
     storage: [110, 2.53],
     clock: [100, 0.0001],
+    transitions: [500, 0.0125],
     secrets: [1, 0.4],
-    alarms: [5, 0.5],
+    alarms: [8, 0.8],
   },
   gcp: {
     compute: [1000, 0.029],
@@ -70,7 +72,7 @@ describe("the cost of a month", () => {
 
   test("is that of what stands there alone where nothing runs", () => {
     const lines = monthlyCost("aws", run, { runs: 0, kept: 0, deletedDays: 30, memoryMB: 1769, secrets: 0 });
-    assert.equal(dollarsOf(lines), 5 * PRICES.aws.alarms.price);
+    assert.equal(dollarsOf(lines), 8 * PRICES.aws.alarms.price);
   });
 
   test("grows with the days for which the bucket keeps what was deleted", () => {
@@ -101,6 +103,15 @@ test("the page's bills are those of the run that it shows", () => {
     `the rest, ${dollars(rest)} US $ here`,
   ])
     assert(page.replaceAll("\n", " ").includes(said), `write: ${said}`);
+});
+
+test("AWS's bill is of the states that the state machine goes through", () => {
+  const { StartAt, States } = JSON.parse(read("infra/modules/aws/machine.json.tftpl").replace(/: \$\{\w+\}/g, ": 1"));
+  const through = [StartAt];
+  for (let { Default, Next } = States[StartAt]; Default ?? Next; { Default, Next } = States[through.at(-1)])
+    through.push(Default ?? Next);
+  assert.equal(States[through.at(-1)].Type, "Succeed");
+  assert.equal(through.length, TRANSITIONS);
 });
 
 test("Azure's bill is of what the module makes: its clock, its replication and its alarms", () => {

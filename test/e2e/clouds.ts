@@ -9,11 +9,11 @@ import { startAzurite } from "../rig/azurite.ts";
 import { makeBundle } from "../rig/bundles.ts";
 import { startGcp } from "../rig/gcp.ts";
 import { startGcs } from "../rig/gcs.ts";
-import { startInvokeApi } from "../rig/invoke.ts";
 import { startMoto } from "../rig/moto.ts";
 import { startAzureHost } from "../rig/runtimes/azure.ts";
 import { startCloudFunction } from "../rig/runtimes/gcf.ts";
 import { startLambda } from "../rig/runtimes/lambda.ts";
+import { begunOnMoto } from "../rig/statemachine.ts";
 
 /** A request to a deployment's HTTP API, and its answer. */
 export interface Request {
@@ -56,9 +56,11 @@ const stopAll = async (parts: (AsyncDisposable | { stop(): Promise<void> } | und
   for (const part of parts) await (part && ("stop" in part ? part.stop() : part[Symbol.asyncDispose]()));
 };
 
-/** Lambda, S3 and Secrets Manager. */
+/** Lambda, S3, Secrets Manager and executions of a state machine. */
 export async function deployAws(secrets: Secrets): Promise<Deployment> {
-  const [bundle, moto, invokeApi] = await Promise.all([makeBundle("aws"), startMoto(), startInvokeApi()]);
+  const [bundle, moto] = await Promise.all([makeBundle("aws"), startMoto()]);
+  const begun = await begunOnMoto(moto);
+  let delivered = 0;
   const { endpoint, region } = moto;
   const credentials = { accessKeyId: moto.env.AWS_ACCESS_KEY_ID!, secretAccessKey: moto.env.AWS_SECRET_ACCESS_KEY! };
   const s3 = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
@@ -71,7 +73,7 @@ export async function deployAws(secrets: Secrets): Promise<Deployment> {
   manager.destroy();
   const references = Object.fromEntries(Object.keys(secrets).map((name) => [name, `aws-sm://kubeconfig/${name}`]));
   const location = `s3://backups/prod?${new URLSearchParams({ region, endpoint, forcePathStyle: "true" })}`;
-  const env = { ...moto.env, AWS_ENDPOINT_URL_LAMBDA: invokeApi.endpoint, ...configuration(location, references) };
+  const env = { ...moto.env, LIFEBOAT_STATE_MACHINE: begun.machine, ...configuration(location, references) };
   const lambda = await startLambda({ dir: bundle.dir, env });
   const invoke = async (event: unknown) => (await lambda.invoke(event)).error;
   return {
@@ -82,11 +84,14 @@ export async function deployAws(secrets: Secrets): Promise<Deployment> {
     http: (request) => lambda.invokeUrl({ ...request, headers: { "content-type": "application/json" } }),
     async deliver() {
       let error: Awaited<ReturnType<typeof invoke>>;
-      for (const { job } of invokeApi.received.splice(0)) error = await invoke(job);
+      const jobs = (await begun.received()).slice(delivered);
+      delivered += jobs.length;
+      for (const [index, { job }] of jobs.entries())
+        error = await invoke({ loops: true, delivery: `execution-${delivered - jobs.length + index}`, job });
       return error && `${error.errorType}: ${error.errorMessage}`;
     },
     logs: lambda.logs,
-    stop: () => stopAll([lambda, invokeApi, moto, bundle]),
+    stop: () => stopAll([lambda, moto, bundle]),
   };
 }
 

@@ -26,6 +26,7 @@ const ON_CALL = `arn:aws:sns:${REGION}:${ACCOUNT}:oncall`;
 const secretArn = (name: string) => `arn:aws:secretsmanager:${REGION}:${ACCOUNT}:secret:${name}-AbCdEf`;
 const keyArn = (id: number) => `arn:aws:kms:${REGION}:${ACCOUNT}:key/${id}`;
 const functionArn = (job: string) => `arn:aws:lambda:${REGION}:${ACCOUNT}:function:lifeboat-${job}`;
+const machineArn = (job: string) => `arn:aws:states:${REGION}:${ACCOUNT}:stateMachine:lifeboat-${job}`;
 const DEAD_LETTERS = `arn:aws:sqs:${REGION}:${ACCOUNT}:lifeboat-dead-letters`;
 
 const CONFIGURATION = `
@@ -154,7 +155,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     for (const [index, file] of files.entries()) await copyFile(file, join(templates, `${names[index]}.json`));
     const { passed, failed } = await checkov(templates);
     assert(passed > 100, `only ${passed} checks`);
-    const module = ["main.tf", "bucket.tf"].map(async (name) =>
+    const module = ["main.tf", "machines.tf", "bucket.tf"].map(async (name) =>
       suppressionsIn(name, await readFile(join(MODULE, name), "utf8")),
     );
     const explained = new Set((await Promise.all(module)).flat().map(({ rule }) => rule));
@@ -187,7 +188,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
   });
 
   test("names the rights, conditions and groups that the Terraform module names", async () => {
-    const files = ["main.tf", "identities.tf", "schedules.tf", "bucket.tf"].map((file) =>
+    const files = ["main.tf", "identities.tf", "machines.tf", "schedules.tf", "bucket.tf"].map((file) =>
       readFile(join(MODULE, file), "utf8"),
     );
     const named = (text: string) => [...new Set(text.match(/"[a-z0-9]+:[A-Za-z*-]+"/g))].sort();
@@ -205,7 +206,6 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     }
     assert.deepEqual(actions("usual", "backup").sort(), [
       "eks:DescribeCluster",
-      "lambda:InvokeFunction",
       "logs:CreateLogStream",
       "logs:PutLogEvents",
       "s3:AbortMultipartUpload",
@@ -215,10 +215,11 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
       "s3:PutObject",
       "secretsmanager:GetSecretValue",
       "sqs:SendMessage",
+      "states:StartExecution",
     ]);
     assert.deepEqual(resourcesOf("usual", "backup", "ReadSecrets"), [secretArn("prod-kubeconfig")]);
     assert.deepEqual(resourcesOf("usual", "backup", "Create"), ["arn:aws:s3:::acme-backups/prod/*"]);
-    assert.deepEqual(resourcesOf("usual", "backup", "HandOverJobs"), [functionArn("backup")]);
+    assert.deepEqual(resourcesOf("usual", "backup", "HandOverJobs"), [machineArn("backup")]);
   });
 
   test("lets the restore function create where its record and what it keeps belong", () => {
@@ -290,22 +291,64 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
       schedules.map(({ Description, Target }) => [Description, [Target.Arn, Target.Input]]),
     );
     const slot = "<aws.scheduler.scheduled-time>";
-    assert.deepEqual(sent.hourly, [
-      functionArn("backup"),
-      JSON.stringify({ kind: "backup", schedule: "hourly", slot }),
-    ]);
-    assert.deepEqual(sent.verify, [functionArn("backup"), JSON.stringify({ kind: "verify", slot })]);
-    assert.deepEqual(sent.retention, [functionArn("retention"), JSON.stringify({ kind: "retention" })]);
+    assert.deepEqual(sent.hourly, [machineArn("backup"), JSON.stringify({ kind: "backup", schedule: "hourly", slot })]);
+    assert.deepEqual(sent.verify, [machineArn("backup"), JSON.stringify({ kind: "verify", slot })]);
+    assert.deepEqual(sent.retention, [machineArn("retention"), JSON.stringify({ kind: "retention" })]);
   });
 
-  test("gives Scheduler the rights to call the two functions and to leave dead letters", () => {
+  test("gives Scheduler the rights to start the two state machines and to leave dead letters", () => {
     const may = statements("usual", "scheduler").map(({ Action, Resource }: { Action: string[]; Resource: string[] }) =>
       [...Action, ...Resource].join(" "),
     );
     assert.deepEqual(may, [
-      `lambda:InvokeFunction ${functionArn("backup")} ${functionArn("retention")}`,
+      `states:StartExecution ${machineArn("backup")} ${machineArn("retention")}`,
       `sqs:SendMessage ${DEAD_LETTERS}`,
     ]);
+  });
+
+  test("makes a state machine of each function, of the definition that the Terraform module has", async () => {
+    const machines = usual("AWS::StepFunctions::StateMachine");
+    assert.deepEqual(machines.map(({ StateMachineName }) => StateMachineName).sort(), [
+      "lifeboat-backup",
+      "lifeboat-restore",
+      "lifeboat-retention",
+    ]);
+    const template = await readFile(join(MODULE, "machine.json.tftpl"), "utf8");
+    for (const { StateMachineName: name, DefinitionString, RoleArn } of machines) {
+      const job = name.replace("lifeboat-", "");
+      const values = { partition: "aws", retries: "2", concurrency: "10", dead_letters: "lifeboat-dead-letters" };
+      const ofJob = { ...values, function: functionArn(job), machine: machineArn(job) };
+      const wanted = Object.entries(ofJob).reduce(
+        (text, [key, value]) => text.replaceAll(`\${${key}}`, value),
+        template,
+      );
+      assert.equal(DefinitionString, wanted);
+      assert.equal(RoleArn, `arn:aws:iam::${ACCOUNT}:role/${name}-machine`);
+      const made = usual("AWS::Lambda::Function").find(({ FunctionName }) => FunctionName === name);
+      assert.equal(made.Environment.Variables.LIFEBOAT_STATE_MACHINE, machineArn(job));
+    }
+    const terraform = await readFile(join(MODULE, "machines.tf"), "utf8");
+    const [, given = ""] =
+      /templatefile\("\$\{path\.module\}\/machine\.json\.tftpl", \{\n(.*?)\n {2}\}\)/s.exec(terraform) ?? [];
+    assert.deepEqual(
+      given.split("\n").map((line) => line.trim().split(" ")[0]),
+      ["partition", "function", "machine", "dead_letters", "retries", "concurrency"],
+    );
+  });
+
+  test("lets a state machine use its function, itself and the queue of dead letters", () => {
+    for (const job of ["backup", "restore", "retention"]) {
+      const may = statements("usual", `${job}-machine`).map(
+        ({ Action, Resource }: { Action: string[]; Resource: string[] }) => [...Action, ...Resource].join(" "),
+      );
+      assert.deepEqual(may, [
+        `lambda:InvokeFunction ${functionArn(job)}`,
+        `states:StartExecution ${machineArn(job)}`,
+        `states:DescribeExecution states:StopExecution ${machineArn(job).replace("stateMachine", "execution")}:*`,
+        `events:PutTargets events:PutRule events:DescribeRule arn:aws:events:${REGION}:${ACCOUNT}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule`,
+        `sqs:SendMessage ${DEAD_LETTERS}`,
+      ]);
+    }
   });
 
   test("makes a bucket that is versioned, encrypted, private, for TLS alone, written once, and stays", () => {
@@ -339,10 +382,13 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     const alarms = usual("AWS::CloudWatch::Alarm");
     assert.deepEqual(alarms.map(({ AlarmName }) => AlarmName).sort(), [
       "lifeboat-backup-failed",
+      "lifeboat-backup-given-up",
       "lifeboat-dead-letters",
       "lifeboat-hourly-no-good-backup",
       "lifeboat-restore-failed",
+      "lifeboat-restore-given-up",
       "lifeboat-retention-failed",
+      "lifeboat-retention-given-up",
     ]);
     for (const alarm of alarms) assert.deepEqual(alarm.AlarmActions, [ON_CALL]);
     const silence = alarms.find(({ AlarmName }) => AlarmName.endsWith("no-good-backup"));
@@ -580,6 +626,7 @@ describe("the settings of serverless.yml", () => {
     ["hooks", "yes", /hooks: true or false/],
     ["volumes", ["kopia"], /volumes: some of disks, csi and restic/],
     ["restic_principals", ["*"], /restic_principals: .*never \*/],
+    ["concurrency", 0, /concurrency: a whole number/],
     ["retries", 3, /retries: 0, 1 or 2/],
     ["noncurrent_days", 1.5, /noncurrent_days: a whole number/],
     ["memory_size", "128", /memory_size: 512/],
@@ -645,13 +692,23 @@ function resolved(text: string) {
     "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,
   };
-  const names = ["FunctionName", "QueueName", "BucketName", "RoleName", "LogGroupName", "ManagedPolicyName", "Name"];
+  const names = [
+    "FunctionName",
+    "QueueName",
+    "BucketName",
+    "RoleName",
+    "LogGroupName",
+    "ManagedPolicyName",
+    "StateMachineName",
+    "Name",
+  ];
   const nameOf = (id: string): string => {
     const key = names.find((key) => raw[id]?.Properties?.[key] !== undefined);
     return pseudo[id] ?? (key ? raw[id].Properties[key] : `the-${id}`);
   };
   const arns: Record<string, string> = {
     "AWS::Lambda::Function": `arn:aws:lambda:${REGION}:${ACCOUNT}:function:`,
+    "AWS::StepFunctions::StateMachine": `arn:aws:states:${REGION}:${ACCOUNT}:stateMachine:`,
     "AWS::SQS::Queue": `arn:aws:sqs:${REGION}:${ACCOUNT}:`,
     "AWS::IAM::Role": `arn:aws:iam::${ACCOUNT}:role/`,
   };

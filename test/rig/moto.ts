@@ -3,7 +3,7 @@ import { pythonWith } from "./pythontool.ts";
 
 const REGION = "us-east-1";
 
-/** moto on 127.0.0.1: S3, Secrets Manager, EKS, STS and IAM of one AWS account, without checks of signatures. */
+/** moto on 127.0.0.1: S3, Secrets Manager, Step Functions, SQS, EKS, STS and IAM of one AWS account, without checks of signatures. */
 export interface Moto extends AsyncDisposable {
   endpoint: string;
   region: string;
@@ -16,24 +16,18 @@ export interface Moto extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts the process only; its logs lie in `dir`. */
-export async function startMotoServer(dir: string, port: number): Promise<Server> {
-  return startServer(dir, "moto", await pythonWith("moto"), [
-    "-m",
-    "moto.server",
-    "-H",
-    "127.0.0.1",
-    "-p",
-    String(port),
-  ]);
+/** Starts the process only; its logs lie in `dir`. `itself`: the port at which moto asks its own services. */
+export async function startMotoServer(dir: string, port: number, itself = port): Promise<Server> {
+  const args = ["-m", "moto.server", "-H", "127.0.0.1", "-p", String(port)];
+  return startServer(dir, "moto", await pythonWith("moto"), args, { MOTO_PORT: String(itself) });
 }
 
-/** Starts moto with one user. */
-export async function startMoto(): Promise<Moto> {
+/** Starts moto with one user. `itself`: the port at which moto asks its own services, where that is another one. */
+export async function startMoto({ itself }: { itself?: number } = {}): Promise<Moto> {
   const dir = makeDir("moto");
   const [port = 0] = await freePorts(1);
   const endpoint = `http://127.0.0.1:${port}`;
-  const server = await startMotoServer(dir, port);
+  const server = await startMotoServer(dir, port, itself);
   const pause = (paused: boolean) => {
     process.kill(-server.pid, paused ? "SIGSTOP" : "SIGCONT");
   };

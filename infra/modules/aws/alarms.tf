@@ -26,6 +26,24 @@ resource "aws_cloudwatch_metric_alarm" "failed" {
   tags                = var.tags
 }
 
+resource "aws_cloudwatch_metric_alarm" "given_up" {
+  for_each = local.jobs
+
+  alarm_name          = "${local.function_names[each.key]}-given-up"
+  alarm_description   = "An execution of the state machine ${local.function_names[each.key]} failed: its job was given up."
+  namespace           = "AWS/States"
+  metric_name         = "ExecutionsFailed"
+  dimensions          = { StateMachineArn = local.machine_arns[each.key] }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  tags                = var.tags
+}
+
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   alarm_name          = "${var.name}-dead-letters"
   alarm_description   = "Jobs were given up: they lie in the queue ${local.dead_letters}."

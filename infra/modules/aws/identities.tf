@@ -242,12 +242,12 @@ locals {
     },
   ]]) }
 
-  # Requests to its URL become jobs of its own; so does what there was no time for of a backup.
-  own_statements = { for job in local.jobs : job => job == "retention" ? [] : [{
+  # Requests to its URL become jobs of its own machine; so does what there was no time for of a job that no machine runs.
+  own_statements = { for job in local.jobs : job => [{
     Sid      = "HandOverJobs"
     Effect   = "Allow"
-    Action   = ["lambda:InvokeFunction"]
-    Resource = [local.function_arns[job]]
+    Action   = ["states:StartExecution"]
+    Resource = [local.machine_arns[job]]
   }] }
 }
 

@@ -14,6 +14,7 @@ locals {
   }
   dead_letters     = "${var.name}-dead-letters"
   dead_letters_arn = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.dead_letters}"
+  dead_letters_url = "https://sqs.${local.region}.${data.aws_partition.current.dns_suffix}/${local.account}/${local.dead_letters}"
   bucket_arn       = "arn:${local.partition}:s3:::${var.bucket}"
   objects_arn      = var.prefix == "" ? local.bucket_arn : "${local.bucket_arn}/${var.prefix}"
   location         = "s3://${var.bucket}${var.prefix == "" ? "" : "/${var.prefix}"}?region=${local.region}"
@@ -23,6 +24,7 @@ locals {
     var.configuration == null ? {} : { LIFEBOAT_CONFIG = "env:CONFIGURATION", CONFIGURATION = var.configuration },
     var.configuration_secret == null ? {} : { LIFEBOAT_CONFIG = "aws-sm://${var.configuration_secret}" },
   )
+  environments = { for job in local.jobs : job => merge(local.environment, { LIFEBOAT_STATE_MACHINE = local.machine_arns[job] }) }
 }
 
 resource "aws_cloudwatch_log_group" "function" {
@@ -54,7 +56,7 @@ resource "aws_lambda_function" "this" {
   tags             = var.tags
 
   environment {
-    variables = local.environment
+    variables = local.environments[each.key]
   }
 
   dynamic "vpc_config" {
@@ -77,7 +79,7 @@ resource "aws_lambda_function" "this" {
     }
     precondition {
       # Lambda takes 4 KB of environment; base64 has four characters for each three bytes.
-      condition     = length(base64encode(jsonencode(local.environment))) <= 5400
+      condition     = length(base64encode(jsonencode(local.environments[each.key]))) <= 5400
       error_message = "The configuration is too long for a function's environment (4 KB): put it into a secret, and give its ARN as configuration_secret."
     }
   }

@@ -8,6 +8,11 @@ output "function_arns" {
   value       = { for job, function in aws_lambda_function.this : job => function.arn }
 }
 
+output "state_machine_arns" {
+  description = "ARNs of the state machines that run the functions' jobs: backup, restore, retention."
+  value       = { for job, machine in aws_sfn_state_machine.this : job => machine.arn }
+}
+
 output "role_arns" {
   description = "ARNs of the functions' roles, for a key's policy or a cluster in another account."
   value       = { for job, role in aws_iam_role.function : job => role.arn }

@@ -44,7 +44,7 @@ resource "aws_scheduler_schedule" "this" {
   }
 
   target {
-    arn      = local.function_arns[each.value.function]
+    arn      = local.machine_arns[each.value.function]
     role_arn = aws_iam_role.scheduler.arn
     input    = each.value.input
 
@@ -58,7 +58,7 @@ resource "aws_scheduler_schedule" "this" {
     }
   }
 
-  depends_on = [aws_lambda_function.this, aws_sqs_queue.dead_letters, aws_iam_role_policy.scheduler]
+  depends_on = [aws_sfn_state_machine.this, aws_sqs_queue.dead_letters, aws_iam_role_policy.scheduler]
 }
 
 resource "aws_iam_role" "scheduler" {
@@ -84,8 +84,8 @@ resource "aws_iam_role_policy" "scheduler" {
       [
         {
           Effect   = "Allow"
-          Action   = ["lambda:InvokeFunction"]
-          Resource = [local.function_arns.backup, local.function_arns.retention]
+          Action   = ["states:StartExecution"]
+          Resource = [local.machine_arns.backup, local.machine_arns.retention]
         },
         local.dead_letter_statement,
       ],

@@ -246,7 +246,7 @@ variable "restore_principals" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups for clusters whose API server is private. The subnets need a way to S3, Secrets Manager, STS, EKS and Lambda, and for `disks` to EC2."
+  description = "Subnets and security groups for clusters whose API server is private. The subnets need a way to S3, Secrets Manager, STS, EKS and Step Functions, and for `disks` to EC2."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -274,8 +274,19 @@ variable "memory_size" {
   }
 }
 
+variable "concurrency" {
+  description = "How many parts of one job run at a time: clusters of a fleet, shards of a large cluster. Each part may have as many of its own; the account's limit of Lambda (1000, in a new account 10) is for all of them."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.concurrency >= 1 && var.concurrency <= 1000 && floor(var.concurrency) == var.concurrency
+    error_message = "concurrency: a whole number, 1 to 1000."
+  }
+}
+
 variable "retries" {
-  description = "How often Lambda repeats a job that failed, before it is a dead letter."
+  description = "How often a job that failed is repeated, before it is a dead letter."
   type        = number
   default     = 2
 

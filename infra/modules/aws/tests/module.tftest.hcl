@@ -3,7 +3,7 @@ mock_provider "aws" {
     defaults = { account_id = "111122223333" }
   }
   mock_data "aws_partition" {
-    defaults = { partition = "aws" }
+    defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
   }
   mock_data "aws_region" {
     defaults = { region = "eu-west-1" }
@@ -71,7 +71,7 @@ run "what_it_makes" {
       ])) == toset([
       "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage", "s3:ListBucket", "s3:GetObject", "s3:PutObject",
       "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "secretsmanager:GetSecretValue", "eks:DescribeCluster",
-      "lambda:InvokeFunction",
+      "states:StartExecution",
     ])
     error_message = "the backup function's rights are not those that it needs"
   }
@@ -137,6 +137,48 @@ run "what_it_makes" {
     error_message = "the functions work on another location"
   }
   assert {
+    condition = alltrue([
+      for job, policy in aws_iam_role_policy.machine :
+      [for statement in jsondecode(policy.policy).Statement : statement.Resource] == [
+        ["arn:aws:lambda:eu-west-1:111122223333:function:lifeboat-${job}"],
+        ["arn:aws:states:eu-west-1:111122223333:stateMachine:lifeboat-${job}"],
+        ["arn:aws:states:eu-west-1:111122223333:execution:lifeboat-${job}:*"],
+        ["arn:aws:events:eu-west-1:111122223333:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"],
+        ["arn:aws:sqs:eu-west-1:111122223333:lifeboat-dead-letters"],
+      ]
+    ]) && length(aws_iam_role_policy.machine) == 3
+    error_message = "a state machine may use more than its function, itself and the queue"
+  }
+  assert {
+    condition = alltrue([
+      for job, policy in aws_iam_role_policy.function : [
+        for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(statement.Action, "states:StartExecution")
+      ] == [["arn:aws:states:eu-west-1:111122223333:stateMachine:lifeboat-${job}"]]
+    ])
+    error_message = "a function may start another one's state machine"
+  }
+  assert {
+    condition = flatten([
+      for statement in jsondecode(aws_iam_role_policy.scheduler.policy).Statement : [for resource in statement.Resource : "${statement.Action[0]} ${resource}"]
+      ]) == [
+      "states:StartExecution arn:aws:states:eu-west-1:111122223333:stateMachine:lifeboat-backup",
+      "states:StartExecution arn:aws:states:eu-west-1:111122223333:stateMachine:lifeboat-retention",
+      "sqs:SendMessage arn:aws:sqs:eu-west-1:111122223333:lifeboat-dead-letters",
+    ]
+    error_message = "Scheduler may do more than start two state machines"
+  }
+  assert {
+    condition = alltrue([
+      for job, machine in aws_sfn_state_machine.this :
+      jsondecode(machine.definition).States.Run.Resource == "arn:aws:lambda:eu-west-1:111122223333:function:lifeboat-${job}" &&
+      jsondecode(machine.definition).States.Run.Retry[2].MaxAttempts == 2 &&
+      jsondecode(machine.definition).States.Parts.MaxConcurrency == 10 &&
+      jsondecode(machine.definition).States.GiveUp.Parameters.QueueUrl == "https://sqs.eu-west-1.amazonaws.com/111122223333/lifeboat-dead-letters" &&
+      aws_lambda_function.this[job].environment[0].variables.LIFEBOAT_STATE_MACHINE == "arn:aws:states:eu-west-1:111122223333:stateMachine:${machine.name}"
+    ]) && keys(aws_sfn_state_machine.this) == ["backup", "restore", "retention"]
+    error_message = "a state machine does not run its function's jobs"
+  }
+  assert {
     condition     = keys(aws_scheduler_schedule.this) == ["friday-13-0", "friday-13-1", "hourly-0", "paused-0", "retention_job-0", "verify-0"]
     error_message = "not one schedule for each expression"
   }
@@ -152,7 +194,7 @@ run "what_it_makes" {
     error_message = "EventBridge would find no slot to fill in"
   }
   assert {
-    condition     = aws_scheduler_schedule.this["retention_job-0"].target[0].input == "{\"kind\":\"retention\"}" && endswith(aws_scheduler_schedule.this["retention_job-0"].target[0].arn, ":lifeboat-retention")
+    condition     = aws_scheduler_schedule.this["retention_job-0"].target[0].input == "{\"kind\":\"retention\"}" && aws_scheduler_schedule.this["retention_job-0"].target[0].arn == "arn:aws:states:eu-west-1:111122223333:stateMachine:lifeboat-retention"
     error_message = "retention is not a job of its own function"
   }
   assert {
@@ -195,7 +237,7 @@ run "what_it_makes" {
   }
   assert {
     condition = alltrue([
-      for alarm in concat(values(aws_cloudwatch_metric_alarm.failed), values(aws_cloudwatch_metric_alarm.no_good_backup), [aws_cloudwatch_metric_alarm.dead_letters]) :
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.failed), values(aws_cloudwatch_metric_alarm.given_up), values(aws_cloudwatch_metric_alarm.no_good_backup), [aws_cloudwatch_metric_alarm.dead_letters]) :
       alarm.alarm_actions == toset(["arn:aws:sns:eu-west-1:111122223333:oncall"])
     ])
     error_message = "an alarm tells nobody"
@@ -450,6 +492,14 @@ run "an_interval_of_a_second" {
     schedules = { hourly = { expressions = ["rate(1 hour)"], job = { kind = "backup", schedule = "hourly" }, interval_seconds = 1 } }
   }
   expect_failures = [var.schedules]
+}
+
+run "no_concurrency" {
+  command = plan
+  variables {
+    concurrency = 0
+  }
+  expect_failures = [var.concurrency]
 }
 
 run "a_schedule_of_restores" {
