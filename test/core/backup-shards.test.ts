@@ -145,8 +145,8 @@ describe("a backup in shards", () => {
   /** A backup whose shards are read, all but those that are named. */
   async function readShards(bucket: Bucket, { but = [] as number[], sign = undefined as Signer | undefined } = {}) {
     const begun = (await backupSlice(runOf(bucket, sign), ENDLESS, 3)) as More;
-    assert.deepEqual(begun.shards, { unread: [1, 2, 3], of: 3 });
-    for (const shard of begun.shards.unread)
+    assert.deepEqual(begun.shards?.unread, [1, 2, 3]);
+    for (const shard of [1, 2, 3])
       if (!but.includes(shard))
         assert.ok(!("more" in (await backupShard(runOf(bucket, sign), shard, ENDLESS))), `shard ${shard} is read`);
   }
@@ -178,7 +178,7 @@ describe("a backup in shards", () => {
     const dying = failing(stored, () => (calls++ < 5 ? undefined : "before"));
     await assert.rejects(backupShard(runOf(dying), 3, { ...ENDLESS, pieceMs: 0 }), { kind: "unreachable" });
     const left = (await backupSlice(runOf(stored), ENDLESS, 3)) as More;
-    assert.deepEqual(left.shards, { unread: [3], of: 3 });
+    assert.deepEqual(left.shards?.unread, [3]);
     assert.ok(left.items > 0);
     assert.ok(!("more" in (await backupShard(runOf(stored), 3, ENDLESS))));
     assert.ok(!("more" in (await backupSlice(runOf(stored), ENDLESS, 3))));
