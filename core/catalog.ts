@@ -29,6 +29,7 @@ export const TOLD = `${OURS}told/`;
 export const REMOVALS = `${OURS}removals/`;
 export const PIECES = `${OURS}pieces/`;
 export const PROGRESS = `${OURS}progress/`;
+export const SLICES = `${OURS}slices/`;
 /** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
 export const PROBES = `${OURS}probes/`;
 const PAUSES = `${OURS}schedules/`;
@@ -184,6 +185,11 @@ export function progressFolder(run: string): string {
 /** Where a backup lies that is made in slices, until it is whole: its pieces, and a row of states (backup/slices.ts). */
 export function pieceFolder(backup: string): string {
   return `${PIECES}${backup}/`;
+}
+
+/** Where the slices of a restore leave what the next ones go on with, until it is recorded: a row of states (restore/slices.ts). */
+export function sliceFolder(restore: string): string {
+  return `${SLICES}${restore}/`;
 }
 
 /** Where it is said whether a schedule is paused; likewise. */

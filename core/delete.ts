@@ -12,6 +12,7 @@ import {
   removalKey,
   restoreKeys,
   runFolder,
+  sliceFolder,
   verifiedFolder,
 } from "./catalog.ts";
 import { forgetOrDefer, openedCopies, type Telling } from "./copies.ts";
@@ -121,7 +122,7 @@ export function deleteRestore(bucket: Bucket, name: string, signal?: AbortSignal
   const { folder, record } = restoreKeys(name);
   return deleteLocked({ bucket, kind: "restores", name }, signal, async function* (signal) {
     const report = await keysIn(bucket, [folder], signal);
-    const rest = await keysIn(bucket, [noteFolder(name), runFolder("restores", name)], signal);
+    const rest = await keysIn(bucket, [noteFolder(name), sliceFolder(name), runFolder("restores", name)], signal);
     yield* inOrder([...(report.includes(record) ? report : []), ...rest], [(key) => key === record]);
   });
 }

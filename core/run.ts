@@ -2,7 +2,6 @@ import { NEVER, pause } from "./abort.ts";
 import { type BackupRun, backup, backupSlice } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
 import { backupShard, type ShardEnd } from "./backup/shards.ts";
-import type { More, Slice } from "./backup/slices.ts";
 import {
   CLUSTER,
   newestBackup,
@@ -43,7 +42,7 @@ import type { Bucket, Platform } from "./ports.ts";
 import { deliveryId, openProgress } from "./progress.ts";
 import { runDryRun } from "./restore/plan/dryrun.ts";
 import { type PlanDocument, readPlan, specOf } from "./restore/plan/plandocument.ts";
-import { runRestore } from "./restore/run.ts";
+import { runRestoreSlice } from "./restore/run.ts";
 import type { RestoreSpec } from "./restore/spec.ts";
 import { type RetentionDocument, retentionName } from "./retention/document.ts";
 import { runRetentionJob } from "./retention/job.ts";
@@ -53,6 +52,7 @@ import { isPaused } from "./schedule/pause.ts";
 import { nameStem, scheduledName } from "./schedule/slots.ts";
 import type { CachedSecrets } from "./secrets.ts";
 import { shardJobs, shardLock } from "./shardjobs.ts";
+import type { More, Slice } from "./slices.ts";
 import { measureJob, traced } from "./telemetry.ts";
 import { failureDocument, tell } from "./tell.ts";
 import { counting } from "./usage.ts";
@@ -334,10 +334,12 @@ async function runRestoreJob(job: RestoreJob, context: Named): Promise<Outcome> 
     const source = async () => backupName ?? (await pinned(run, name, scheduleName));
     const spec: RestoreSpec = plan ? specOf(plan) : { ...filters, backupName: await source() };
     const { caller } = job;
-    const { record, result } = await runRestore({ ...run, ...(await signing(context)), name, spec, plan, caller });
+    const end = await runRestoreSlice({ ...run, ...(await signing(context)), name, spec, plan, caller }, context.slice);
+    if ("more" in end) return end;
+    const { record, result } = end;
     return restoreDocument(record, bucket.location, { ...result.problems, durationMs: run.elapsed() });
   });
-  return locked({ kind: "restore", name, found }, context, work);
+  return locked({ kind: "restore", name, found, next: { ...job, name, notBefore: undefined } }, context, work);
 }
 
 async function runDryRunJob(job: RestoreJob, name: string, context: Named): Promise<Outcome> {

@@ -1,4 +1,4 @@
-import type { More } from "./backup/slices.ts";
+import type { BackupMore } from "./backup/slices.ts";
 import { LifeboatError } from "./errors.ts";
 import type { LockedJob } from "./job.ts";
 import { isLocked, LOCK_TIMING, type LockScope, type LockTiming } from "./lock.ts";
@@ -23,7 +23,7 @@ export function shardLock(bucket: Bucket, backup: string, shard: number): LockSc
  */
 export async function shardJobs(
   rest: BackupJob & { name: string },
-  { items, shards: { unread, of, since } }: More & Required<Pick<More, "shards">>,
+  { items, shards: { unread, of, since } }: BackupMore & Required<Pick<BackupMore, "shards">>,
   { bucket, timing = LOCK_TIMING, signal }: { bucket: Bucket; timing?: LockTiming; signal: AbortSignal },
 ): Promise<{ next: BackupJob; parts?: BackupJob[] }> {
   const now = Date.now();

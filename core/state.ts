@@ -23,6 +23,17 @@ export async function newestState<State>(
   return newest && placed(bucket, newest, schema, signal);
 }
 
+/** What the object of a number says. Throws `missing` where there is none, and what else the bucket throws. */
+export function stateAt<State>(
+  bucket: Bucket,
+  folder: string,
+  number: number,
+  schema: z.ZodType<State>,
+  signal?: AbortSignal,
+): Promise<Placed<State>> {
+  return placed(bucket, { number, key: numberedKey(folder, number) }, schema, signal);
+}
+
 /**
  * Says what `next` makes of what a row says now; false where it makes nothing of that. Of several that say something at
  * once, each sees what the one before it said. Throws what the bucket and `next` throw.

@@ -7,6 +7,7 @@ import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
+import type { Slice } from "../slices.ts";
 import { traced } from "../telemetry.ts";
 import { checkMoving, type VolumeMeans } from "../volumes/means.ts";
 import { adoptArchive, leftoverHint } from "./adopt.ts";
@@ -19,7 +20,7 @@ import { releaseCopies } from "./release.ts";
 import type { BackupSpec } from "./scope.ts";
 import { gatherShards } from "./shards.ts";
 import { writeSideFiles } from "./sidefiles.ts";
-import { continueSlices, type More, readSlices, removePieces, type Slice } from "./slices.ts";
+import { type BackupMore, continueSlices, readSlices, removePieces } from "./slices.ts";
 
 /** One run of a backup. */
 export interface BackupRun {
@@ -77,11 +78,11 @@ export async function backup(run: BackupRun): Promise<BackupResult> {
  * `shards` it is read in at most so many, where that can be: the first call then ends at once, and `backupShard` is to be called
  * for each, at the same time, until it is read.
  */
-export function backupSlice(run: BackupRun, slice: Slice, shards?: number): Promise<BackupResult | More> {
+export function backupSlice(run: BackupRun, slice: Slice, shards?: number): Promise<BackupResult | BackupMore> {
   return makeBackup(run, slice, shards);
 }
 
-async function makeBackup(run: BackupRun, slice?: Slice, shards?: number): Promise<BackupResult | More> {
+async function makeBackup(run: BackupRun, slice?: Slice, shards?: number): Promise<BackupResult | BackupMore> {
   const { bucket, name, signal } = run;
   checkNewName("backup", name);
   checkMoving(run.spec, run.volumes?.files);
@@ -131,7 +132,7 @@ async function goOn(
   slice: Slice,
   { number, state }: NonNullable<Awaited<ReturnType<typeof readSlices>>>,
   signer: Signer | undefined,
-): Promise<Archived | More> {
+): Promise<Archived | BackupMore> {
   const begun = "plan" in state ? await gatherShards(run, { number, state }, signer) : { number, state };
   return "more" in begun ? begun : continueSlices(run, slice, begun);
 }

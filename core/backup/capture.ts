@@ -7,6 +7,7 @@ import { isLifeboatError } from "../errors.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Resource } from "../kube/resource.ts";
+import type { Slice } from "../slices.ts";
 import { timestamp } from "../timestamp.ts";
 import { takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
@@ -20,7 +21,7 @@ import { type Reading, readCluster, reporting, startReading } from "./readcluste
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { beginShards, unshardable } from "./shards.ts";
-import { captureSlice, type More, type Slice } from "./slices.ts";
+import { type BackupMore, captureSlice } from "./slices.ts";
 import { takeBack } from "./takeback.ts";
 
 /** What a run knows of the cluster before it writes anything. */
@@ -87,7 +88,7 @@ export async function captureCluster(
   encryption: Encryption | undefined,
   slice?: Slice,
   shards = 1,
-): Promise<Archived | More> {
+): Promise<Archived | BackupMore> {
   const { kube, spec, signal } = run;
   const { log } = run.log;
   const { startedAt, discovery, resources, settled } = survey;

@@ -1,5 +1,6 @@
 import { pieceFolder } from "../catalog.ts";
 import type { Signer } from "../ports.ts";
+import type { Slice } from "../slices.ts";
 import type { BackupRun } from "./backup.ts";
 import { beginningAt, type CollectPart } from "./collect.ts";
 import { mergeReads } from "./mergereads.ts";
@@ -8,16 +9,15 @@ import type { Read, Reading } from "./readcluster.ts";
 import type { BackupSpec } from "./scope.ts";
 import { planShards } from "./shardplan.ts";
 import {
+  type BackupMore,
   captureSlice,
   goOnReading,
   inTheWay,
   isRead,
-  type More,
   PIECE_BYTES,
   type Planned,
   readSlices,
   readState,
-  type Slice,
   type Sliced,
   type SliceState,
   surveyed,
@@ -36,7 +36,7 @@ export function unshardable(
 }
 
 /** Stores who is to read what of a cluster that was surveyed. Undefined where it is too little for two. */
-export async function beginShards(reading: Reading, most: number): Promise<More | undefined> {
+export async function beginShards(reading: Reading, most: number): Promise<BackupMore | undefined> {
   const { run, header, problems } = reading;
   const plan = await planShards(reading, most);
   if (!plan) return undefined;
@@ -51,7 +51,7 @@ export async function gatherShards(
   run: BackupRun,
   { number, state: planned }: Sliced<Planned>,
   signer: Signer | undefined,
-): Promise<More | Sliced<SliceState>> {
+): Promise<BackupMore | Sliced<SliceState>> {
   const { bucket, name, signal } = run;
   const { plan, log, ...found } = planned;
   const of = plan.cuts.length - 1;
@@ -84,7 +84,7 @@ export interface ShardEnd {
 }
 
 /** Reads a shard of a backup, or what is left of it, for as long as the slice lasts. Throws as `backupSlice`. */
-export async function backupShard(run: BackupRun, shard: number, slice: Slice): Promise<More | ShardEnd> {
+export async function backupShard(run: BackupRun, shard: number, slice: Slice): Promise<BackupMore | ShardEnd> {
   const { name, bucket, log } = run;
   const signer = await run.signer?.();
   const begun = await readSlices(run, signer);
@@ -106,7 +106,7 @@ export async function backupShard(run: BackupRun, shard: number, slice: Slice): 
   );
   const reading = goOnReading(run, planned, before?.state.read, before ? undefined : planned.problems);
   const folder = shardFolder(planned, name, shard);
-  const ended = (await captureSlice(reading, slice, { folder, before, shard, part })) as More;
+  const ended = (await captureSlice(reading, slice, { folder, before, shard, part })) as BackupMore;
   return ended.whole ? { items: ended.items } : ended;
 }
 

@@ -1,17 +1,11 @@
-import { promisify } from "node:util";
-import { gunzip, gzip } from "node:zlib";
-import { z } from "zod";
-import { sha256 } from "../archive/gzip.ts";
 import { digestingIndex, type IndexDigests } from "../archive/index.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
 import { backupKeys, listFolder, pieceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
-import { signatureOf, signerOf } from "../integrity/keys.ts";
 import type { Resource } from "../kube/resource.ts";
-import { numberedKey, putJsonOnce } from "../once.ts";
 import type { Bucket, Signer } from "../ports.ts";
-import { newestState } from "../state.ts";
+import { leaveSlice, type More, readSlice, type Slice } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
 import type { CollectPart, CollectPlace } from "./collect.ts";
@@ -23,24 +17,8 @@ import { backupScope } from "./scope.ts";
 import type { ShardPlan } from "./shardplan.ts";
 import { takeBack } from "./takeback.ts";
 
-const gzipBuffer = promisify(gzip);
-const gunzipBuffer = promisify(gunzip);
-
-/** What cuts a run of a backup into slices: a function may not run for as long as a backup takes. */
-export interface Slice {
-  /** Aborted when it is time to leave the rest to the next slice; that many milliseconds after its beginning. */
-  ends: AbortSignal;
-  lengthMs?: number;
-  /** When the piece that waits in memory is stored: once it has so many bytes, or so many milliseconds have passed. */
-  pieceBytes?: number;
-  pieceMs?: number;
-}
-
-/** The end of a slice that is not the last one. */
-export interface More {
-  more: true;
-  /** How many are stored so far. */
-  items: number;
+/** The end of a slice of a backup that is not the last one; `items` are stored so far. */
+export interface BackupMore extends More {
   /** Those that are to be read first, by `backupShard`, of so many; since when, as ISO time. */
   shards?: { unread: number[]; of: number; since: string };
   /** Of a shard: all of it is read. */
@@ -74,9 +52,6 @@ export interface Planned extends Surveyed {
   problems: Problems;
 }
 
-/** `state`: gzipped JSON in base64. `signature`: of its digest, where the backup is to be signed. */
-const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
-
 /** A backup that is being made in slices, or a shard of it. */
 export interface Sliced<State> {
   /** Of the state that was read. */
@@ -105,13 +80,12 @@ export async function readState<State extends Surveyed>(
   signer: Signer | undefined,
 ): Promise<Sliced<State> | undefined> {
   const { bucket, name, signal } = run;
-  const placed = await newestState(bucket, folder, stateShape, signal);
-  if (!placed) return undefined;
-  const { number, key, state: stored } = placed;
-  if (!stored) throw new LifeboatError("corrupt", `${key} can't be read`, { key, hint: leftoverHint(name) });
-  if (signer && signerOf(stored.signature ?? "", signedOf(stored.state)) !== signer.publicKey)
-    throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
-  const state = JSON.parse((await gunzipBuffer(Buffer.from(stored.state, "base64"))).toString()) as State;
+  const left = await readSlice<State>({ bucket, folder, signer, signal });
+  if (!left) return undefined;
+  if ("flaw" in left && left.flaw === "unreadable")
+    throw new LifeboatError("corrupt", `${left.key} can't be read`, { key: left.key, hint: leftoverHint(name) });
+  if ("flaw" in left) throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
+  const { number, state } = left;
   return { number, state };
 }
 
@@ -121,22 +95,14 @@ export function inTheWay({ bucket, name }: BackupRun, what: string): LifeboatErr
   });
 }
 
-/** What is signed of a state: no digest of a record. */
-function signedOf(state: string): string {
-  return `slice:${sha256(Buffer.from(state))}`;
-}
-
 export async function writeState(
   { bucket, name, signer: given, signal }: BackupRun,
   folder: string,
   number: number,
   content: SliceState | Planned,
 ): Promise<void> {
-  const signer = await given?.();
-  const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
-  const signature = signer && (await signatureOf(signedOf(state), signer));
-  const stored = { schemaVersion: 1, state, signature };
-  if (await putJsonOnce(bucket, numberedKey(folder, number), stored, signal)) return;
+  const row = { bucket, folder, signer: await given?.(), signal };
+  if (await leaveSlice(row, number, content)) return;
   throw new LifeboatError("conflict", `another run goes on with backup "${name}" in ${bucket.location}`, {
     hint: "that run's backup counts; give runs that may meet names of their own",
   });
@@ -152,8 +118,12 @@ export interface SliceOptions {
   part?: CollectPart;
 }
 
-/** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. Of a shard all ends with `More`. */
-export async function captureSlice(reading: Reading, slice: Slice, options: SliceOptions): Promise<Archived | More> {
+/** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. Of a shard all ends with `BackupMore`. */
+export async function captureSlice(
+  reading: Reading,
+  slice: Slice,
+  options: SliceOptions,
+): Promise<Archived | BackupMore> {
   const { run, header, inventory, volumes, failing } = reading;
   const { folder, before, shard, part } = options;
   const { signal } = run;
@@ -226,7 +196,7 @@ export async function continueSlices(
   run: BackupRun,
   slice: Slice,
   before: Sliced<SliceState>,
-): Promise<Archived | More> {
+): Promise<Archived | BackupMore> {
   const { state, number } = before;
   const { resourceVersion } = state.header;
   run.log.log("info", `Goes on with the cluster as of resourceVersion ${resourceVersion}`, { slice: number + 1 });

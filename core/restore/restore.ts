@@ -13,27 +13,29 @@ import { traced } from "../telemetry.ts";
 import { csiRestore } from "../volumes/csi/restore.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import type { StoredVolume } from "../volumes/record.ts";
-import { findConversions } from "./apiversions.ts";
-import { readClone } from "./clone/clone.ts";
+import { type Conversions, findConversions } from "./apiversions.ts";
+import { type CloneOptions, readClone } from "./clone/clone.ts";
 import { checkMeans, isElsewhere, planData, type RestoreData, restoredVolumes, sourceUid } from "./data.ts";
 import { finalizerWarnings } from "./finalizers.ts";
 import { type FixContext, restoreLabels } from "./fixes.ts";
-import { modifiersOf } from "./modifiers/modifiersource.ts";
+import { modifiersOf, withModifiers } from "./modifiers/modifiersource.ts";
 import type { Policy } from "./plan/plan.ts";
-import { isAlike, skimArchive } from "./plan/skim.ts";
+import { isAlike, nothingSkimmed, type Skim, skimArchive } from "./plan/skim.ts";
 import { type PlannedStep, planSteps } from "./plan/steps.ts";
-import { ALIKE, type Extras, readTarget, type Target } from "./plan/target.ts";
+import { ALIKE, type Extras, type Listed, nothingListed, readTarget, type Target } from "./plan/target.ts";
 import { findExtras, withheld } from "./prune/extras.ts";
 import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
 import { type Selection, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
+import type { RestoreCut } from "./slices.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
 import { type Item, type Survey, surveyArchive } from "./survey.ts";
 import type { Note } from "./undo/notes.ts";
 import { findRemains, type Undoing } from "./undo/remains.ts";
 import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
+import { writeCut } from "./write/cut.ts";
 import { takeEarlier } from "./write/earlier.ts";
-import { readHooks } from "./write/hooks.ts";
+import { mayHaveExecHooks, readHooks } from "./write/hooks.ts";
 import { PODS, type PostHooks, type PostHooksInput, postHooks } from "./write/posthooks.ts";
 import { isChange } from "./write/sending.ts";
 import { settleVolumes } from "./write/settled.ts";
@@ -78,9 +80,34 @@ export interface Planned {
   data: RestoreData | undefined;
   policy: Policy;
   steps: PlannedStep[];
+  /** It is restored in one slice: data of volumes are brought, or commands wait for Pods. */
+  whole: boolean;
   /** What concerns no single item. */
   errors: string[];
   warnings: string[];
+}
+
+/** How far planning has got: what can't be told again, since the target may be another by then. As JSON, see slices.ts. */
+export interface PlanProgress {
+  discovery?: Discovery;
+  /** With its modifiers' text. */
+  spec?: RestoreSpec;
+  conversions?: Conversions;
+  clone?: CloneOptions;
+  listed?: Listed;
+  /** What is to be deleted. */
+  found?: Awaited<ReturnType<Extras["found"]>>;
+  skim?: Skim;
+  /** Segments up to this one, without it, have been checked. */
+  checked?: number;
+  /** The plan was made. */
+  made?: true;
+}
+
+/** Where planning may be cut: what earlier slices have got to, which it adds to, and whether this one is over. */
+export interface PlanCut {
+  progress: PlanProgress;
+  over: () => boolean;
 }
 
 /**
@@ -89,25 +116,40 @@ export interface Planned {
  * `invalid` for a spec that contradicts itself, and where data of the backup can't be brought (`checkMeans`).
  */
 export async function planRestore(input: PlanInput): Promise<Planned> {
+  return (await planSlice(input))!;
+}
+
+/**
+ * As `planRestore`, until a slice is over: then undefined, and what has been got to is in its progress. Of the same progress the
+ * same plan is made, whatever has become of the target.
+ */
+async function planSlice(input: PlanInput, cut?: PlanCut): Promise<Planned | undefined> {
   const { kube, archive, spec, undoing, signal, log, waitMs = WAIT_MS } = input;
+  const { progress, over } = cut ?? { progress: {} as PlanProgress, over: () => false };
   const { namespaceMapping = {}, existingResourcePolicy: policy = "none", preserveNodePorts = false } = spec;
   checkSpec(spec);
   const hooks = readHooks(spec.hooks);
-  const modifiers = await modifiersOf(spec, kube, signal);
+  if (cut) progress.spec ??= await withModifiers(spec, kube, signal);
+  const modifiers = await modifiersOf(progress.spec ?? spec, kube, signal);
 
-  const discovery = await discover(kube, { signal });
+  progress.discovery ??= await discover(kube, { signal });
+  const { discovery } = progress;
   const selected = selection(spec, discovery.resources);
   const data = undoing ? undefined : dataOf(input, discovery);
   const naming = { namespaceMapping, volumeClones: data?.plan.clones };
   const survey = await surveyArchive(archive, selected, naming, discovery.resources, input.backup);
-  const conversions = await findConversions(survey, discovery, { kube, signal });
+  progress.conversions ??= await findConversions(survey, discovery, { kube, signal });
+  const { conversions } = progress;
   const served = servedBy(discovery, conversions);
   // What was there comes back as it was.
-  const clone = undoing ? {} : await readClone(spec, { kube, served, survey, signal, log });
+  progress.clone ??= undoing ? {} : await readClone(spec, { kube, served, survey, signal, log });
+  const { clone } = progress;
   const extras = undoing
     ? await findRemains(undoing, survey, archive)
-    : await extrasOf(input, { discovery, survey, selection: selected });
-  log("info", "Listing what the cluster has", { items: survey.items.length });
+    : progress.found
+      ? undefined
+      : await extrasOf(input, { discovery, survey, selection: selected });
+  if (!progress.listed) log("info", "Listing what the cluster has", { items: survey.items.length });
   const exact = undoing !== undefined;
   const statuses = undoing ? statusesIn(undoing.statuses) : statusesOf(spec, discovery.resources);
   const untied: FixContext = {
@@ -122,11 +164,20 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     modifiers,
     keepsVolume: () => false,
   };
-  const alike = ({ entry }: Item, live: Buffer) => !exact && isAlike(entry, live, { fixing: untied, statuses });
+  // What may have exec hooks is looked at: they are not cut.
+  const mayWait = ({ entry }: Item, live: Buffer) => cut && entry.resource === PODS && mayHaveExecHooks(live, hooks);
+  const alike = (item: Item, live: Buffer) =>
+    !exact && isAlike(item.entry, live, { fixing: untied, statuses }) && !mayWait(item, live);
   const known = { hooks, scaleTo: spec.scaleTo, snapshotSizes: data?.plan.snapshotSizes };
   const reading = { name: input.name, kube, served, survey, extras, exact, ...known, alike };
-  const target = await readTarget({ ...reading, signal, waitMs, log });
+  progress.listed ??= nothingListed();
+  const toList = { ...reading, signal, waitMs, log };
+  // What is found beside the items is in no progress before all is listed.
+  const target = await readTarget(toList, progress.listed, extras ? undefined : over);
+  if (!target) return undefined;
   await extras?.settle?.({ kube, served, target, signal, waitMs });
+  progress.found ??= await extras?.found({ kube, served, target, signal });
+  const { found } = progress;
 
   const volumes = new Set<string>();
   const fixing: FixContext = {
@@ -139,7 +190,9 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     ? undefined
     : served.preferred(SNAPSHOTS) !== undefined || survey.definitions.has(SNAPSHOTS);
   const facts = { selectingServices, nodes: target.nodes, scaleTo: spec.scaleTo, snapshots, ...data?.plan };
-  const skim = await skimArchive({ archive, survey, target, fixing, facts, statuses, signal });
+  progress.skim ??= nothingSkimmed();
+  const { skim } = progress;
+  if (!(await skimArchive({ archive, survey, target, fixing, facts, statuses, signal, skim, over }))) return undefined;
   if (data) {
     data.placements = skim.placements;
     const source = survey.items.some(({ entry }) => entry.resource === CLAIMS) ? await sourceUid(archive) : undefined;
@@ -149,9 +202,9 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
   if (data) checkMeans(data.plan, steps);
   for (const volume of createdVolumes(steps)) volumes.add(volume);
   for (const volume of freeVolumes(steps, target, policy)) target.freed.add(volume);
-  const found = await extras?.found({ kube, served, target, signal });
   if (found) steps.push(...(exact ? found.steps : withheld(found.steps, steps)));
-  if (steps.some(isWrite)) await archive.check(unread(survey, target));
+  if (steps.some(isWrite) && !(await checkUnread(archive, unread(survey, target), { progress, over })))
+    return undefined;
   const finalizers = exact ? [] : finalizerWarnings(heldBy(skim.finalizers, steps), discovery, groupsOf(survey));
   const warnings = [
     ...(archive.remade
@@ -166,7 +219,32 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
     ...finalizers,
   ];
   const { errors } = survey;
-  return { survey, target, discovery, served, fixing, statuses, data, policy, steps, errors, warnings };
+  // Only those of items that are restored wait; what is asked for data of none isn't cut either.
+  const brings = ({ item }: PlannedStep) => !["none", undefined].includes(data?.plan.of(item)?.how);
+  const whole = skim.hooked || steps.some(brings);
+  progress.made = true;
+  return { survey, target, discovery, served, fixing, statuses, data, policy, steps, whole, errors, warnings };
+}
+
+/** How many segments are checked between two looks at whether a slice is over. */
+const CHECKED_AT_ONCE = 16;
+
+/** Checks the segments of what isn't read, from where that has got to; whether all are checked. */
+async function checkUnread(
+  archive: Archive,
+  entries: Iterable<IndexEntry>,
+  { progress, over }: PlanCut,
+): Promise<boolean> {
+  const segments = new Map<number, IndexEntry>();
+  for (const entry of entries) if (entry.segment >= (progress.checked ?? 0)) segments.set(entry.segment, entry);
+  const left = [...segments.values()].sort((a, b) => a.segment - b.segment);
+  while (left.length > 0) {
+    const some = left.splice(0, CHECKED_AT_ONCE);
+    await archive.check(some);
+    progress.checked = some.at(-1)!.segment + 1;
+    if (left.length > 0 && over()) return false;
+  }
+  return true;
 }
 
 /** Copies of files that are brought back at a time. */
@@ -241,12 +319,14 @@ async function extrasOf(
 export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"> {
   /** Of the runs of this restore before this one, which were interrupted; none where not given. */
   notes?: Note[];
-  /** Called once for each item, as it ends. */
-  outcome: (outcome: ItemOutcome) => void;
+  /** Called once for each item, as it ends; `told`: an earlier slice has told of it. */
+  outcome: (outcome: ItemOutcome, told: boolean) => void;
+  /** Called with the plan, in each slice. */
+  planned?: (planned: Planned) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
   check?: (planned: Planned) => void | Promise<void>;
-  /** Called after that, and waited for before the first write. */
-  beforeWrites?: (planned: Planned) => Promise<void>;
+  /** Called after that, and waited for before the first write. "more": it has more to do in the next slice. */
+  beforeWrites?: (planned: Planned) => Promise<"more" | undefined>;
 }
 
 /**
@@ -255,12 +335,36 @@ export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"
  * `unreachable` when the server is gone, the signal's reason when cancelled.
  */
 export async function restore(input: RestoreInput): Promise<RestoreResult> {
+  return (await restoreSlice(input))!;
+}
+
+/**
+ * As `restore`, but for as long as a slice lasts: undefined where there is more to do then, and the next call with what the cut has
+ * left goes on. `check` and `beforeWrites` are called until the first write.
+ */
+export async function restoreSlice(input: RestoreInput, slices?: RestoreCut): Promise<RestoreResult | undefined> {
   const { log, waitMs = WAIT_MS } = input;
-  const planned = await traced("lifeboat plan", {}, () => planRestore(input));
-  await input.check?.(planned);
-  await traced("lifeboat keep", {}, async () => input.beforeWrites?.(planned));
+  const wasMade = slices?.progress.made;
+  const planned = await traced("lifeboat plan", {}, () => planSlice(input, slices));
+  const cut = planned?.whole ? await slices?.forget() : slices;
+  const leave = async () => {
+    await cut?.leavePlan();
+    return undefined;
+  };
+  if (!planned) return leave();
+  input.planned?.(planned);
+  const told = cut?.begun() ?? false;
+  if (!told) {
+    await input.check?.(planned);
+    if (!wasMade && cut?.over()) return leave();
+    if ((await traced("lifeboat keep", {}, async () => input.beforeWrites?.(planned))) === "more") return leave();
+  }
   const { steps } = planned;
-  const report = startReport({ outcome: input.outcome, progress: (done) => input.progress?.(done, steps.length) });
+  let replays = told;
+  const report = startReport({
+    outcome: (outcome) => input.outcome(outcome, replays),
+    progress: (done) => input.progress?.(done, steps.length),
+  });
   for (const message of planned.errors) report.tell("errors", message);
   for (const message of planned.warnings) report.tell("warnings", message);
   for (const { item, notice, problems = [] } of steps) {
@@ -269,19 +373,36 @@ export async function restore(input: RestoreInput): Promise<RestoreResult> {
   }
   reportUnchanged(steps, report);
   if (input.notes?.length) await takeEarlier(planned, { archive: input.archive, notes: input.notes, report });
-  const writes = writesOf(steps);
+  const written = cut && writeCut(cut, planned, report);
+  replays = false;
+  await cut?.begin();
+  const writes = writesOf(steps).filter((step) => !written?.ended(step));
   log("info", "Restoring", { items: steps.length, writes: writes.length });
   const hooks = planned.fixing.exact ? undefined : hooksOf(planned, { ...input, waitMs, report });
+  let finished = false;
   await traced("lifeboat write", { "lifeboat.writes": writes.length }, () =>
     together(input.signal, [
       async (signal) => {
-        await writeSteps(writes, { ...input, ...planned, signal, waitMs, report, hooks });
+        finished = await writeSteps(writes, {
+          ...input,
+          ...planned,
+          signal,
+          waitMs,
+          report,
+          hooks,
+          cut: written,
+          repeats: told,
+        });
         hooks?.close();
       },
       async (signal) => hooks?.run(signal),
     ]),
   );
   const { data } = planned;
+  if (!finished) {
+    await cut!.leaveWritten();
+    return undefined;
+  }
   if (data) await traced("lifeboat volumes", {}, () => settleVolumes(data, { ...input, steps, waitMs, report }));
   const volumes = data && restoredVolumes(data, input.spec);
   return { ...report.result(), ...(volumes && { volumes }) };

@@ -29,6 +29,7 @@ import type { Bucket, Signer } from "../ports.ts";
 import { someOf, toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { resourceFilter } from "../select.ts";
+import type { More, Slice } from "../slices.ts";
 import { timestamp } from "../timestamp.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import { restoreVolumeInfo } from "../volumes/record.ts";
@@ -40,10 +41,12 @@ import {
   type ItemOutcome,
   type PlanInput,
   type Planned,
+  type RestoreInput,
   type RestoreResult,
   type RestoreSpec,
-  restore,
+  restoreSlice,
 } from "./restore.ts";
+import { mayBeCut, openCut, removeSlices } from "./slices.ts";
 import { checkSpec } from "./spec.ts";
 import { type Note, readNotes } from "./undo/notes.ts";
 import type { Undoing } from "./undo/remains.ts";
@@ -101,11 +104,20 @@ const VELERO_ACTION: Record<ItemOutcome["action"], string | undefined> = {
  * not throw: it is in the result, and the phase is PartiallyFailed.
  */
 export async function runRestore(run: RestoreRun): Promise<RestoreEnd> {
+  return (await runRestoreSlice(run)) as RestoreEnd;
+}
+
+/**
+ * As `runRestore`, but for as long as its slice lasts: where there is more to do then, the next call for the same restore goes on.
+ * The restore is the same as one that isn't cut. One that brings data of volumes or runs commands in Pods isn't cut once it writes,
+ * one of an encrypted backup, or that keeps what it touches encrypted, isn't at all; nor one that trusts keys and has none to sign with.
+ */
+export async function runRestoreSlice(run: RestoreRun, slice?: Slice): Promise<RestoreEnd | More> {
   const { bucket, spec, signal } = run;
   checkNewName("restore", run.name);
   checkSpec(spec);
   const backup = await readRestorable(bucket, spec.backupName, signal);
-  return recordRestore(run, { backup, open: () => openBackup(bucket, backup, openingOf(run)) });
+  return recordSlice(run, { backup, open: () => openBackup(bucket, backup, openingOf(run)) }, slice);
 }
 
 /** How the backup of a restore is opened: with its Secrets, unless the filters leave them out. */
@@ -128,8 +140,13 @@ export interface Source {
 }
 
 /** Restores what `source` opens, and records it; as `runRestore`, which see. */
-export async function recordRestore(run: RestoreRun, { open, ...source }: Source): Promise<RestoreEnd> {
+export async function recordRestore(run: RestoreRun, source: Source): Promise<RestoreEnd> {
+  return (await recordSlice(run, source)) as RestoreEnd;
+}
+
+async function recordSlice(run: RestoreRun, { open, ...source }: Source, slice?: Slice): Promise<RestoreEnd | More> {
   const { bucket, name, spec, plan, signal } = run;
+  const { backup } = source;
   checkNewName("restore", name);
   const keys = restoreKeys(name);
   if ((await listFolder(bucket, keys.folder, signal)).has(keys.record)) throw alreadyExists(bucket, name);
@@ -138,53 +155,61 @@ export async function recordRestore(run: RestoreRun, { open, ...source }: Source
   checkSameBackup(name, spec, notes);
 
   return leavingLog({ kind: "restore", ...run }, async () => {
-    const startedAt = new Date();
+    const cut = slice && backup && mayBeCut(run, backup) ? await openCut(run, backup, slice) : undefined;
+    const startedAt = cut?.startedAt ?? new Date();
     const list: Record<string, string[]> = {};
     const outcomes = gzipText();
-    const heard = (outcome: ItemOutcome) => {
+    const heard = (outcome: ItemOutcome, told: boolean) => {
       const { apiVersion, kind, action, reason } = outcome;
       outcomes.add(`${JSON.stringify(outcome)}\n`);
       const key = `${apiVersion}/${kind}`;
       list[key] ??= [];
       if (VELERO_ACTION[action]) list[key].push(`${objectName(outcome)}(${VELERO_ACTION[action]})`);
-      if (action !== "created" || reason) {
+      if (!told && (action !== "created" || reason)) {
         const level = action === "failed" || action === "blocked" ? "error" : "info";
         run.log.log(level, `${outcome.resource} ${objectName(outcome)}: ${action}${reason ? `: ${reason}` : ""}`);
       }
     };
     const archive = await open();
     let data: RestoreData | undefined;
+    const input: RestoreInput = {
+      ...run,
+      ...source,
+      archive,
+      notes,
+      volumes: await volumesOf(run, source),
+      backupName: spec.backupName,
+      log: run.log.log,
+      withhold: Boolean(run.recipients?.length) || (backup && encryptedPart(backup) !== undefined),
+      outcome: heard,
+      planned: (planned) => {
+        ({ data } = planned);
+      },
+      check: async (planned) => {
+        if (plan && backup) {
+          const sources = await plannedSources(planned, archive);
+          holdToPlan(plan, planned, { basis: basisOf(planned, backup), sources });
+        }
+        run.check?.(planned);
+      },
+      beforeWrites: async (planned) => {
+        await run.lock?.();
+        return keepBefore(run, planned, planned.whole ? undefined : slice);
+      },
+    };
     try {
-      const result = await restore({
-        ...run,
-        ...source,
-        archive,
-        notes,
-        volumes: await volumesOf(run, source),
-        backupName: spec.backupName,
-        log: run.log.log,
-        withhold: Boolean(run.recipients?.length) || (source.backup && encryptedPart(source.backup) !== undefined),
-        outcome: heard,
-        check: async (planned) => {
-          ({ data } = planned);
-          if (plan && source.backup) {
-            const sources = await plannedSources(planned, archive);
-            holdToPlan(plan, planned, { basis: basisOf(planned, source.backup), sources });
-          }
-          run.check?.(planned);
-        },
-        beforeWrites: async (planned) => {
-          await run.lock?.();
-          await keepBefore(run, planned);
-        },
-      });
+      const result = await restoreSlice(input, cut);
+      if (!result) return { more: true, items: cut!.items() };
       run.log.log("info", "Restore ends", { phase: result.phase, ...result.counts });
       const files = {
         list,
         outcomes: outcomes.gzipped(),
         volumes: (data?.brought ?? []).map((one) => volumeInfo(one, spec)),
+        logBefore: cut?.logBefore,
       };
-      return { record: await storeReport({ ...run, ...source }, startedAt, result, files), result };
+      const record = await storeReport({ ...run, ...source }, startedAt, result, files);
+      await removeSlices(bucket, name, signal);
+      return { record, result };
     } catch (error) {
       const filling = [...(data?.filling ?? [])];
       if (filling.length > 0)
@@ -221,8 +246,9 @@ async function storeReport(
   run: RestoreRun & Pick<Source, "undoing">,
   startedAt: Date,
   result: RestoreResult,
-  { list, outcomes, volumes }: { list: Record<string, string[]>; outcomes: Buffer; volumes: object[] },
+  files: { list: Record<string, string[]>; outcomes: Buffer; volumes: object[]; logBefore?: Buffer },
 ): Promise<Restore> {
+  const { list, outcomes, volumes, logBefore = Buffer.alloc(0) } = files;
   const { bucket, name, signal } = run;
   for (const names of Object.values(list)) names.sort();
   const attempt = await claimAttempt(run, result);
@@ -232,7 +258,7 @@ async function storeReport(
     writeSideFile(bucket, keys.outcomes, outcomes, signal),
     writeSideFile(bucket, keys.itemOperations, "[]\n", signal),
     writeSideFile(bucket, keys.volumeInfo, `${JSON.stringify(volumes)}\n`, signal),
-    writeSideFile(bucket, keys.log, run.log.gzipped(), signal),
+    writeSideFile(bucket, keys.log, Buffer.concat([logBefore, run.log.gzipped()]), signal),
   ]);
   const record = restoreRecord(run, startedAt, result, attempt);
   try {

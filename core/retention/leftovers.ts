@@ -18,6 +18,7 @@ import {
   RUNS,
   type RunKind,
   recordIn,
+  SLICES,
   TOLD,
   VERIFICATIONS,
   VERIFIED,
@@ -80,6 +81,7 @@ export async function findLeftovers(scope: RetentionScope, backups: Backups): Pr
     ...runs.flat().filter(({ name }) => !covered.has(name)),
     ...(await cutRunsIn(bucket, signal)),
     ...(await plansIn(bucket, signal)),
+    ...(await rowsIn(bucket, "plan", SLICES, signal)),
     ...(await rowsIn(bucket, "told", TOLD, signal)),
     ...(await rowsIn(bucket, "probe", PROBES, signal)),
     ...(await rowsIn(bucket, "pin", PINS, signal)).filter(({ name }) => !backups.folders.has(name)),
@@ -182,10 +184,10 @@ async function plansIn(bucket: Bucket, signal: AbortSignal): Promise<Leftover[]>
   });
 }
 
-/** What was said one after the other, by its subject; and probes, which are objects. */
+/** What was said one after the other, by its subject; probes, which are objects; and what slices of restores left of their plans. */
 async function rowsIn(
   bucket: Bucket,
-  kind: "pin" | "told" | "probe",
+  kind: "pin" | "told" | "probe" | "plan",
   root: string,
   signal: AbortSignal,
 ): Promise<Leftover[]> {

@@ -3,11 +3,10 @@ import { after, before, describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
-import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
 import { backupShard } from "../../core/backup/shards.ts";
-import type { More } from "../../core/backup/slices.ts";
+import type { BackupMore } from "../../core/backup/slices.ts";
 import { listBackups, listFolder, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { isLifeboatError } from "../../core/errors.ts";
@@ -24,6 +23,7 @@ import {
   ENDLESS,
   failing,
   heldUp,
+  inCluster,
   runOn,
   sideFiles,
   signal,
@@ -40,17 +40,6 @@ const someSpec: fc.Arbitrary<BackupSpec> = fc.constantFrom<BackupSpec>(
   { includedResources: ["pods", "serviceaccounts", "widgets.example.com"] },
   { secrets: "omit", includedNamespaces: ["a*"] },
 );
-
-async function against<T>(objects: KubernetesObject[], work: (kube: Kube) => Promise<T>): Promise<T> {
-  const server = await startApiServer({ objects });
-  const kube = connect(readKubeconfig(server.kubeconfig));
-  try {
-    return await work(kube);
-  } finally {
-    await kube.close();
-    await server.stop();
-  }
-}
 
 interface Sharding {
   shards?: number;
@@ -115,7 +104,7 @@ describe("a backup in shards", () => {
         fc.integer({ min: 2, max: 6 }),
         numbers,
         async (objects, spec, shards, some) => {
-          await against(objects, async (kube) => {
+          await inCluster(objects, async (kube) => {
             let at = 0;
             const next = () => some[at++ % some.length]!;
             const [alone, together] = [memoryBucket(), memoryBucket()];
@@ -144,7 +133,7 @@ describe("a backup in shards", () => {
   });
   /** A backup whose shards are read, all but those that are named. */
   async function readShards(bucket: Bucket, { but = [] as number[], sign = undefined as Signer | undefined } = {}) {
-    const begun = (await backupSlice(runOf(bucket, sign), ENDLESS, 3)) as More;
+    const begun = (await backupSlice(runOf(bucket, sign), ENDLESS, 3)) as BackupMore;
     assert.deepEqual(begun.shards?.unread, [1, 2, 3]);
     for (const shard of [1, 2, 3])
       if (!but.includes(shard))
@@ -177,7 +166,7 @@ describe("a backup in shards", () => {
     let calls = 0;
     const dying = failing(stored, () => (calls++ < 5 ? undefined : "before"));
     await assert.rejects(backupShard(runOf(dying), 3, { ...ENDLESS, pieceMs: 0 }), { kind: "unreachable" });
-    const left = (await backupSlice(runOf(stored), ENDLESS, 3)) as More;
+    const left = (await backupSlice(runOf(stored), ENDLESS, 3)) as BackupMore;
     assert.deepEqual(left.shards?.unread, [3]);
     assert.ok(left.items > 0);
     assert.ok(!("more" in (await backupShard(runOf(stored), 3, ENDLESS))));
@@ -279,7 +268,7 @@ describe("a backup in shards", () => {
     await readShards(bucket, { but: [2] });
     late.free();
     await seemingDead;
-    const left = (await backupSlice(runOf(bucket), ENDLESS, 3)) as More;
+    const left = (await backupSlice(runOf(bucket), ENDLESS, 3)) as BackupMore;
     assert.deepEqual(left.shards?.unread, [2]);
     await backupShard(runOf(bucket), 2, ENDLESS);
     await backupSlice(runOf(bucket), ENDLESS, 3);
@@ -288,7 +277,7 @@ describe("a backup in shards", () => {
 
   it("lists together what is in a namespace that is gone", async () => {
     const stray = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "stray", namespace: "gone" } };
-    await against([...cluster(), stray], async (kube) => {
+    await inCluster([...cluster(), stray], async (kube) => {
       const [alone, together] = [memoryBucket(), memoryBucket()];
       await backup(runOn(kube, alone));
       await inShards(kube, {}, together);

@@ -1,22 +1,29 @@
 import { createService, type Ended } from "../../core/index.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 
-/** What a slice of a backup is of, and how long it may take, in milliseconds. */
+/** The job of a slice, where it works, and how long it may take, in milliseconds. */
 export interface SliceWish {
   directory: string;
   kubeconfig: string;
-  name: string;
-  deadlineMs: number;
+  job: { kind: "backup" | "restore"; name: string };
+  /** None where it isn't cut. */
+  deadlineMs?: number;
 }
 
-/** Runs a backup's job as a function does that is stopped at a deadline. Gives how it ended: with what does the rest, if there is some. */
-export function runSlice({ directory, kubeconfig, name, deadlineMs }: SliceWish): Promise<Ended> {
+/**
+ * Runs a job as a function does that is stopped at a deadline. Gives how it ended: with what does the rest, if there is some; `enqueue`
+ * gets that, as the platform's queue does.
+ */
+export function runSlice(
+  { directory, kubeconfig, job, deadlineMs }: SliceWish,
+  enqueue: (job: unknown) => void = () => {},
+): Promise<Ended> {
   const service = createService(
     {
       buckets: { "file:": async () => directoryBucket(directory) },
       secrets: {},
       clusters: {},
-      jobs: async () => ({ enqueue: async () => {} }),
+      jobs: async () => ({ enqueue: async (job) => enqueue(job) }),
     },
     {
       env: { LIFEBOAT_LOCATION: "file:///anywhere", LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${kubeconfig}` },
@@ -24,7 +31,7 @@ export function runSlice({ directory, kubeconfig, name, deadlineMs }: SliceWish)
       listen: (line) => process.send?.(line),
     },
   );
-  return service.run({ kind: "backup", name }, { deadline: new Date(Date.now() + deadlineMs) });
+  return service.run(job, { deadline: deadlineMs === undefined ? undefined : new Date(Date.now() + deadlineMs) });
 }
 
 if (import.meta.main) process.stdout.write(JSON.stringify(await runSlice(JSON.parse(process.argv[2]!))));

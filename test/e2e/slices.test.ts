@@ -7,7 +7,10 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { readBackup } from "../../core/catalog.ts";
+import { gunzipSync } from "node:zlib";
+import { readBackup, readObject, readRestore, restoreKeysOf } from "../../core/catalog.ts";
+import { readResourceList } from "../../core/documents.ts";
+import { readOutcomes } from "../../core/restore/outcomes.ts";
 import type { JobFailed } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import type { KubeObject } from "../rig/api.ts";
@@ -16,18 +19,20 @@ import { until } from "../rig/process.ts";
 import { requireOrSkip } from "../rig/require.ts";
 import { seed } from "../rig/seed.ts";
 import { type Objects, objectsAt, objectsIn } from "./objects.ts";
-import { runSlice } from "./slice.ts";
+import { runSlice, type SliceWish } from "./slice.ts";
 
 const OBJECTS = process.env.SOAK ? 20_000 : 2_000;
 const RUNS = process.env.SOAK ? 200 : 20;
 const DEADLINES = process.env.SOAK ? [1_000, 2_000, 5_000] : [300, 500, 900];
 /** Of the slices of every second run, those that are killed. */
 const KILLED = 1 / 3;
+/** Of so many backups one is restored, in slices too, into a cluster of its own. */
+const RESTORED = process.env.SOAK ? 1 : 7;
 
 /** A list whose revision is that of the cluster. */
 const NAMESPACE = "/api/v1/namespaces?limit=1";
 
-describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
+describe("a backup in slices, and its restore", { skip: requireOrSkip("rig", CONTROL_PLANE) }, () => {
   let cluster: Cluster;
   let directory: string;
 
@@ -42,10 +47,10 @@ describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
   });
 
   const bucket = () => directoryBucket(directory);
-  const listed = () => Array.fromAsync(bucket().list("backups/")).then((all) => all.map(({ key }) => key));
+  const listed = () => Array.fromAsync(bucket().list("")).then((all) => all.flatMap(({ key = [] }) => key));
 
   /** A slice in a process of its own that is killed at some moment, unless it has ended before. */
-  async function killedSlice(wish: Parameters<typeof runSlice>[0]): Promise<void> {
+  async function killedSlice(wish: Wish): Promise<void> {
     const child = fork(join(import.meta.dirname, "slice.ts"), [JSON.stringify(wish)], { stdio: "ignore" });
     const ended = once(child, "exit");
     await Promise.race([once(child, "message"), ended]);
@@ -54,13 +59,16 @@ describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
     await ended;
   }
 
-  /** Runs slices until the backup is made. Gives how many there were, and how many of them were killed. */
-  async function sliced(name: string, { deadlineMs, kills }: { deadlineMs: number; kills: boolean }) {
-    const wish = { directory, kubeconfig: cluster.kubeconfigPath, name, deadlineMs };
-    const record = `backups/${name}/velero-backup.json`;
+  const wishOf = (job: Wish["job"], deadlineMs: number, { kubeconfigPath } = cluster): Wish => ({
+    ...{ directory, kubeconfig: kubeconfigPath, job, deadlineMs },
+  });
+
+  /** Runs slices until the backup or restore is recorded. Gives how many there were, and how many of them were killed. */
+  async function sliced(wish: Wish, kills = false) {
+    const { kind, name } = wish.job;
+    const record = kind === "backup" ? `backups/${name}/velero-backup.json` : `restores/${name}/lifeboat-restore.json`;
     for (let slices = 1, killed = 0; ; slices++) {
-      const keys = await listed();
-      if (keys.includes(record)) return { slices: slices - 1, killed };
+      if ((await listed()).includes(record)) return { slices: slices - 1, killed };
       if (kills && Math.random() < KILLED) {
         killed++;
         await killedSlice(wish);
@@ -77,13 +85,47 @@ describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
     }
   }
 
+  /** What a recorded restore tells, and the cluster has then; what differs between any two aside. */
+  async function restored(target: Cluster, name: string) {
+    const record = await readRestore(bucket(), name);
+    const { resourceVersion } = (await target.api.request<KubeObject>("GET", NAMESPACE)).metadata;
+    const outcomes = (await readOutcomes(bucket(), record))!;
+    const results = gunzipSync(await readObject(bucket(), restoreKeysOf(record).results));
+    const list = await readResourceList(bucket(), restoreKeysOf(record).resourceList);
+    return {
+      phase: record.status.phase,
+      counts: record.metadata.annotations?.["lifeboat/counts"],
+      results: results.toString(),
+      outcomes: outcomes.map((outcome) => JSON.stringify(outcome)).sort(),
+      list,
+      objects: seeded(await objectsAt(target, String(resourceVersion))),
+    };
+  }
+
+  /** Restores a backup, in slices where there is a deadline, into a cluster that is then ended. */
+  async function restoredInto(backupName: string, name: string, cut?: { deadlineMs: number; kills: boolean }) {
+    await using target = await startCluster();
+    const job = { kind: "restore", name, spec: { backupName } } as const;
+    const { deadlineMs, kills } = cut ?? { deadlineMs: 0, kills: false };
+    const wish = wishOf(job, deadlineMs, target);
+    if (!cut) await runSlice({ ...wish, deadlineMs: undefined });
+    const made = cut ? await sliced(wish, kills) : { slices: 1, killed: 0 };
+    return { ...made, result: await restored(target, name) };
+  }
+
+  const one = { slices: 0, killed: 0 };
+  const add = (counts: typeof one, made: typeof one) => {
+    counts.slices += made.slices;
+    counts.killed += made.killed;
+  };
+
   it(`of ${OBJECTS} objects is what the server had, whatever its deadline, and killed at random: ${RUNS} runs`, async (t) => {
-    const counts = { slices: 0, killed: 0 };
+    const [backups, restores] = [{ ...one }, { ...one }];
+    let whole: Awaited<ReturnType<typeof restored>> | undefined;
     for (let run = 0; run < RUNS; run++) {
       const name = `run-${run}`;
-      const made = await sliced(name, { deadlineMs: DEADLINES[run % DEADLINES.length]!, kills: run % 2 === 1 });
-      counts.slices += made.slices;
-      counts.killed += made.killed;
+      const cut = { deadlineMs: DEADLINES[run % DEADLINES.length]!, kills: run % 2 === 1 };
+      add(backups, await sliced(wishOf({ kind: "backup", name }, cut.deadlineMs), cut.kills));
       const { metadata, status } = await readBackup(bucket(), name);
       assert.equal(status?.phase, "Completed");
       assert.equal(
@@ -95,10 +137,47 @@ describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
       const stored = await objectsIn(join(directory, `backups/${name}/${name}.tar.gz`));
       assert.deepEqual(differing(stored, there), []);
       assert.equal(status?.progress?.itemsBackedUp, stored.size);
+      if (run % RESTORED === 0) {
+        whole ??= (await restoredInto(name, "whole")).result;
+        const { result, ...made } = await restoredInto(name, name, cut);
+        add(restores, made);
+        assert.deepEqual(differing(result.objects, whole.objects), []);
+        assert.deepEqual({ ...result, objects: [] }, { ...whole, objects: [] });
+        assert.deepEqual(differing(result.objects, seeded(stored)), []);
+        await rm(join(directory, "restores", name), { recursive: true });
+      }
       await rm(join(directory, "backups", name), { recursive: true });
     }
-    assert.ok(counts.slices > RUNS, "no backup was cut");
-    t.diagnostic(`${counts.slices} slices, ${counts.killed} of them killed`);
+    assert.ok(backups.slices > RUNS, "no backup was cut");
+    assert.ok(restores.slices > RUNS / RESTORED, "no restore was cut");
+    t.diagnostic(`backups: ${backups.slices} slices, ${backups.killed} of them killed`);
+    t.diagnostic(`restores: ${restores.slices} slices, ${restores.killed} of them killed`);
+  });
+
+  it("goes through the platform's queue where nobody drives it", async () => {
+    await runSlice({ ...wishOf({ kind: "backup", name: "queued" }, 0), deadlineMs: undefined });
+    await using target = await startCluster();
+    const restore = { kind: "restore", name: "queued", spec: { backupName: "queued" } } as const;
+    const queue: Wish["job"][] = [restore];
+    let deadlineMs = 500;
+    let delivered = 0;
+    for (let job = queue.shift(); job; job = queue.shift()) {
+      delivered++;
+      try {
+        await runSlice(wishOf(job, deadlineMs, target), (next) => queue.push(next as Wish["job"]));
+      } catch (error) {
+        assert.equal((error as JobFailed).name, "JobFailedTryAgain", String(error));
+        deadlineMs *= 1.5;
+        queue.push(job);
+      }
+    }
+    assert.ok(delivered > 1, "it wasn't cut");
+    const { status } = await readRestore(bucket(), "queued");
+    assert.deepEqual([status.phase, status.errors], ["Completed", 0]);
+    assert.deepEqual(
+      (await listed()).filter((key) => key.startsWith("metadata/lifeboat/slices/")),
+      [],
+    );
   });
 
   it("whose revision is compacted away between two slices says so, and has each object once", async () => {
@@ -106,7 +185,7 @@ describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
     let name = "";
     for (let attempt = 0, begun = false; !begun; attempt++) {
       name = `compacted-${attempt}`;
-      const wish = { directory, kubeconfig: cluster.kubeconfigPath, name, deadlineMs: 200 + Math.random() * 800 };
+      const wish = wishOf({ kind: "backup", name }, 200 + Math.random() * 800);
       begun = await runSlice(wish).then(
         ({ next }) => next !== undefined,
         () => false,
@@ -122,16 +201,31 @@ describe("a backup in slices", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
         () => true,
       );
     await until("the compaction", isGone);
-    await sliced(name, { deadlineMs: 30_000, kills: false });
+    await sliced(wishOf({ kind: "backup", name }, 30_000));
     const { metadata, status } = await readBackup(bucket(), name);
     assert.equal(status?.phase, "Completed");
     assert.equal(metadata.annotations?.["lifeboat/consistency"], "mixed");
     const stored = await objectsIn(join(directory, `backups/${name}/${name}.tar.gz`));
-    const seeded = (objects: Map<string, unknown>) => [...objects.keys()].filter((key) => key.includes("seed-")).sort();
     const { resourceVersion } = (await cluster.api.request<KubeObject>("GET", NAMESPACE)).metadata;
     assert.deepEqual(seeded(stored), seeded(await objectsAt(cluster, String(resourceVersion))));
   });
 });
+
+type Wish = SliceWish & { deadlineMs: number };
+
+/** The seeded objects without what a cluster, or a restore, gives each anew. */
+function seeded(objects: Objects): Objects {
+  const plain = ({ metadata, status: _, ...object }: KubeObject) => {
+    const { name, namespace, labels, annotations } = metadata;
+    const own = Object.entries(labels ?? {}).filter(([label]) => !label.startsWith("velero.io/"));
+    const text = JSON.stringify({
+      ...object,
+      metadata: { name, namespace, labels: Object.fromEntries(own), annotations },
+    });
+    return JSON.parse(text, (key, value) => (key.startsWith("clusterIP") ? undefined : value)) as KubeObject;
+  };
+  return new Map([...objects].filter(([key]) => key.includes("seed")).map(([key, object]) => [key, plain(object)]));
+}
 
 /** What is not the same in both; Events aside, which are read as they are now. */
 function differing(some: Objects, others: Objects): string[] {

@@ -14,6 +14,7 @@ import { mayModify } from "../modifiers/modifiers.ts";
 import { nodePorts } from "../nodeports.ts";
 import type { Survey } from "../survey.ts";
 import { nodePath } from "../volumes.ts";
+import { mayHaveExecHooks } from "../write/hooks.ts";
 import { PODS } from "../write/posthooks.ts";
 import type { Statuses } from "../write/statuses.ts";
 import { comparable, digest } from "./comparable.ts";
@@ -41,6 +42,27 @@ export interface Skim {
   onNodes: Set<string>;
   /** Of items that exist: whether they are what the backup says. */
   comparisons: Map<number, Comparison>;
+  /** Some of the Pods have exec hooks. */
+  hooked: boolean;
+  /** The first item, by its place, that hasn't been looked at. */
+  next: number;
+}
+
+/** Of nothing. */
+export function nothingSkimmed(): Skim {
+  return {
+    skips: new Map(),
+    flaws: new Map(),
+    finalizers: new Map(),
+    statuses: new Set(),
+    notices: new Map(),
+    problems: new Map(),
+    placements: new Map(),
+    onNodes: new Set(),
+    comparisons: new Map(),
+    hooked: false,
+    next: 0,
+  };
 }
 
 type Comparison = Pick<Known, "live" | "shared">;
@@ -70,7 +92,8 @@ const MANAGED_FIELDS = [Buffer.from("managedFields")];
 
 /**
  * Reads the bodies of all items that the target doesn't surely have as they are, to learn which are never restored and
- * what is to know of the others. Throws `corrupt` for a damaged backup, and the signal's reason.
+ * what is to know of the others: from where `skim` has got to, into it, and until it is `over`, after one item at least.
+ * Resolves with whether all are read. Throws `corrupt` for a damaged backup, and the signal's reason.
  */
 export async function skimArchive(input: {
   archive: Archive;
@@ -80,19 +103,10 @@ export async function skimArchive(input: {
   facts: SkipFacts;
   statuses: Statuses;
   signal: AbortSignal;
-}): Promise<Skim> {
-  const { archive, survey, target, fixing, facts, signal } = input;
-  const skim: Skim = {
-    skips: new Map(),
-    flaws: new Map(),
-    finalizers: new Map(),
-    statuses: new Set(),
-    notices: new Map(),
-    problems: new Map(),
-    placements: new Map(),
-    onNodes: new Set(),
-    comparisons: new Map(),
-  };
+  skim: Skim;
+  over?: () => boolean;
+}): Promise<boolean> {
+  const { archive, survey, target, fixing, facts, signal, skim, over = () => false } = input;
 
   const note = (place: number, metadata: KubernetesObject["metadata"]) => {
     if (input.statuses.of(metadata, survey.items[place]!.entry.resource)) skim.statuses.add(place);
@@ -128,19 +142,23 @@ export async function skimArchive(input: {
     if (skip !== undefined) return skim.skips.set(place, skip);
     if (entry.resource === VOLUMES && nodePath(parsed())) skim.onNodes.add(survey.items[place]!.name);
     note(place, metadata);
+    if (entry.resource === PODS) skim.hooked ||= mayHaveExecHooks(body, fixing.hooks);
     look(place, entry.resource, parsed);
     const live = target.digests.get(place);
     if (live !== undefined && live !== DELETING) skim.comparisons.set(place, compare(place, body, input));
   };
 
-  const places = [...survey.items.keys()].filter((place) => target.digests.get(place) !== ALIKE);
+  const places = [...survey.items.keys()].filter((place) => place >= skim.next && target.digests.get(place) !== ALIKE);
   const entries = places.map((place) => survey.items[place]!.entry);
   const next = places.values();
   for await (const { body } of archive.read(entries, { passing: true })) {
     signal.throwIfAborted();
-    take(next.next().value!, body);
+    const place = next.next().value!;
+    take(place, body);
+    skim.next = place + 1;
+    if (over() && place !== places.at(-1)) return false;
   }
-  return skim;
+  return true;
 }
 
 function compare(

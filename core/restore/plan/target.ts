@@ -5,7 +5,7 @@ import { messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { throwIfGone } from "../../kube/gone.ts";
 import { metadataOf, parseExact } from "../../kube/json.ts";
-import { listPages } from "../../kube/list.ts";
+import { type ListPosition, listPages } from "../../kube/list.ts";
 import { type Resource, resourceKey } from "../../kube/resource.ts";
 import { labelValue, RESTORE_NAME } from "../../labels.ts";
 import { at, fieldsAt } from "../../objects/fields.ts";
@@ -116,8 +116,20 @@ interface Reading extends Waiting {
   log: (level: "info" | "warning", message: string, fields?: Record<string, string | number>) => void;
 }
 
-/** Lists what the target has of the items. Throws where the server can't be reached; a list that is refused is data. */
-export async function readTarget(reading: Reading): Promise<Target> {
+/** How far the listing of the target has got. */
+export interface Listed {
+  target: Target;
+  /** The revision at which lists are asked for, once one is known. */
+  revision?: string;
+  /** Namespaces that were going away are gone. */
+  settled?: boolean;
+  /** The lists that are read, by their keys; and where those go on that are begun. */
+  read: Set<string>;
+  begun: Map<string, ListPosition>;
+}
+
+/** Of a target nothing is known yet. */
+export function nothingListed(): Listed {
   const target: Target = {
     digests: new Map(),
     nodePorts: new Map(),
@@ -138,26 +150,54 @@ export async function readTarget(reading: Reading): Promise<Target> {
     volumes: new Map(),
     waiting: new Set(),
     scaled: new Set(),
-    exact: reading.exact,
     freed: new Set(),
-    hooks: reading.hooks,
-    snapshotSizes: reading.snapshotSizes,
   };
-  const lists = [...listsOf(reading, target).values()];
+  return { target, read: new Set(), begun: new Map() };
+}
+
+/**
+ * Lists what the target has of the items, from where `listed` has got to, and notes it there; until it is `over`, after a page
+ * at least. Resolves with the target once all is read. Throws where the server can't be reached; a list that is refused is data.
+ */
+export async function readTarget(
+  reading: Reading,
+  listed = nothingListed(),
+  over = () => false,
+): Promise<Target | undefined> {
+  const { exact, hooks, snapshotSizes } = reading;
+  const target: Target = Object.assign(listed.target, { exact, hooks, snapshotSizes });
+  const lists = [...listsOf(reading, target)].map(([key, list]) => ({ ...list, key }));
   const isFact = ({ resource }: List) => resourceKey(resource) in FACTS;
   const isNamespaces = ({ resource }: List) => resourceKey(resource) === NAMESPACES;
-  let revision: string | undefined;
-  const read = (some: List[]) =>
-    inParallel(some, async (list) => {
-      const shown = await readList(reading, target, list, revision);
-      revision ??= shown;
+  let pages = 0;
+  const isOver = () => pages > 0 && over();
+  const read = async (some: typeof lists) => {
+    const left = some.filter(({ key }) => !listed.read.has(key));
+    await inParallel(left, async (list) => {
+      if (isOver()) return;
+      const { key } = list;
+      const paged = (next: ListPosition | undefined) => {
+        pages++;
+        if (next) listed.begun.set(key, next);
+        return next !== undefined && isOver();
+      };
+      const { revision, ended } = await readList(reading, listed, list, paged);
+      listed.revision ??= revision;
+      if (!ended) return;
+      listed.read.add(key);
+      listed.begun.delete(key);
     });
-  await read(lists.filter(isNamespaces));
-  if (await awaitEnding(reading, target)) revision = undefined;
-  await read(lists.filter((list) => isFact(list) && !isNamespaces(list)));
+    return left.every(({ key }) => listed.read.has(key));
+  };
+  if (!(await read(lists.filter(isNamespaces)))) return undefined;
+  if (!listed.settled) {
+    if (await awaitEnding(reading, target)) listed.revision = undefined;
+    listed.settled = true;
+  }
+  if (!(await read(lists.filter((list) => isFact(list) && !isNamespaces(list))))) return undefined;
   // The longest first: a list that is begun last is read alone, with the server idle between its pages.
-  await read(lists.filter((list) => !isFact(list)).sort((one, other) => other.places.size - one.places.size));
-  return target;
+  const others = lists.filter((list) => !isFact(list)).sort((one, other) => other.places.size - one.places.size);
+  return (await read(others)) ? target : undefined;
 }
 
 /** Waits for Namespaces to be gone that are being deleted and needed again; then nothing in them exists. Whether there were any. */
@@ -259,15 +299,16 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
 };
 
 /**
- * Reads one LIST, at the revision where one is given and the server has it: it need not ask etcd then how new its own
- * state is. Gives the list's revision.
+ * Reads one LIST, from where it was begun, at the revision where one is given and the server has it: it need not ask etcd then how
+ * new its own state is. `paged` hears of each page, where the next one begins, and says whether to stop. Gives the list's
+ * revision, and whether it was read to its end.
  */
 async function readList(
   { kube, survey, extras, signal, log, scaleTo, alike, ...reading }: Reading,
-  target: Target,
-  { resource, namespace, places }: List,
-  revision: string | undefined,
-): Promise<string | undefined> {
+  { target, revision, begun }: Listed,
+  { resource, namespace, places, key: listKey }: List & { key: string },
+  paged: (next: ListPosition | undefined) => boolean,
+): Promise<{ revision?: string; ended: boolean }> {
   const key = resourceKey(resource);
   const note = FACTS[key]?.note;
   const digestOf = (object: KubernetesObject, place: number) => {
@@ -276,12 +317,13 @@ async function readList(
     return digest(comparable(object, key, target));
   };
   const mayBeFreed = (name: string) => key === VOLUMES && target.volumes.get(name)?.released;
+  const from = begun.get(listKey);
   try {
     const noticing = noticingBackends(kube);
     const pages = (listing: Listing) =>
       revision === undefined
-        ? listPages(noticing, resource, { namespace, signal })
-        : photograph(noticing, revision, { signal }).pages(listing);
+        ? listPages(noticing, resource, { namespace, from, signal })
+        : photograph(noticing, revision, { signal }).pages(listing, from);
     let found: string | undefined;
     for await (const { element: page } of readAhead([{ resource, namespace }], pages, 1)) {
       found ??= page.resourceVersion;
@@ -319,8 +361,9 @@ async function readList(
         }
       }
       if (page.items[0]) release(page.items[0]);
+      if (paged(page.next)) return { revision: found, ended: false };
     }
-    return found;
+    return { revision: found, ended: true };
   } catch (error) {
     await throwIfGone(kube, error, signal);
     const later = error instanceof BackendDown && !(key in FACTS);
@@ -330,7 +373,7 @@ async function readList(
       target.warnings.push(`replicas are left as they are where objects exist: ${target.blocked.get(key)}`);
     }
     log("warning", "A list was refused", { resource: key, error: messageOf(error) });
-    return undefined;
+    return { ended: true };
   }
 }
 

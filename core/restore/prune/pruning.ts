@@ -32,7 +32,7 @@ export async function pruneLive(one: Sending, step: PlannedStep): Promise<Applie
     if (response.status < 400 && step.awaited && !one.applying.dryRun) return await finalized(one, step, pruned);
     if (response.status < 400) return pruned;
     if (response.status === 404) {
-      return response.attempts > 1 ? pruned : { action: "skipped", reason: "gone already" };
+      return response.attempts > 1 || one.applying.repeats ? pruned : { action: "skipped", reason: "gone already" };
     }
     if (response.status !== 409) return { action: "failed", reason: refusal(response, item) };
     const live = await readLive(one);

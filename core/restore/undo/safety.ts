@@ -1,7 +1,7 @@
 import type { IndexEntry } from "../../archive/index.ts";
 import { type ItemId, itemPath, type KubernetesObject } from "../../archive/item.ts";
 import { readHeader } from "../../backup/adopt.ts";
-import { backup } from "../../backup/backup.ts";
+import { backup, backupSlice } from "../../backup/backup.ts";
 import { backupResources } from "../../backup/scope.ts";
 import { type Backup, BEFORE_RESTORE_LABEL, backupBefore, backupKeys, readBackup } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
@@ -14,6 +14,7 @@ import { startRunLog } from "../../log.ts";
 import { CLAIMS } from "../../objects/resources.ts";
 import type { Bucket, Signer } from "../../ports.ts";
 import { problemLine } from "../../report.ts";
+import type { Slice } from "../../slices.ts";
 import { timestamp } from "../../timestamp.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import { plannedOn, stateOf } from "../plan/unchanged.ts";
@@ -47,14 +48,15 @@ interface Keeping {
  * or changed (it noted that it would, and the object carries the restore's label). What an attempt had stored, but not committed, when it died is committed first;
  * it had not touched anything yet.
  *
- * Throws where not all of it could be stored: then nothing has been written to the cluster.
+ * With a `slice`, "more" where that is over before the backup is made: the next call for the same plan goes on with it. Throws where
+ * not all of it could be stored: then nothing has been written to the cluster.
  */
-export async function keepBefore(run: Keeping, planned: Planned): Promise<void> {
+export async function keepBefore(run: Keeping, planned: Planned, slice?: Slice): Promise<"more" | undefined> {
   const { bucket, name, signal } = run;
   const creates = namesOf(planned.steps.filter(({ action }) => action === "create"));
   const without = namesOf(planned.steps.filter((step) => comesWithout(step, planned)));
   const touched = namesOf(planned.steps.filter(touches));
-  if (creates.size + touched.size === 0) return;
+  if (creates.size + touched.size === 0) return undefined;
   const startTimestamp = timestamp(new Date());
 
   const { clusterUid } = planned.target;
@@ -74,7 +76,8 @@ export async function keepBefore(run: Keeping, planned: Planned): Promise<void> 
   const backups = earlier.map(({ name: before }) => before);
   if (names.size) {
     const before = backupBefore(name, backups.length + 1);
-    await store(run, before, names, joinNames(notes.flatMap((note) => [note.creates, note.touches])));
+    const made = joinNames(notes.flatMap((note) => [note.creates, note.touches]));
+    if ((await store(run, before, { names, made, slice })) === "more") return "more";
     backups.push(before);
   }
   const statuses = namesOf(planned.steps.filter((step) => touches(step) && step.status));
@@ -87,6 +90,7 @@ export async function keepBefore(run: Keeping, planned: Planned): Promise<void> 
     },
     signal,
   );
+  return undefined;
 }
 
 /** The record of a backup that was made before a restore's first write. Throws `conflict` where another one has its name. */
@@ -156,17 +160,24 @@ async function notHeld(
   return new Map([...left].filter(([, some]) => some.size > 0));
 }
 
-async function store(run: Keeping, name: string, names: Names, made: Names): Promise<void> {
+async function store(
+  run: Keeping,
+  name: string,
+  { names, made, slice }: { names: Names; made: Names; slice: Slice | undefined },
+): Promise<"more" | undefined> {
   const ours = labelValue(run.name);
   const unless = (id: ItemId, { metadata }: KubernetesObject) =>
     hasName(made, id) && metadata.labels?.[RESTORE_NAME] === ours;
   const spec = { includedResources: [...names.keys()].sort() };
-  const { outcome } = await backup({ ...backupRun(run, name), spec, only: { names, unless } });
+  const kept = { ...backupRun(run, name), spec, only: { names, unless } };
+  const stored = slice ? await backupSlice(kept, slice) : await backup(kept);
+  if ("more" in stored) return "more";
+  const { outcome } = stored;
   const [problem] = outcome.errors;
   run.log.log("info", `Kept what is about to be touched as backup ${name}`, { items: outcome.items });
   if (run.trustedKeys?.length && !run.signer)
     run.log.log("warning", `Backup ${name} is not signed, so an undo that trusts only keys will refuse it`);
-  if (!problem) return;
+  if (!problem) return undefined;
   throw new LifeboatError(
     "unreachable",
     `what the restore is about to touch can't all be kept: ${problemLine(problem)}`,

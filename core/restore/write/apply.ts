@@ -6,7 +6,7 @@ import { metadataOf, parseExact } from "../../kube/json.ts";
 import { resourcePath } from "../../kube/resource.ts";
 import { parseStatus } from "../../kube/status.ts";
 import { RESTORE_NAME } from "../../labels.ts";
-import { at, canonical, goJson } from "../../objects/fields.ts";
+import { at, canonical, entriesOf, goJson } from "../../objects/fields.ts";
 import { NAMESPACES } from "../../objects/resources.ts";
 import { refersElsewhere, restoreLabels } from "../fixes.ts";
 import { BEING_DELETED, EQUAL, plan } from "../plan/plan.ts";
@@ -32,6 +32,7 @@ import {
   refusal,
   type Sending,
   send,
+  WRITER,
 } from "./sending.ts";
 import { namespaceActive, objectGone } from "./waits.ts";
 
@@ -89,22 +90,16 @@ async function createAs(one: Sending, reason: string | undefined): Promise<Appli
   const { item, resource, applying } = one;
   const { body, notes, warning, wanted, without } = outgoing(one);
   const response = await send(one, { method: "POST", path: resourcePath(resource, item.namespace), body });
-  const isThere = () => without && applying.data?.without.set(`${item.namespace}/${item.name}`, without);
-  if (response.status >= 400) {
-    if (existsAlready(response)) {
-      const settled = await settle(one, response);
-      if (settled.action === "created") isThere();
-      return settled;
-    }
-    return { action: "failed", reason: refusal(response, item) };
-  }
+  const settled = response.status >= 400 && existsAlready(response) ? await settle(one, response) : undefined;
+  if (settled && settled.action !== "created") return settled;
+  if (!settled && response.status >= 400) return { action: "failed", reason: refusal(response, item) };
   // Of most objects only the UID matters, and parsing all of 25,000 takes seconds and memory.
-  const made = () => JSON.parse(response.body.toString("utf8")) as KubernetesObject;
+  const made = settled?.made ?? (() => JSON.parse(response.body.toString("utf8")) as KubernetesObject);
   const inactive = item.entry.resource === NAMESPACES ? await notActive(made(), applying) : undefined;
   if (inactive) return { action: "failed", reason: inactive };
-  isThere();
-  const { uid } = metadataOf(response.body) as KubernetesObject["metadata"];
-  const left = wanted ? await restoreStatus(one, made()) : undefined;
+  if (without) applying.data?.without.set(`${item.namespace}/${item.name}`, without);
+  const uid = settled ? settled.uid : (metadataOf(response.body) as KubernetesObject["metadata"]).uid;
+  const left = wanted ? ((await restoreStatus(one, made())) ?? statusOfBefore(one, made())) : undefined;
   const notable = warning || left?.written === false;
   return { action: "created", reason: joined(reason, ...notes, left?.reason), warning: notable, uid, made };
 }
@@ -131,6 +126,13 @@ function isOurs({ metadata: { labels } }: KubernetesObject, { applying }: Sendin
   return ours !== undefined && labels?.[RESTORE_NAME] === ours;
 }
 
+const WITH_STATUS = "with its status";
+
+/** Whether we wrote to it: labels alone don't tell, for controllers copy them. */
+function isWrittenByUs({ metadata }: KubernetesObject): boolean {
+  return entriesOf(metadata, "managedFields").some(({ manager }) => manager === WRITER);
+}
+
 /** What became of a status, and what to tell of it. */
 interface StatusWritten {
   written: boolean;
@@ -152,13 +154,24 @@ async function restoreStatus(one: Sending, live: KubernetesObject): Promise<Stat
     if (canonical(now.status ?? null) === canonical(status ?? null)) return undefined;
     const path = `${pathOf(one)}/status`;
     const response = await send(one, { method: "PUT", path, body: goJson({ ...now, status }) });
-    if (response.status < 400) return { written: true, reason: "with its status" };
+    if (response.status < 400) return { written: true, reason: WITH_STATUS };
     if (response.status === 404) return undefined;
     if (response.status !== 409 || attempt === UPDATE_ATTEMPTS)
       return { written: false, reason: `its status could not be restored: ${refusal(response, item)}` };
     now = await readLive(one);
   }
   return undefined;
+}
+
+/** That a slice which was killed has written the status of an object that is as the backup says. */
+function statusOfBefore({ applying, item, body }: Sending, live: KubernetesObject): StatusWritten | undefined {
+  if (!applying.repeats) return undefined;
+  const { status, metadata } = parseExact(body) as KubernetesObject;
+  const isThere =
+    status !== undefined &&
+    applying.statuses.of(metadata, item.entry.resource) &&
+    canonical(live.status ?? null) === canonical(status);
+  return isThere ? { written: true, reason: WITH_STATUS } : undefined;
 }
 
 /** Waits for a new Namespace that doesn't take objects yet. */
@@ -178,15 +191,16 @@ async function settle(one: Sending, refused: KubeResponse): Promise<Applied> {
   if (!live) return { action: "failed", reason: refusal(refused, item) };
   const { uid, deletionTimestamp } = live.metadata;
   const { equal } = compare(one, live);
-  if (equal && !deletionTimestamp && (isOurs(live, one) || refused.attempts > 1))
-    return { action: "created", uid, made: () => live };
+  const ours = isOurs(live, one);
+  const isMade = equal ? ours || refused.attempts > 1 : applying.repeats && ours && isWrittenByUs(live);
+  if (isMade && !deletionTimestamp) return { action: "created", uid, made: () => live };
   const state = deletionTimestamp ? "deleting" : equal ? "equal" : "different";
   const { resource } = item.entry;
   const leave = item.needed ? "it appeared meanwhile" : undefined;
   const shared = refersElsewhere(one.body, resource, applying.fixing);
   const { action, ...step } = plan({ resource, live: state, leave, shared }, applying.policy);
   // What others made since the plan is nowhere kept for an undo: it only gets what it lacks.
-  if (isChange(action) && action !== "merge" && !isOurs(live, one))
+  if (isChange(action) && action !== "merge" && !ours)
     return { action: "skipped", reason: "it appeared meanwhile and differs: restore it again", warning: true, uid };
   if (isChange(action)) return await change({ ...one, plannedOn: undefined }, action);
   return { action: action === "blocked" ? "blocked" : "skipped", uid: deletionTimestamp ? undefined : uid, ...step };
@@ -203,12 +217,17 @@ async function change(one: Sending, how: Change): Promise<Applied> {
   for (let attempt = 1; ; attempt++) {
     const live = await readLive(one);
     if (!live && !planned) return { action: "failed", reason: "it is being made and deleted by others all the time" };
-    if (!live) return await create(one, "it was deleted meanwhile");
+    if (!live) {
+      const made = await create(one, "it was deleted meanwhile");
+      const isOf = applying.repeats && applying.policy === "recreate" && made.action === "created";
+      return isOf ? { ...made, action: "recreated" } : made;
+    }
     const { uid, deletionTimestamp } = live.metadata;
     if (deletionTimestamp) return { action: "blocked", reason: BEING_DELETED };
     const changing = CHANGES[how](one, live);
     const gotThrough = unanswered && (!changing || (isOurs(live, one) && !isOurs(unanswered, one)));
     if (gotThrough) return await updated(one, how, live, status);
+    if (!changing && applying.repeats && planned && isOurs(live, one)) return await updated(one, how, live, status);
     if (!changing) return { action: "skipped", reason: how === "merge" ? "exists and lacks nothing" : EQUAL, uid };
     if (planned && !isUnchanged(live, item.entry.resource, planned, applying.target))
       return { action: "blocked", reason: CHANGED, uid };
@@ -241,7 +260,8 @@ async function updated(
   live: KubernetesObject,
   before: StatusWritten | undefined,
 ): Promise<Applied> {
-  const status = before ?? (how === "update" ? await restoreStatus(one, live) : undefined);
+  const status =
+    before ?? (how === "update" ? ((await restoreStatus(one, live)) ?? statusOfBefore(one, live)) : undefined);
   return { action: "updated", reason: status?.reason, warning: status?.written === false, uid: live.metadata.uid };
 }
 

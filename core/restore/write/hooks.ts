@@ -47,6 +47,11 @@ export function readHooks(hooks: RestoreSpec["hooks"]): HookRule[] {
   }));
 }
 
+/** Whether commands may be to be run in a Pod, given as JSON, once it is up. */
+export function mayHaveExecHooks(pod: Buffer, rules: HookRule[] = []): boolean {
+  return pod.includes(POST) || rules.some(({ exec }) => exec.length > 0);
+}
+
 /** The init containers that hooks give a Pod, which is in its namespace of the target: of its annotations, or else of the spec. */
 export function hookContainers(pod: KubernetesObject, namespace: string, rules: HookRule[]): Fields[] {
   const annotated = annotatedContainer(pod);

@@ -12,6 +12,7 @@ import { at, entriesOf } from "../../objects/fields.ts";
 import type { Report } from "../report.ts";
 import type { Item } from "../survey.ts";
 import { type ExecHook, execHooks, type HookRule, readiness } from "./hooks.ts";
+import { WRITER } from "./sending.ts";
 
 const POLL_MS = 1000;
 /** However many Pods come and hooks end: no two LISTs are nearer to each other. */
@@ -265,7 +266,7 @@ function fail({ log, report }: Hooking, { item }: Awaited, hook: ExecHook, why: 
 /** Whether Lifeboat created the Pod, and didn't only change it: who creates one owns what can't be changed. */
 function wasCreated({ metadata }: KubernetesObject): boolean {
   return entriesOf(metadata, "managedFields").some(
-    (entry) => entry.manager === "lifeboat" && at(entry, "fieldsV1", "f:spec", "f:restartPolicy") !== undefined,
+    (entry) => entry.manager === WRITER && at(entry, "fieldsV1", "f:spec", "f:restartPolicy") !== undefined,
   );
 }
 

@@ -33,6 +33,8 @@ export interface Applying extends Waiting {
   data?: RestoreData;
   /** Everything is checked by the API server, and nothing kept (`dryRun=All`). */
   dryRun?: boolean;
+  /** A slice before this one that was killed may have done the same already, by the same plan. */
+  repeats?: boolean;
 }
 
 /** One object on its way to the target. */
@@ -162,11 +164,14 @@ export function pathOf({ resource, item }: Sending): string {
   return resourcePath(resource, item.namespace, item.name);
 }
 
+/** The manager of the fields that we write. */
+export const WRITER = "lifeboat";
+
 /**
  * Who writes; and that warnings of unknown fields, which the API server drops as it drops them with warnings, are not asked
  * for: looking for them costs it a second reading of each object.
  */
-const WRITING = { fieldManager: "lifeboat", fieldValidation: "Ignore" };
+const WRITING = { fieldManager: WRITER, fieldValidation: "Ignore" };
 
 /** Sends a request for the object; a write bears our name, and is kept nowhere in a dry run. */
 export function send({ applying }: Sending, request: Parameters<Kube["request"]>[0]): Promise<KubeResponse> {

@@ -11,6 +11,7 @@ import type { Item } from "../survey.ts";
 import { adopts } from "./adoptions.ts";
 import { type Applied, applyStep } from "./apply.ts";
 import { noticingBackends } from "./backends.ts";
+import { isToBeServed, type WriteCut } from "./cut.ts";
 import { adaptivePace, type Pace, pacedKube } from "./pace.ts";
 import { PODS, type PostHooks } from "./posthooks.ts";
 import { nonePostponed, type Postponed, tryAgain } from "./postponed.ts";
@@ -28,11 +29,16 @@ interface Writing extends Applying {
   report: Report;
   /** None where a restore is undone. */
   hooks?: PostHooks;
+  /** Of writes that may be left to a next slice. */
+  cut?: WriteCut;
   log: Log;
 }
 
 /** How long to wait before what waits for a backend is tried again: longer each time that nothing got through. */
 const AGAIN_MS = { first: 500, most: 10_000 };
+
+/** How long a slice rests, at most, before it looks whether it is over. */
+const LOOK_MS = 250;
 
 /** The writes of one restore under way. */
 interface Run extends Writing {
@@ -47,15 +53,19 @@ interface Run extends Writing {
   unawaited: Item[];
   /** When an object of a resource was created last. */
   createdAt: Map<string, number>;
+  /** Steps that were begun. */
+  begun: number;
 }
 
 /**
  * Applies the steps, which come in the order of their ranks: rank after rank, many of one rank at a time, as many as
  * the server can do with. Custom resources wait until definitions written before are served. What is refused since a
  * backend isn't up (backends.ts) is tried again between the ranks, and after the last one for `waitMs`; it then fails.
- * Throws what `applyStep` throws, when all that was under way has ended.
+ * Gives whether all have ended: else the rest is left to the next slice, after one step at least. Throws what `applyStep` throws,
+ * when all that was under way has ended.
  */
-export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<void> {
+export async function writeSteps(steps: PlannedStep[], writing: Writing): Promise<boolean> {
+  const { cut } = writing;
   const pace = adaptivePace();
   const failure = new AbortController();
   const run: Run = {
@@ -67,35 +77,50 @@ export async function writeSteps(steps: PlannedStep[], writing: Writing): Promis
     postponed: nonePostponed(writing.survey),
     again: { at: 0, wait: AGAIN_MS.first },
     timeIsUp: false,
-    unawaited: [],
-    createdAt: new Map(),
+    unawaited: cut?.unawaited ?? [],
+    createdAt: new Map(cut?.createdAt),
+    begun: 0,
   };
   try {
+    if (cut?.someAwaited)
+      run.served = servedBy(await discover(run.kube, { signal: run.signal }), run.fixing.conversions);
     for (const wave of waves(steps.filter(({ action }) => action !== "prune"))) {
       await write(run, wave);
+      if (isOver(run)) return false;
       if (run.postponed.size() && performance.now() >= run.again.at) await again(run);
     }
     await awaitBackends(run);
+    if (isOver(run)) return false;
     await awaitDefinitions(run, () => true);
     await prune(
       run,
       steps.filter(({ action }) => action === "prune"),
     );
+    return !isOver(run);
   } finally {
     await pace.idle();
   }
 }
 
-/** Applies steps, rank after rank; resolves when all of them have ended, or are postponed. */
+/** Whether the rest is left to the next slice; what has failed already is told in this one. */
+function isOver({ cut, begun, timeIsUp }: Run): boolean {
+  return cut !== undefined && begun > 0 && !timeIsUp && cut.over();
+}
+
+/** Applies steps, rank after rank; resolves when all of them have ended, or are postponed, or the slice is over. */
 async function write(run: Run, steps: PlannedStep[]): Promise<void> {
   const { pace, signal, failure } = run;
   for (const wave of waves(steps)) {
+    if (isOver(run)) return;
     const resources = new Set(wave.map(({ item }) => item.entry.resource));
     await awaitDefinitions(run, ({ name }) => resources.has(name));
     await awaitAdoptable(run, resources);
     for await (const { step, body } of bodies(run.archive, wave)) {
       await pace.room();
       signal.throwIfAborted();
+      if (isOver(run)) break;
+      run.begun++;
+      await run.cut?.keep();
       pace.run(() => applyOne(run, step, body)).catch((error) => failure.abort(error));
     }
     await pace.idle();
@@ -113,8 +138,9 @@ async function applyOne(run: Run, step: PlannedStep, body: Buffer): Promise<void
 }
 
 /** Tells how a step ended whoever has to know. */
-function end(run: Run, step: PlannedStep, { action, reason, warning, uid, made }: Applied): void {
-  const { survey, target, report, hooks } = run;
+function end(run: Run, step: PlannedStep, applied: Applied): void {
+  const { survey, target, report, hooks, cut } = run;
+  const { action, reason, warning, uid, made } = applied;
   const { item, place } = step;
   const { resource } = item.entry;
   run.postponed.end(step);
@@ -122,8 +148,8 @@ function end(run: Run, step: PlannedStep, { action, reason, warning, uid, made }
   report.item(item, action, reason, warning);
   if (made && resource === PODS) hooks?.created(item, made());
   if (action === "created") run.createdAt.set(resource, performance.now());
-  const stays = !["failed", "blocked", "pruned"].includes(action) && step.action !== "prune";
-  if (resource === DEFINITIONS && stays) run.unawaited.push(item);
+  if (isToBeServed(step, action)) run.unawaited.push(item);
+  cut?.end(step, applied);
 }
 
 /** Waits until the resources of written definitions are served, of those that are needed. */
@@ -155,11 +181,15 @@ async function again(run: Run): Promise<void> {
 /** Tries what waits for backends until nothing does, or time is up. */
 async function awaitBackends(run: Run): Promise<void> {
   const { postponed, log, signal, waitMs } = run;
-  const deadline = performance.now() + waitMs;
+  if (isOver(run)) return;
+  const since = postponed.size() && run.cut ? run.cut.waits() : performance.now();
+  const deadline = since + waitMs;
   if (postponed.size()) log("warning", `Waiting for ${postponed.backends().join(", ")}`, { objects: postponed.size() });
   while (postponed.size() && performance.now() < deadline) {
-    await pause(Math.max(0, Math.min(run.again.at, deadline) - performance.now()), signal);
-    await again(run);
+    const wait = Math.max(0, Math.min(run.again.at, deadline) - performance.now());
+    await pause(run.cut ? Math.min(wait, LOOK_MS) : wait, signal);
+    if (performance.now() >= Math.min(run.again.at, deadline)) await again(run);
+    if (isOver(run)) return;
   }
   await giveUp(run);
 }
@@ -184,7 +214,7 @@ async function giveUp(run: Run): Promise<void> {
 
 /** Last of all, and only where nothing is missing that might be meant to replace it; an undo has no such reserve. */
 async function prune(run: Run, steps: PlannedStep[]): Promise<void> {
-  if (run.fixing.exact || run.report.lacking() === 0) return await write(run, steps);
+  if (run.fixing.exact || run.cut?.prunes || run.report.lacking() === 0) return await write(run, steps);
   for (const { item } of steps) run.report.item(item, "blocked", WITHHELD);
 }
 
@@ -214,12 +244,19 @@ function blankBody({ item }: PlannedStep): Buffer {
 }
 
 /** What is served once definitions are written: discovery is asked anew until their resources are in it. */
-async function servedAfter(written: Item[], { served, report, log, fixing, ...waiting }: Writing): Promise<Served> {
+async function servedAfter(
+  written: Item[],
+  { served, report, log, fixing, cut, ...waiting }: Writing,
+): Promise<Served> {
   const definitions = served.preferred(DEFINITIONS);
   if (!written.length || !definitions) return served;
   log("info", "Waiting for definitions to be established", { definitions: written.length });
   const names = written.map(({ name }) => name);
   const { unready, discovery } = await definitionsServed(waiting, definitions, names);
-  for (const item of written) if (unready.has(item.name)) report.error(item, unready.get(item.name)!);
+  for (const item of written) {
+    const problem = unready.get(item.name);
+    if (problem) report.error(item, problem);
+    cut?.awaited(item, problem);
+  }
   return servedBy(discovery, fixing.conversions);
 }

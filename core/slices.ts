@@ -1,0 +1,96 @@
+import { promisify } from "node:util";
+import { gunzip, gzip } from "node:zlib";
+import { z } from "zod";
+import { sha256 } from "./archive/gzip.ts";
+import { signatureOf, signerOf } from "./integrity/keys.ts";
+import { numberedKey, putJsonOnce } from "./once.ts";
+import type { Bucket, Signer } from "./ports.ts";
+import { newestState, type Placed, stateAt } from "./state.ts";
+
+const gzipBuffer = promisify(gzip);
+const gunzipBuffer = promisify(gunzip);
+
+/** What cuts a run of a job into slices: a function may not run for as long as the job takes. */
+export interface Slice {
+  /** Aborted when it is time to leave the rest to the next slice; that many milliseconds after its beginning. */
+  ends: AbortSignal;
+  lengthMs?: number;
+  /** When what waits in memory is stored: once it has so many bytes, or so many milliseconds have passed. */
+  pieceBytes?: number;
+  pieceMs?: number;
+}
+
+/** The end of a slice that is not the last one. */
+export interface More {
+  more: true;
+  /** How many items are done so far. */
+  items: number;
+}
+
+/** Where slices leave their states: a row of numbered objects, which may be signed. */
+export interface SliceRow {
+  bucket: Bucket;
+  folder: string;
+  signer: Signer | undefined;
+  signal: AbortSignal;
+}
+
+/** `state`: gzipped JSON in base64. `signature`: of its digest, where states are signed. */
+const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
+
+/** A state that a slice has left. */
+export interface SliceState<State> {
+  number: number;
+  /** Of what was stored. */
+  digest: string;
+  state: State;
+}
+
+/** One that can't be gone on from. */
+export interface FlawedState {
+  number: number;
+  key: string;
+  /** "foreign": not signed by who signs. */
+  flaw: "unreadable" | "foreign";
+}
+
+/** What the last slice left, or that of a number; undefined where there were none. Throws what the bucket throws. */
+export async function readSlice<State>(
+  { bucket, folder, signer, signal }: SliceRow,
+  number?: number,
+): Promise<SliceState<State> | FlawedState | undefined> {
+  const placed: Placed<z.infer<typeof stateShape>> | undefined =
+    number === undefined
+      ? await newestState(bucket, folder, stateShape, signal)
+      : await stateAt(bucket, folder, number, stateShape, signal);
+  if (!placed) return undefined;
+  const { state: stored, ...place } = placed;
+  if (!stored) return { ...place, flaw: "unreadable" };
+  const digest = sha256(Buffer.from(stored.state));
+  if (signer && signerOf(stored.signature ?? "", signedText(digest)) !== signer.publicKey)
+    return { ...place, flaw: "foreign" };
+  try {
+    const json = await gunzipBuffer(Buffer.from(stored.state, "base64"));
+    return { number: place.number, digest, state: JSON.parse(json.toString()) as State };
+  } catch {
+    return { ...place, flaw: "unreadable" };
+  }
+}
+
+/** Leaves a state under a number; gives its digest, or undefined where another run has left one there. */
+export async function leaveSlice(
+  { bucket, folder, signer, signal }: SliceRow,
+  number: number,
+  content: object,
+): Promise<string | undefined> {
+  const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
+  const digest = sha256(Buffer.from(state));
+  const signature = signer && (await signatureOf(signedText(digest), signer));
+  const stored = { schemaVersion: 1, state, signature };
+  return (await putJsonOnce(bucket, numberedKey(folder, number), stored, signal)) ? digest : undefined;
+}
+
+/** What is signed of a state: no digest of a record. */
+function signedText(digest: string): string {
+  return `slice:${digest}`;
+}
