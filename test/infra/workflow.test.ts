@@ -47,7 +47,10 @@ describe("the workflow of the gcp module", { skip: requireOrSkip("rig", ["workfl
     dir = await mkdtemp(join(tmpdir(), "lifeboat-workflow-"));
     const template = await readFile(WORKFLOW, "utf8");
     // As Terraform's templatefile does.
-    const source = template.replace(/(?<!\$)\$\{retries\}/, String(RETRIES)).replace(/\$\$(?=\{)/g, "$$");
+    const values: Record<string, number> = { retries: RETRIES, concurrency: 2 };
+    const source = template
+      .replace(/(?<!\$)\$\{(\w+)\}/g, (_, name) => String(values[name]))
+      .replace(/\$\$(?=\{)/g, "$$");
     await writeFile(join(dir, "workflow.yaml"), source);
     server = serve({
       hostname: "127.0.0.1",
@@ -121,6 +124,46 @@ describe("the workflow of the gcp module", { skip: requireOrSkip("rig", ["workfl
     assert.deepEqual(returned, { kind: "backup", phase: "Completed" });
     assert.deepEqual(jobs, [hourly, rest(1), rest(1), rest(2)]);
     assert.deepEqual(letters, []);
+  });
+
+  test("runs parts, and parts of parts, and then what is left, though one failed", async () => {
+    const backup = (name: string) => ({ kind: "backup", cluster: name, name });
+    const next = { kind: "verify", name: "last" };
+    const given: Record<string, object> = {
+      fleet: { parts: ["one", "two", "many", "dead"].map(backup), next },
+      many: { parts: ["shard-1", "shard-2"].map(backup), next: backup("finisher") },
+    };
+    answers = [
+      async (request) => {
+        const { name } = (await request.json()) as { name: string };
+        return name === "dead" ? bad() : Response.json(given[name] ?? { phase: "Completed", name });
+      },
+    ];
+    const { returned } = await start({ function: "backup", job: backup("fleet") });
+    assert.deepEqual(returned, { phase: "Completed", name: "last" });
+    const names = (jobs as { name: string }[]).map(({ name }) => name);
+    const parts = ["one", "two", "many", "shard-1", "shard-2", "finisher", "dead", "dead", "dead"];
+    assert.deepEqual([names[0], names.at(-1)], ["fleet", "last"]);
+    assert.deepEqual(names.slice(1, -1).sort(), parts.sort());
+    assert(names.indexOf("finisher") > Math.max(names.indexOf("shard-1"), names.indexOf("shard-2")));
+    assert.deepEqual(
+      letters.map((letter) => [letter.function, letter.job]),
+      [["backup", backup("dead")]],
+    );
+  });
+
+  test("waits until a job may begin, without the function", async () => {
+    const earliest = Date.now() + 4000;
+    let at = 0;
+    answers = [
+      () => {
+        at = Date.now();
+        return good();
+      },
+    ];
+    await start({ function: "backup", job: { ...hourly, notBefore: new Date(earliest).toISOString() } });
+    assert(at >= earliest - 10, `${earliest - at} ms too early`);
+    assert((await start({ function: "backup", job: jobs[0] as object })).returned);
   });
 
   test("leaves what failed as often as it may as a dead letter, which does the same job when it is given again", async () => {

@@ -35,7 +35,7 @@ resource "google_workflows_workflow" "jobs" {
   name                = "${var.name}-jobs"
   description         = "Runs Lifeboat's jobs, and leaves dead letters"
   service_account     = local.workflow_email
-  source_contents     = templatefile("${path.module}/workflow.yaml", { retries = var.retries })
+  source_contents     = templatefile("${path.module}/workflow.yaml", { retries = var.retries, concurrency = var.concurrency })
   deletion_protection = false
   labels              = var.labels
 

@@ -272,6 +272,17 @@ variable "memory_size" {
   }
 }
 
+variable "concurrency" {
+  description = "How many parts of one job run at a time: clusters of a fleet, shards of a large cluster. A part may have parts of its own; of all of a run Workflows runs 20 at once."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.concurrency >= 1 && var.concurrency <= 20 && floor(var.concurrency) == var.concurrency
+    error_message = "concurrency: a whole number, 1 to 20."
+  }
+}
+
 variable "retries" {
   description = "How often a job that failed is repeated, before it is a dead letter."
   type        = number

@@ -161,7 +161,7 @@ run "what_it_makes" {
   }
   assert {
     condition = (
-      [for step in yamldecode(google_workflows_workflow.jobs.source_contents).main.steps : [step.run.except.steps[1].give_up.call, step.run.except.steps[1].give_up.args.topic] if contains(keys(step), "run")] ==
+      [for step in yamldecode(google_workflows_workflow.jobs.source_contents).run_job.steps : [step.run.except.steps[1].give_up.call, step.run.except.steps[1].give_up.args.topic] if contains(keys(step), "run")] ==
       [["googleapis.pubsub.v1.projects.topics.publish", "$${sys.get_env(\"DEAD_LETTERS\")}"]] &&
       google_workflows_workflow.jobs.user_env_vars.DEAD_LETTERS == "projects/acme-prod/topics/lifeboat-dead-letters"
     )
@@ -172,11 +172,15 @@ run "what_it_makes" {
     error_message = "the workflow may not leave dead letters"
   }
   assert {
+    condition     = [for step in yamldecode(google_workflows_workflow.jobs.source_contents).run_job.steps : step.beside.switch[0].steps[0].parts.parallel.concurrency_limit if contains(keys(step), "beside")] == [10]
+    error_message = "not as many parts run at a time as concurrency says"
+  }
+  assert {
     condition     = google_pubsub_subscription.dead_letters.expiration_policy[0].ttl == "" && google_pubsub_subscription.dead_letters.message_retention_duration == "1209600s"
     error_message = "dead letters are lost"
   }
   assert {
-    condition     = [for step in yamldecode(google_workflows_workflow.jobs.source_contents).main.steps : [step.run.retry.max_retries, step.run.try.args.auth.type] if contains(keys(step), "run")] == [[2, "OIDC"]]
+    condition     = [for step in yamldecode(google_workflows_workflow.jobs.source_contents).run_job.steps : [step.run.retry.max_retries, step.run.try.args.auth.type] if contains(keys(step), "run")] == [[2, "OIDC"]]
     error_message = "a job is not repeated as often as retries says, or its function called without an identity"
   }
   assert {
