@@ -2,6 +2,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { ApiDeps, Env } from "./api/answers.ts";
 import { addBackups } from "./api/backups.ts";
+import { addFleet } from "./api/fleet.ts";
 import { answerHeaders, boundBody, refusalOf } from "./api/guard.ts";
 import { InvalidRequest, problemResponse, Refusal } from "./api/problem.ts";
 import { addReading } from "./api/reading.ts";
@@ -11,6 +12,7 @@ import { routes } from "./api/routes.ts";
 
 export type { ApiDeps } from "./api/answers.ts";
 export { refusalOf, unavailable } from "./api/guard.ts";
+export { answerBelow, clusterRequest } from "./api/mounted.ts";
 export { problemResponse } from "./api/problem.ts";
 
 /**
@@ -31,10 +33,14 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
     await next();
   });
   app.use(boundBody);
-  addBackups(app, deps);
-  addReading(app, deps);
-  addRestores(app, deps);
-  addRetention(app, deps);
+  if (deps.fleet) {
+    addFleet(app, deps, deps.fleet);
+  } else {
+    addBackups(app, deps);
+    addReading(app, deps);
+    addRestores(app, deps);
+    addRetention(app, deps);
+  }
   app.openapi(routes.check, async (context) => {
     const { cluster } = context.req.valid("json");
     return context.json(await deps.check(cluster, context.req.raw.signal), 200);
@@ -48,12 +54,19 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
 /** What zod calls the parts of a request, in words. */
 const PARTS: Record<string, string> = { json: "body", param: "path" };
 
+const FLEET =
+  "Backs up many Kubernetes clusters; the backups and restores of each are below /clusters/{name}, with an /openapi.json of their own";
+
 /** The OpenAPI document, made of the schemas that requests are checked by. */
-function describe(app: OpenAPIHono<Env>, { version, token }: ApiDeps) {
+function describe(app: OpenAPIHono<Env>, { version, token, fleet }: ApiDeps) {
   if (token) app.openAPIRegistry.registerComponent("securitySchemes", "token", { type: "http", scheme: "bearer" });
   return app.getOpenAPI31Document({
     openapi: "3.1.0",
-    info: { title: "Lifeboat", version, description: "Backs up whole Kubernetes clusters, and restores them" },
+    info: {
+      title: "Lifeboat",
+      version,
+      description: fleet ? FLEET : "Backs up whole Kubernetes clusters, and restores them",
+    },
     security: token ? [{ token: [] }] : undefined,
   });
 }

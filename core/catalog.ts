@@ -32,6 +32,8 @@ export const PROGRESS = `${OURS}progress/`;
 export const SLICES = `${OURS}slices/`;
 /** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
 export const PROBES = `${OURS}probes/`;
+/** What belongs to a fleet itself: its runs (fleet/job.ts). Each of its clusters has a location of its own. */
+export const FLEET = `${OURS}fleet/`;
 const PAUSES = `${OURS}schedules/`;
 
 /**
@@ -195,6 +197,22 @@ export function sliceFolder(restore: string): string {
 /** Where it is said whether a schedule is paused; likewise. */
 export function pauseFolder(schedule: string): string {
   return `${PAUSES}${schedule}/`;
+}
+
+/** Where it lies what is known of one run of a fleet's schedule, which is called as the backups that it makes. */
+export function fleetKeys(run: string) {
+  const folder = `${FLEET}${run}/`;
+  return {
+    folder,
+    /** That a clock has handed it over. */
+    asked: `${folder}asked.json`,
+    /** Which clusters it is of. */
+    members: `${folder}members.json`,
+    /** Below it a row (once.ts) for each cluster: how its backup ended. */
+    ends: `${folder}ends/`,
+    /** What became of all of them; it is the last one. */
+    summary: `${folder}summary.json`,
+  };
 }
 
 /** What a run makes: one backup or one restore of a name, or the verification of a backup; by the kind of the job. */

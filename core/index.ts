@@ -30,12 +30,12 @@ export {
   restoreKeysOf,
   rowProblem,
 } from "./catalog.ts";
-export { type Checked, check, configuredClusters } from "./check/check.ts";
+export { type Checked, check, configuredClusters, fleetsClusters } from "./check/check.ts";
 export type { CheckedCluster } from "./check/cluster.ts";
 export type { Check, CheckDocument } from "./check/document.ts";
 export { openCluster } from "./cluster.ts";
-export { type Config, parseConfig, type Schedule } from "./config.ts";
-export { clusterOf, scheduleOf } from "./configured.ts";
+export { type Config, type FleetConfig, parseConfig, type Schedule } from "./config.ts";
+export { anyScheduleOf, clusterOf, everySchedule, scheduleOf } from "./configured.ts";
 export type { CopyWish } from "./copies.ts";
 export { deleteBackup } from "./delete.ts";
 export {
@@ -62,6 +62,15 @@ export {
   messageOf,
   unlessMissing,
 } from "./errors.ts";
+export { type FleetDocument, readSummary } from "./fleet/document.ts";
+export { drive } from "./fleet/drive.ts";
+export { isFleet, narrowedTo } from "./fleet/narrow.ts";
+export {
+  anyScheduleDocument,
+  type ClusterDocument,
+  type ClusterListDocument,
+  fleetStanding,
+} from "./fleet/standing.ts";
 export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
 export { copyBackup } from "./integrity/copy.ts";
@@ -129,7 +138,7 @@ export { readClock } from "./schedule/cron.ts";
 export { readPause, setPaused } from "./schedule/pause.ts";
 export { renderSchedules, type Target } from "./schedule/render.ts";
 export { missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
-export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
+export type { ScheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
 export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";

@@ -7,6 +7,8 @@ import { backupSpecSchema, restoreSpecSchema } from "./specs.ts";
 export const ALL = "all";
 
 const time = z.iso.datetime({ offset: true });
+/** Of backups, and of the runs of a fleet that make them. */
+const runName = z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, "is no name of a backup");
 const asked = {
   /** Who asked for it, where somebody did: for the record. */
   caller: z.string().max(500).optional(),
@@ -66,8 +68,6 @@ export function readShare(text: string): number | undefined {
   return percent > 0 && percent <= 100 ? percent / 100 : undefined;
 }
 
-const { cluster: _, ...anywhere } = shared;
-
 /** A job that is recorded under a name, where somebody asks for it. */
 export const recordedJobSchema = z.discriminatedUnion("kind", [
   z
@@ -84,11 +84,12 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
        * since something was last read, and how many items were. */
       shard: z.int().min(1).optional(),
       handed: z.strictObject({ at: time, times: z.int().min(0), items: z.int().min(0) }).optional(),
+      /** The run of a fleet's schedule that it is a part of. */
+      fleet: runName.optional(),
     })
-    .superRefine(({ schedule, slot, cluster, spec, shard, name }, context) => {
+    .superRefine(({ schedule, slot, spec, shard, name }, context) => {
       const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
       if (schedule === undefined && slot !== undefined) refuse("slot", "goes with a schedule");
-      if (schedule !== undefined && cluster !== undefined) refuse("cluster", "is the schedule's: leave it out");
       if (schedule !== undefined && spec !== undefined) refuse("spec", "is the schedule's template: leave it out");
       if (shard !== undefined && name === undefined) refuse("shard", "goes with a name");
     }),
@@ -96,8 +97,8 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
   z
     .strictObject({
       kind: z.literal("verify"),
-      /** `name`: the backup's. */
-      ...anywhere,
+      /** `name`: the backup's; `cluster`: of a fleet. */
+      ...shared,
       /** In its place: the newest backup that can be restored of this schedule. */
       schedule: z.string().min(1).optional(),
       /** Without either, of the location; what is not said is as in the configuration. */
@@ -125,9 +126,24 @@ const jobSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("retention"),
     ...asked,
+    /** Of a fleet: only this one's; without it, all of them. */
+    cluster: z.string().min(1).optional(),
     /** Of the configuration: only its backups. */
     schedule: z.string().min(1).optional(),
     run,
+  }),
+  /** A fleet's schedule: a backup of each of its clusters, and then a summary. */
+  z.strictObject({
+    kind: z.literal("fleet"),
+    ...asked,
+    schedule: z.string().min(1),
+    /** As of a backup. */
+    slot: time.optional(),
+    /** In its place, where it is not a clock that asks: what the backups are called. */
+    name: runName.optional(),
+    /** What it says to itself: how many clusters have been handed over, and when those were once more of which nothing was heard. */
+    given: z.number().int().min(0).optional(),
+    again: time.optional(),
   }),
   z.strictObject({
     kind: z.literal("check"),
@@ -139,8 +155,14 @@ const jobSchema = z.discriminatedUnion("kind", [
 
 export type Job = z.infer<typeof jobSchema>;
 
+/** The job of a fleet's schedule. */
+export type FleetJob = Extract<Job, { kind: "fleet" }>;
+
 /** A job that is done under a lock and leaves something; a check is answered, and leaves nothing. */
 export type LockedJob = Exclude<Job, { kind: "check" }>;
+
+/** One of them that is of one cluster and its location. */
+export type ClusterJob = Exclude<LockedJob, FleetJob>;
 
 /** Whether it is the verification of a whole location, not of one backup or schedule. */
 export function isOfLocation({

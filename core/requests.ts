@@ -88,7 +88,9 @@ export async function checkJob<Checked extends NamedJob>(
   checkNewName(job.kind, job.name);
   if (job.kind === "backup") {
     const schedule = job.schedule === undefined ? undefined : scheduleOf(config, job.schedule);
-    clusterName(config, job.cluster ?? schedule?.cluster);
+    if (schedule && job.cluster !== undefined)
+      throw new LifeboatError("invalid", "cluster is the schedule's: leave it out");
+    clusterName(config, schedule?.cluster ?? job.cluster);
     const { location, volumes } = config;
     checkMoving(job.spec ?? schedule?.template ?? {}, volumes.restic && { location, env: process.env });
     await checkFree(bucket, job);

@@ -32,7 +32,7 @@ import { runLocationVerification } from "./integrity/job.ts";
 import { configuredSigner, readTrustedKeys } from "./integrity/keys.ts";
 import { noteVerification } from "./integrity/verified.ts";
 import { verifySlice, verifyStateSchema } from "./integrity/verify.ts";
-import { ALL, isOfLocation, type LockedJob, type RecordedJob, readShare } from "./job.ts";
+import { ALL, type ClusterJob, isOfLocation, type LockedJob, type RecordedJob, readShare } from "./job.ts";
 import type { Kube } from "./kube/client.ts";
 import { heldText, LOCK_TIMING, type LockTiming, lockState, takeLock, tryLock } from "./lock.ts";
 import { type Listen, type RunLog, startRunLog } from "./log.ts";
@@ -125,7 +125,7 @@ const BACKUP_RESERVE_PART = 1 / 5;
  * Throws `invalid` for a job that can't be run, `timeout` where the deadline is too near, and whatever stopped the run,
  * whose log then lies in the bucket. A backup or restore that is PartiallyFailed does not throw.
  */
-export async function runJob(job: LockedJob, context: JobContext): Promise<Outcome> {
+export async function runJob(job: ClusterJob, context: JobContext): Promise<Outcome> {
   const { schedule, cluster, ...subject } = subjectOf(job, context.config);
   let { name } = subject;
   const attributes = { "lifeboat.job": job.kind, "lifeboat.cluster": cluster, "lifeboat.schedule": schedule };
@@ -169,20 +169,18 @@ function isPart(job: LockedJob): boolean {
 }
 
 /** What a job is about, as far as it tells itself. */
-function subjectOf(job: LockedJob, { schedules }: Config): { name: string; cluster?: string; schedule?: string } {
+function subjectOf(job: ClusterJob, { schedules }: Config): { name: string; cluster?: string; schedule?: string } {
   const { schedule, cluster, name } = { schedule: undefined, cluster: undefined, name: undefined, ...job };
   if (job.kind === "retention") return { name: retentionName(schedule), schedule };
   if (isOfLocation(job)) return { name: ALL };
   return { name: name ?? schedule ?? "", cluster: cluster ?? schedules[schedule ?? ""]?.cluster, schedule };
 }
 
-async function doJob(job: LockedJob, context: Named): Promise<Outcome> {
+async function doJob(job: ClusterJob, context: Named): Promise<Outcome> {
   using deadline = beforeDeadline(context.deadline, job.kind === "backup");
   const { slice } = deadline;
   const limited = { ...context, slice, signal: AbortSignal.any([context.signal, deadline.signal]) };
-  const wait = Date.parse(job.notBefore ?? "") - Date.now();
-  if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
-  if (wait > 0) await pause(wait, limited.signal);
+  await untilDue(job, limited.signal);
   switch (job.kind) {
     case "backup":
       return await runBackupJob(job, limited);
@@ -193,6 +191,13 @@ async function doJob(job: LockedJob, context: Named): Promise<Outcome> {
     case "retention":
       return await runRetentionJob(job, limited);
   }
+}
+
+/** Waits for a job's time. Throws `invalid` where that is too far ahead. */
+export async function untilDue({ notBefore = "" }: { notBefore?: string }, signal: AbortSignal): Promise<void> {
+  const wait = Date.parse(notBefore) - Date.now();
+  if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
+  if (wait > 0) await pause(wait, signal);
 }
 
 async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
@@ -262,6 +267,8 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
   if (slotted && (await isPaused(bucket, schedule, signal))) {
     return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
   }
+  if (schedule && job.cluster !== undefined && job.cluster !== schedule.cluster)
+    throw new LifeboatError("invalid", `schedule "${schedule.name}" is not of cluster "${job.cluster}"`);
   const cluster = job.cluster ?? schedule?.cluster;
   const found = async () => {
     const record = await committed(() => readBackup(bucket, name, signal));
@@ -513,7 +520,7 @@ function beforeDeadline(
 const LONGEST_TIMER = 2 ** 31;
 
 /** The schedule's last slot at or before the time given. One that lies ahead, as a trigger forced by hand may carry, is none. */
-function slotOf(schedule: Schedule, given: string | undefined): Date {
+export function slotOf(schedule: Pick<Schedule, "name" | "schedule" | "timeZone">, given: string | undefined): Date {
   const now = Date.now();
   const time = given === undefined ? now : Date.parse(given);
   const due = readClock(schedule).last(new Date(time <= now + RESERVE_MS ? time : now));

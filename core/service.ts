@@ -5,6 +5,8 @@ import type { CheckDocument } from "./check/document.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import type { FleetOutcome, FleetTiming } from "./fleet/job.ts";
+import { isFleet, narrowedTo } from "./fleet/narrow.ts";
 import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
@@ -13,7 +15,8 @@ import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
 import { type Listen, logLine } from "./log.ts";
 import type { Bucket, Jobs, Platform } from "./ports.ts";
-import type { Outcome } from "./run.ts";
+import { someOf } from "./report.ts";
+import type { JobContext, Outcome } from "./run.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { scheduledName } from "./schedule/slots.ts";
 import { openSecrets } from "./secrets.ts";
@@ -110,6 +113,7 @@ export interface ServiceOptions {
   /** Who takes the locks, where a process runs all there is: what it leaves when it is killed need not be waited for. */
   by?: Holder;
   timing?: LockTiming;
+  fleetTiming?: FleetTiming;
 }
 
 /**
@@ -118,7 +122,7 @@ export interface ServiceOptions {
  * environment.
  */
 export function createService(platform: Platform, options: ServiceOptions = {}): Service {
-  const { env = process.env, listen = toStandardOutput, token, by, timing } = options;
+  const { env = process.env, listen = toStandardOutput, token, by, timing, fleetTiming } = options;
   const secrets = openSecrets(platform);
   const buckets = new Map<string, Promise<Bucket>>();
 
@@ -155,9 +159,15 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
 
   /** What there is to ask about. Secrets are read anew, so that one that was mended is seen. */
   async function checked(cluster: string | undefined): Promise<Checked> {
-    const [{ configuredClusters }, config] = await Promise.all([import("./check/check.ts"), configuration()]);
+    const [{ configuredClusters, fleetsClusters }, config] = await Promise.all([
+      import("./check/check.ts"),
+      configuration(),
+    ]);
     const fresh = openSecrets(platform);
-    const clusters = configuredClusters(config, { name: cluster, secrets: fresh, clusters: platform.clusters });
+    const sources = { name: cluster, secrets: fresh, clusters: platform.clusters };
+    const clusters = isFleet(config)
+      ? await fleetsClusters(config, sources, new AbortController().signal)
+      : configuredClusters(config, sources);
     const source = options.config ? "the configuration" : (env.LIFEBOAT_CONFIG ?? "the environment");
     return { config, source, secrets: fresh, clusters, openBucket: storedAt, disks: platform.disks };
   }
@@ -181,6 +191,25 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     return document;
   }
 
+  /** The buckets of a fleet's clusters. */
+  const memberOf = (config: Config) => (location: string) => bucketAt({ ...config, location });
+
+  /** Runs a job with what it takes: the configuration is one cluster's and its schedules', or a fleet's. */
+  async function runWith(
+    job: LockedJob,
+    { config, loops, ...context }: JobContext & { loops?: boolean },
+  ): Promise<Outcome | FleetOutcome> {
+    if (isFleet(config)) {
+      const { runInFleet } = await import("./fleet/route.ts");
+      return runInFleet(job, { ...context, config, openMember: memberOf(config), loops, fleetTiming });
+    }
+    if (job.kind === "fleet") throw new LifeboatError("invalid", "the configuration is not a fleet's");
+    if ((job.kind === "verify" || job.kind === "retention") && job.cluster !== undefined)
+      throw new LifeboatError("invalid", `the ${job.kind} of a cluster is one of a fleet: leave the cluster out`);
+    const { runJob } = await import("./run.ts");
+    return runJob(job, { ...context, config });
+  }
+
   return {
     async run(message, trigger = {}) {
       const { delivery, deadline, loops, signal = new AbortController().signal, listen: heard = listen } = trigger;
@@ -190,16 +219,17 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
           return { ...(await checkHere(job.cluster, { deadline, signal, heard })), duplicate: false };
         const config = await configuration();
         const bucket = await bucketAt(config);
-        const { runJob } = await import("./run.ts");
         const { clusters, disks } = platform;
         // One process that does all it is told to gains nothing by sharing work with itself.
         const run = { delivery, deadline, spreads: by === undefined, signal, listen: heard, by, timing };
-        const context = { config, bucket, secrets, clusters, disks, ...run };
-        const outcome = await runJob(job, context);
+        const outcome = await runWith(job, { config, bucket, secrets, clusters, disks, loops, ...run });
         if (outcome.next) {
           const { next, items, parts = [] } = outcome;
           if (!loops) await handOver([...parts, next], jobs, signal);
-          const left = { job: next.kind, ...(parts.length > 0 && { parts: parts.length }), items };
+          const left = {
+            ...{ job: next.kind, ...(parts.length > 0 && { parts: parts.length }) },
+            ...(items !== undefined && { items }),
+          };
           heard(logLine("info", "the rest of the job is another one", left), "info");
           return {
             kind: next.kind,
@@ -219,9 +249,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     },
     async tick(last, kinds = CLOCK_KINDS) {
       try {
-        const [{ dueSlot, dueSlots }, { submitOnce }] = await Promise.all([
+        const [{ dueSlot, dueSlots }, { submitOnce }, { askOnce }] = await Promise.all([
           import("./schedule/due.ts"),
           import("./requests.ts"),
+          import("./fleet/route.ts"),
         ]);
         const config = await configuration();
         const bucket = await bucketAt(config);
@@ -229,8 +260,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const due = kinds.includes("backup") ? dueSlots(config, last, now) : [];
         const handOver = due.map(({ schedule, slot }) => async () => {
           if (await isPaused(bucket, schedule)) return;
-          const job = { kind: "backup", schedule: schedule.name, slot: slot.toISOString() } as const;
-          await submitOnce({ ...job, name: scheduledName(schedule.name, slot) }, { bucket, jobs });
+          const name = scheduledName(schedule.name, slot);
+          const job = { schedule: schedule.name, slot: slot.toISOString() };
+          if (isFleet(config)) await askOnce(bucket, name, job, jobs);
+          else await submitOnce({ kind: "backup", ...job, name }, { bucket, jobs });
         });
         if (kinds.includes("retention") && dueSlot(config.retentionSchedule, last, now))
           handOver.push(() => jobs.enqueue({ kind: "retention" }));
@@ -246,7 +279,9 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       }
     },
     async fetch(request, requestEnv) {
-      const { createApi, problemResponse, refusalOf, unavailable } = await import("./api.ts");
+      const { answerBelow, clusterRequest, createApi, problemResponse, refusalOf, unavailable } = await import(
+        "./api.ts"
+      );
       const log = (line: string) => listen(line, "error");
       const { version } = manifest;
       const { pathname } = new URL(request.url);
@@ -254,19 +289,30 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       const refusal = token === undefined ? undefined : refusalOf(request, token);
       if (refusal) return problemResponse(refusal);
       let deps: ApiDeps;
+      let member: ReturnType<typeof clusterRequest>;
       try {
-        const config = await configuration();
-        const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, request.signal);
-        const check: ApiDeps["check"] = (cluster, signal) => checkHere(cluster, { signal, heard: listen });
-        const { configuredRemoval } = await import("./removal.ts");
+        const whole = await configuration();
+        member = isFleet(whole) ? clusterRequest(request) : undefined;
         const { clusters, disks } = platform;
+        const { signal } = request;
+        const config = member && isFleet(whole) ? await narrowedTo(whole, member.cluster, clusters, signal) : whole;
+        const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, signal);
+        const check: ApiDeps["check"] = (cluster, signal) =>
+          checkHere(member?.cluster ?? cluster, { signal, heard: listen });
+        const { configuredRemoval } = await import("./removal.ts");
         const removal = () => configuredRemoval({ config, secrets, clusters, disks });
-        deps = { config, bucket: await bucketAt(config), jobs, version, check, removal, trustedKeys, token, log };
+        const fleet = isFleet(config) ? { config, clouds: clusters, openMember: memberOf(config) } : undefined;
+        deps = {
+          ...{ config, bucket: await bucketAt(config), version, check, removal, trustedKeys, token, log },
+          ...{ fleet, jobs: member ? jobsOf(member.cluster, jobs) : jobs },
+        };
       } catch (error) {
+        if (member && isLifeboatError(error, "invalid")) return problemResponse(error);
         log(logLine("error", messageOf(error)));
         return problemResponse(unavailable());
       }
-      return createApi(deps).fetch(request, requestEnv);
+      if (!member) return createApi(deps).fetch(request, requestEnv);
+      return answerBelow(member.base, await createApi(deps).fetch(member.request, requestEnv));
     },
   };
 }
@@ -286,6 +332,11 @@ async function handOver(all: LockedJob[], jobs: Jobs, signal: AbortSignal): Prom
     const after = Math.max(0, Date.parse(job.notBefore ?? "") - Date.now()) / 1000 || 0;
     await jobs.enqueue(job, { after, signal });
   }
+}
+
+/** Hands over jobs as those of one cluster of a fleet. */
+function jobsOf(cluster: string, jobs: Jobs): Jobs {
+  return { enqueue: (job, options) => jobs.enqueue(job.kind === "fleet" ? job : { ...job, cluster }, options) };
 }
 
 function nameIn(job: LockedJob): string | undefined {
@@ -326,7 +377,8 @@ export async function deliver(
 /** Whether it is a schedule's backup, or the verification of the location. */
 function hasSlot(message: Record<string, unknown>): boolean {
   const { kind, schedule, name } = message;
-  return isOfLocation(message) || (kind === "backup" && name === undefined && schedule !== undefined);
+  const isScheduled = (kind === "backup" || kind === "fleet") && schedule !== undefined;
+  return isOfLocation(message) || (isScheduled && name === undefined);
 }
 
 async function bodyOf(request: Request): Promise<Record<string, unknown>> {
@@ -358,14 +410,31 @@ export async function openBucket({ buckets }: Pick<Platform, "buckets">, locatio
   });
 }
 
+/** So many clusters are named in a failure; the summary names all. */
+const MOST_NAMED = 10;
+
 /** What the platform may take for a success: not a document that tells of a failure, though another delivery made it. */
 function judged({
   document,
   duplicate,
   skipped,
   items,
-}: Exclude<Outcome, { next: LockedJob }> & { items?: number }): Ended {
+}: Exclude<Outcome | FleetOutcome, { next: LockedJob }> & { items?: number }): Ended {
   if (!document) return { duplicate, skipped, ...(items !== undefined && { items }) };
+  if (document.kind === "fleet") {
+    const { kind, name, phase, counts, clusters, errors } = document;
+    if (phase === "Completed") return { kind, name, phase, duplicate };
+    const failed = clusters.filter(({ phase }) => phase !== "Completed" && phase !== "Skipped");
+    const named =
+      failed.length > 0
+        ? `: ${someOf(
+            failed.map(({ cluster }) => cluster),
+            MOST_NAMED,
+          )}`
+        : "";
+    const message = `fleet ${name} is ${phase}: ${failed.length} of ${counts.clusters} clusters have no good backup${named}; the first error: ${errors[0]?.message}`;
+    throw new JobFailed(message, { retry: false, status: 500 });
+  }
   if (document.kind === "plan") return { kind: "plan", name: document.id, phase: "Completed", duplicate };
   if (document.kind === "verify") {
     const { kind, name, ok } = document;

@@ -6,6 +6,7 @@ import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import { checkJob, type NamedJob, submitJob } from "../requests.ts";
 import type { RemovalMeans } from "../volumes/remover.ts";
+import type { FleetDeps } from "./fleet.ts";
 import { textPage } from "./pages.ts";
 
 /** What the API is made over. */
@@ -22,6 +23,8 @@ export interface ApiDeps {
   trustedKeys?: () => Promise<string[]>;
   /** What every request but /healthz must bear; where there is none, the platform authenticates. */
   token?: string;
+  /** Where it is the API of a whole fleet. */
+  fleet?: FleetDeps;
   /** A line about each unexpected error. */
   log?: (line: string) => void;
 }

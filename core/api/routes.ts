@@ -1,6 +1,8 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
 import { checkDocumentSchema } from "../check/document.ts";
+import { fleetDocumentSchema, fleetRunSchema } from "../fleet/document.ts";
+import { clusterListSchema } from "../fleet/standing.ts";
 import { problemSchema } from "./problem.ts";
 import {
   backupListSchema,
@@ -9,6 +11,7 @@ import {
   checkRequestSchema,
   deletionQuery,
   findingListSchema,
+  fleetRequestSchema,
   historyQuery,
   historySchema,
   itemListSchema,
@@ -72,6 +75,27 @@ export const routes = {
       200: answer("What was found; nothing is changed but for a probe in the bucket", checkDocumentSchema),
       ...problem,
     },
+  }),
+  getFleet: createRoute({
+    method: "get",
+    path: "/v1/fleet",
+    summary: "How each cluster of the fleet stands: its last good backup, the next one, and its problems",
+    request: { query: noQuery },
+    responses: { 200: answer("All of them, by name", clusterListSchema), ...problem },
+  }),
+  runFleet: createRoute({
+    method: "post",
+    path: "/v1/fleet",
+    summary: "Make the backups of a schedule now, of all of its clusters",
+    request: { query: noQuery, body: body(fleetRequestSchema, true) },
+    responses: { 202: accepted(fleetRunSchema), ...problem },
+  }),
+  getFleetRun: createRoute({
+    method: "get",
+    path: "/v1/fleet/{name}",
+    summary: "What became of a run of the fleet, or how far it is",
+    request: named,
+    responses: { 200: answer("The run", z.union([fleetDocumentSchema, fleetRunSchema])), ...problem },
   }),
   listBackups: createRoute({
     method: "get",

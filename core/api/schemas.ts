@@ -313,6 +313,12 @@ export const checkRequestSchema = z.strictObject({
   cluster: cluster.optional().describe("of the configuration: only this one"),
 });
 
+/** What POST /v1/fleet takes. */
+export const fleetRequestSchema = z.strictObject({
+  kind: z.literal("fleet").optional(),
+  schedule: z.string().min(1).describe("of the configuration"),
+});
+
 /** What POST /v1/retention takes. */
 export const retentionRequestSchema = z.strictObject({
   kind: z.literal("retention").optional(),

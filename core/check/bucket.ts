@@ -14,6 +14,8 @@ export interface CheckedLocation {
   open(): Promise<Bucket>;
   /** Whether a schedule wants what it stores to be held by the bucket. */
   holds: boolean;
+  /** Clusters' locations lie below it. */
+  isFleet?: boolean;
 }
 
 /** What may lie directly below a location's prefix; a Velero that finds more doesn't take the location (velero-format: 1.1). */
@@ -49,10 +51,13 @@ const RIGHTS: Record<string, Partial<Record<"list" | "create" | "hold", string>>
  * again, retention does that after a day. A fixed name would tell less: a bucket may judge "is it there already?" before "may
  * you?". Throws the signal's reason.
  */
-export async function checkLocation({ location, open, holds }: CheckedLocation, signal: AbortSignal): Promise<Check[]> {
+export async function checkLocation(
+  { location, open, holds, isFleet = false }: CheckedLocation,
+  signal: AbortSignal,
+): Promise<Check[]> {
   const { ask, answers } = asking("location", { signal });
   const rights = RIGHTS[URL.parse(location)?.protocol ?? ""] ?? {};
-  const bucket = await ask("list", (signal) => naming(rights.list, () => listsBackups(open, signal)));
+  const bucket = await ask("list", (signal) => naming(rights.list, () => listsBackups(open, isFleet, signal)));
   if (!bucket) return answers();
   const probe = `${PROBES}${randomUUID()}`;
   const clock = await ask("create", (signal) => naming(rights.create, () => creates(bucket, probe, signal)));
@@ -73,7 +78,11 @@ async function naming<Value>(rights: string | undefined, work: () => Promise<Ans
   }
 }
 
-async function listsBackups(open: () => Promise<Bucket>, signal: AbortSignal): Promise<Answer<Bucket>> {
+async function listsBackups(
+  open: () => Promise<Bucket>,
+  isFleet: boolean,
+  signal: AbortSignal,
+): Promise<Answer<Bucket>> {
   const bucket = await open();
   let backups = 0;
   for await (const { prefix } of bucket.list("backups/", { delimiter: "/", signal })) if (prefix) backups++;
@@ -83,6 +92,7 @@ async function listsBackups(open: () => Promise<Bucket>, signal: AbortSignal): P
     if (prefix !== undefined && !VELEROS.includes(prefix)) foreign.push(prefix);
     if (++entries === MOST_ENTRIES) break;
   }
+  if (isFleet) return { state: "ok", message: "may be listed: it is a fleet's", value: bucket };
   const message = backups === 0 ? "no backups yet" : `may be listed: ${backups} names of backups`;
   if (foreign.length === 0) return { state: "ok", message, value: bucket };
   return {

@@ -1,7 +1,9 @@
 import pLimit from "p-limit";
 import { type ClusterReference, openCluster } from "../cluster.ts";
-import type { Config } from "../config.ts";
-import { clusterName } from "../configured.ts";
+import type { Config, FleetConfig } from "../config.ts";
+import { clusterName, everySchedule } from "../configured.ts";
+import { fleetCluster, fleetClusters } from "../fleet/discovery.ts";
+import { isFleet, narrowed } from "../fleet/narrow.ts";
 import { configuredSigner, readTrustedKeys } from "../integrity/keys.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import type { CachedSecrets } from "../secrets.ts";
@@ -54,7 +56,8 @@ export async function check(
   const { ask, answers } = asking("configuration", { signal });
   const checked = await ask("read", async () => {
     const value = await read();
-    const { clusters, schedules } = value.config;
+    const { clusters } = value.config;
+    const schedules = everySchedule(value.config);
     const counted = (what: string, some: object) => {
       const count = Object.keys(some).length;
       return `${count} ${what}${count === 1 ? "" : "s"}`;
@@ -76,7 +79,7 @@ export async function check(
     await readTrustedKeys(secrets, publicKeys, signal);
     return { state: "ok", message: publicKeys.join(", ") };
   });
-  const { location, schedules } = config;
+  const { location } = config;
   await ask("restic", async (signal) => {
     const { restic } = config.volumes;
     if (!restic) return { state: "notAsked", message: "no files of volumes are copied" };
@@ -88,14 +91,19 @@ export async function check(
     const todo = "give volumes.restic.credentials, or a serviceAccount that has an identity in the cloud";
     return { state: "warning", message: `${message}; Jobs reach the bucket by their nodes' identity, if at all`, todo };
   });
-  const holds = Object.values(schedules).some(({ template }) => template.retainFor !== undefined);
+  const holds = everySchedule(config).some(({ template }) => template.retainFor !== undefined);
   const limit = pLimit(CLUSTERS_AT_ONCE);
   const open = () => openBucket(location);
-  const volumes = { restic: config.volumes.restic !== undefined, disks, bucket: open };
+  const volumesOf = ({ location: own = location }: CheckedCluster) => ({
+    ...{ restic: config.volumes.restic !== undefined, disks },
+    bucket: () => openBucket(own),
+  });
   const checks = await Promise.all([
     answers(),
-    ...(clusters.length > 0 ? clusters.map((cluster) => limit(checkCluster, cluster, volumes, signal)) : [NO_CLUSTER]),
-    checkLocation({ location, holds, open } satisfies CheckedLocation, signal),
+    ...(clusters.length > 0
+      ? clusters.map((cluster) => limit(checkCluster, cluster, volumesOf(cluster), signal))
+      : [NO_CLUSTER]),
+    checkLocation({ location, holds, open, isFleet: isFleet(config) } satisfies CheckedLocation, signal),
     checkLimits(surroundings),
   ]);
   return documentOf(checks.flat(), location);
@@ -128,6 +136,22 @@ export function configuredClusters(
       open: (signal) => openCluster(reference, sources, { signal }),
       specs: specs.map(({ template }) => template),
     };
+  });
+}
+
+/** The same of a fleet, or of one of its clusters: each with its own location. Throws `invalid` for one that is none of it. */
+export async function fleetsClusters(
+  config: FleetConfig,
+  { name, ...sources }: { name?: string; secrets: CachedSecrets; clusters: Platform["clusters"] },
+  signal: AbortSignal,
+): Promise<CheckedCluster[]> {
+  const clusters =
+    name === undefined
+      ? (await fleetClusters(config, sources.clusters, signal)).clusters
+      : new Map([[name, await fleetCluster(config, name, sources.clusters, signal)]]);
+  return [...clusters].flatMap(([name, cluster]) => {
+    const own = narrowed(config, name, cluster);
+    return configuredClusters(own, sources).map((checked) => ({ ...checked, location: own.location }));
   });
 }
 

@@ -31,6 +31,8 @@ export interface CheckedCluster {
   open(signal: AbortSignal): Promise<Kube>;
   /** What schedules back up of it; all is asked for where none does. */
   specs: BackupSpec[];
+  /** Where its backups lie, of a fleet. */
+  location?: string;
 }
 
 /** Who the API server takes us for; without a user where it can't tell. */

@@ -1,4 +1,5 @@
-import type { Config, Schedule } from "../config.ts";
+import type { Config, FleetSchedule, Schedule } from "../config.ts";
+import { everySchedule } from "../configured.ts";
 import { readClock } from "./cron.ts";
 
 /** A clock that fails, or is told late, is made up for so long. What lies further back was missed. */
@@ -16,12 +17,12 @@ const LONGEST_MS = 31 * 24 * 3_600_000;
  * that says `skipImmediately`.
  */
 export function dueSlots(
-  { schedules }: Pick<Config, "schedules">,
+  config: Pick<Config, "schedules" | "fleet">,
   last: Date | undefined,
   now: Date,
-): { schedule: Schedule; slot: Date }[] {
+): { schedule: Schedule | FleetSchedule; slot: Date }[] {
   const since = sinceTold(last, now);
-  return Object.values(schedules).flatMap((schedule) => {
+  return everySchedule(config).flatMap((schedule) => {
     const slot = readClock(schedule).last(now);
     const back = schedule.skipImmediately ? since : Math.max(since, LOOK_BACK_MS);
     return slot && now.getTime() - slot.getTime() <= back ? [{ schedule, slot }] : [];

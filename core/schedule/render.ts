@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import { everySchedule } from "../configured.ts";
 import { LifeboatError } from "../errors.ts";
 import { type CronFields, type Numbers, readTiming, type Written } from "./cron.ts";
 import { cloudScheduler, eventBridge, ncrontab, platformZone } from "./dialects.ts";
@@ -8,7 +9,7 @@ import { gapsOf, offsetsOf } from "./offsets.ts";
 export type Target = "aws" | "gcp" | "azure";
 
 /** What a cloud's clock sends, but for the slot, which is the clock's to say. */
-type SentJob = { kind: "backup"; schedule: string } | { kind: "retention" } | { kind: "verify" };
+type SentJob = { kind: "backup" | "fleet"; schedule: string } | { kind: "retention" } | { kind: "verify" };
 
 /** A schedule as the Terraform modules take it. */
 export interface Rendered {
@@ -38,18 +39,23 @@ const AGAIN = "0 */15 * * * *";
  * Throws `invalid` with all that the cloud's clock can't be told.
  */
 export function renderSchedules(
-  config: Pick<Config, "schedules" | "retentionSchedule" | "verify">,
+  config: Pick<Config, "schedules" | "fleet" | "retentionSchedule" | "verify">,
   target: Target,
   now = new Date(),
 ): RenderedSchedules {
-  const entries: [name: string, written: Written, job: SentJob, paused: boolean][] = Object.values(
-    config.schedules,
-  ).map((schedule) => [schedule.name, schedule, { kind: "backup", schedule: schedule.name }, schedule.paused]);
+  const kind = config.fleet ? "fleet" : "backup";
+  const all = everySchedule(config);
+  const entries: [name: string, written: Written, job: SentJob, paused: boolean][] = all.map((schedule) => [
+    schedule.name,
+    schedule,
+    { kind, schedule: schedule.name },
+    schedule.paused,
+  ]);
   for (const [kind, schedule] of [
     ["retention", config.retentionSchedule],
     ["verify", config.verify?.schedule],
   ] as const) {
-    const key = Object.hasOwn(config.schedules, kind) ? `${kind}_job` : kind;
+    const key = all.some(({ name }) => name === kind) ? `${kind}_job` : kind;
     if (schedule !== undefined) entries.push([key, { schedule }, { kind }, false]);
   }
 

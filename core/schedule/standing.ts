@@ -2,6 +2,7 @@ import { basename } from "node:path/posix";
 import { z } from "zod";
 import { readBackup, readObject, rowProblem, runFolder, verifiedFolder } from "../catalog.ts";
 import type { Schedule } from "../config.ts";
+import { backupDocument } from "../documents.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readVerified } from "../integrity/verified.ts";
 import type { Bucket } from "../ports.ts";
@@ -22,9 +23,9 @@ export interface ScheduleDocument {
   location: string;
   paused: boolean;
   /** Its newest backup that was committed. */
-  lastBackup?: { name: string; phase: string; startTimestamp?: string };
+  lastBackup?: StandingBackup;
   /** Its newest backup that is Completed and not known to be damaged, the one above or an older one. */
-  lastGood?: { name: string; phase: string; startTimestamp?: string };
+  lastGood?: StandingBackup;
   /** Its newest backup that a job has verified, when, and whether it is good. */
   lastVerified?: { name: string; at: string; ok: boolean };
   /** From one slot to the next, about now. */
@@ -37,6 +38,15 @@ export interface ScheduleDocument {
   next?: string;
   /** Slots since the last backup, or, where there is none, since the first run that failed, without a backup. */
   missed: string[];
+}
+
+/** A backup of a schedule, and how much is in it: objects, and bytes of JSON. */
+export interface StandingBackup {
+  name: string;
+  phase: string;
+  startTimestamp?: string;
+  items?: number;
+  bytes?: number;
 }
 
 /** A slot of which nothing is known is not missed yet for so long: its run may be under way, no function runs longer. */
@@ -83,7 +93,7 @@ export async function scheduleDocument(
 }
 
 /** How often a backup is expected, and whether it is high time for one. `since`: the slot of the last good one. */
-function expectation(clock: Clock, now: Date, paused: boolean, since: Date | undefined) {
+export function expectation(clock: Clock, now: Date, paused: boolean, since: Date | undefined) {
   const last = clock.last(now);
   const next = last && clock.next(last);
   if (!last || !next) return { overdue: false };
@@ -128,8 +138,12 @@ async function newestVerified(bucket: Bucket, schedule: string, signal?: AbortSi
 /** Undefined for what an interrupted run left, or one that is under way. */
 async function committed(bucket: Bucket, name: string, signal?: AbortSignal): Promise<ScheduleDocument["lastBackup"]> {
   try {
-    const { status = {} } = await readBackup(bucket, name, signal);
-    return { name, phase: status.phase ?? "", startTimestamp: status.startTimestamp };
+    const record = await readBackup(bucket, name, signal);
+    const { phase, startTimestamp, items, bytes } = backupDocument(record, bucket.location, {
+      warnings: [],
+      errors: [],
+    });
+    return { name, phase, startTimestamp, items, bytes };
   } catch (error) {
     if (isLifeboatError(error, "missing")) return undefined;
     rowProblem(error);

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { type Config, isLifeboatError, LifeboatError, parseConfig } from "../../core/index.ts";
+import { type Config, isFleet, isLifeboatError, LifeboatError, narrowedTo, parseConfig } from "../../core/index.ts";
 import type { SharedOptions } from "./options.ts";
 import { say } from "./output.ts";
-import { secrets } from "./platform.ts";
+import { secrets, terminal } from "./platform.ts";
 
 const DEFAULT_FILE = "lifeboat.yaml";
 
@@ -16,19 +16,43 @@ interface ConfigText {
 }
 
 /**
- * The configuration: of the file `--config`, else of LIFEBOAT_CONFIG, a file or a secret's reference, else of
- * ./lifeboat.yaml where it is there; and of the environment, and of `--location`, which wins. Relative paths in a file
- * begin at its folder, those in variables and flags at the working directory. Throws `invalid` with all that is wrong in
- * it, `missing` where a file that was named isn't there.
+ * The configuration of one cluster, or of those that share a location: of the file `--config`, else of LIFEBOAT_CONFIG, a file or
+ * a secret's reference, else of ./lifeboat.yaml where it is there; and of the environment, and of `--location`, which wins.
+ * Relative paths in a file begin at its folder, those in variables and flags at the working directory. One of a fleet is
+ * narrowed to the cluster that `--cluster` names. Throws `invalid` with all that is wrong in it, `missing` where a file that
+ * was named isn't there.
  */
 export async function loadConfig(options: SharedOptions): Promise<Config> {
-  return parse(await findText(options), options);
+  return ofOneLocation(await fleetConfig(options), options);
 }
 
 /** The same; undefined where there is no file and none is named. */
 export async function readConfig(options: SharedOptions): Promise<Config | undefined> {
   const found = await findText(options);
-  return found && parse(found, options);
+  return found && ofOneLocation(await narrowedBy(parse(found, options), options), options);
+}
+
+/** The same, for who knows what to do with a fleet: where no cluster is named, all of that. */
+export async function fleetConfig(options: SharedOptions): Promise<Config> {
+  return narrowedBy(parse(await findText(options), options), options);
+}
+
+/** `--location` says where the named cluster's backups lie. */
+async function narrowedBy(config: Config, { cluster, location }: SharedOptions): Promise<Config> {
+  if (!isFleet(config) || cluster === undefined) return config;
+  const narrow = await narrowedTo(config, cluster, terminal.clusters, new AbortController().signal);
+  return location ? { ...narrow, location } : narrow;
+}
+
+function ofOneLocation(config: Config, { location }: SharedOptions): Config {
+  if (!isFleet(config) || location) return config;
+  throw new LifeboatError(
+    "invalid",
+    "the configuration is a fleet's, each of whose clusters has a location of its own",
+    {
+      hint: 'name one: --cluster NAME; "lifeboat fleet get" lists them',
+    },
+  );
 }
 
 /** Where the configuration comes from, for people. Throws as `loadConfig`. */

@@ -5,6 +5,7 @@ import { addBackup } from "./backup.ts";
 import { addBrowse } from "./browse.ts";
 import { addCompletion } from "./completion.ts";
 import { addDemo } from "./demo.ts";
+import { addFleet } from "./fleet.ts";
 import { addLocation } from "./location.ts";
 import { addHiddenShared } from "./options.ts";
 import { addRestore } from "./restore.ts";
@@ -77,6 +78,7 @@ export function createProgram(signal: AbortSignal): Command {
   addBrowse(program, signal);
   addRestore(program, signal);
   addSchedule(program, signal);
+  addFleet(program, signal);
   addRetention(program, signal);
   addLocation(program, signal);
   addServe(program, signal);

@@ -2,8 +2,9 @@ import { countText, durationText } from "./output.ts";
 
 /** How far a run has come. */
 export interface Standing {
-  /** Objects done. */
+  /** Objects done, or what `noun` says. */
   done: number;
+  noun?: string;
   /** Objects in all, where that is known. */
   total?: number;
   /** What is being read now, and how much of it is left, where that is known. */
@@ -61,10 +62,10 @@ export function startProgress(verb: string, first: string, stream: NodeJS.WriteS
 }
 
 /** With objects per second: "12,345 objects, 5,200/s, configmaps: 8,000 left, ETA 1.5 s"; a total gives "1,200 of 3,000 objects, …". */
-export function standingText({ done, total, current }: Standing, rate: number): string {
+export function standingText({ done, total, current, noun = "objects" }: Standing, rate: number): string {
   const remaining = total === undefined ? current?.remaining : total - done;
   const parts = [
-    total === undefined ? `${countText(done)} objects` : `${countText(done)} of ${countText(total)} objects`,
+    total === undefined ? `${countText(done)} ${noun}` : `${countText(done)} of ${countText(total)} ${noun}`,
   ];
   if (rate >= 1) parts.push(`${countText(Math.round(rate))}/s`);
   if (current)

@@ -23,13 +23,22 @@ import { loadKubeconfig } from "./kubeconfig.ts";
 import type { SharedOptions } from "./options.ts";
 import { secrets, terminal } from "./platform.ts";
 
-/** The bucket of `--location`, else of LIFEBOAT_LOCATION, else of the configuration. Throws `invalid` where none says. */
+/**
+ * The bucket of `--location`, else of LIFEBOAT_LOCATION, else of the configuration: of a fleet, that of the cluster that is named.
+ * Throws `invalid` where none says.
+ */
 export async function openBucket(options: SharedOptions): Promise<Bucket> {
-  const location = options.location || process.env.LIFEBOAT_LOCATION || (await readConfig(options))?.location;
+  const location = options.location || (await locationOf(options));
   if (location) return unlockedBy(await openLocation(terminal, location), await identityOf(options), secrets());
   throw new LifeboatError("invalid", "no location is given", {
     hint: "say where the backups lie: --location ./backups, or LIFEBOAT_LOCATION='s3://bucket/prefix?region=eu-west-1'",
   });
+}
+
+async function locationOf(options: SharedOptions): Promise<string | undefined> {
+  const { LIFEBOAT_LOCATION: given } = process.env;
+  if (options.cluster === undefined) return given || (await readConfig(options))?.location;
+  return (given ? await loadConfig(options) : await readConfig(options))?.location;
 }
 
 /** The same, to look into: throws `missing` for a directory that isn't there, which only who stores something makes. */

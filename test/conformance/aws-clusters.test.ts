@@ -85,6 +85,48 @@ describe("EKS on moto", { skip: requireOrSkip("rig", ["moto"]) }, () => {
     assert.deepEqual(await clusters.endpoint({ name: "prod", region: "us-east-1" }, never), { server: endpoint, ca });
   });
 
+  describe("clusters are listed", () => {
+    const region = "eu-west-1";
+    const tags = { backup: "yes", team: "shop" };
+    const names = Array.from({ length: 120 }, (_, number) => `c-${String(number).padStart(3, "0")}`);
+    before(async () => {
+      const client = new EKSClient({ region });
+      const roleArn = "arn:aws:iam::123456789012:role/eks";
+      for (const name of names) {
+        const own = name === "c-000" ? { tags } : {};
+        await client.send(new CreateClusterCommand({ name, roleArn, resourcesVpcConfig: { subnetIds: [] }, ...own }));
+      }
+      client.destroy();
+    });
+    const listed = (known: Partial<EksReference>) => Array.fromAsync(clusters.list(known, never));
+
+    test("all of a region, over several pages, with their tags", async () => {
+      const found = await listed({ region });
+      assert.deepEqual(found.map(({ reference }) => reference.name).sort(), names);
+      const first = found.find(({ reference }) => reference.name === "c-000");
+      assert.deepEqual(first, { reference: { name: "c-000", region }, tags });
+      assert(found.every(({ reference, tags }) => reference.name === "c-000" || Object.keys(tags).length === 0));
+    });
+
+    test("one alone, as the role that is to be assumed", async () => {
+      const roleArn = "arn:aws:iam::123456789012:role/backup";
+      const reference = { name: "c-000", region, roleArn };
+      assert.deepEqual(await listed(reference), [{ reference, tags }]);
+      assert.deepEqual(await listed({ name: "none", region }), []);
+      assert.deepEqual(await listed({ name: "a/../c-000", region }), []);
+    });
+
+    test("not without the right to, and not beyond a signal", async (t) => {
+      await moto.refuse(true);
+      t.after(() => moto.refuse(false));
+      const error = await rejects("denied", listed({ region }));
+      assert.match(error.message, /list the EKS clusters in eu-west-1: .*HTTP 403/);
+      const reason = new Error("out of time");
+      const late = Array.fromAsync(clusters.list({ region }, AbortSignal.abort(reason)));
+      await assert.rejects(late, (thrown) => thrown === reason);
+    });
+  });
+
   test("a token needs no answer of AWS", async (t) => {
     moto.pause(true);
     t.after(() => moto.pause(false));

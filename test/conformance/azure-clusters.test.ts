@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { rootCertificates, setDefaultCACertificates } from "node:tls";
+import type { AksReference } from "../../core/ports.ts";
 import { aksClusters } from "../../functions/azure/clusters.ts";
 import { type Azure, startAzure } from "../rig/azure.ts";
 import { requireOrSkip } from "../rig/require.ts";
@@ -69,6 +70,58 @@ describe("AKS clusters", { skip: requireOrSkip("rig", []) }, () => {
       for (const { token } of azure.tokens) assertNotQuoted(error, token);
     },
   );
+
+  describe("are listed", () => {
+    const tags = { backup: "yes" };
+    const fullPath = (group: string, name: string) =>
+      `/subscriptions/${subscription}/resourceGroups/${group}/providers/Microsoft.ContainerService/managedClusters/${name}`;
+    before(() => {
+      azure.managedClusters.set(fullPath("Group", "a"), { tags, properties: { provisioningState: "Succeeded" } });
+      azure.managedClusters.set(fullPath("other", "a"), { properties: { provisioningState: "Updating" } });
+      azure.managedClusters.set(fullPath("other", "new"), { tags, properties: { provisioningState: "Creating" } });
+      azure.managedClusters.set(fullPath("other", "gone"), { tags, properties: { provisioningState: "Deleting" } });
+      azure.managedClusters.set(fullPath("other", "b"), { tags });
+      azure.managedClusters.set(fullPath("other", "c").replace(subscription, randomUUID()), { tags });
+    });
+    const listed = (known: Partial<AksReference>) => Array.fromAsync(aksClusters().list(known, signal));
+
+    test("page by page, with their tags, but for those that are being made or deleted", async () => {
+      assert.deepEqual(await listed({ subscription }), [
+        { reference: { subscription, resourceGroup: "Group", name: "a" }, tags },
+        { reference: { subscription, resourceGroup: "other", name: "a" }, tags: {} },
+        { reference: { subscription, resourceGroup: "other", name: "b" }, tags },
+      ]);
+    });
+
+    test("as the identity that is named, which then is the clusters' too", async () => {
+      const clientId = randomUUID();
+      const [{ reference } = assert.fail()] = await listed({ subscription, clientId });
+      assert.deepEqual([reference.clientId, azure.tokens.at(-1)?.clientId], [clientId, clientId]);
+    });
+
+    test("one alone, in whatever case it is named", async () => {
+      const reference = { subscription, resourceGroup: "Group", name: "a" };
+      assert.deepEqual(await listed({ subscription, resourceGroup: "group", name: "A" }), [{ reference, tags }]);
+      assert.deepEqual(await listed({ subscription, resourceGroup: "group", name: "none" }), []);
+      assert.deepEqual(await listed({ subscription, resourceGroup: "other", name: "new" }), []);
+    });
+
+    test("not where a part of the name would lead elsewhere", async () => {
+      await rejects("invalid", listed({ subscription: "../.." }));
+      await rejects("invalid", listed({ subscription, resourceGroup: "..", name: "a" }));
+    });
+
+    troubleTests(
+      (given) => Array.fromAsync(aksClusters().list({ subscription }, given ?? signal)),
+      async (trouble, run) => {
+        azure.trouble = trouble;
+        await run().finally(() => {
+          azure.trouble = undefined;
+        });
+      },
+      {},
+    );
+  });
 
   test("a token is of the identity asked for, for the AKS application, and says when it ends", async () => {
     const clientId = randomUUID();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { GkeReference } from "../../core/ports.ts";
 import { gkeClusters } from "../../functions/gcp/clusters.ts";
 import { type Gcp, startGcp } from "../rig/gcp.ts";
 import { rejects } from "./bucket.ts";
@@ -64,6 +65,58 @@ describe("GKE clusters", () => {
       for (const token of gcp.tokens) assertNotQuoted(error, token);
     },
   );
+
+  describe("are listed", () => {
+    const tags = { backup: "yes" };
+    const at = (location: string, name: string) => ({ project: "acme", location, name });
+    const put = (location: string, name: string, cluster: object) =>
+      gcp.clusters.set(`projects/acme/locations/${location}/clusters/${name}`, cluster);
+    before(() => {
+      put("europe-west1", "a", { status: "RUNNING", resourceLabels: tags });
+      put("europe-west1-b", "a", { status: "DEGRADED" });
+      put("europe-west1", "new", { status: "PROVISIONING", resourceLabels: tags });
+      put("europe-west1", "gone", { status: "STOPPING", resourceLabels: tags });
+    });
+    const listed = (known: Partial<GkeReference>) => Array.fromAsync(gkeClusters().list(known, signal));
+
+    test("of all locations or of one, with their labels, but for those that are being made or deleted", async () => {
+      const regional = { reference: at("europe-west1", "a"), tags };
+      assert.deepEqual(await listed({ project: "acme" }), [
+        regional,
+        { reference: at("europe-west1-b", "a"), tags: {} },
+      ]);
+      assert.deepEqual(await listed({ project: "acme", location: "europe-west1" }), [regional]);
+    });
+
+    test("one alone", async () => {
+      assert.deepEqual(await listed(at("europe-west1", "a")), [{ reference: at("europe-west1", "a"), tags }]);
+      for (const name of ["none", "new", "x/../a"]) assert.deepEqual(await listed(at("europe-west1", name)), []);
+    });
+
+    test("as far as Google can tell: then it says where it can't", async (t) => {
+      gcp.missingZones = ["europe-west1-b"];
+      t.after(() => {
+        gcp.missingZones = [];
+      });
+      const found: string[] = [];
+      const listing = async () => {
+        for await (const { reference } of gkeClusters().list({ project: "acme" }, signal)) found.push(reference.name);
+      };
+      assert.match((await rejects("unreachable", listing())).message, /europe-west1-b/);
+      assert.deepEqual(found, ["a", "a"]);
+    });
+
+    troubleTests(
+      (given) => Array.fromAsync(gkeClusters().list({ project: "acme" }, given ?? signal)),
+      async (trouble, run) => {
+        gcp.trouble = trouble;
+        await run().finally(() => {
+          gcp.trouble = undefined;
+        });
+      },
+      {},
+    );
+  });
 
   test("a token is the service account's, says when it ends, and is renewed before", async () => {
     const clusters = gkeClusters();

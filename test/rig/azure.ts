@@ -24,6 +24,8 @@ export interface Azure extends AsyncDisposable {
   setSecret(name: string, value: string): string;
   /** The base64 of the kubeconfigs that AKS clusters have, by their path "/subscriptions/…". */
   clusters: Map<string, string>;
+  /** What the manager tells of AKS clusters, by their path; of a list it gives two at a time. */
+  managedClusters: Map<string, object>;
   /** Microsoft.Compute's disks and snapshots. */
   disks: ArmDisks;
   /** The tokens given so far, with what they were asked for, and in whose way. */
@@ -106,6 +108,24 @@ export async function startAzure(): Promise<Azure> {
     return { status: 200, body: { kubeconfigs: [{ name: "clusterUser", value }] } };
   };
 
+  const managedClusters = (url: URL): Answer => {
+    const all = [...azure.managedClusters].map(([id, cluster]) => ({ id, name: id.split("/").at(-1), ...cluster }));
+    const path = url.pathname.toLowerCase();
+    if (!path.endsWith("/managedclusters")) {
+      const one = all.find(({ id }) => id.toLowerCase() === path);
+      return one
+        ? { status: 200, body: one }
+        : refusal(404, "ResourceNotFound", `The Resource '${path}' was not found.`);
+    }
+    const subscription = `${path.split("/providers/")[0]}/`;
+    const listed = all.filter(({ id }) => id.toLowerCase().startsWith(subscription));
+    const from = Number(url.searchParams.get("$skipToken"));
+    const next = new URL(url);
+    next.searchParams.set("$skipToken", String(from + 2));
+    const nextLink = from + 2 < listed.length ? { nextLink: next.href } : {};
+    return { status: 200, body: { value: listed.slice(from, from + 2), ...nextLink } };
+  };
+
   const api = (request: IncomingMessage, body: string): Answer => {
     const url = new URL(request.url ?? "", origin);
     const { pathname } = url;
@@ -113,6 +133,8 @@ export async function startAzure(): Promise<Azure> {
     if (secret && request.method === "GET") return vault(request, secret, version);
     const cluster = /^(\/subscriptions\/.*)\/listClusterUserCredential$/.exec(pathname)?.[1];
     if (cluster && request.method === "POST") return manager(request, () => kubeconfigOf(cluster));
+    if (pathname.includes("/Microsoft.ContainerService/managedClusters") && request.method === "GET")
+      return manager(request, () => managedClusters(url));
     if (azure.disks.serves(pathname)) {
       return manager(request, () => azure.disks.answer(request.method ?? "", url, body));
     }
@@ -147,6 +169,7 @@ export async function startAzure(): Promise<Azure> {
       return version;
     },
     clusters: new Map(),
+    managedClusters: new Map(),
     disks: standInArmDisks(),
     tokens,
     trouble: undefined,

@@ -33,6 +33,8 @@ export interface Gcp extends AsyncDisposable {
   tasks: ReadonlyMap<string, Task>;
   /** GKE's clusters by their full names ("projects/P/locations/L/clusters/C"), as the API shows them. */
   clusters: Map<string, object>;
+  /** The zones whose clusters the API can't tell of. */
+  missingZones: string[];
   /** Compute Engine's disks and snapshots. */
   compute: Compute;
   trouble: GcpTrouble | undefined;
@@ -144,6 +146,17 @@ export async function startGcp(): Promise<Gcp> {
     if (!answer?.ok && !stopped.signal.aborted) setTimeout(dispatch, RETRY_MS, task, attempt + 1);
   };
 
+  const clusterAt = (name: string) => {
+    const [, , , location, , short] = name.split("/");
+    const cluster = gcp.clusters.get(name);
+    return cluster && { name: short, location, ...cluster };
+  };
+
+  const clustersIn = (place: string, location = "-") =>
+    [...gcp.clusters.keys()]
+      .filter((name) => name.startsWith(`${place}/locations/${location === "-" ? "" : `${location}/`}`))
+      .map(clusterAt);
+
   const call = async (request: IncomingMessage, url: URL): Promise<Answer> => {
     const path = url.pathname;
     const body = Buffer.concat(await Array.fromAsync(request)).toString();
@@ -157,7 +170,9 @@ export async function startGcp(): Promise<Gcp> {
     if (secret && version) return access(secret, version);
     const queue = /^\/v2\/(projects\/.*)\/tasks$/.exec(path)?.[1];
     if (queue && request.method === "POST") return createTask(queue, JSON.parse(body) as { task?: Task });
-    const cluster = gcp.clusters.get(path.slice("/v1/".length));
+    const [, place, location] = /^\/v1\/(projects\/[^/]+)\/locations\/([^/]+)\/clusters$/.exec(path) ?? [];
+    if (place) return { status: 200, body: { clusters: clustersIn(place, location), missingZones: gcp.missingZones } };
+    const cluster = clusterAt(path.slice("/v1/".length));
     return cluster ? { status: 200, body: cluster } : refusal(404, "NOT_FOUND", `Not found: ${path.slice(4)}.`);
   };
 
@@ -191,6 +206,7 @@ export async function startGcp(): Promise<Gcp> {
     queue: `projects/${project}/locations/europe-west1/queues/lifeboat`,
     tasks,
     clusters: new Map(),
+    missingZones: [],
     compute: standInCompute(),
     trouble: undefined,
     stop,

@@ -8,11 +8,13 @@ import {
   configuredClusters,
   ERROR_KINDS,
   EXIT_CODES,
+  fleetsClusters,
+  isFleet,
   isLifeboatError,
   openBucket,
   openSecrets,
 } from "../../../core/index.ts";
-import { configSource, loadConfig } from "../config.ts";
+import { configSource, fleetConfig } from "../config.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
 import { plural, printable, printResult, say } from "../output.ts";
 import { terminal } from "../platform.ts";
@@ -36,7 +38,7 @@ export async function checkLocation({ options, signal }: Invocation): Promise<nu
 }
 
 async function checkedBy(options: SharedOptions): Promise<Checked> {
-  const config = await loadConfig(options);
+  const config = await fleetConfig(options);
   const secrets = openSecrets(terminal);
   const sources = { secrets, clusters: terminal.clusters };
   const named = options.kubeconfig !== undefined || options.context !== undefined;
@@ -47,7 +49,9 @@ async function checkedBy(options: SharedOptions): Promise<Checked> {
     clusters:
       named || Object.keys(config.clusters).length === 0
         ? await kubeconfigCluster(options, named)
-        : configuredClusters(config, { name: options.cluster, ...sources }),
+        : isFleet(config)
+          ? await fleetsClusters(config, sources, new AbortController().signal)
+          : configuredClusters(config, { name: options.cluster, ...sources }),
   };
 }
 

@@ -1,5 +1,5 @@
-import { type ScheduleDocument, scheduleDocument, scheduleOf } from "../../../core/index.ts";
-import { loadConfig } from "../config.ts";
+import { anyScheduleDocument, anyScheduleOf, everySchedule, type ScheduleDocument } from "../../../core/index.ts";
+import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import {
   ageText,
@@ -32,17 +32,17 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
 
 /** `lifeboat schedule get [NAME]` */
 export async function getSchedules({ args, options, signal }: Invocation): Promise<undefined> {
-  const config = await loadConfig(options);
+  const config = await fleetConfig(options);
   const bucket = await openBucket({ ...options, location: config.location });
   const now = new Date();
   const name = args[0] as string | undefined;
   if (name !== undefined) {
-    const document = await scheduleDocument(bucket, scheduleOf(config, name), now, signal);
+    const document = await anyScheduleDocument(bucket, anyScheduleOf(config, name), now, signal);
     await printResult(options.output, document, () => table([document]));
     return;
   }
-  const schedules = Object.values(config.schedules);
-  const documents = await Promise.all(schedules.map((schedule) => scheduleDocument(bucket, schedule, now, signal)));
+  const schedules = everySchedule(config);
+  const documents = await Promise.all(schedules.map((schedule) => anyScheduleDocument(bucket, schedule, now, signal)));
   if (documents.length === 0) say("The configuration has no schedules");
   const list = { schemaVersion: 1, kind: "scheduleList", location: bucket.location, schedules: documents };
   await printResult(options.output, list, () => (documents.length === 0 ? "" : table(documents)));

@@ -1,5 +1,5 @@
-import { LifeboatError, readClock, type Schedule, scheduleOf } from "../../../core/index.ts";
-import { loadConfig } from "../config.ts";
+import { anyScheduleOf, everySchedule, LifeboatError, readClock } from "../../../core/index.ts";
+import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { columns, printResult, say, timeText } from "../output.ts";
 
@@ -11,9 +11,9 @@ export async function nextSlots({ args, options }: Invocation<{ count?: string }
   if (!Number.isInteger(count) || count < 1 || count > MOST) {
     throw new LifeboatError("invalid", `--count is "${options.count}"`, { hint: `use a number from 1 to ${MOST}` });
   }
-  const config = await loadConfig(options);
+  const config = await fleetConfig(options);
   const name = args[0] as string | undefined;
-  const schedules = name === undefined ? Object.values(config.schedules) : [scheduleOf(config, name)];
+  const schedules = name === undefined ? everySchedule(config) : [anyScheduleOf(config, name)];
   if (schedules.length === 0) say("The configuration has no schedules");
   const now = new Date();
   const slots = schedules
@@ -30,7 +30,7 @@ export async function nextSlots({ args, options }: Invocation<{ count?: string }
 }
 
 /** Those after `now`, at most `count`; `localTime`: "2026-03-29 03:00:00 GMT+2". */
-function slotsOf(schedule: Schedule, now: Date, count: number) {
+function slotsOf(schedule: ReturnType<typeof everySchedule>[number], now: Date, count: number) {
   const clock = readClock(schedule);
   const local = new Intl.DateTimeFormat("sv-SE", {
     ...{ year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" },

@@ -1,5 +1,5 @@
-import { scheduleOf, setPaused } from "../../../core/index.ts";
-import { loadConfig } from "../config.ts";
+import { anyScheduleOf, setPaused } from "../../../core/index.ts";
+import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { print } from "../output.ts";
 import { openBucket } from "../session.ts";
@@ -19,8 +19,8 @@ async function setAll(
   paused: boolean,
   { done, stood }: { done: string; stood: string },
 ): Promise<undefined> {
-  const config = await loadConfig(options);
-  const schedules = [...new Set(args[0] as string[])].map((name) => scheduleOf(config, name));
+  const config = await fleetConfig(options);
+  const schedules = [...new Set(args[0] as string[])].map((name) => anyScheduleOf(config, name));
   const bucket = await openBucket({ ...options, location: config.location });
   for (const schedule of schedules) {
     const changed = await setPaused(bucket, schedule, paused, { by: process.env.USER, signal });

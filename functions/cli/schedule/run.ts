@@ -1,22 +1,25 @@
 import {
   type BackupDocument,
   EXIT_CODES,
+  isFleet,
   LifeboatError,
   runJob,
   scheduledName,
   scheduleOf,
 } from "../../../core/index.ts";
 import { backupSummary } from "../backup/create.ts";
-import { loadConfig } from "../config.ts";
+import { fleetConfig } from "../config.ts";
+import { runFleet } from "../fleet/run.ts";
 import type { Invocation } from "../options.ts";
 import { printResult } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { jobContext } from "../running.ts";
 import { openBucket } from "../session.ts";
 
-/** `lifeboat schedule run NAME`: a backup of the schedule as of now; exit code 3 where it is PartiallyFailed. */
+/** `lifeboat schedule run NAME`: a backup of the schedule as of now, of all its clusters; exit code 3 where it is PartiallyFailed. */
 export async function runSchedule({ args, options, signal }: Invocation): Promise<number> {
-  const config = await loadConfig(options);
+  const config = await fleetConfig(options);
+  if (isFleet(config)) return runFleet(config, { args, options, signal });
   const schedule = scheduleOf(config, args[0] as string);
   const bucket = await openBucket({ ...options, location: config.location });
   const name = scheduledName(schedule.name, new Date());

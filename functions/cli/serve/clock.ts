@@ -1,5 +1,6 @@
 import timers from "node:timers/promises";
 import {
+  anyScheduleDocument,
   type Bucket,
   type Config,
   type Job,
@@ -9,8 +10,8 @@ import {
   readPause,
   readScheduledName,
   type Schedule,
-  scheduleDocument,
 } from "../../../core/index.ts";
+import type { Timed } from "./runner.ts";
 
 /** However far the next slot is: clocks are set, computers sleep, and configurations change. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -61,9 +62,9 @@ export function timedJobs({ retentionSchedule, verify }: Pick<Config, "retention
 }
 
 /** The slots of a schedule since its newest backup, up to `now`, that have none. Throws what the bucket throws. */
-export async function missedBy(bucket: Bucket, schedule: Schedule, now: Date, signal: AbortSignal): Promise<Date[]> {
+export async function missedBy(bucket: Bucket, schedule: Timed, now: Date, signal: AbortSignal): Promise<Date[]> {
   const { paused, at } = await readPause(bucket, schedule, signal);
-  const { lastBackup } = await scheduleDocument(bucket, schedule, now, signal);
+  const { lastBackup } = await anyScheduleDocument(bucket, schedule, now, signal);
   const newest = readScheduledName(lastBackup?.name ?? "")?.slot;
   return paused ? [] : missedSlots(readClock(schedule), { newest, since: at, until: now });
 }

@@ -4,17 +4,17 @@ import {
   type Config,
   createService,
   EXIT_CODES,
+  everySchedule,
   LifeboatError,
   type LogLevel,
   logLine,
   memoryJobs,
   messageOf,
   problemResponse,
-  type Schedule,
   type Service,
   thisProcess,
 } from "../../../core/index.ts";
-import { loadConfig } from "../config.ts";
+import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { say } from "../output.ts";
 import { terminal } from "../platform.ts";
@@ -22,7 +22,7 @@ import { openBucket } from "../session.ts";
 import { nextStage } from "../signals.ts";
 import { missedBy, runClock, timedJobs } from "./clock.ts";
 import { foreignReason, listen, readAddress } from "./listen.ts";
-import { createRunner, type Runner } from "./runner.ts";
+import { createRunner, type Runner, type Timed } from "./runner.ts";
 
 /** As long as an answer may take once the server stops. */
 const LONGEST_REQUEST_MS = 10_000;
@@ -46,9 +46,10 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   const stopped = nextStage();
   const token = await readToken(options.tokenFile);
   const address = readAddress(options.listen, token);
-  const config = () => loadConfig(options);
+  const config = () => fleetConfig(options);
   const current = { config: await config() };
-  const { location, schedules } = current.config;
+  const { location, fleet } = current.config;
+  const schedules = everySchedule(current.config);
   const bucket = await openBucket({ ...options, location });
 
   const jobs = memoryJobs((job) => runner.run(job));
@@ -56,13 +57,16 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
     { ...terminal, jobs: async () => jobs },
     { config, token, by: thisProcess(), listen: say },
   );
-  const runner = createRunner({ service, jobs, bucket, tell }, { stopping: signal, stopped });
+  const runner = createRunner(
+    { service, jobs, bucket, tell, atOnce: fleet?.concurrency },
+    { stopping: signal, stopped },
+  );
 
-  for (const schedule of Object.values(schedules)) {
+  for (const schedule of schedules) {
     await makeUp(runner, schedule, await missedBy(bucket, schedule, started, signal));
   }
   const { url, server } = await listen(address, answerWith(service, token));
-  tell("info", "listens", { url, location: bucket.location, schedules: Object.keys(schedules).length });
+  tell("info", "listens", { url, location: bucket.location, schedules: schedules.length });
   const clocks = [
     runClock({ schedules: () => schedulesNow(config, current), take: runner.take }, signal, started),
     runClock(
@@ -85,7 +89,7 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
 }
 
 /** Tells of missed slots, and hands over the newest one. */
-async function makeUp(runner: Runner, schedule: Schedule, missed: Date[]): Promise<void> {
+async function makeUp(runner: Runner, schedule: Timed, missed: Date[]): Promise<void> {
   const newest = missed.at(-1);
   if (!newest) return;
   const rest = schedule.skipImmediately ? "none of them is made up for" : "the newest one is made up for";
@@ -106,13 +110,13 @@ function answerWith({ fetch }: Service, token: string | undefined) {
 }
 
 /** The schedules of the configuration as it is now, which becomes the current one unless it can't be used. */
-async function schedulesNow(read: () => Promise<Config>, current: { config: Config }): Promise<Schedule[]> {
+async function schedulesNow(read: () => Promise<Config>, current: { config: Config }): Promise<Timed[]> {
   try {
     current.config = await read();
   } catch (error) {
     tell("error", messageOf(error));
   }
-  return Object.values(current.config.schedules);
+  return everySchedule(current.config);
 }
 
 /** What requests must bear: the content of `file`, else LIFEBOAT_TOKEN. Throws `invalid` for none where a file is named. */

@@ -1,0 +1,261 @@
+import pLimit from "p-limit";
+import { z } from "zod";
+import { checkName, checkNewName, fleetKeys } from "../catalog.ts";
+import type { FleetSchedule } from "../config.ts";
+import { parseDuration } from "../duration.ts";
+import { LifeboatError } from "../errors.ts";
+import type { FleetJob, LockedJob } from "../job.ts";
+import { lockState } from "../lock.ts";
+import { type Log, startRunLog } from "../log.ts";
+import { listObjects, putJsonOnce } from "../once.ts";
+import type { Bucket } from "../ports.ts";
+import { slotOf, untilDue } from "../run.ts";
+import { readClock } from "../schedule/cron.ts";
+import { isPaused } from "../schedule/pause.ts";
+import { scheduledName } from "../schedule/slots.ts";
+import { newestStates } from "../state.ts";
+import { tell } from "../tell.ts";
+import { fleetClusters } from "./discovery.ts";
+import {
+  type FleetDocument,
+  type FleetRun,
+  fleetDocument,
+  type MemberEnd,
+  memberEndSchema,
+  readJson,
+  readSummary,
+} from "./document.ts";
+import type { FleetContext } from "./member.ts";
+import { memberLocation, narrowed } from "./narrow.ts";
+
+/** How a fleet's job ended: the members of a run are its parts, and what sums them up is the job itself, once more. */
+export type FleetOutcome =
+  | { document: FleetDocument; duplicate: boolean; skipped?: undefined; next?: undefined }
+  | {
+      document?: undefined;
+      duplicate: false;
+      skipped?: undefined;
+      next: LockedJob;
+      parts: LockedJob[];
+      items?: undefined;
+    }
+  | { document?: undefined; duplicate: boolean; skipped: string; next?: undefined };
+
+/** How long a run waits, in milliseconds. */
+export interface FleetTiming {
+  /** Until it looks again whether all have ended, where nobody drives it. */
+  poll: number;
+  /** Until those are lost of which nothing is heard, where nobody drives it, while no run is at them. */
+  quiet: number;
+}
+
+const FLEET_TIMING: FleetTiming = { poll: 30_000, quiet: 300_000 };
+const MINUTE_MS = 60_000;
+/** More jobs are not handed over at once: answers of functions, and what engines keep of them, are limited (some 256 KiB). */
+const MOST_PARTS = 1000;
+/** The longest run, where the configuration names none and the schedule's slots are further apart. */
+const LONGEST_MS = 24 * 3_600_000;
+const LOCKS_AT_ONCE = 16;
+
+const membersSchema = z.object({
+  schedule: z.string(),
+  at: z.iso.datetime().transform((text) => new Date(text)),
+  clusters: z.array(z.string()),
+  problems: z.array(z.string()),
+});
+/** What is noted of a run that is handed over. */
+export const askedSchema = z.object({ schedule: z.string() });
+type Members = z.infer<typeof membersSchema>;
+
+/**
+ * A fleet's schedule. The first time it chooses the clusters, once for all deliveries, and hands over a backup of each; then, as
+ * `next`, it comes back until all have ended, hands over once more those that got lost, and in the end leaves the summary: one,
+ * whoever comes. What was told to all that want to know is told by the one that has left it.
+ *
+ * `loops`: somebody runs the parts and waits for them, else that is up to the jobs themselves.
+ */
+export async function runFleetJob(
+  job: FleetJob,
+  context: FleetContext & { loops?: boolean; fleetTiming?: FleetTiming },
+): Promise<FleetOutcome> {
+  const { config, bucket, signal, loops = false, fleetTiming = FLEET_TIMING, listen } = context;
+  const schedule = config.fleet.schedules[job.schedule];
+  if (!schedule)
+    throw new LifeboatError("invalid", `the fleet has no schedule "${job.schedule}"`, {
+      hint: `it has ${Object.keys(config.fleet.schedules).join(", ") || "none at all"}`,
+    });
+  await untilDue(job, signal);
+  const slot = job.name === undefined ? slotOf(schedule, job.slot).toISOString() : undefined;
+  const name = job.name ?? scheduledName(schedule.name, new Date(slot!));
+  checkNewName("backup", name);
+  const before = await readSummary(bucket, name, signal);
+  if (before) return { document: before, duplicate: true };
+  if (slot !== undefined && job.given === undefined && (await isPaused(bucket, schedule, signal)))
+    return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
+
+  const members = await membersOf(name, schedule, context);
+  const { log } = startRunLog({ fleet: name }, listen);
+  const ended = await endedIn(bucket, name, signal);
+  const left = members.clusters.filter((cluster) => !ended.clusters.has(cluster));
+  const run = { name, schedule, members, log };
+  if (left.length === 0) return sumUp(run, [], context);
+
+  const now = Date.now();
+  const partOf = (cluster: string, at = now): LockedJob => ({
+    ...{ kind: "backup", schedule: schedule.name, cluster, fleet: name, caller: job.caller },
+    ...(slot === undefined ? { name } : { slot }),
+    ...(at > now && { notBefore: new Date(at).toISOString() }),
+  });
+  const comingBack = (change: Partial<FleetJob>, ms?: number): LockedJob => ({
+    ...{ kind: "fleet", schedule: job.schedule, caller: job.caller, given: job.given, again: job.again },
+    ...(slot === undefined ? { name } : { slot }),
+    ...change,
+    ...(ms !== undefined && { notBefore: new Date(now + ms).toISOString() }),
+  });
+
+  const given = job.given ?? 0;
+  const rate = config.fleet.perMinute ?? Number.POSITIVE_INFINITY;
+  if (given < members.clusters.length) {
+    const upTo = Math.min(members.clusters.length, given + Math.min(loops ? MOST_PARTS : rate, MOST_PARTS));
+    const parts = members.clusters
+      .slice(given, upTo)
+      .map((cluster, at) => ({
+        cluster,
+        at: now + (rate === Number.POSITIVE_INFINITY ? 0 : Math.floor(at / rate) * MINUTE_MS),
+      }))
+      .filter(({ cluster }) => !ended.clusters.has(cluster))
+      .map(({ cluster, at }) => partOf(cluster, at));
+    log("info", "clusters are backed up", { clusters: parts.length, of: members.clusters.length });
+    const wait = upTo === members.clusters.length ? fleetTiming.poll : MINUTE_MS;
+    return { duplicate: false, parts, next: comingBack({ given: upTo }, loops ? undefined : wait) };
+  }
+
+  const limit = timeLimit(config.fleet.timeout, schedule, now);
+  if (now - members.at.getTime() > limit) {
+    const message = `it has not ended within ${Math.round(limit / MINUTE_MS)} minutes`;
+    return sumUp(
+      run,
+      left.map((cluster) => [cluster, { phase: "Failed", message, reason: "timeout" }]),
+      context,
+    );
+  }
+  const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), ended.newest);
+  const mayBeLost = loops || now - heard > fleetTiming.quiet;
+  if (!mayBeLost || (await someAreHeld(left, name, context)))
+    return { duplicate: false, parts: [], next: comingBack({}, fleetTiming.poll) };
+  if (job.again === undefined) {
+    log("warning", "nothing is heard of clusters: they are handed over again", { clusters: left.length });
+    const again = new Date(now).toISOString();
+    return {
+      duplicate: false,
+      parts: left.map((cluster) => partOf(cluster)),
+      next: comingBack({ again }, loops ? undefined : fleetTiming.poll),
+    };
+  }
+  const message = "its run has ended without a word: it was killed, or could not be begun";
+  return sumUp(
+    run,
+    left.map((cluster) => [cluster, { phase: "Failed", message }]),
+    context,
+  );
+}
+
+/** What became of a run, or how far it is. Throws `missing` where nothing is known of it. */
+export async function readFleetRun(
+  bucket: Bucket,
+  name: string,
+  signal?: AbortSignal,
+): Promise<FleetDocument | FleetRun> {
+  checkName("backup", name);
+  const summary = await readSummary(bucket, name, signal);
+  if (summary) return summary;
+  const keys = fleetKeys(name);
+  const about = { schemaVersion: 1, kind: "fleet", name, location: bucket.location } as const;
+  const members = await readJson(bucket, keys.members, membersSchema, signal);
+  const asked = members ? undefined : await readJson(bucket, keys.asked, askedSchema, signal);
+  if (asked) return { ...about, schedule: asked.schedule, phase: "New" };
+  if (!members) throw new LifeboatError("missing", `there is no run "${name}" of the fleet in ${bucket.location}`);
+  const { clusters } = await endedIn(bucket, name, signal);
+  const ended = clusters.size;
+  return { ...about, schedule: members.schedule, phase: "InProgress", clusters: members.clusters.length, ended };
+}
+
+/** The clusters of a run: those that its schedule chooses when they are first asked for. Throws what the bucket throws. */
+async function membersOf(run: string, schedule: FleetSchedule, context: FleetContext): Promise<Members> {
+  const { config, bucket, clusters: clouds, signal } = context;
+  const key = fleetKeys(run).members;
+  const known = await readJson(bucket, key, membersSchema, signal);
+  if (known) return known;
+  const { clusters, problems } = await fleetClusters(config, clouds, signal);
+  const chosen = [...clusters].filter(([name, cluster]) =>
+    Object.hasOwn(narrowed(config, name, cluster).schedules, schedule.name),
+  );
+  const at = new Date();
+  const members = { schedule: schedule.name, clusters: chosen.map(([name]) => name), problems };
+  const content = { schemaVersion: 1, at: at.toISOString(), ...members };
+  if (await putJsonOnce(bucket, key, content, signal)) return { at, ...members };
+  return (await readJson(bucket, key, membersSchema, signal)) ?? { at, ...members };
+}
+
+/** The clusters whose backup has ended, and when the last one did. */
+async function endedIn(bucket: Bucket, run: string, signal?: AbortSignal) {
+  const { ends } = fleetKeys(run);
+  const clusters = new Set<string>();
+  let newest = 0;
+  for await (const { key, modified } of listObjects(bucket, ends, signal)) {
+    clusters.add(key.slice(ends.length).split("/", 1)[0] ?? "");
+    newest = Math.max(newest, modified.getTime());
+  }
+  return { clusters, newest };
+}
+
+/** Whether a run is at one of these clusters. One whose location can't be read is not waited for. */
+async function someAreHeld(clusters: string[], name: string, { config, openMember, signal, timing }: FleetContext) {
+  const limit = pLimit(LOCKS_AT_ONCE);
+  const isHeld = async (cluster: string) => {
+    const bucket = await openMember(memberLocation(config.location, cluster));
+    return (await lockState({ bucket, kind: "backups", name }, { signal, timing })).state === "held";
+  };
+  const held = await Promise.all(clusters.map((cluster) => limit(isHeld, cluster).catch(() => false)));
+  signal.throwIfAborted();
+  return held.includes(true);
+}
+
+async function sumUp(
+  { name, schedule, members, log }: { name: string; schedule: FleetSchedule; members: Members; log: Log },
+  lost: [cluster: string, end: MemberEnd][],
+  context: FleetContext,
+): Promise<FleetOutcome> {
+  const { bucket, signal } = context;
+  const states = await newestStates(bucket, fleetKeys(name).ends, memberEndSchema, signal);
+  const without = new Map(lost);
+  const unread: MemberEnd = { phase: "Failed", message: "how it ended can't be read" };
+  const ends = new Map(
+    members.clusters.map((cluster) => [cluster, states.get(cluster)?.state ?? without.get(cluster) ?? unread]),
+  );
+  const run = {
+    name,
+    schedule: schedule.name,
+    location: bucket.location,
+    began: members.at,
+    problems: members.problems,
+  };
+  const document = fleetDocument(run, ends, new Date());
+  if (!(await putJsonOnce(bucket, fleetKeys(name).summary, document, signal)))
+    return { document: (await readSummary(bucket, name, signal)) ?? document, duplicate: true };
+  for (const { message } of document.errors) log("error", message);
+  for (const { message } of document.warnings) log("warning", message);
+  const { clusters, good, failed } = document.counts;
+  log(failed > 0 ? "error" : "info", "the fleet's run has ended", { phase: document.phase, clusters, good, failed });
+  await tell(document, context);
+  return { document, duplicate: false };
+}
+
+/** How long a run may last, in milliseconds: as the configuration says, else until the next slot. */
+function timeLimit(timeout: string | undefined, schedule: FleetSchedule, now: number): number {
+  if (timeout !== undefined) return parseDuration(timeout);
+  const clock = readClock(schedule);
+  const last = clock.last(new Date(now));
+  const next = last && clock.next(last);
+  return last && next ? Math.min(LONGEST_MS, next.getTime() - last.getTime()) : LONGEST_MS;
+}

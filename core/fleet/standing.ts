@@ -1,0 +1,211 @@
+import pLimit from "p-limit";
+import { z } from "zod";
+import { FLEET } from "../catalog.ts";
+import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
+import { messageOf } from "../errors.ts";
+import type { Bucket, Platform } from "../ports.ts";
+import { readClock } from "../schedule/cron.ts";
+import { readPause } from "../schedule/pause.ts";
+import { readScheduledName } from "../schedule/slots.ts";
+import { expectation, type ScheduleDocument, scheduleDocument } from "../schedule/standing.ts";
+import { timestamp } from "../timestamp.ts";
+import { fleetClusters } from "./discovery.ts";
+import { type FleetDocument, readSummary } from "./document.ts";
+import { narrowed } from "./narrow.ts";
+import type { ClusterChoice } from "./settings.ts";
+
+/** How one cluster of a fleet stands. */
+export const clusterDocumentSchema = z.object({
+  name: z.string(),
+  location: z.string(),
+  labels: z.record(z.string(), z.string()).optional(),
+  schedules: z.array(z.string()),
+  /** Its newest backup that is Completed and not known to be damaged. */
+  lastGood: z.object({ name: z.string(), schedule: z.string(), startTimestamp: z.string().optional() }).optional(),
+  ageSeconds: z.number().optional(),
+  /** Of that backup. */
+  items: z.number().optional(),
+  bytes: z.number().optional(),
+  /** The next slot of any of its schedules. */
+  next: z.string().optional(),
+  overdue: z.boolean(),
+  /** What somebody should see to. */
+  problems: z.array(z.string()),
+});
+export type ClusterDocument = z.infer<typeof clusterDocumentSchema>;
+
+/** How the clusters of a fleet stand; `problems`: what kept others from being found. */
+export const clusterListSchema = z.object({
+  schemaVersion: z.literal(1),
+  kind: z.literal("clusterList"),
+  location: z.string(),
+  clusters: z.array(clusterDocumentSchema),
+  /** Of so many the location can't be read. */
+  unread: z.number(),
+  problems: z.array(z.string()),
+});
+export type ClusterListDocument = z.infer<typeof clusterListSchema>;
+
+const LOCATIONS_AT_ONCE = 32;
+/** A location that doesn't answer for so long is told as one that can't be read. */
+const PATIENCE_MS = 30_000;
+/** So many of the newest runs are looked at for one that has been summed up, or for a good one. */
+const MOST_RUNS = 50;
+
+/** What reading a fleet takes. */
+export interface FleetReading {
+  config: FleetConfig;
+  bucket: Bucket;
+  clouds: Platform["clusters"];
+  openMember: (location: string) => Promise<Bucket>;
+  signal: AbortSignal;
+}
+
+/**
+ * How each cluster of the fleet stands, by what lies in its own location, read anew. One whose location can't be read is told as
+ * that. Throws what the fleet's own bucket throws.
+ */
+export async function fleetStanding(reading: FleetReading, now = new Date()): Promise<ClusterListDocument> {
+  const { config, bucket, clouds, openMember, signal } = reading;
+  const [{ clusters, problems }, runs] = await Promise.all([
+    fleetClusters(config, clouds, signal),
+    Promise.all(Object.keys(config.fleet.schedules).map((name) => newestRun(bucket, name, { signal }))),
+  ]);
+  const limit = pLimit(LOCATIONS_AT_ONCE);
+  let unread = 0;
+  const documents = [...clusters].map(([name, cluster]) =>
+    limit(async (): Promise<ClusterDocument> => {
+      const own = narrowed(config, name, cluster);
+      const { labels } = cluster;
+      const about = { name, location: own.location, ...(labels && { labels }), schedules: Object.keys(own.schedules) };
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+      try {
+        const schedules = await schedulesOf(own, await openMember(own.location), now, patience);
+        return { ...about, ...clusterStanding(schedules, now), problems: problemsOf(name, schedules, runs) };
+      } catch (error) {
+        signal.throwIfAborted();
+        unread++;
+        const reason = patience.aborted ? `it does not answer for ${PATIENCE_MS / 1000} s` : messageOf(error);
+        return { ...about, overdue: false, problems: [`its location can't be read: ${reason}`] };
+      }
+    }),
+  );
+  return {
+    ...{ schemaVersion: 1, kind: "clusterList", location: bucket.location },
+    clusters: await Promise.all(documents),
+    unread,
+    problems,
+  };
+}
+
+function schedulesOf(
+  { schedules }: Config,
+  bucket: Bucket,
+  now: Date,
+  signal: AbortSignal,
+): Promise<ScheduleDocument[]> {
+  return Promise.all(Object.values(schedules).map((schedule) => scheduleDocument(bucket, schedule, now, signal)));
+}
+
+function clusterStanding(
+  schedules: ScheduleDocument[],
+  now: Date,
+): Omit<ClusterDocument, "name" | "location" | "schedules" | "problems"> {
+  const good = schedules.flatMap(({ name: schedule, lastGood }) => (lastGood ? [{ schedule, ...lastGood }] : []));
+  const startOf = ({ startTimestamp = "" }: (typeof good)[number]) => Date.parse(startTimestamp) || 0;
+  const newest = good.sort((a, b) => startOf(a) - startOf(b)).at(-1);
+  const next = schedules.flatMap(({ next }) => next ?? []).sort()[0];
+  const { name = "", schedule = "", startTimestamp, items, bytes } = newest ?? {};
+  return {
+    ...(newest && { lastGood: { name, schedule, startTimestamp }, items, bytes }),
+    ...(startTimestamp && { ageSeconds: Math.round((now.getTime() - Date.parse(startTimestamp)) / 1000) }),
+    ...(next && { next }),
+    overdue: schedules.some(({ overdue }) => overdue),
+  };
+}
+
+/** In words: of each schedule what failed last, what is damaged or late; and what the fleet's newest run knows of it alone. */
+function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: (FleetDocument | undefined)[]): string[] {
+  if (schedules.length === 0) return ["no schedule chooses it"];
+  return schedules.flatMap(({ name, lastBackup, lastGood, lastFailure, lastVerified, overdue, paused }) => {
+    const run = runs.find((run) => run?.schedule === name);
+    const end = run?.clusters.find((end) => end.cluster === cluster);
+    const isNews =
+      end?.message !== undefined && run!.name > (lastBackup?.name ?? "") && lastFailure?.name !== run!.name;
+    return [
+      ...(lastFailure ? [`${lastFailure.name}: ${lastFailure.message}`] : []),
+      ...(isNews ? [`${run!.name}: ${end.message}`] : []),
+      ...(lastBackup && lastBackup.phase !== "Completed" ? [`${lastBackup.name} is ${lastBackup.phase}`] : []),
+      ...(lastVerified?.ok === false ? [`${lastVerified.name} is damaged`] : []),
+      ...(overdue ? [`${name}: its last good backup is too old`] : []),
+      ...(lastGood || lastFailure || isNews ? [] : [`${name}: it has no good backup`]),
+      ...(paused ? [`${name} is paused`] : []),
+    ];
+  });
+}
+
+/** The newest run of a schedule that has been summed up; with `good`, the newest that is Completed. */
+async function newestRun(
+  bucket: Bucket,
+  schedule: string,
+  { good, signal }: { good?: boolean; signal?: AbortSignal } = {},
+): Promise<FleetDocument | undefined> {
+  const names: string[] = [];
+  for await (const { prefix } of bucket.list(`${FLEET}${schedule}-`, { delimiter: "/", signal })) {
+    const name = prefix?.slice(FLEET.length, -1) ?? "";
+    if (readScheduledName(name)?.schedule === schedule) names.push(name);
+  }
+  for (const name of names.reverse().slice(0, MOST_RUNS)) {
+    const summary = await readSummary(bucket, name, signal);
+    if (summary && (!good || summary.phase === "Completed")) return summary;
+  }
+  return undefined;
+}
+
+/** How a schedule stands, be it of one cluster or of a fleet. */
+export function anyScheduleDocument(
+  bucket: Bucket,
+  schedule: Schedule | FleetSchedule,
+  now: Date,
+  signal?: AbortSignal,
+): Promise<ScheduleDocument> {
+  return "clusters" in schedule
+    ? fleetScheduleDocument(bucket, schedule, now, signal)
+    : scheduleDocument(bucket, schedule, now, signal);
+}
+
+/** How a fleet's schedule stands, by the summaries of its runs. Throws what the bucket and `readPause` throw. */
+async function fleetScheduleDocument(
+  bucket: Bucket,
+  schedule: FleetSchedule,
+  now: Date,
+  signal?: AbortSignal,
+): Promise<ScheduleDocument> {
+  const { name } = schedule;
+  const clock = readClock(schedule);
+  const [{ paused }, last, good] = await Promise.all([
+    readPause(bucket, schedule, signal),
+    newestRun(bucket, name, { signal }),
+    newestRun(bucket, name, { good: true, signal }),
+  ]);
+  const backup = (run: FleetDocument | undefined) =>
+    run && { name: run.name, phase: run.phase, startTimestamp: run.startTimestamp, items: run.items, bytes: run.bytes };
+  const next = paused ? undefined : clock.next(now);
+  return {
+    ...{ schemaVersion: 1, kind: "schedule", name, schedule: schedule.schedule, timeZone: clock.timeZone },
+    ...{ cluster: choiceText(schedule.clusters), location: bucket.location, paused, missed: [] },
+    lastBackup: backup(last),
+    lastGood: backup(good),
+    ...expectation(clock, now, paused, good && readScheduledName(good.name)?.slot),
+    next: next && timestamp(next),
+  };
+}
+
+/** Which clusters a schedule is of, for people: "prod-eu, tier=prod", "all". */
+function choiceText({ names = [], matchLabels = {}, matchExpressions = [] }: ClusterChoice): string {
+  const labels = Object.entries(matchLabels).map((pair) => pair.join("="));
+  const others = matchExpressions.map(({ key, operator, values = [] }) =>
+    `${key} ${operator} ${values.join("|")}`.trim(),
+  );
+  return [...names, ...labels, ...others].join(", ") || "all";
+}

@@ -1,0 +1,51 @@
+import {
+  bytesText,
+  type ClusterDocument,
+  type ClusterListDocument,
+  EXIT_CODES,
+  fleetStanding,
+  isFleet,
+  LifeboatError,
+} from "../../../core/index.ts";
+import { fleetConfig } from "../config.ts";
+import type { Invocation } from "../options.ts";
+import { ageText, columns, countText, plural, printable, printResult, say, timeText } from "../output.ts";
+import { terminal } from "../platform.ts";
+import { openBucket } from "../session.ts";
+
+const COLUMNS: Record<string, (cluster: ClusterDocument) => string> = {
+  CLUSTER: ({ name }) => printable(name),
+  "LAST GOOD": ({ lastGood }) => printable(lastGood?.name ?? "-"),
+  AGE: ({ lastGood, overdue }) => `${ageText(lastGood?.startTimestamp)}${overdue ? " (overdue)" : ""}`,
+  NEXT: ({ next }) => (next ? timeText(next) : "-"),
+  OBJECTS: ({ items }) => (items === undefined ? "-" : countText(items)),
+  SIZE: ({ bytes }) => (bytes === undefined ? "-" : bytesText(bytes)),
+  PROBLEMS: ({ problems }) => (problems.length === 0 ? "-" : countText(problems.length)),
+};
+
+/** `lifeboat fleet get`: exit code 3 where it can't be told of all clusters how they stand. */
+export async function getFleet({ options, signal }: Invocation): Promise<number> {
+  const config = await fleetConfig(options);
+  if (!isFleet(config))
+    throw new LifeboatError("invalid", "the configuration is not a fleet's", {
+      hint: "a fleet has schedules with `clusters`, or a section `fleet`: see docs/fleet.md",
+    });
+  const open = (location: string) => openBucket({ ...options, location });
+  const bucket = await open(config.location);
+  const document = await fleetStanding({ config, bucket, clouds: terminal.clusters, openMember: open, signal });
+  await printResult(options.output, document, () => table(document));
+  const { clusters, problems, unread } = document;
+  const good = clusters.filter(({ problems }) => problems.length === 0).length;
+  say(`${plural(clusters.length, "cluster")}, ${good} without problems`);
+  return unread + problems.length > 0 ? EXIT_CODES.partial : EXIT_CODES.ok;
+}
+
+function table({ clusters, problems }: ClusterListDocument): string {
+  const rows = clusters.map((cluster) => Object.values(COLUMNS).map((cell) => cell(cluster)));
+  const told = [
+    ...problems.map((problem) => printable(`  ${problem}`)),
+    ...clusters.flatMap(({ name, problems }) => problems.map((problem) => printable(`  ${name}: ${problem}`))),
+  ];
+  const block = told.length > 0 ? `\nProblems:\n${told.join("\n")}\n` : "";
+  return columns([Object.keys(COLUMNS), ...rows]) + block;
+}

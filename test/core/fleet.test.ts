@@ -1,0 +1,386 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { fleetKeys, listBackups, listFolder } from "../../core/catalog.ts";
+import { readSummary } from "../../core/fleet/document.ts";
+import { drive } from "../../core/fleet/drive.ts";
+import type { ClusterDocument } from "../../core/fleet/standing.ts";
+import type { FleetJob, Job, LockedJob } from "../../core/job.ts";
+import { claimLock } from "../../core/lock.ts";
+import type { Bucket, Platform } from "../../core/ports.ts";
+import { setPaused } from "../../core/schedule/pause.ts";
+import { createService, type Ended, type JobFailed } from "../../core/service.ts";
+import { directoryBucket } from "../../functions/cli/bucket.ts";
+
+const SLOT = "2026-11-23T02:00:00.000Z";
+const RUN = "nightly-20261123020000";
+const NIGHTLY: FleetJob = { kind: "fleet", schedule: "nightly", slot: SLOT };
+const TIMING = { renew: 300, valid: 30_000, poll: 50 };
+const never = new AbortController().signal;
+
+let dir: string;
+let server: ApiServer;
+let stranger: { url: string; stop: () => Promise<void> };
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), "lifeboat-fleet-"));
+  server = await startApiServer({});
+  const refusing = createServer((_request, response) => {
+    const body = { kind: "Status", status: "Failure", reason: "Unauthorized", message: "Unauthorized", code: 401 };
+    response.writeHead(401, { "content-type": "application/json" }).end(JSON.stringify(body));
+  });
+  await new Promise<void>((listening) => refusing.listen(0, "127.0.0.1", listening));
+  stranger = {
+    url: `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`,
+    stop: () => new Promise((closed) => refusing.close(() => closed())),
+  };
+  await writeFile(join(dir, "good.yaml"), server.kubeconfig);
+  await writeFile(join(dir, "denied.yaml"), server.kubeconfig.replaceAll(server.url, stranger.url));
+});
+after(async () => {
+  await server?.stop();
+  await stranger?.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+let locations = 0;
+
+/** A service of a fleet: `clusters` by whether their secret is good; `jobs`: what is handed over. */
+function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: object = {}) {
+  const root = join(dir, `location-${++locations}`);
+  const bucketAt = (location: URL): Bucket => directoryBucket(location.pathname);
+  const jobs: LockedJob[] = [];
+  const lines: string[] = [];
+  const broken = new Set<string>();
+  const platform: Platform = {
+    buckets: {
+      "file:": async (location) => {
+        if (broken.has(location.pathname)) throw new Error("this bucket is broken");
+        return bucketAt(location);
+      },
+    },
+    secrets: {},
+    clusters: {},
+    jobs: async () => ({ enqueue: async (job: Job) => void jobs.push(job as LockedJob) }),
+  };
+  const config = JSON.stringify({
+    location: `file://${root}`,
+    clusters: Object.fromEntries(
+      Object.entries(clusters).map(([name, secret]) => [
+        name,
+        { kubeconfig: `file:${join(dir, `${secret}.yaml`)}`, labels: { secret } },
+      ]),
+    ),
+    schedules: { nightly: { schedule: "0 2 * * *", clusters: {} } },
+    ...rest,
+  });
+  const file = join(dir, `config-${locations}.yaml`);
+  const ready = writeFile(file, config);
+  const options = { env: { LIFEBOAT_CONFIG: `file:${file}` }, timing: TIMING, fleetTiming: { poll: 0, quiet: 0 } };
+  const service = createService(platform, { ...options, listen: (line) => lines.push(line) });
+  const run = async (job: object, loops = false) => {
+    await ready;
+    return service.run(job, { loops, signal: never });
+  };
+  /** Runs what is handed over, until nothing is any more. */
+  const workOff = async (lost: (job: LockedJob) => boolean = () => false): Promise<(Ended | JobFailed)[]> => {
+    const ends: (Ended | JobFailed)[] = [];
+    for (let job = jobs.shift(); job; job = jobs.shift())
+      if (!lost(job)) ends.push(await run(job).catch((error: JobFailed) => error));
+    return ends;
+  };
+  const bucket = directoryBucket(root);
+  const member = (name: string) => directoryBucket(join(root, name));
+  return { ...service, run, jobs, lines, workOff, bucket, member, root, broken };
+}
+
+const clustersOf = (jobs: readonly LockedJob[]) => jobs.flatMap((job) => (job.kind === "backup" ? [job.cluster] : []));
+const failure = (run: Promise<unknown>) =>
+  run.then(
+    () => assert.fail("it did not fail"),
+    (error: JobFailed) => error,
+  );
+
+describe("a fleet's run", () => {
+  it("makes a backup of each cluster in a location of its own, and one summary", async () => {
+    const { run, jobs, workOff, bucket, member } = fleet({ a: "good", b: "good" });
+    const begun = await run(NIGHTLY);
+    assert.deepEqual([begun.parts?.length, begun.next?.kind], [2, "fleet"]);
+    assert.deepEqual(clustersOf(jobs), ["a", "b"]);
+    const ends = await workOff();
+    assert.deepEqual(
+      ends.map(({ name }) => name),
+      [RUN, RUN, RUN],
+    );
+    for (const cluster of ["a", "b"]) {
+      const [{ name, record } = assert.fail()] = await listBackups(member(cluster));
+      assert.deepEqual([name, record?.metadata.annotations?.["lifeboat/cluster"]], [RUN, cluster]);
+      const top = await Array.fromAsync(member(cluster).list("", { delimiter: "/" }));
+      assert.deepEqual(
+        top.map(({ prefix }) => prefix),
+        ["backups/", "metadata/"],
+      );
+    }
+    const summary = await readSummary(bucket, RUN);
+    assert.equal(summary?.phase, "Completed");
+    assert.deepEqual(summary.counts, { clusters: 2, good: 2, skipped: 0, failed: 0 });
+    assert(summary.items > 0 && summary.bytes > 0);
+  });
+
+  it("that is delivered again, at any time, changes nothing", async () => {
+    const { run, jobs, workOff, bucket, lines } = fleet({ a: "good", b: "denied" });
+    await run(NIGHTLY);
+    const [first] = jobs;
+    await run(first!);
+    await run(NIGHTLY);
+    await workOff();
+    const before = await listFolder(bucket, "");
+    const told = lines.filter((line) => line.includes("fleet's run has ended")).length;
+    const failed = await failure(run(NIGHTLY));
+    assert.match(failed.message, /is PartiallyFailed: 1 of 2 clusters have no good backup: b; /);
+    assert.equal(failed.name, "JobFailedForGood");
+    await failure(run({ kind: "backup", schedule: "nightly", slot: SLOT }));
+    assert.deepEqual(await listFolder(bucket, ""), before);
+    assert.deepEqual([jobs.length, told], [0, 1]);
+  });
+
+  it("names clusters that fail, each with its reason, and the others are good", async () => {
+    const { run, workOff, bucket } = fleet({ a: "good", denied: "denied", lost: "nosecret" });
+    await run(NIGHTLY);
+    await workOff();
+    const summary = await readSummary(bucket, RUN);
+    const reasons = Object.fromEntries(summary!.clusters.map(({ cluster, reason }) => [cluster, reason]));
+    assert.deepEqual(reasons, { a: undefined, denied: "denied", lost: "missing" });
+    assert.deepEqual(summary?.counts, { clusters: 3, good: 1, skipped: 0, failed: 2 });
+    assert.match(summary.errors.map(({ message }) => message).join("\n"), /^denied: .*401.*\nlost: /s);
+  });
+
+  it("keeps its clusters though the configuration gets others meanwhile", async () => {
+    const { run, jobs, bucket } = fleet({ a: "good" });
+    await bucket.put(
+      fleetKeys(RUN).members,
+      Buffer.from(JSON.stringify({ schedule: "nightly", at: SLOT, clusters: ["b"], problems: [] })),
+    );
+    await run(NIGHTLY);
+    assert.deepEqual(clustersOf(jobs), ["b"]);
+  });
+
+  it("of no cluster fails: a typing error would else be a night without backups", async () => {
+    const { run, bucket } = fleet(
+      { a: "good" },
+      { schedules: { nightly: { schedule: "@daily", clusters: { matchLabels: { a: "b" } } } } },
+    );
+    await failure(run({ ...NIGHTLY, name: "now", slot: undefined }));
+    assert.match((await readSummary(bucket, "now"))?.errors[0]?.message ?? "", /chooses no cluster/);
+  });
+
+  it("hands over once more what got lost, and then names it", async () => {
+    const { run, jobs, workOff, bucket, lines } = fleet({ a: "good", b: "good" });
+    await run(NIGHTLY);
+    let times = 0;
+    const ends = await workOff((job) => job.kind === "backup" && job.cluster === "b" && ++times > 0);
+    assert.equal(times, 2);
+    assert.match(ends.at(-1)?.name ?? "", /JobFailed/);
+    assert.equal(jobs.length, 0);
+    assert(lines.some((line) => /handed over again.* clusters=1/.test(line)));
+    assert.match((await readSummary(bucket, RUN))?.errors[0]?.message ?? "", /^b: its run has ended without a word/);
+  });
+
+  it("waits for a cluster that a run is still at", async () => {
+    const { run, jobs, workOff, member } = fleet({ a: "good" });
+    await run(NIGHTLY);
+    const claim = await claimLock({ bucket: member("a"), kind: "backups", name: RUN }, { signal: never });
+    await claim.take();
+    const [, waiting = assert.fail()] = jobs.splice(0);
+    const ended = await run(waiting);
+    assert.deepEqual([ended.next?.kind, ended.parts], ["fleet", undefined]);
+    await claim[Symbol.asyncDispose]();
+    await workOff();
+  });
+
+  it("ends when its time is over", async () => {
+    const { run, bucket } = fleet({ a: "good" }, { fleet: { timeout: "1h" } });
+    await bucket.put(
+      fleetKeys(RUN).members,
+      Buffer.from(JSON.stringify({ schedule: "nightly", at: SLOT, clusters: ["a"], problems: [] })),
+    );
+    await failure(run({ ...NIGHTLY, given: 1 }));
+    assert.match((await readSummary(bucket, RUN))?.errors[0]?.message ?? "", /^a: it has not ended within 60 minutes/);
+  });
+
+  it("names a cluster whose own location can't be written to", async () => {
+    const { run, workOff, bucket, broken, root } = fleet({ a: "good", b: "good" });
+    broken.add(`${root}/b`);
+    await run(NIGHTLY);
+    await workOff();
+    const summary = await readSummary(bucket, RUN);
+    assert.deepEqual(summary?.errors, [{ message: "b: this bucket is broken" }]);
+  });
+
+  it("begins so many clusters a minute: one batch after the other, or, with who drives, all with their times", async () => {
+    const clusters = { a: "good", b: "good", c: "good" } as const;
+    const { run, jobs } = fleet(clusters, { fleet: { perMinute: 2 } });
+    await run(NIGHTLY);
+    const [, , next = assert.fail()] = jobs;
+    assert.deepEqual(clustersOf(jobs.splice(0)), ["a", "b"]);
+    assert(Math.abs(Date.parse(next.notBefore ?? "") - Date.now() - 60_000) < 5_000);
+    await run({ ...next, notBefore: undefined });
+    assert.deepEqual(clustersOf(jobs), ["c"]);
+
+    const { parts = [] } = await fleet(clusters, { fleet: { perMinute: 2 } }).run(NIGHTLY, true);
+    const waits = parts.map(({ notBefore }) => notBefore && Math.round((Date.parse(notBefore) - Date.now()) / 60_000));
+    assert.deepEqual(waits, [undefined, undefined, 1]);
+  });
+
+  it("is driven to its end by who waits for its parts", async () => {
+    const { run, bucket } = fleet({ a: "good", b: "denied" });
+    let ended = 0;
+    const driven = drive((job, trigger) => run(job as object, trigger?.loops), NIGHTLY, {
+      ...{ atOnce: 2, signal: never },
+      ended: () => ended++,
+    });
+    assert.match((await failure(driven)).message, /b; /);
+    assert.deepEqual([ended, (await readSummary(bucket, RUN))?.counts.good], [2, 1]);
+  });
+
+  it("is not begun while its schedule is paused; a cluster whose own is paused is left out", async () => {
+    const { run, jobs, workOff, bucket, member } = fleet({ a: "good", b: "good" });
+    await setPaused(bucket, { name: "nightly", paused: false }, true);
+    assert.match((await run(NIGHTLY)).skipped ?? "", /is paused/);
+    await setPaused(bucket, { name: "nightly", paused: false }, false);
+    await setPaused(member("b"), { name: "nightly", paused: false }, true);
+    await run(NIGHTLY);
+    await workOff();
+    assert.deepEqual(jobs, []);
+    const { phase, counts, warnings } = (await readSummary(bucket, RUN))!;
+    assert.deepEqual([phase, counts.skipped], ["Completed", 1]);
+    assert.match(warnings[0]?.message ?? "", /^b: schedule "nightly" is paused/);
+  });
+
+  it("is handed over by a clock once a slot, and again where that failed", async () => {
+    const { tick, jobs, bucket, run } = fleet(
+      { a: "good" },
+      { schedules: { often: { schedule: "* * * * *", clusters: {} } } },
+    );
+    await run({ kind: "retention" });
+    jobs.splice(0);
+    const last = new Date(Date.now() - 60_000);
+    await tick(last, ["backup"]);
+    await tick(last, ["backup"]);
+    const slots = jobs.map((job) => [job.kind, "slot" in job && job.slot]);
+    assert.equal(new Set(slots.map(String)).size, jobs.length);
+    assert(jobs.length > 0 && jobs.every(({ kind }) => kind === "fleet"));
+    assert.equal((await listFolder(bucket, "metadata/lifeboat/fleet/")).size, jobs.length);
+  });
+});
+
+describe("jobs of a fleet", () => {
+  it("of the whole location are one for each cluster", async () => {
+    const { run, jobs, workOff } = fleet({ a: "good", b: "good" });
+    for (const kind of ["retention", "verify"] as const) {
+      await run({ kind });
+      assert.deepEqual(
+        jobs.map((job) => ({ cluster: undefined, ...job }).cluster),
+        ["a", "b"],
+      );
+      for (const end of await workOff())
+        assert.deepEqual([end.name, "phase" in end && end.phase], ["all", "Completed"]);
+    }
+  });
+
+  it("of one cluster are its own", async () => {
+    const { run, member } = fleet({ a: "good", b: "good" });
+    await run({ kind: "backup", cluster: "b", name: "mine" });
+    assert.deepEqual(
+      (await listBackups(member("b"))).map(({ name }) => name),
+      ["mine"],
+    );
+    const verified = await run({ kind: "verify", cluster: "b", name: "mine" });
+    assert.equal(verified.phase, "Completed");
+    assert.match((await failure(run({ kind: "verify", cluster: "a", name: "mine" }))).message, /no backup "mine"/);
+  });
+
+  const refused: [job: object, said: RegExp][] = [
+    [{ kind: "backup" }, /names no cluster of the fleet/],
+    [{ kind: "restore", spec: { backupName: "x" } }, /names no cluster of the fleet/],
+    [{ kind: "backup", cluster: "elsewhere" }, /no cluster "elsewhere"/],
+    [{ kind: "fleet", schedule: "none" }, /no schedule "none"/],
+    [{ kind: "backup", cluster: "a", name: "x", fleet: "../../x" }, /fleet: is no name of a backup/],
+  ];
+  for (const [job, said] of refused)
+    it(`${JSON.stringify(job)} is refused`, async () => {
+      assert.match((await failure(fleet({ a: "good" }).run(job))).message, said);
+    });
+});
+
+/** What is looked at of answers. */
+interface Body {
+  name: string;
+  phase: string;
+  paths: object;
+  clusters: Pick<
+    Required<ClusterDocument>,
+    "name" | "problems" | "lastGood" | "items" | "bytes" | "ageSeconds" | "next"
+  >[];
+}
+
+describe("the HTTP API of a fleet", () => {
+  const ask = async (
+    { fetch }: Pick<ReturnType<typeof fleet>, "fetch">,
+    method: string,
+    path: string,
+    json?: object,
+  ) => {
+    const headers = { "content-type": "application/json" };
+    const request = new Request(`http://lifeboat${path}`, {
+      method,
+      ...(json && { body: JSON.stringify(json), headers }),
+    });
+    const answer = await fetch(request);
+    return { status: answer.status, location: answer.headers.get("location"), body: (await answer.json()) as Body };
+  };
+
+  it("is that of each cluster, below its name", async () => {
+    const made = fleet({ a: "good", b: "good" });
+    await made.run({ kind: "retention" });
+    made.jobs.splice(0);
+    const asked = await ask(made, "POST", "/clusters/b/v1/backups", { name: "mine" });
+    assert.deepEqual([asked.status, asked.location], [202, "/clusters/b/v1/backups/mine"]);
+    assert.deepEqual(
+      made.jobs.map((job) => ({ cluster: "", ...job }).cluster),
+      ["b"],
+    );
+    await made.workOff();
+    assert.equal((await ask(made, "GET", asked.location!)).body.phase, "Completed");
+    assert.equal((await ask(made, "GET", "/clusters/a/v1/backups/mine")).status, 404);
+    assert.equal((await ask(made, "GET", "/clusters/c/v1/backups")).status, 400);
+    assert.equal((await ask(made, "GET", "/v1/backups")).status, 404);
+    assert("/v1/backups" in (await ask(made, "GET", "/clusters/a/openapi.json")).body.paths);
+  });
+
+  it("runs a schedule, and tells how far that is and how all stands", async () => {
+    const made = fleet({ a: "good", b: "denied" });
+    await made.run({ kind: "retention" });
+    made.jobs.splice(0);
+    const asked = await ask(made, "POST", "/v1/fleet", { schedule: "nightly" });
+    assert.equal(asked.status, 202);
+    const phase = async () => (await ask(made, "GET", asked.location!)).body.phase;
+    assert.equal(await phase(), "New");
+    await made.run(made.jobs.shift()!);
+    assert.equal(await phase(), "InProgress");
+    await made.workOff();
+    assert.equal(await phase(), "PartiallyFailed");
+    const { body } = await ask(made, "GET", "/v1/fleet");
+    const [a = assert.fail(), b = assert.fail()] = body.clusters;
+    assert.deepEqual([a.name, a.problems, a.lastGood.name], ["a", [], asked.body.name]);
+    assert(a.items > 0 && a.bytes > 0 && a.ageSeconds >= 0 && a.next);
+    assert.match(b.problems.join("\n"), /401/);
+    assert.equal((await ask(made, "POST", "/v1/fleet", { schedule: "none" })).status, 400);
+    assert.equal((await ask(made, "GET", "/v1/fleet/none")).status, 404);
+  });
+});
