@@ -319,11 +319,17 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
 
 /**
  * The line at the end of a job that went well. Alarms of platforms look for `job=backup schedule=NAME phase=Completed`:
- * these fields stay together, in this order.
+ * these fields stay together, in this order. Of a fleet only the whole run is its schedule's backup; in the lines of its parts the
+ * cluster stands between.
  */
 function endLine(job: LockedJob, { phase = "", name = "" }: Ended): string {
-  const { kind, schedule } = { schedule: undefined, ...job };
-  return logLine("info", "job ended", { job: kind, ...(schedule !== undefined && { schedule }), phase, name });
+  const { kind, schedule, cluster = "", fleet } = { schedule: undefined, cluster: undefined, fleet: undefined, ...job };
+  return logLine("info", "job ended", {
+    job: kind === "fleet" ? "backup" : kind,
+    ...(fleet !== undefined && { cluster }),
+    ...(schedule !== undefined && { schedule }),
+    ...{ phase, name },
+  });
 }
 
 /** Jobs are done on their own then: one that comes before those it waits for says itself what is left. */

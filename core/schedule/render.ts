@@ -9,7 +9,7 @@ import { gapsOf, offsetsOf } from "./offsets.ts";
 export type Target = "aws" | "gcp" | "azure";
 
 /** What a cloud's clock sends, but for the slot, which is the clock's to say. */
-type SentJob = { kind: "backup" | "fleet"; schedule: string } | { kind: "retention" } | { kind: "verify" };
+type SentJob = { kind: "backup"; schedule: string } | { kind: "retention" } | { kind: "verify" };
 
 /** A schedule as the Terraform modules take it. */
 export interface Rendered {
@@ -43,12 +43,11 @@ export function renderSchedules(
   target: Target,
   now = new Date(),
 ): RenderedSchedules {
-  const kind = config.fleet ? "fleet" : "backup";
   const all = everySchedule(config);
   const entries: [name: string, written: Written, job: SentJob, paused: boolean][] = all.map((schedule) => [
     schedule.name,
     schedule,
-    { kind, schedule: schedule.name },
+    { kind: "backup", schedule: schedule.name },
     schedule.paused,
   ]);
   for (const [kind, schedule] of [

@@ -143,7 +143,7 @@ async function committed(bucket: Bucket, name: string, signal?: AbortSignal): Pr
       warnings: [],
       errors: [],
     });
-    return { name, phase, startTimestamp, items, bytes };
+    return { name, phase, startTimestamp, items, ...(bytes !== undefined && { bytes }) };
   } catch (error) {
     if (isLifeboatError(error, "missing")) return undefined;
     rowProblem(error);

@@ -108,7 +108,7 @@ const failure = (run: Promise<unknown>) =>
 
 describe("a fleet's run", () => {
   it("makes a backup of each cluster in a location of its own, and one summary", async () => {
-    const { run, jobs, workOff, bucket, member } = fleet({ a: "good", b: "good" });
+    const { run, jobs, workOff, bucket, member, lines } = fleet({ a: "good", b: "good" });
     const begun = await run(NIGHTLY);
     assert.deepEqual([begun.parts?.length, begun.next?.kind], [2, "fleet"]);
     assert.deepEqual(clustersOf(jobs), ["a", "b"]);
@@ -130,6 +130,8 @@ describe("a fleet's run", () => {
     assert.equal(summary?.phase, "Completed");
     assert.deepEqual(summary.counts, { clusters: 2, good: 2, skipped: 0, failed: 0 });
     assert(summary.items > 0 && summary.bytes > 0);
+    const forAlarms = lines.filter((line) => line.includes("job=backup schedule=nightly phase=Completed"));
+    assert.equal(forAlarms.length, 1);
   });
 
   it("that is delivered again, at any time, changes nothing", async () => {
