@@ -6,12 +6,13 @@ import {
   fleetStanding,
   isFleet,
   LifeboatError,
+  openBucket,
+  unlockedBy,
 } from "../../../core/index.ts";
 import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { ageText, columns, countText, plural, printable, printResult, say, timeText } from "../output.ts";
-import { terminal } from "../platform.ts";
-import { openBucket } from "../session.ts";
+import { secrets, terminal } from "../platform.ts";
 
 const COLUMNS: Record<string, (cluster: ClusterDocument) => string> = {
   CLUSTER: ({ name }) => printable(name),
@@ -30,7 +31,8 @@ export async function getFleet({ options, signal }: Invocation): Promise<number>
     throw new LifeboatError("invalid", "the configuration is not a fleet's", {
       hint: "a fleet has schedules with `clusters`, or a section `fleet`: see docs/fleet.md",
     });
-  const open = (location: string) => openBucket({ ...options, location });
+  const identity = options.identity ?? config.encryption.identity;
+  const open = async (location: string) => unlockedBy(await openBucket(terminal, location), identity, secrets());
   const bucket = await open(config.location);
   const document = await fleetStanding({ config, bucket, clouds: terminal.clusters, openMember: open, signal });
   await printResult(options.output, document, () => table(document));

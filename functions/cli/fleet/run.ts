@@ -30,9 +30,7 @@ export async function runFleet(config: FleetConfig, { args, options, signal }: I
     { ...terminal, jobs: () => Promise.reject(new Error("whoever drives hands nothing over")) },
     {
       ...{ config: async () => config, by: thisProcess() },
-      listen: (line, level) => {
-        if (options.verbose || level !== "info") progress.line(line);
-      },
+      listen: options.verbose ? progress.line : () => {},
     },
   );
   let ended = 0;
