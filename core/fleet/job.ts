@@ -52,7 +52,7 @@ export interface FleetTiming {
 const FLEET_TIMING: FleetTiming = { poll: 30_000, quiet: 300_000 };
 const MINUTE_MS = 60_000;
 /** More jobs are not handed over at once: answers of functions, and what engines keep of them, are limited (some 256 KiB). */
-const MOST_PARTS = 1000;
+const MOST_PARTS = 500;
 /** The longest run, where the configuration names none and the schedule's slots are further apart. */
 const LONGEST_MS = 24 * 3_600_000;
 const LOCKS_AT_ONCE = 16;
