@@ -9,6 +9,7 @@ import { fleetClusters } from "./discovery.ts";
 import { type FleetOutcome, type FleetTiming, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";
 import { isChosen } from "./settings.ts";
+import { sweepRuns } from "./sweep.ts";
 
 /**
  * Runs a job where there is a fleet. One that names a cluster is that cluster's; a schedule's backup that names none is the
@@ -35,8 +36,13 @@ export async function runInFleet(
 /** The same job of each cluster: the last one is what is done when the others have ended. */
 async function ofEach(
   job: ClusterJob,
-  { config, clusters: clouds, signal, listen }: FleetContext,
+  { config, bucket, clusters: clouds, signal, listen }: FleetContext,
 ): Promise<FleetOutcome> {
+  if (job.kind === "retention") {
+    const swept = await sweepRuns(bucket, new Date(), signal);
+    if (swept > 0)
+      listen?.(logLine("info", "what old runs of the fleet had left is deleted", { objects: swept }), "info");
+  }
   const { clusters, problems } = await fleetClusters(config, clouds, signal);
   for (const problem of problems) listen?.(logLine("error", problem), "error");
   const schedule =

@@ -80,8 +80,14 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
       const about = { name, location: own.location, ...(labels && { labels }), schedules: Object.keys(own.schedules) };
       const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
       try {
-        const schedules = await schedulesOf(own, await openMember(own.location), now, patience);
-        return { ...about, ...clusterStanding(schedules, now), problems: problemsOf(name, schedules, runs) };
+        const bucket = await openMember(own.location);
+        const schedules = await schedulesOf(own, bucket, now, patience);
+        return {
+          ...about,
+          location: bucket.location,
+          ...clusterStanding(schedules, now),
+          problems: problemsOf(name, schedules, runs),
+        };
       } catch (error) {
         signal.throwIfAborted();
         unread++;

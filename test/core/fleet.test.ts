@@ -10,6 +10,7 @@ import { fleetKeys, listBackups, listFolder } from "../../core/catalog.ts";
 import { readSummary } from "../../core/fleet/document.ts";
 import { drive } from "../../core/fleet/drive.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
+import { sweepRuns } from "../../core/fleet/sweep.ts";
 import type { FleetJob, Job, LockedJob } from "../../core/job.ts";
 import { claimLock } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
@@ -293,6 +294,24 @@ describe("jobs of a fleet", () => {
       for (const end of await workOff())
         assert.deepEqual([end.name, "phase" in end && end.phase], ["all", "Completed"]);
     }
+  });
+
+  it("of retention take old runs away, but for the newest of each schedule", async () => {
+    const { run, workOff, bucket } = fleet({ a: "good" });
+    const older = "nightly-20261122020000";
+    for (const slot of ["2026-11-22T02:00:00.000Z", SLOT]) {
+      await run({ ...NIGHTLY, slot });
+      await workOff();
+    }
+    const left = async () =>
+      [...(await listFolder(bucket, "metadata/lifeboat/fleet/")).keys()].map((key) => key.split("/fleet/")[1]);
+    const later = (days: number) => sweepRuns(bucket, new Date(Date.now() + days * 24 * 3_600_000), never);
+    assert.equal(await later(0), 0);
+    assert.equal(await later(2), 2);
+    const kept = [`${RUN}/members.json`, `${RUN}/summary.json`];
+    assert.deepEqual(await left(), [`${older}/members.json`, `${older}/summary.json`, ...kept]);
+    assert.equal(await later(91), 2);
+    assert.deepEqual(await left(), kept);
   });
 
   it("of one cluster are its own", async () => {
