@@ -86,7 +86,7 @@ async function measure(): Promise<void> {
     const wish = {
       directory: join(dir, "sliced"),
       kubeconfig: kubeconfigPath,
-      name: "b",
+      job: { kind: "backup", name: "b" },
       deadlineMs: 1000 * Number(values.deadline),
     };
     for (let slices = 1, more = true; more; slices++) {
