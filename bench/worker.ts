@@ -101,7 +101,14 @@ async function measure(): Promise<void> {
     }
     const shards = Number(values.shards);
     const job = { kind: "backup", name: "s", shards };
-    if (shards > 1) await measureShards(dir, slice, { ...wish, directory: join(dir, "sharded"), job, deadlineMs: 1e9 });
+    if (shards > 1)
+      await measureShards(dir, slice, {
+        ...wish,
+        directory: join(dir, "sharded"),
+        job,
+        deadlineMs: 1e9,
+        lockMs: 180_000,
+      });
   } finally {
     server.disconnect();
     await rm(dir, { recursive: true, force: true });

@@ -8,6 +8,8 @@ export interface SliceWish {
   job: { kind: "backup" | "restore"; name: string };
   /** None where it isn't cut. */
   deadlineMs?: number;
+  /** How long a lock is valid that nobody renews: 1,500 ms where it is not said. */
+  lockMs?: number;
 }
 
 /**
@@ -15,7 +17,7 @@ export interface SliceWish {
  * gets that, as the platform's queue does.
  */
 export function runSlice(
-  { directory, kubeconfig, job, deadlineMs }: SliceWish,
+  { directory, kubeconfig, job, deadlineMs, lockMs = 1_500 }: SliceWish,
   enqueue: (job: unknown) => void = () => {},
 ): Promise<Ended> {
   const service = createService(
@@ -27,7 +29,7 @@ export function runSlice(
     },
     {
       env: { LIFEBOAT_LOCATION: "file:///anywhere", LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${kubeconfig}` },
-      timing: { renew: 500, valid: 1_500, poll: 50 },
+      timing: { renew: 500, valid: lockMs, poll: 50 },
       listen: (line) => process.send?.(line),
     },
   );
