@@ -4,8 +4,8 @@ import { answerOf, callerOf, requestOf } from "./http.ts";
 import { azure, QUEUE } from "./platform.ts";
 
 const service = createService(azure);
-/** The functionTimeout of host.json, in milliseconds. */
-const TIMEOUT = 2 * 3600 * 1000;
+/** The functionTimeout of host.json, in milliseconds, or what an app setting of the host says in its place (hh:mm:ss). */
+const TIMEOUT = timeoutOf(process.env.AzureFunctionsJobHost__functionTimeout ?? "02:00:00");
 /** When the schedules are looked at, in the host's own notation, with seconds; several between ";". */
 const CLOCK = process.env.LIFEBOAT_CLOCK ?? "0 */5 * * * *";
 /** What the clock hands over: of several functions with an identity each, only one may make backups, one delete. */
@@ -30,7 +30,7 @@ app.storageQueue("jobs", {
   queueName: QUEUE,
   connection: "AzureWebJobsStorage",
   handler: async (message, context) => {
-    const deadline = new Date(Date.now() + TIMEOUT);
+    const deadline = TIMEOUT === undefined ? undefined : new Date(Date.now() + TIMEOUT);
     const delivery = String(context.triggerMetadata?.id ?? context.invocationId);
     const listen: Listen = (line, level) => (level === "error" ? context.error(line) : context.log(line));
     const ended = await service.run(message, { deadline, delivery, listen });
@@ -44,3 +44,11 @@ app.http("api", {
   route: "{*path}",
   handler: async (request) => answerOf(await service.fetch(await requestOf(request), { caller: callerOf(request) })),
 });
+
+/** In milliseconds; undefined where there is no limit, which the host writes as -1. */
+function timeoutOf(text: string): number | undefined {
+  const [, days = 0, ...time] = /^(?:(\d+)\.)?(\d+):(\d\d):(\d\d)$/.exec(text) ?? [];
+  const [hours, minutes, seconds] = time.map(Number);
+  if (hours === undefined || minutes === undefined || seconds === undefined) return undefined;
+  return (((Number(days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000;
+}

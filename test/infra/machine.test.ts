@@ -153,20 +153,16 @@ describe("the state machine of the aws module", {
       test("runs parts, and parts of parts, so many at once, and then what comes next, though one failed", async () => {
         const backup = (name: string, cluster = "b") => ({ kind: "backup", name: named(name), cluster });
         const next = { kind: "verify", name: named("part-3") };
-        const ofPart = { parts: [backup("shard-1"), backup("shard-2")], next: backup("part-2") };
-        const task = taskOf(lambda, ({ name }) => {
-          if (name === "fleet")
-            return { parts: [backup("part-1"), backup("dead", "dead"), { ...backup("many") }, backup("part-3")], next };
-          return name === named("many") ? ofPart : undefined;
-        });
+        const sharded = { ...backup("part-2", "a"), shards: 2 };
+        const parts = [backup("part-1"), backup("dead", "dead"), sharded, backup("part-3")];
+        const task = taskOf(lambda, ({ name }) => (name === "fleet" ? { parts, next } : undefined));
         await using machine = await machineOf(task);
         const { output, error } = await machine.run({ kind: "backup", name: "fleet" });
         assert.equal(error, undefined);
         assert.equal((output as { phase: string }).phase, "Completed");
-        const made = (await backups()).filter(
-          (name) => name.startsWith(named("part")) || name.startsWith(named("shard")),
-        );
-        assert.deepEqual(made, ["part-1", "part-2", "part-3", "shard-1", "shard-2"].map(named));
+        const made = (await backups()).filter((name) => name.startsWith(named("part")));
+        assert.deepEqual(made, ["part-1", "part-2", "part-3"].map(named));
+        assert.deepEqual(events.flatMap(({ job }) => job.shard ?? []).sort(), [1, 2]);
         assert.deepEqual(events.at(-1)?.job, next);
         assert.deepEqual(
           machine.letters.map(({ job }) => job),

@@ -24,13 +24,22 @@ export function timerData({ isPastDue = false, last }: { isPastDue?: boolean; la
   return { json: JSON.stringify({ Schedule: { AdjustForDST: true }, ScheduleStatus: status, IsPastDue: isPastDue }) };
 }
 
+/** How a message comes: for the how many-th time, and its id, by default a new one. */
+export interface Delivery {
+  dequeueCount?: number;
+  id?: string;
+}
+
 /** What a queue trigger gives: the message's text, and the message's own facts. */
-export function queueData(message: unknown, dequeueCount: number): { data: Data; metadata: Record<string, Data> } {
+export function queueData(
+  message: unknown,
+  { dequeueCount = 1, id = randomUUID() }: Delivery,
+): { data: Data; metadata: Record<string, Data> } {
   const time = (ms: number) => ({ json: JSON.stringify(new Date(Date.now() + ms).toISOString()) });
   return {
     data: { string: typeof message === "string" ? message : JSON.stringify(message) },
     metadata: {
-      Id: { string: randomUUID() },
+      Id: { string: id },
       DequeueCount: { json: String(dequeueCount) },
       PopReceipt: { string: "AgAAAAMAAAAAAAAA" },
       InsertionTime: time(0),

@@ -3,7 +3,16 @@ import { readFileSync } from "node:fs";
 import { cp, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeDir, removeDir, startServer, until } from "../process.ts";
-import { type Data, findRoute, httpData, httpKey, queueData, timerData, toAnswer } from "./azure-triggers.ts";
+import {
+  type Data,
+  type Delivery,
+  findRoute,
+  httpData,
+  httpKey,
+  queueData,
+  timerData,
+  toAnswer,
+} from "./azure-triggers.ts";
 import type { UrlAnswer, UrlRequest } from "./function-url.ts";
 
 /** A function as its app registered it: its trigger's binding (`type`, `schedule`, `route`, `authLevel`, `queueName` …). */
@@ -26,7 +35,7 @@ export interface AzureHost extends AsyncDisposable {
    */
   http(request: Omit<UrlRequest, "caller"> & { key?: string | null }): Promise<UrlAnswer>;
   /** Delivers a message, decoded already, as the queue's trigger does. Rejects with what the function threw. */
-  queue(name: string, message: unknown, options?: { dequeueCount?: number }): Promise<void>;
+  queue(name: string, message: unknown, delivery?: Delivery): Promise<void>;
   /** All that it wrote so far. */
   logs(): string;
   stop(): Promise<void>;
@@ -99,8 +108,8 @@ export async function startAzureHost(options: {
           body: "",
         }));
       },
-      async queue(name, message, { dequeueCount = 1 } = {}) {
-        const { data, metadata } = queueData(message, dequeueCount);
+      async queue(name, message, delivery = {}) {
+        const { data, metadata } = queueData(message, delivery);
         await invoke(name, data, metadata);
       },
       logs: () => readFileSync(join(scratch, "host.log"), "utf8"),
