@@ -4,12 +4,12 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { build } from "esbuild";
+import { buildCloud } from "../functions/build.ts";
 import { type KubernetesObject, startApiServer } from "./lifeboat.ts";
 
 /**
  * Measures the memory of what makes one backup of a large cluster: of the built command line, which makes it in one go, and of slices
- * that a deadline ends, each a process of its own, as functions are; with --shards 4 also of four that read at the same time, and of the one
+ * that a deadline ends, each a process of its own, built as functions are; with --shards 4 also of four that read at the same time, and of the one
  * that makes the backup of what they stored. The cluster, ConfigMaps of 2 KiB in the middle and one of
  * 1.5 MB, is in a process of its own.
  */
@@ -73,12 +73,8 @@ async function measure(): Promise<void> {
     const kubeconfigPath = join(dir, "kubeconfig");
     await writeFile(kubeconfigPath, kubeconfig);
     await run("npm", ["run", "build", "--silent"], { cwd: root });
-    const slice = join(dir, "slice.mjs");
-    await build({
-      ...{ entryPoints: [join(root, "test/e2e/slice.ts")], outfile: slice, bundle: true },
-      ...{ platform: "node", format: "esm", target: "node24", logLevel: "error" },
-      banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-    });
+    await buildCloud("aws", dir, "test/e2e/slice.ts");
+    const slice = join(dir, "aws/index.mjs");
     const begun = performance.now();
     const location = `file://${join(dir, "uncut")}`;
     const create = ["backup", "create", "uncut", "--location", location, "--kubeconfig", kubeconfigPath];
@@ -90,6 +86,7 @@ async function measure(): Promise<void> {
       kubeconfig: kubeconfigPath,
       job: { kind: "backup", name: "b" },
       deadlineMs: 1000 * Number(values.deadline),
+      lockMs: 180_000,
     };
     for (let slices = 1, more = true; more; slices++) {
       const { peak, cpu, stdout } = await measured(dir, [slice, JSON.stringify(wish)]);
@@ -107,7 +104,6 @@ async function measure(): Promise<void> {
         directory: join(dir, "sharded"),
         job,
         deadlineMs: 1e9,
-        lockMs: 180_000,
       });
   } finally {
     server.disconnect();

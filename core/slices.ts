@@ -15,7 +15,7 @@ export interface Slice {
   /** Aborted when it is time to leave the rest to the next slice; that many milliseconds after its beginning. */
   ends: AbortSignal;
   lengthMs?: number;
-  /** When what waits in memory is stored: once it has so many bytes, or so many milliseconds have passed. */
+  /** When a piece ends: once it has so many bytes, or so many milliseconds have passed. */
   pieceBytes?: number;
   pieceMs?: number;
 }

@@ -4,6 +4,7 @@ import { API_SERVICES, DEFINITIONS, groupOf, isOwn } from "../objects/resources.
 import { rowsByResource } from "../objects/rows.ts";
 import { neverRestored, skipReason } from "../skips.ts";
 import { LINT_RULES, type LintRule, SECRET_MAKERS, TARGETS } from "./lintrules.ts";
+import { type NamesState, startNames } from "./names.ts";
 
 /** Something that a restore of the backup into an empty cluster would miss. The run of the backup went no worse for it. */
 export interface Finding extends ItemId {
@@ -26,7 +27,8 @@ export interface Lint {
 
 /** As JSON. */
 export interface LintState {
-  held: [place: string, names: string[]][];
+  /** By resource: "namespace/name" or "/name". */
+  held: [resource: string, names: NamesState][];
   custom: [resource: string, count: number][];
   announced: string[];
   found: Finding[];
@@ -67,19 +69,18 @@ export function looksInto(resource: string, body: Buffer): boolean {
 
 /** Starts to look at a backup, or goes on. */
 export function startLint(from?: LintState): Lint {
-  const held = new Map(from?.held.map(([place, names]) => [place, new Set(names)]));
+  const held = new Map(from?.held.map(([resource, names]) => [resource, startNames(names)]));
   const custom = new Map(from?.custom);
   const announced = new Set(from?.announced);
   const found = [...(from?.found ?? [])];
   const named = (from?.named ?? []).map(({ rule, ...one }) => ({ ...one, rule: LINT_RULES[rule]! }));
 
   const hold = ({ resource, namespace, name }: ItemId) => {
-    const place = `${resource} ${namespace}`;
-    const names = held.get(place);
-    if (names) names.add(name);
-    else held.set(place, new Set([name]));
+    const names = held.get(resource) ?? startNames();
+    held.set(resource, names);
+    names.add(`${namespace}/${name}`);
   };
-  const holds = ({ resource, namespace, name }: ItemId) => held.get(`${resource} ${namespace}`)?.has(name) === true;
+  const holds = ({ resource, namespace, name }: ItemId) => held.get(resource)?.has(`${namespace}/${name}`) === true;
 
   return {
     add(id, object) {
@@ -100,7 +101,7 @@ export function startLint(from?: LintState): Lint {
     },
     tell: (finding) => void found.push(finding),
     state: () => ({
-      held: [...held].map(([place, names]) => [place, [...names]]),
+      held: [...held].map(([resource, names]) => [resource, names.state()]),
       custom: [...custom],
       announced: [...announced],
       found: [...found],

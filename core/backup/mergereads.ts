@@ -66,7 +66,7 @@ function mergeInventories(all: InventoryState[]): InventoryState {
 function mergeLints(all: LintState[]): LintState | undefined {
   if (all.length === 0) return undefined;
   return {
-    held: byKey(all.flatMap(({ held }) => held)).map(([place, names]) => [place, names.flat()]),
+    held: byKey(all.flatMap(({ held }) => held)).map(([resource, names]) => [resource, names.flat()]),
     custom: byKey(all.flatMap(({ custom }) => custom)).map(([resource, counts]) => [resource, sum(counts, (n) => n)]),
     announced: all.flatMap(({ announced }) => announced),
     found: all.flatMap(({ found }) => found),

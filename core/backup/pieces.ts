@@ -1,8 +1,6 @@
-import { randomUUID } from "node:crypto";
-import { sha256 } from "../archive/gzip.ts";
+import { createHash, randomUUID } from "node:crypto";
 import { type IndexMember, moveMembers } from "../archive/index.ts";
 import { type ArchiveState, type ArchiveWriter, joinStates, writeArchive } from "../archive/writer.ts";
-import { readObject } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
 
@@ -26,40 +24,48 @@ export const MIDDLE: ArchiveInPieces = {
   index: [],
 };
 
-/** A writer of an archive that stores it in pieces, and holds no more than one in memory. */
+/** A writer of an archive that stores it in pieces. Only the beginning of a piece is held in memory, and all of a small one. */
 export interface PieceWriter extends Pick<ArchiveWriter, "file" | "item"> {
-  /** Bytes, compressed, that wait to be stored. */
+  /** Bytes, compressed, of the piece that is being made. */
   waiting(): number;
-  /** Stores what waits, in a piece, and goes on. What it gives is all that another writer needs. */
+  /** Stores the piece, and begins another. What it gives is all that another writer needs. */
   store(): Promise<ArchiveInPieces>;
   /** How many pieces of the archive are stored. */
   stored(): number;
   /** Ends the archive. */
   finish(): Promise<void>;
-  /** All of it, once it has ended: the pieces that are stored, then what waits. As often as wanted; throws `corrupt` for a piece that was changed. */
+  /** All of it, once it has ended: the pieces that are stored, then what is held. As often as wanted; throws `corrupt` for a piece that was changed. */
   whole(): Record<"tar" | "index", () => AsyncGenerator<Buffer>>;
-  /** Whoever waits for room fails with `error`. */
+  /** Whoever waits for room, or stores a piece, fails with `error`. */
   abort(error: unknown): void;
 }
 
 /**
- * Starts an archive, or goes on with one. Pieces lie in `folder`, under names that no other writer gives. Its methods throw what
- * the bucket throws.
+ * Starts an archive, or goes on with one. Pieces lie in `folder`, under names that no other writer gives; what is begun of one is
+ * sent on as it comes once it has more than `heldBytes`. Its methods throw what the bucket throws.
  */
 export function writePieces(
   bucket: Bucket,
   folder: string,
-  { mtime, from, signal }: { mtime: Date; from?: ArchiveInPieces; signal: AbortSignal },
+  { mtime, from, heldBytes, signal }: { mtime: Date; from?: ArchiveInPieces; heldBytes: number; signal: AbortSignal },
 ): PieceWriter {
   const stored = { tar: [...(from?.tar ?? [])], index: [...(from?.index ?? [])] };
-  let part = startPart(mtime, from?.state);
+  const place = { bucket, folder, heldBytes, signal };
+  let part = startPart(from?.state);
 
-  const put = (chunks: Buffer[], pieces: Piece[], suffix: string) =>
-    putPiece(bucket, `${folder}${randomUUID()}${suffix}`, chunks, pieces, signal);
+  function startPart(state: ArchiveState | undefined) {
+    const writer = writeArchive({ mtime, from: state });
+    const abort = (error: unknown) => writer.abort(error);
+    return {
+      writer,
+      tar: startPiece(writer.tar, { ...place, suffix: TAR, abort }),
+      index: startPiece(writer.index, { ...place, suffix: INDEX, abort }),
+    };
+  }
 
-  async function* following(pieces: Piece[], waiting: Buffer[]): AsyncGenerator<Buffer> {
+  async function* following(pieces: Piece[], held: Buffer[]): AsyncGenerator<Buffer> {
     yield* joined(bucket, pieces, signal);
-    yield* waiting;
+    yield* held;
   }
 
   return {
@@ -68,37 +74,93 @@ export function writePieces(
     waiting: () => part.tar.size() + part.index.size(),
     async store() {
       const state = await part.writer.pause();
-      const [tar, index] = await Promise.all([part.tar.whole, part.index.whole]);
-      await Promise.all([put(tar, stored.tar, ".tar.gz"), put(index, stored.index, INDEX)]);
-      part = startPart(mtime, state);
+      const [tar, index] = await Promise.all([part.tar.stored(), part.index.stored()]);
+      stored.tar.push(...tar);
+      stored.index.push(...index);
+      part = startPart(state);
       return { state, tar: [...stored.tar], index: [...stored.index] };
     },
     async finish() {
       await part.writer.finish();
-      await Promise.all([part.tar.whole, part.index.whole]);
+      const [tar, index] = await Promise.all([part.tar.ended(), part.index.ended()]);
+      stored.tar.push(...tar);
+      stored.index.push(...index);
     },
     abort: (error) => part.writer.abort(error),
     stored: () => stored.tar.length,
     whole: () => ({
-      tar: () => following(stored.tar, part.tar.chunks),
-      index: () => following(stored.index, part.index.chunks),
+      tar: () => following(stored.tar, part.tar.held),
+      index: () => following(stored.index, part.index.held),
     }),
   };
 }
 
+const TAR = ".tar.gz";
 const INDEX = "-index.json.gz";
 
+/** Where pieces are stored. */
+interface PiecePlace {
+  bucket: Bucket;
+  folder: string;
+  signal: AbortSignal;
+}
+
+/** A piece that is being made of what a stream gives. `abort` hears why it can't be stored. */
+function startPiece(stream: AsyncIterable<Buffer>, { heldBytes, suffix, abort, ...place }: PiecePlace & PieceOptions) {
+  const held: Buffer[] = [];
+  let size = 0;
+  async function* passing(chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+    yield* held.splice(0);
+    for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+      size += next.value.length;
+      yield next.value;
+    }
+  }
+  /** The piece, where it is not held. */
+  const take = async (): Promise<Piece[]> => {
+    const chunks = stream[Symbol.asyncIterator]();
+    for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+      held.push(next.value);
+      size += next.value.length;
+      if (size > heldBytes) return [await putPiece(place, suffix, passing(chunks))];
+    }
+    return [];
+  };
+  const ended = take();
+  ended.catch(abort);
+  return {
+    held,
+    size: () => size,
+    ended: () => ended,
+    async stored(): Promise<Piece[]> {
+      const pieces = await ended;
+      return held.length > 0 ? [await putPiece(place, suffix, Buffer.concat(held.splice(0)))] : pieces;
+    },
+  };
+}
+
+interface PieceOptions {
+  heldBytes: number;
+  suffix: string;
+  abort: (error: unknown) => void;
+}
+
 async function putPiece(
-  bucket: Bucket,
-  key: string,
-  chunks: Buffer[],
-  pieces: Piece[],
-  signal: AbortSignal,
-): Promise<void> {
-  const body = Buffer.concat(chunks);
-  if (body.length === 0) return;
-  await bucket.put(key, body, { ifAbsent: true, signal });
-  pieces.push({ key, sha256: sha256(body) });
+  { bucket, folder, signal }: PiecePlace,
+  suffix: string,
+  body: Buffer | AsyncIterable<Buffer>,
+): Promise<Piece> {
+  const key = `${folder}${randomUUID()}${suffix}`;
+  const digest = createHash("sha256");
+  async function* digested(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      digest.update(chunk);
+      yield chunk;
+    }
+  }
+  if (Buffer.isBuffer(body)) digest.update(body);
+  await bucket.put(key, Buffer.isBuffer(body) ? body : digested(body), { ifAbsent: true, signal });
+  return { key, sha256: digest.digest("hex") };
 }
 
 /**
@@ -128,7 +190,7 @@ export async function joinParts(
     let waiting: Buffer[] = [];
     let bytes = 0;
     const store = async () => {
-      await putPiece(bucket, `${folder}${randomUUID()}${INDEX}`, waiting, index, signal);
+      if (bytes > 0) index.push(await putPiece({ bucket, folder, signal }, INDEX, Buffer.concat(waiting)));
       [waiting, bytes] = [[], 0];
     };
     for await (const one of moveMembers(joined(bucket, part.index, signal), part.state.index, by)) {
@@ -144,35 +206,17 @@ export async function joinParts(
   return { state: joinStates(states), tar: parts.flatMap(({ tar }) => tar), index };
 }
 
-function startPart(mtime: Date, from: ArchiveState | undefined) {
-  const writer = writeArchive({ mtime, from });
-  return { writer, tar: gather(writer.tar), index: gather(writer.index) };
-}
-
-/** What a stream gives, as it comes. */
-function gather(stream: AsyncIterable<Buffer>) {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const take = async () => {
-    for await (const chunk of stream) {
-      chunks.push(chunk);
-      size += chunk.length;
-    }
-    return chunks;
-  };
-  const whole = take();
-  whole.catch(() => {});
-  return { chunks, size: () => size, whole };
-}
-
-/** The bytes of pieces one after the other. Throws `corrupt` for one that is not as it was written. */
+/** The bytes of pieces one after the other. Throws `corrupt` at the end of one that is not as it was written. */
 async function* joined(bucket: Bucket, pieces: Piece[], signal: AbortSignal): AsyncGenerator<Buffer> {
-  for (const { key, sha256: digest } of pieces) {
-    const body = await readObject(bucket, key, signal);
-    if (sha256(body) !== digest)
+  for (const { key, sha256: written } of pieces) {
+    const digest = createHash("sha256");
+    for await (const chunk of await bucket.get(key, { signal })) {
+      digest.update(chunk);
+      yield chunk;
+    }
+    if (digest.digest("hex") !== written)
       throw new LifeboatError("corrupt", `${key} differs from its digest: it was changed after it was written`, {
         key,
       });
-    yield body;
   }
 }

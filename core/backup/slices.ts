@@ -25,9 +25,11 @@ export interface BackupMore extends More {
   whole?: boolean;
 }
 
-/** No more is lost of a run that is killed. Pieces are held in memory until they are stored. */
+/** No more is lost of a run that is killed. */
 export const PIECE_BYTES = 16 << 20;
 const PIECE_MS = 60_000;
+/** The part of a piece that is held in memory: what a backup has less of is stored as by a run without a deadline. */
+const HELD_PART = 1 / 4;
 
 /** What the survey found, as JSON. */
 interface Surveyed {
@@ -129,7 +131,8 @@ export async function captureSlice(
   const { signal } = run;
   const { ends, lengthMs = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
   const mtime = new Date(header.startTimestamp);
-  const pieces = writePieces(run.bucket, folder, { mtime, from: before?.state.pieces, signal });
+  const from = before?.state.pieces;
+  const pieces = writePieces(run.bucket, folder, { mtime, from, heldBytes: pieceBytes * HELD_PART, signal });
   const logBefore = Buffer.from(before?.state.log ?? "", "base64");
   const begun = Date.now();
   let number = before?.number ?? 0;

@@ -1,8 +1,10 @@
 import type { Context, LambdaFunctionURLEventWithIAMAuthorizer, LambdaFunctionURLResult } from "aws-lambda";
 import { createService, type Ended } from "../../core/index.ts";
+import { keepHeapSmall } from "../memory.ts";
 import { answer } from "./http.ts";
 import { aws } from "./platform.ts";
 
+keepHeapSmall();
 const service = createService(aws);
 
 type RuleEvent = { source: "aws.events"; resources: string[]; time: string };

@@ -1,8 +1,10 @@
 import { app } from "@azure/functions";
 import { createService, type Listen, readClockKinds } from "../../core/index.ts";
+import { keepHeapSmall } from "../memory.ts";
 import { answerOf, callerOf, requestOf } from "./http.ts";
 import { azure, QUEUE } from "./platform.ts";
 
+keepHeapSmall();
 const service = createService(azure);
 /** The functionTimeout of host.json, in milliseconds, or what an app setting of the host says in its place (hh:mm:ss). */
 const TIMEOUT = timeoutOf(process.env.AzureFunctionsJobHost__functionTimeout ?? "02:00:00");

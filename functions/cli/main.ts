@@ -1,6 +1,6 @@
 import { CommanderError } from "commander";
+import { keepHeapSmall } from "../memory.ts";
 import { fail, usageFailure } from "./failure.ts";
-import { keepHeapSmall } from "./memory.ts";
 import { closeOptionalValues } from "./options.ts";
 import { flushOutput, toleratePipesClosed } from "./output.ts";
 import { commandNamed, createProgram } from "./program.ts";

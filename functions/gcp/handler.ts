@@ -1,8 +1,10 @@
 import { type Request as FrameworkRequest, http } from "@google-cloud/functions-framework";
 import { getRequestListener } from "@hono/node-server";
 import { createService, deliver } from "../../core/index.ts";
+import { keepHeapSmall } from "../memory.ts";
 import { gcp } from "./platform.ts";
 
+keepHeapSmall();
 const service = createService(gcp);
 /** What Cloud Scheduler and Cloud Tasks wait for an answer at most, in seconds. A run must not outlast who would repeat it. */
 const PATIENCE = 1800;

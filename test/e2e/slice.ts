@@ -1,5 +1,6 @@
 import { createService, type Ended } from "../../core/index.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
+import { keepHeapSmall } from "../../functions/memory.ts";
 
 /** The job of a slice, where it works, and how long it may take, in milliseconds. */
 export interface SliceWish {
@@ -36,4 +37,7 @@ export function runSlice(
   return service.run(job, { deadline: deadlineMs === undefined ? undefined : new Date(Date.now() + deadlineMs) });
 }
 
-if (import.meta.main) process.stdout.write(JSON.stringify(await runSlice(JSON.parse(process.argv[2]!))));
+if (import.meta.main) {
+  keepHeapSmall();
+  process.stdout.write(JSON.stringify(await runSlice(JSON.parse(process.argv[2]!))));
+}
