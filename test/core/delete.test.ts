@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { backupKeys, restoreKeys } from "../../core/catalog.ts";
+import { backupKeys, restoreKeys, sliceFolder } from "../../core/catalog.ts";
 import { deleteBackup, deleteRestore } from "../../core/delete.ts";
 import { cancelWork, lockState, reopen } from "../../core/lock.ts";
 import { pinBackup } from "../../core/pins.ts";
@@ -77,6 +77,14 @@ describe("a deletion", () => {
     };
     assert.equal(await deleteRestore(asking, "r"), 1);
     assert.equal(state, "held");
+    assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
+  });
+
+  it("of a restore takes what its slices have left along", async () => {
+    const bucket = memoryBucket();
+    await bucket.put(restoreKeys("r").record, Buffer.from("{}"));
+    await bucket.put(`${sliceFolder("r")}000001.json`, Buffer.from("{}"));
+    assert.equal(await deleteRestore(bucket, "r"), 2);
     assert.deepEqual(await Array.fromAsync(bucket.list("")), []);
   });
 });

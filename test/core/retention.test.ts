@@ -12,6 +12,7 @@ import {
   planKey,
   restoreKeys,
   runKeys,
+  sliceFolder,
   verifiedFolder,
 } from "../../core/catalog.ts";
 import type { Config, Schedule } from "../../core/config.ts";
@@ -412,6 +413,12 @@ describe("leftovers", () => {
 
   const CASES: [what: string, put: (bucket: Bucket) => Promise<unknown>, limit: number, told: string][] = [
     ["a plan", (bucket) => bucket.put(planKey("p"), text), 7, "plan p: nothing was added to it for 7 days"],
+    [
+      "the plan of a restore whose slices have ended",
+      (bucket) => bucket.put(`${sliceFolder("x")}000001.json`, text),
+      7,
+      "plan x: nothing was added to it for 7 days",
+    ],
     ["a lock that died", (bucket) => lock(bucket, "backups", "held"), 30, `run backups/x: ${month}`],
     ["a lock that was given back", (bucket) => lock(bucket, "restores", "released"), 30, `run restores/x: ${month}`],
     ["work that was called off", (bucket) => lock(bucket, "restores", "cancelled"), 30, `run restores/x: ${month}`],
