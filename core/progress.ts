@@ -1,15 +1,9 @@
 import { hash, randomUUID } from "node:crypto";
-import { promisify } from "node:util";
-import { gunzip, gzip } from "node:zlib";
-import { z } from "zod";
-import { listFolder, progressFolder } from "./catalog.ts";
+import type { z } from "zod";
+import { progressFolder } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
-import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
-import { newestState } from "./state.ts";
-
-const gzipBuffer = promisify(gzip);
-const gunzipBuffer = promisify(gunzip);
+import { leaveSlice, readSlice, removeSlices } from "./slices.ts";
 
 /** What is the same for every delivery of one trigger, short enough for names. */
 export function deliveryId(delivery: string = randomUUID()): string {
@@ -39,9 +33,6 @@ const LEAVE_MS = 60_000;
 /** As long as it may take to say what is known where the time is up. */
 const LAST_MS = 10_000;
 
-/** Gzipped JSON in base64. */
-const storedShape = z.object({ schemaVersion: z.literal(1), state: z.string() });
-
 /** Of a run that is not cut nothing is left: it knows all till its end. */
 export const UNCUT: Progress<never> = {
   before: undefined,
@@ -70,17 +61,16 @@ export async function openProgress<State>(run: CutRun<State>): Promise<Progress<
   const { bucket, id, isRest, schema, slice, signal } = run;
   if (!slice && !isRest) return UNCUT;
   const folder = progressFolder(id);
-  const placed = await newestState(bucket, folder, storedShape, signal);
-  const before = placed?.state && (await unpacked(placed.state.state, schema));
-  let number = placed?.number ?? 0;
+  const row = { bucket, folder, signer: undefined, signal };
+  const left = await readSlice<unknown>(row);
+  const before = left && "state" in left ? schema.safeParse(left.state).data : undefined;
+  let number = left?.number ?? 0;
   let stored = Date.now();
   let latest: (() => State) | undefined;
 
   async function leave(state: State, within: AbortSignal = signal): Promise<void> {
     number += 1;
-    const key = numberedKey(folder, number);
-    const packed = (await gzipBuffer(JSON.stringify(state))).toString("base64");
-    if (!(await putJsonOnce(bucket, key, { schemaVersion: 1, state: packed }, within)))
+    if ((await leaveSlice({ ...row, signal: within }, number, state)) === undefined)
       throw new LifeboatError("conflict", `another run goes on with what lies in ${folder} of ${bucket.location}`, {
         hint: "that run's result counts",
       });
@@ -104,18 +94,10 @@ export async function openProgress<State>(run: CutRun<State>): Promise<Progress<
     async end() {
       if (number === 0) return;
       try {
-        for (const key of (await listFolder(bucket, folder, signal)).keys()) await bucket.delete(key, { signal });
+        await removeSlices(row);
       } catch (error) {
         if (!isLifeboatError(error, "denied") && !isLifeboatError(error, "conflict")) throw error;
       }
     },
   };
-}
-
-async function unpacked<State>(packed: string, schema: z.ZodType<State>): Promise<State | undefined> {
-  try {
-    return schema.safeParse(JSON.parse((await gunzipBuffer(Buffer.from(packed, "base64"))).toString())).data;
-  } catch {
-    return undefined;
-  }
 }

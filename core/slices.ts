@@ -2,6 +2,7 @@ import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
 import { sha256 } from "./archive/gzip.ts";
+import { listFolder } from "./catalog.ts";
 import { signatureOf, signerOf } from "./integrity/keys.ts";
 import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket, Signer } from "./ports.ts";
@@ -81,13 +82,18 @@ export async function readSlice<State>(
 export async function leaveSlice(
   { bucket, folder, signer, signal }: SliceRow,
   number: number,
-  content: object,
+  content: unknown,
 ): Promise<string | undefined> {
   const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
   const digest = sha256(Buffer.from(state));
   const signature = signer && (await signatureOf(signedText(digest), signer));
   const stored = { schemaVersion: 1, state, signature };
   return (await putJsonOnce(bucket, numberedKey(folder, number), stored, signal)) ? digest : undefined;
+}
+
+/** Removes all that lies in a row's folder. Throws what the bucket throws. */
+export async function removeSlices({ bucket, folder, signal }: Omit<SliceRow, "signer">): Promise<void> {
+  for (const key of (await listFolder(bucket, folder, signal)).keys()) await bucket.delete(key, { signal });
 }
 
 /** What is signed of a state: no digest of a record. */

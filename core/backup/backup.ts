@@ -1,5 +1,5 @@
 import { basename } from "node:path/posix";
-import { type Backup, backupKeys, checkNewName, listFolder, recordIn } from "../catalog.ts";
+import { type Backup, backupKeys, checkNewName, listFolder, pieceFolder, recordIn } from "../catalog.ts";
 import { ENCRYPTED, type EncryptingBucket, encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { sealRecord } from "../integrity/seal.ts";
@@ -7,7 +7,7 @@ import type { Kube } from "../kube/client.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
-import type { Slice } from "../slices.ts";
+import { removeSlices, type Slice } from "../slices.ts";
 import { traced } from "../telemetry.ts";
 import { checkMoving, type VolumeMeans } from "../volumes/means.ts";
 import { adoptArchive, leftoverHint } from "./adopt.ts";
@@ -20,7 +20,7 @@ import { releaseCopies } from "./release.ts";
 import type { BackupSpec } from "./scope.ts";
 import { gatherShards } from "./shards.ts";
 import { writeSideFiles } from "./sidefiles.ts";
-import { type BackupMore, continueSlices, readSlices, removePieces } from "./slices.ts";
+import { type BackupMore, continueSlices, readSlices } from "./slices.ts";
 
 /** One run of a backup. */
 export interface BackupRun {
@@ -121,7 +121,8 @@ async function makeBackup(run: BackupRun, slice?: Slice, shards?: number): Promi
       await archived.takeBackCopies?.();
       throw error;
     });
-    if (sliced) await removePieces(bucket, name, signal).catch(() => {});
+    // What can't be removed goes with retention.
+    if (sliced) await removeSlices({ bucket, folder: pieceFolder(name), signal }).catch(() => {});
     await releaseCopies({ ...run, log: run.log.log }, archived.outcome.volumes);
     return { ...committed, adopted };
   });

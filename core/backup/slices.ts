@@ -1,10 +1,10 @@
 import { digestingIndex, type IndexDigests } from "../archive/index.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
-import { backupKeys, listFolder, pieceFolder } from "../catalog.ts";
+import { backupKeys, pieceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
-import type { Bucket, Signer } from "../ports.ts";
+import type { Signer } from "../ports.ts";
 import { leaveSlice, type More, readSlice, type Slice } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
@@ -242,9 +242,4 @@ async function storeArchive(
     throw taken ? takenMeanwhile(bucket, name, error) : error;
   }
   return index.digests();
-}
-
-/** Removes the pieces of a backup that is whole, as far as that is allowed: retention removes what is left. */
-export async function removePieces(bucket: Bucket, name: string, signal: AbortSignal): Promise<void> {
-  for (const key of (await listFolder(bucket, pieceFolder(name), signal)).keys()) await bucket.delete(key, { signal });
 }

@@ -12,6 +12,7 @@ import {
   type Restore,
   readRestorable,
   restoreKeys,
+  sliceFolder,
   UNDOES,
   undoName,
   VOLUME_COUNTS,
@@ -29,7 +30,7 @@ import type { Bucket, Signer } from "../ports.ts";
 import { someOf, toVeleroResult } from "../report.ts";
 import { leavingLog } from "../runs.ts";
 import { resourceFilter } from "../select.ts";
-import type { More, Slice } from "../slices.ts";
+import { type More, removeSlices, type Slice } from "../slices.ts";
 import { timestamp } from "../timestamp.ts";
 import type { VolumeMeans } from "../volumes/means.ts";
 import { restoreVolumeInfo } from "../volumes/record.ts";
@@ -46,7 +47,7 @@ import {
   type RestoreSpec,
   restoreSlice,
 } from "./restore.ts";
-import { mayBeCut, openCut, removeSlices } from "./slices.ts";
+import { mayBeCut, openCut } from "./slices.ts";
 import { checkSpec } from "./spec.ts";
 import { type Note, readNotes } from "./undo/notes.ts";
 import type { Undoing } from "./undo/remains.ts";
@@ -208,7 +209,8 @@ async function recordSlice(run: RestoreRun, { open, ...source }: Source, slice?:
         logBefore: cut?.logBefore,
       };
       const record = await storeReport({ ...run, ...source }, startedAt, result, files);
-      await removeSlices(bucket, name, signal);
+      // It is recorded: what can't be removed goes with retention.
+      await removeSlices({ bucket, folder: sliceFolder(name), signal }).catch(() => {});
       return { record, result };
     } catch (error) {
       const filling = [...(data?.filling ?? [])];

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { sha256 } from "../archive/gzip.ts";
-import { type Backup, encryptedPart, listFolder, sliceFolder } from "../catalog.ts";
+import { type Backup, encryptedPart, sliceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
@@ -185,16 +185,6 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
     logBefore,
     items: () => ended,
   };
-}
-
-/** Removes what slices left of a restore that is recorded, as far as that is allowed: retention removes what is left. */
-export async function removeSlices(bucket: Bucket, name: string, signal: AbortSignal): Promise<void> {
-  try {
-    for (const key of (await listFolder(bucket, sliceFolder(name), signal)).keys())
-      await bucket.delete(key, { signal });
-  } catch {
-    signal.throwIfAborted();
-  }
 }
 
 interface Left {

@@ -9,7 +9,7 @@ export interface SliceWish {
   job: { kind: "backup" | "restore"; name: string };
   /** None where it isn't cut. */
   deadlineMs?: number;
-  /** How long a lock is valid that nobody renews: 1,500 ms where it is not said. */
+  /** How long a lock is valid that nobody renews: 2,500 ms where it is not said. */
   lockMs?: number;
 }
 
@@ -18,7 +18,7 @@ export interface SliceWish {
  * gets that, as the platform's queue does.
  */
 export function runSlice(
-  { directory, kubeconfig, job, deadlineMs, lockMs = 1_500 }: SliceWish,
+  { directory, kubeconfig, job, deadlineMs, lockMs = 2_500 }: SliceWish,
   enqueue: (job: unknown) => void = () => {},
 ): Promise<Ended> {
   const service = createService(
