@@ -449,6 +449,16 @@ describe("leftovers", () => {
       "unfinished x: nothing was added to it for a day",
     ],
     [
+      "shards of a backup whose workers have ended",
+      async (bucket) => {
+        for (const key of [`${pieceFolder("x")}000001.json`, `${pieceFolder("x")}run-1/x.tar.gz`])
+          await bucket.put(key, text);
+        await bucket.put(`${lockFolder("shards", "x/shard-1")}000001.json`, Buffer.from('{"state":"held"}'));
+      },
+      1,
+      "unfinished x: nothing was added to it for a day",
+    ],
+    [
       "pieces of a backup whose slices have ended",
       (bucket) => bucket.put(`${pieceFolder("x")}000001.json`, text),
       1,
