@@ -134,8 +134,9 @@ async function goOn(
   { number, state }: NonNullable<Awaited<ReturnType<typeof readSlices>>>,
   signer: Signer | undefined,
 ): Promise<Archived | BackupMore> {
-  const begun = "plan" in state ? await gatherShards(run, { number, state }, signer) : { number, state };
-  return "more" in begun ? begun : continueSlices(run, slice, begun);
+  const begun = Date.now();
+  const before = "plan" in state ? await gatherShards(run, { number, state }, signer) : { number, state };
+  return "more" in before ? before : continueSlices(run, slice, before, begun);
 }
 
 async function commit(

@@ -115,6 +115,8 @@ export interface SliceOptions {
   /** Where its states and pieces lie. */
   folder: string;
   before?: Sliced<SliceState>;
+  /** When the slice began, in milliseconds since the epoch, where that was not just now. */
+  begun?: number;
   /** Of a shard. */
   shard?: number;
   part?: CollectPart;
@@ -127,16 +129,15 @@ export async function captureSlice(
   options: SliceOptions,
 ): Promise<Archived | BackupMore> {
   const { run, header, inventory, volumes, failing } = reading;
-  const { folder, before, shard, part } = options;
+  const { folder, before, begun = Date.now(), shard, part } = options;
   const { signal } = run;
   const { ends, lengthMs = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
   const mtime = new Date(header.startTimestamp);
   const from = before?.state.pieces;
   const pieces = writePieces(run.bucket, folder, { mtime, from, heldBytes: pieceBytes * HELD_PART, signal });
   const logBefore = Buffer.from(before?.state.log ?? "", "base64");
-  const begun = Date.now();
   let number = before?.number ?? 0;
-  let stored = begun;
+  let stored = Date.now();
   let items = 0;
   let whole = false;
   let ended = false;
@@ -199,11 +200,12 @@ export async function continueSlices(
   run: BackupRun,
   slice: Slice,
   before: Sliced<SliceState>,
+  begun?: number,
 ): Promise<Archived | BackupMore> {
   const { state, number } = before;
   const { resourceVersion } = state.header;
   run.log.log("info", `Goes on with the cluster as of resourceVersion ${resourceVersion}`, { slice: number + 1 });
-  return captureSlice(goOnReading(run, state, state.read), slice, { folder: pieceFolder(run.name), before });
+  return captureSlice(goOnReading(run, state, state.read), slice, { folder: pieceFolder(run.name), before, begun });
 }
 
 /** Goes on to read what was surveyed by another, who has read so much of it, and told of these problems. */
