@@ -161,7 +161,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       kubectl: async (args, { input } = {}) => {
         const env = { PATH: process.env.PATH, HOME: dir, KUBECONFIG: kubeconfigPath };
         const command = run(await binary("kubectl"), [...args], { env, maxBuffer: 512 * 1024 * 1024 });
-        command.child.stdin?.end(input ?? "");
+        // One that ends without having read it says itself how it ended.
+        command.child.stdin?.on("error", () => {}).end(input ?? "");
         return (await command).stdout;
       },
       user: async (name, groups = []) =>
