@@ -107,30 +107,25 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
   const { bucket, name, log, signal } = run;
   const row: SliceRow = { bucket, folder: sliceFolder(name), signer: await run.signer?.(), signal };
   const subject = await subjectOf(run, backup);
-  const left = await readStates(row);
-  let { number } = left;
-  let last: SliceState<State> | undefined;
-  let before = left.states;
-  const reason = before ? unusable(before, subject) : left.flaw;
-  if (reason) {
-    log.log("warning", `What an earlier slice left of this restore is not gone on with: ${reason}`);
-    before = undefined;
-  }
-  const plan = before?.plan.state;
-  last = before?.written.at(-1) ?? before?.plan;
-  const planNumber = { of: before?.plan.number ?? 0 };
-  const written = before?.written.map(({ state: { at, events } }) => ({ at, events })) ?? [];
-  const logs = [plan?.log, ...(before?.written.map(({ state }) => state.log) ?? [])];
-  const logBefore = Buffer.concat(logs.map((text = "") => Buffer.from(text, "base64")));
+  const { states, flaw, ...newest } = await readStates(row, subject);
+  if (flaw) log.log("warning", `What an earlier slice left of this restore is not gone on with: ${flaw}`);
+  if (states) log.log("info", "Goes on with what slices before this one have left", { slice: newest.number + 1 });
+  const plan = states?.plan.state;
+  const before = states?.written ?? [];
+  const written = before.map(({ state: { at, events } }) => ({ at, events }));
+  const logs = [plan?.log ?? "", ...before.map(({ state }) => state.log)];
+  const logBefore = Buffer.concat(logs.map((text) => Buffer.from(text, "base64")));
   const progress = plan ? (untagged(plan.progress) as PlanProgress) : {};
   const startedAt = new Date(plan?.startedAt ?? Date.now());
-  const earlier = written.reduce((sum, { events }) => sum + events.length, 0);
+
+  let { number } = newest;
+  let planNumber = states?.plan.number ?? 0;
+  let previous = (before.at(-1) ?? states?.plan)?.digest ?? "";
   let begun = plan?.begun ?? false;
   let events: WriteEvent[] = [];
-  let ended = earlier;
+  let ended = written.reduce((sum, one) => sum + one.events.length, 0);
   let logged = 0;
   let kept = Date.now();
-  if (last) log.log("info", "Goes on with what slices before this one have left", { slice: last.number + 1 });
 
   const leave = async (state: State) => {
     const digest = await leaveSlice(row, number + 1, state);
@@ -139,7 +134,7 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
         hint: "that run's restore counts; give runs that may meet names of their own",
       });
     number += 1;
-    last = { number, digest, state };
+    previous = digest;
     kept = Date.now();
   };
   const leavePlan = async () => {
@@ -147,7 +142,7 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
     const at = Date.now();
     const told = { progress: tagged(progress), begun, log: all.toString("base64") };
     await leave({ kind: "plan", at, startedAt: startedAt.getTime(), subject, ...told });
-    planNumber.of = number;
+    planNumber = number;
     logged = all.length - logBefore.length;
   };
   const leaveWritten = async () => {
@@ -155,7 +150,7 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
     const some = events;
     events = [];
     const more = { events: some, log: all.subarray(logged).toString("base64") };
-    await leave({ kind: "written", at: Date.now(), plan: planNumber.of, previous: last!.digest, ...more });
+    await leave({ kind: "written", at: Date.now(), plan: planNumber, previous, ...more });
     logged = all.length;
   };
   return {
@@ -193,7 +188,7 @@ interface Left {
 }
 
 /** The newest plan in a row and what follows it, or why that can't be gone on with; and the newest number. */
-async function readStates(row: SliceRow): Promise<{ number: number; states?: Left; flaw?: string }> {
+async function readStates(row: SliceRow, subject: Subject): Promise<{ number: number; states?: Left; flaw?: string }> {
   const newest = await readSlice<State>(row);
   if (!newest) return { number: 0 };
   const { number } = newest;
@@ -203,14 +198,16 @@ async function readStates(row: SliceRow): Promise<{ number: number; states?: Lef
   const first = state.kind === "plan" ? number : state.plan;
   const numbers = Array.from({ length: number - first }, (_, at) => first + at);
   const before = numbers.map((one) => readSlice<State>(row, one).catch(absent));
-  const states = [...(await Promise.all(before)), newest];
-  const [plan, ...written] = states.filter((one): one is SliceState<State> => one !== undefined && !("flaw" in one));
+  const all = [...(await Promise.all(before)), newest];
+  const [plan, ...written] = all.filter((one): one is SliceState<State> => one !== undefined && !("flaw" in one));
   const isRow = written.every(
     ({ state }, at) => state.kind === "written" && state.previous === (written[at - 1] ?? plan)!.digest,
   );
   if (plan?.state.kind !== "plan" || written.length !== number - first || !isRow)
     return { number, flaw: FLAWS.unreadable };
-  return { number, states: { plan: plan as Left["plan"], written: written as Left["written"] } };
+  const states = { plan, written } as Left;
+  const flaw = unusable(states, subject);
+  return flaw ? { number, flaw } : { number, states };
 }
 
 function absent(error: unknown): undefined {
