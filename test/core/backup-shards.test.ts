@@ -285,6 +285,28 @@ describe("a backup in shards", () => {
     });
   });
 
+  it("tells of what the server has no more at its revision, and of a LIST that fails, as a single worker does", async () => {
+    const lacking: Kube = {
+      ...kube,
+      request: async (request) => {
+        const { path, query } = request;
+        const code =
+          path.endsWith("/secrets") && query?.resourceVersion ? 410 : path.endsWith("/services") ? 403 : undefined;
+        if (code === undefined) return kube.request(request);
+        const status = { kind: "Status", status: "Failure", code, reason: "Expired", message: "no" };
+        return { status: code, headers: {}, body: Buffer.from(JSON.stringify(status)), attempts: 1, latencyMs: 0 };
+      },
+    };
+    const alone = await backup(runOn(lacking, memoryBucket()));
+    const together = await inShards(lacking, {}, memoryBucket());
+    assert.equal(together.outcome.consistency.grade, "mixed");
+    assert.deepEqual(
+      together.outcome.errors.flatMap(({ resource }) => (resource === "services" ? resource : [])),
+      ["services"],
+    );
+    assert.deepEqual(asJson(together.outcome), asJson(alone.outcome));
+  });
+
   for (const [reason, spec] of [
     ["orderedResources says in which order", { orderedResources: { pods: "a/web" } }],
     ["Pods have hooks", { hooks: { resources: [{ name: "h", pre: [{ exec: { command: ["true"] } }] }] } }],
