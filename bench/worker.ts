@@ -4,13 +4,14 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { buildCloud } from "../functions/build.ts";
+import type { Ended } from "../core/index.ts";
+import { startS3 } from "../test/rig/s3.ts";
 import { type KubernetesObject, startApiServer } from "./lifeboat.ts";
 
 /**
- * Measures the memory of what makes one backup of a large cluster: of the built command line, which makes it in one go, and of slices
- * that a deadline ends, each a process of its own, built as functions are; with --shards 4 also of four that read at the same time, and of the one
- * that makes the backup of what they stored. The cluster, ConfigMaps of 2 KiB in the middle and one of
+ * Measures the memory of what backs up one large cluster to an S3 server: of the built command line, which does it in one go, and of the
+ * Lambda function's slices, which a deadline ends, each a process of its own; with --shards 4 also of four that read at the same
+ * time, and of the one that makes the backup of what they stored. The cluster, ConfigMaps of 2 KiB in the middle and one of
  * 1.5 MB, is in a process of its own.
  */
 const { values } = parseArgs({
@@ -55,10 +56,20 @@ interface Measured {
   stdout: string;
 }
 
-async function measured(dir: string, args: string[]): Promise<Measured> {
-  const file = join(dir, "peak");
-  const env = { ...process.env, PEAK_FILE: file };
-  const { stdout } = await run(process.execPath, ["--import", join(root, "bench/peak.mjs"), ...args], { env });
+/** Runs the function once, as Lambda does, in a process of its own. */
+const INVOKE = `const [entry, job, ms] = process.argv.slice(1);
+  const { handler } = await import(entry);
+  const ends = Date.now() + Number(ms);
+  const context = { awsRequestId: "bench", getRemainingTimeInMillis: () => ends - Date.now() };
+  const ended = await handler({ loops: true, delivery: "bench", job: JSON.parse(job) }, context);
+  process.stdout.write(JSON.stringify({ ended }), () => process.exit());`;
+
+async function measured(dir: string, env: Record<string, string>, args: string[]): Promise<Measured> {
+  const file = join(await mkdtemp(join(dir, "worker-")), "peak");
+  const { stdout } = await run(process.execPath, ["--import", join(root, "bench/peak.mjs"), ...args], {
+    env: { ...process.env, ...env, PEAK_FILE: file },
+    maxBuffer: 1e9,
+  });
   const { peakKiB, cpuSeconds } = JSON.parse(await readFile(file, "utf8"));
   return { peak: (peakKiB * 1024) / 1e6, cpu: cpuSeconds, stdout };
 }
@@ -68,67 +79,54 @@ async function measure(): Promise<void> {
   const server = fork(import.meta.filename, [`--objects=${objects}`, "--server"], {
     execArgv: ["--max-old-space-size=16000"],
   });
+  const s3 = await startS3();
   try {
     const [kubeconfig] = (await once(server, "message")) as [string];
     const kubeconfigPath = join(dir, "kubeconfig");
     await writeFile(kubeconfigPath, kubeconfig);
     await run("npm", ["run", "build", "--silent"], { cwd: root });
-    await buildCloud("aws", dir, "test/e2e/slice.ts");
-    const slice = join(dir, "aws/index.mjs");
     const begun = performance.now();
-    const location = `file://${join(dir, "uncut")}`;
-    const create = ["backup", "create", "uncut", "--location", location, "--kubeconfig", kubeconfigPath];
-    const uncut = await measured(dir, [join(root, "dist/lifeboat.mjs"), ...create]);
+    const create = ["backup", "create", "uncut", "--location", s3.location("uncut"), "--kubeconfig", kubeconfigPath];
+    const uncut = await measured(dir, s3.env, [join(root, "dist/lifeboat.mjs"), ...create]);
     const seconds = (performance.now() - begun) / 1000;
     say(`uncut: peak ${uncut.peak.toFixed(0)} MB, ${seconds.toFixed(1)} s, ${uncut.cpu.toFixed(1)} s of CPU`);
-    const wish = {
-      directory: join(dir, "sliced"),
-      kubeconfig: kubeconfigPath,
-      job: { kind: "backup", name: "b" },
-      deadlineMs: 1000 * Number(values.deadline),
-      lockMs: 180_000,
+
+    const kubeconfigReference = { LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${kubeconfigPath}` };
+    const env = { ...s3.env, LIFEBOAT_LOCATION: s3.location("function"), ...kubeconfigReference };
+    const invoke = async (what: string, job: object, seconds: number): Promise<Ended> => {
+      const start = performance.now();
+      const entry = join(root, "dist/aws/index.mjs");
+      const args = ["--input-type=module", "-e", INVOKE, entry, JSON.stringify(job), String(seconds * 1000)];
+      const { peak, cpu, stdout } = await measured(dir, env, args);
+      const { ended } = JSON.parse(stdout.slice(stdout.lastIndexOf('{"ended"')));
+      const took = (performance.now() - start) / 1000;
+      const done = ended.phase ?? `${ended.items} items so far`;
+      say(`${what}: peak ${peak.toFixed(0)} MB, ${took.toFixed(1)} s, ${cpu.toFixed(1)} s of CPU: ${done}`);
+      return ended;
     };
-    for (let slices = 1, more = true; more; slices++) {
-      const { peak, cpu, stdout } = await measured(dir, [slice, JSON.stringify(wish)]);
-      const { phase, items } = JSON.parse(stdout);
-      say(
-        `slice ${slices}: peak ${peak.toFixed(0)} MB, ${cpu.toFixed(1)} s of CPU: ${phase ?? `${items} items so far`}`,
-      );
-      more = phase === undefined;
-    }
+    let job: object | undefined = { kind: "backup", name: "cut" };
+    for (let slices = 1; job; slices++) job = (await invoke(`slice ${slices}`, job, Number(values.deadline))).next;
     const shards = Number(values.shards);
-    const job = { kind: "backup", name: "s", shards };
-    if (shards > 1)
-      await measureShards(dir, slice, {
-        ...wish,
-        directory: join(dir, "sharded"),
-        job,
-        deadlineMs: 1e9,
-      });
+    if (shards > 1) await measureShards(shards, invoke);
   } finally {
     server.disconnect();
+    await s3.stop();
     await rm(dir, { recursive: true, force: true });
   }
 }
 
-async function measureShards(dir: string, slice: string, wish: object): Promise<void> {
+type Invoke = (what: string, job: object, seconds: number) => Promise<Ended>;
+
+async function measureShards(shards: number, invoke: Invoke): Promise<void> {
   const begun = performance.now();
-  const step = async (what: string, job: object) => {
-    const start = performance.now();
-    const own = await mkdtemp(join(dir, "worker-"));
-    const { peak, cpu, stdout } = await measured(own, [slice, JSON.stringify({ ...wish, ...job })]);
-    const ended = JSON.parse(stdout);
-    const seconds = (performance.now() - start) / 1000;
-    say(
-      `${what}: peak ${peak.toFixed(0)} MB, ${seconds.toFixed(1)} s, ${cpu.toFixed(1)} s of CPU: ${ended.items ?? ended.phase} items`,
-    );
-    return ended;
-  };
-  const { parts, next } = await step("plan", {});
-  await Promise.all(parts.map((job: { shard: number }) => step(`shard ${job.shard}`, { job })));
-  await step("backup", { job: next });
+  const { parts = [], next } = await invoke("plan", { kind: "backup", name: "sharded", shards }, LONG);
+  await Promise.all(parts.map((job, at) => invoke(`shard ${at + 1}`, job, LONG)));
+  await invoke("backup", next!, LONG);
   say(`all of it: ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 }
+
+/** Seconds. */
+const LONG = 900;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
