@@ -15,19 +15,30 @@ const useBucketKey = ({ bucket_kms_key: key }: Settings) =>
 /** What the role of a function may do: the statements of infra/modules/aws/identities.tf, and their reasons are there. */
 export function statementsOf(job: Job, given: Settings): Statement[] {
   const objects = objectsOf(given);
+  const folders = given.fleet ? ["", "*/"] : [""];
   const own: Record<Job, Statement[]> = {
     backup: [allow("Create", [...UPLOAD, ...(given.retain ? ["s3:PutObjectRetention"] : [])], [objects("*")])],
     restore: [
-      allow("Create", UPLOAD, ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map(objects)),
+      allow(
+        "Create",
+        UPLOAD,
+        folders.flatMap((folder) =>
+          ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map((path) => objects(folder + path)),
+        ),
+      ),
     ],
     retention: [
       allow("SeeWhatIsHeld", ["s3:GetObjectRetention"], [objects("*")]),
-      allow("Create", UPLOAD, [objects("metadata/*")]),
+      allow(
+        "Create",
+        UPLOAD,
+        folders.map((folder) => objects(`${folder}metadata/*`)),
+      ),
       allow("Delete", ["s3:DeleteObject"], [objects("*")]),
     ],
   };
   const secretArns = [...new Set([...given.secrets[job], ...[given.configuration_secret ?? []].flat()])];
-  const clusters = groupsOf(job, given).length === 0 ? [] : given.clusters;
+  const clusters = groupsOf(job, given).length === 0 ? [] : given.fleet ? ["*"] : given.clusters;
   const inVpc = [
     ...["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"],
     ...["ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"],
@@ -58,6 +69,7 @@ export function statementsOf(job: Job, given: Settings): Statement[] {
       ["eks:DescribeCluster"],
       clusters.map((name) => arn("eks", `cluster/${name}`)),
     ),
+    allow("ListClusters", ["eks:ListClusters"], given.fleet ? clusters : []),
     ...(given.volumes.includes("disks") ? diskStatements(job, given) : []),
     allow("BeInVpc", inVpc, everything),
     { ...allow("NotByTheCode", inVpc, everything, notByTheCode), Effect: "Deny" as const },

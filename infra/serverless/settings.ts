@@ -64,6 +64,7 @@ const Settings = z.strictObject({
     /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/,
     "clusters: names of EKS clusters, not ARNs: letters, digits, - and _.",
   ),
+  fleet: flag("fleet"),
   hooks: flag("hooks"),
   volumes: yaml(z.array(z.enum(["disks", "csi", "restic"], ofVolumes), ofVolumes)),
   volumes_kms_keys: list(KEY, "volumes_kms_keys: ARNs of keys, arn:aws:kms:REGION:ACCOUNT:key/ID."),

@@ -28,6 +28,9 @@ locals {
     Resource = ["${local.objects_arn}/*"]
   }
 
+  # Where locations are: of a fleet each cluster's lies below it.
+  folders = concat([local.objects_arn], var.fleet ? ["${local.objects_arn}/*"] : [])
+
   upload_actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 
   bucket_statements = {
@@ -49,12 +52,9 @@ locals {
         Sid    = "Create"
         Effect = "Allow"
         Action = local.upload_actions
-        Resource = [
-          "${local.objects_arn}/restores/*",
-          "${local.objects_arn}/metadata/*",
-          "${local.objects_arn}/backups/*-before/*",
-          "${local.objects_arn}/backups/*-before-*/*",
-        ]
+        Resource = flatten([for folder in local.folders : [
+          for path in ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"] : "${folder}/${path}"
+        ]])
       },
     ]
     retention = [
@@ -70,7 +70,7 @@ locals {
         Sid      = "Create"
         Effect   = "Allow"
         Action   = local.upload_actions
-        Resource = ["${local.objects_arn}/metadata/*"]
+        Resource = [for folder in local.folders : "${folder}/metadata/*"]
       },
       {
         Sid      = "Delete"
@@ -205,14 +205,18 @@ locals {
     local.bucket_key_statements,
   )
 
-  cluster_statements = [for arns in [[
-    for name in var.clusters : "arn:${local.partition}:eks:${local.region}:${local.account}:cluster/${name}"
-    ]] : {
-    Sid      = "FindClusters"
-    Effect   = "Allow"
-    Action   = ["eks:DescribeCluster"]
-    Resource = arns
-  } if length(arns) > 0]
+  # Of EKS only a list of all can be asked for.
+  cluster_statements = [for statement in [
+    {
+      Sid    = "FindClusters"
+      Effect = "Allow"
+      Action = ["eks:DescribeCluster"]
+      Resource = [
+        for name in var.fleet ? ["*"] : var.clusters : "arn:${local.partition}:eks:${local.region}:${local.account}:cluster/${name}"
+      ]
+    },
+    { Sid = "ListClusters", Effect = "Allow", Action = ["eks:ListClusters"], Resource = var.fleet ? ["*"] : [] },
+  ] : statement if length(statement.Resource) > 0]
 
   interface_actions = [
     "ec2:CreateNetworkInterface",

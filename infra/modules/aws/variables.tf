@@ -143,6 +143,12 @@ variable "clusters" {
   }
 }
 
+variable "fleet" {
+  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder, and the account's EKS clusters of this region be discovered. Each still needs access entries, as the module makes them for `clusters`."
+  type        = bool
+  default     = false
+}
+
 variable "hooks" {
   description = "Whether backups may run commands in Pods (`pods/exec`). Without it and `volumes` the backup function has no write to any cluster."
   type        = bool

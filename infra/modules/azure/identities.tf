@@ -1,6 +1,8 @@
 locals {
   blobs  = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
   folder = var.prefix == "" ? "" : "${var.prefix}/"
+  # Where locations are: of a fleet each cluster's lies below it.
+  folders = concat([local.folder], var.fleet ? ["${local.folder}*/"] : [])
 
   # `add` makes new blobs; those of several blocks, above 8 MiB, need `write`.
   actions = merge(
@@ -13,9 +15,10 @@ locals {
   )
 
   # Azure lets who snapshots a disk read all of it, too.
-  disks       = "Microsoft.Compute/disks"
-  snapshots   = "Microsoft.Compute/snapshots"
-  disk_groups = [for name in var.disk_resource_groups : "/subscriptions/${data.azurerm_client_config.current.subscription_id}/resourceGroups/${name}"]
+  disks        = "Microsoft.Compute/disks"
+  snapshots    = "Microsoft.Compute/snapshots"
+  subscription = "/subscriptions/${data.azurerm_client_config.current.subscription_id}"
+  disk_groups  = [for name in var.disk_resource_groups : "/subscriptions/${data.azurerm_client_config.current.subscription_id}/resourceGroups/${name}"]
   disk_rights = { for right, given in {
     read-disks       = { job = "backup", scopes = local.disk_groups, actions = ["${local.disks}/read", "${local.disks}/beginGetAccess/action", "Microsoft.Compute/diskEncryptionSets/read"] }
     make-snapshots   = { job = "backup", scopes = [local.group], actions = ["${local.snapshots}/read", "${local.snapshots}/write"] }
@@ -36,9 +39,11 @@ locals {
   container_rights = {
     backup = merge({ create = local.all }, var.retain ? { hold = local.all } : {})
     # Its record and report; locks, requests and notes; and the backup NAME-before (NAME-before-2, …) of what it touches.
-    restore = { create = [for path in ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"] : "${local.folder}${path}"] }
+    restore = { create = flatten([for folder in local.folders : [
+      for path in ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"] : "${folder}${path}"
+    ]]) }
     retention = {
-      create = ["${local.folder}metadata/*"]
+      create = [for folder in local.folders : "${folder}metadata/*"]
       delete = local.all
     }
   }
@@ -88,7 +93,7 @@ locals {
     },
     { for index, id in local.secret_ids[job] : "secret-${index}" => { role = "Key Vault Secrets User", scope = id } },
     # Where the cluster is, and that it is known there: what it may do in it is the cluster's own to say.
-    { for index, id in job == "retention" && length(local.copying) == 0 ? [] : var.clusters : "cluster-${index}" => {
+    { for index, id in job == "retention" && length(local.copying) == 0 ? [] : var.fleet ? [local.subscription] : var.clusters : "cluster-${index}" => {
       role = "Azure Kubernetes Service Cluster User Role", scope = id
     } },
   ) }

@@ -169,6 +169,12 @@ variable "clusters" {
   }
 }
 
+variable "fleet" {
+  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder, and the AKS clusters of this subscription be discovered and reached."
+  type        = bool
+  default     = false
+}
+
 variable "hooks" {
   description = "Whether backups may run commands in Pods (`pods/exec`), once `rbac_command` has run. Without it and `volumes` the backup function has no write to any cluster."
   type        = bool

@@ -6,11 +6,16 @@ locals {
   # Its record and report; locks, requests and notes; and the backup NAME-before (NAME-before-2, …) of what it touches.
   # A condition takes 12 operators at most.
   restores = join(" || ", concat(
-    [for folder in ["restores", "metadata"] : "resource.name.startsWith(\"${local.objects}${folder}/\")"],
+    [for folder in ["restores", "metadata"] : local.within[folder]],
     [for number in ["", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9"] :
-      "resource.name.extract(\"${local.objects}backups/{name}/\").endsWith(\"-before${number}\")"
+      "resource.name.extract(\"${var.fleet ? "/" : local.objects}backups/{name}/\").endsWith(\"-before${number}\")"
     ],
   ))
+  # Of a fleet in each cluster's folder.
+  within = { for folder in ["restores", "metadata"] : folder => var.fleet ?
+    "resource.name.extract(\"${trimsuffix(local.objects, "/")}{cluster}/${folder}/\") != \"\"" :
+    "resource.name.startsWith(\"${local.objects}${folder}/\")"
+  }
 
   # Nothing is overwritten: that takes the right to delete.
   bucket_grants = merge([for job in local.jobs : {
@@ -22,7 +27,7 @@ locals {
         create = { role = "roles/storage.objectCreator", condition = {
           backup    = local.inside
           restore   = local.restores
-          retention = "resource.name.startsWith(\"${local.objects}metadata/\")"
+          retention = local.within["metadata"]
         }[job] }
       },
       job == "backup" && var.retain ? { retain = { role = local.roles.retain, condition = local.inside } } : {},
@@ -34,7 +39,7 @@ locals {
   permissions = merge(
     { delete = ["storage.objects.delete"] },
     var.retain ? { retain = ["storage.objects.setRetention"] } : {},
-    var.gke ? { cluster = ["container.clusters.connect", "container.clusters.get"] } : {},
+    var.gke ? { cluster = ["container.clusters.connect", "container.clusters.get", "container.clusters.list"] } : {},
     contains(var.volumes, "restic") ? { restic = ["storage.objects.create", "storage.objects.delete", "storage.objects.get"] } : {},
     { for right, permissions in local.disk_permissions : right => permissions if contains(var.volumes, "disks") },
   )

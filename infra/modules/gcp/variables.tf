@@ -158,6 +158,12 @@ variable "gke" {
   default     = true
 }
 
+variable "fleet" {
+  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder. The project's GKE clusters may be discovered with `gke`."
+  type        = bool
+  default     = false
+}
+
 variable "hooks" {
   description = "Whether backups may run commands in Pods (`pods/exec`). Without it and `volumes` the backup function has no write to any cluster."
   type        = bool

@@ -557,3 +557,28 @@ run "a_clock_for_no_schedule" {
   }
   expect_failures = [aws_lambda_function.this]
 }
+
+run "a_fleet" {
+  command = plan
+  variables {
+    fleet = true
+  }
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["retention"].policy).Statement : statement.Resource if statement.Sid == "Create"
+    ])) == toset(["arn:aws:s3:::acme-backups/prod/metadata/*", "arn:aws:s3:::acme-backups/prod/*/metadata/*"])
+    error_message = "retention can't write in each cluster's folder, or elsewhere"
+  }
+  assert {
+    condition = contains(flatten([
+      for statement in jsondecode(aws_iam_role_policy.function["restore"].policy).Statement : statement.Resource if statement.Sid == "Create"
+    ]), "arn:aws:s3:::acme-backups/prod/*/restores/*")
+    error_message = "restores can't be stored in each cluster's folder"
+  }
+  assert {
+    condition = [
+      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : "${join(",", statement.Action)} ${join(",", statement.Resource)}" if strcontains(statement.Sid, "Clusters")
+    ] == ["eks:DescribeCluster arn:aws:eks:eu-west-1:111122223333:cluster/*", "eks:ListClusters *"]
+    error_message = "clusters can't be discovered"
+  }
+}

@@ -623,3 +623,22 @@ run "a_resource_group_of_an_account_that_is_made" {
   }
   expect_failures = [azurerm_storage_account.this]
 }
+
+run "a_fleet" {
+  command = plan
+  variables {
+    fleet = true
+  }
+  assert {
+    condition     = strcontains(azurerm_role_assignment.function["retention-create"].condition, "StringLike 'prod/metadata/*'") && strcontains(azurerm_role_assignment.function["retention-create"].condition, "StringLike 'prod/*/metadata/*'")
+    error_message = "retention can't write in each cluster's folder"
+  }
+  assert {
+    condition     = strcontains(azurerm_role_assignment.function["restore-create"].condition, "StringLike 'prod/*/restores/*'")
+    error_message = "restores can't be stored in each cluster's folder"
+  }
+  assert {
+    condition     = [for assignment in azurerm_role_assignment.function : assignment.scope if assignment.role_definition_name == "Azure Kubernetes Service Cluster User Role"] == ["/subscriptions/00000000-0000-0000-0000-000000000001", "/subscriptions/00000000-0000-0000-0000-000000000001"]
+    error_message = "clusters of the subscription can't be discovered"
+  }
+}

@@ -55,7 +55,7 @@ run "what_it_makes" {
     error_message = "the backup function's rights in the bucket are not those that it needs"
   }
   assert {
-    condition     = { for right, role in google_project_iam_custom_role.this : right => role.permissions } == { delete = toset(["storage.objects.delete"]), cluster = toset(["container.clusters.connect", "container.clusters.get"]) }
+    condition     = { for right, role in google_project_iam_custom_role.this : right => role.permissions } == { delete = toset(["storage.objects.delete"]), cluster = toset(["container.clusters.connect", "container.clusters.get", "container.clusters.list"]) }
     error_message = "the module's own roles hold other rights"
   }
   assert {
@@ -283,7 +283,7 @@ run "every_setting_but_hooks_leaves_the_cluster_alone" {
     error_message = "without hooks the backup function is given a right to write in a cluster"
   }
   assert {
-    condition     = toset(flatten([for role in google_project_iam_custom_role.this : role.permissions])) == toset(["storage.objects.delete", "storage.objects.setRetention", "container.clusters.connect", "container.clusters.get"])
+    condition     = toset(flatten([for role in google_project_iam_custom_role.this : role.permissions])) == toset(["storage.objects.delete", "storage.objects.setRetention", "container.clusters.connect", "container.clusters.get", "container.clusters.list"])
     error_message = "a setting adds a right on clusters beyond finding them and connecting"
   }
   assert {
@@ -428,7 +428,7 @@ run "hooks" {
     error_message = "hooks adds no right to run commands"
   }
   assert {
-    condition     = google_project_iam_custom_role.this["cluster"].permissions == toset(["container.clusters.connect", "container.clusters.get"])
+    condition     = google_project_iam_custom_role.this["cluster"].permissions == toset(["container.clusters.connect", "container.clusters.get", "container.clusters.list"])
     error_message = "hooks adds rights in every cluster of the project"
   }
 }
@@ -571,4 +571,19 @@ run "a_clock_for_no_schedule" {
     }
   }
   expect_failures = [google_cloudfunctions2_function.this]
+}
+
+run "a_fleet" {
+  command = plan
+  variables {
+    fleet = true
+  }
+  assert {
+    condition     = [for grant in google_storage_bucket_iam_member.function : grant.condition[0].expression if grant.role == "roles/storage.objectCreator" && strcontains(grant.member, "retention")] == ["resource.name.extract(\"projects/_/buckets/acme-backups/objects/prod{cluster}/metadata/\") != \"\""]
+    error_message = "retention can't write in each cluster's folder, or elsewhere"
+  }
+  assert {
+    condition     = length(regexall("[|][|]", one([for grant in google_storage_bucket_iam_member.function : grant.condition[0].expression if grant.role == "roles/storage.objectCreator" && strcontains(grant.member, "restore")]))) == 10
+    error_message = "the condition of restores has more operators than one may have, or others"
+  }
 }
