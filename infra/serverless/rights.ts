@@ -23,7 +23,9 @@ export function statementsOf(job: Job, given: Settings): Statement[] {
         "Create",
         UPLOAD,
         folders.flatMap((folder) =>
-          ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map((path) => objects(folder + path)),
+          ["restores/*", "metadata/*", "backups/*-before/*", "backups/*-before-*/*"].map((path) =>
+            objects(folder + path),
+          ),
         ),
       ),
     ],
