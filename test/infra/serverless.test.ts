@@ -97,7 +97,7 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     schedules = (await lifeboat(rendering)).stdout;
     services.usual = await templateOf("usual", SETTINGS);
     services.everything = await templateOf("everything", EVERYTHING_BUT_HOOKS);
-    services.other = await templateOf("other", { ...SETTINGS, create_bucket: "false", hooks: "true" });
+    services.other = await templateOf("other", { ...SETTINGS, create_bucket: "false", hooks: "true", fleet: "true" });
     services.volumes = await templateOf("volumes", { ...SETTINGS, ...VOLUMES });
   });
   after(() => rm(dir, { recursive: true, force: true }));
@@ -201,7 +201,8 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
       for (const { Sid, Action, Resource } of mayDo) {
         if (Sid === "BeInVpc") continue;
         for (const action of Action) assert.doesNotMatch(action, /Delete|\*|Bypass/);
-        for (const resource of Sid === "FindDisks" ? [] : Resource) assert.doesNotMatch(resource, /^\*/);
+        for (const resource of ["FindDisks", "ListClusters"].includes(Sid) ? [] : Resource)
+          assert.doesNotMatch(resource, /^\*/);
       }
     }
     assert.deepEqual(actions("usual", "backup").sort(), [
@@ -220,6 +221,17 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
     assert.deepEqual(resourcesOf("usual", "backup", "ReadSecrets"), [secretArn("prod-kubeconfig")]);
     assert.deepEqual(resourcesOf("usual", "backup", "Create"), ["arn:aws:s3:::acme-backups/prod/*"]);
     assert.deepEqual(resourcesOf("usual", "backup", "HandOverJobs"), [machineArn("backup")]);
+  });
+
+  test("lets a fleet's functions write in each cluster's folder, and find all clusters", () => {
+    const folders = ["arn:aws:s3:::acme-backups/prod", "arn:aws:s3:::acme-backups/prod/*"];
+    assert.deepEqual(
+      resourcesOf("other", "retention", "Create"),
+      folders.map((folder) => `${folder}/metadata/*`),
+    );
+    assert(resourcesOf("other", "restore", "Create").includes(`${folders[1]}/restores/*`));
+    assert.deepEqual(resourcesOf("other", "backup", "ListClusters"), ["*"]);
+    assert.match(resourcesOf("other", "backup", "FindClusters")[0] ?? "", /:cluster\/\*$/);
   });
 
   test("lets the restore function create where its record and what it keeps belong", () => {
