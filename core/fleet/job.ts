@@ -70,15 +70,12 @@ type Members = z.infer<typeof membersSchema>;
 /**
  * A fleet's schedule. The first time it chooses the clusters, once for all deliveries, and hands over a backup of each; then, as
  * `next`, it comes back until all have ended, hands over once more those that got lost, and in the end leaves the summary: one,
- * whoever comes. What was told to all that want to know is told by the one that has left it.
+ * whoever comes. Who leaves it tells all that want to know.
  *
  * `loops`: somebody runs the parts and waits for them, else that is up to the jobs themselves.
  */
-export async function runFleetJob(
-  job: FleetJob,
-  context: FleetContext & { loops?: boolean; fleetTiming?: FleetTiming },
-): Promise<FleetOutcome> {
-  const { config, bucket, signal, loops = false, fleetTiming = FLEET_TIMING, listen } = context;
+export async function runFleetJob(job: FleetJob, context: RunContext): Promise<FleetOutcome> {
+  const { config, bucket, signal, listen } = context;
   const schedule = config.fleet.schedules[job.schedule];
   if (!schedule)
     throw new LifeboatError("invalid", `the fleet has no schedule "${job.schedule}"`, {
@@ -97,67 +94,95 @@ export async function runFleetJob(
   const { log } = startRunLog({ fleet: name }, listen);
   const ended = await endedIn(bucket, name, signal);
   const left = members.clusters.filter((cluster) => !ended.clusters.has(cluster));
-  const run = { name, schedule, members, log };
+  const run = { job, name, slot, schedule, members, ended, left, log };
   if (left.length === 0) return sumUp(run, [], context);
-
-  const now = Date.now();
-  const partOf = (cluster: string, at = now): LockedJob => ({
-    ...{ kind: "backup", schedule: schedule.name, cluster, fleet: name, caller: job.caller },
-    ...(slot === undefined ? { name } : { slot }),
-    ...(at > now && { notBefore: new Date(at).toISOString() }),
-  });
-  const comingBack = (change: Partial<FleetJob>, ms?: number): LockedJob => ({
-    ...{ kind: "fleet", schedule: job.schedule, caller: job.caller, given: job.given, again: job.again },
-    ...(slot === undefined ? { name } : { slot }),
-    ...change,
-    ...(ms !== undefined && { notBefore: new Date(now + ms).toISOString() }),
-  });
-
   const given = job.given ?? 0;
-  const rate = config.fleet.perMinute ?? Number.POSITIVE_INFINITY;
-  if (given < members.clusters.length) {
-    const upTo = Math.min(members.clusters.length, given + Math.min(loops ? MOST_PARTS : rate, MOST_PARTS));
-    const parts = members.clusters
-      .slice(given, upTo)
-      .map((cluster, at) => ({
-        cluster,
-        at: now + (rate === Number.POSITIVE_INFINITY ? 0 : Math.floor(at / rate) * MINUTE_MS),
-      }))
-      .filter(({ cluster }) => !ended.clusters.has(cluster))
-      .map(({ cluster, at }) => partOf(cluster, at));
-    log("info", "clusters are backed up", { clusters: parts.length, of: members.clusters.length });
-    const wait = upTo === members.clusters.length ? fleetTiming.poll : MINUTE_MS;
-    return { duplicate: false, parts, next: comingBack({ given: upTo }, loops ? undefined : wait) };
-  }
+  return given < members.clusters.length ? handOver(run, given, context) : comeBack(run, context);
+}
 
+/** A run of a fleet's schedule as a job finds it; `left`: the clusters that have not ended. */
+interface Run {
+  job: FleetJob;
+  name: string;
+  slot?: string;
+  schedule: FleetSchedule;
+  members: Members;
+  ended: { clusters: Set<string>; newest: number };
+  left: string[];
+  log: Log;
+}
+
+type RunContext = FleetContext & { loops?: boolean; fleetTiming?: FleetTiming };
+
+/** Hands over the next clusters: as many as may be begun now, or, where somebody drives them, all with their times. */
+function handOver(
+  run: Run,
+  given: number,
+  { config, loops = false, fleetTiming = FLEET_TIMING }: RunContext,
+): FleetOutcome {
+  const { members, ended, log } = run;
+  const now = Date.now();
+  const { perMinute } = config.fleet;
+  const most = loops ? MOST_PARTS : Math.min(perMinute ?? MOST_PARTS, MOST_PARTS);
+  const upTo = Math.min(members.clusters.length, given + most);
+  const parts = members.clusters.slice(given, upTo).flatMap((cluster, at) => {
+    const minute = perMinute === undefined ? 0 : Math.floor(at / perMinute);
+    return ended.clusters.has(cluster) ? [] : [partOf(run, cluster, minute && now + minute * MINUTE_MS)];
+  });
+  log("info", "clusters are backed up", { clusters: parts.length, of: members.clusters.length });
+  const wait = upTo === members.clusters.length ? fleetTiming.poll : MINUTE_MS;
+  return { duplicate: false, parts, next: restOf(run, { given: upTo }, loops ? 0 : now + wait) };
+}
+
+/** All have been handed over: waits for those that are left, hands over once more what is lost, and in the end goes without them. */
+async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
+  const { job, name, schedule, members, ended, left, log } = run;
+  const { config, loops = false, fleetTiming = FLEET_TIMING } = context;
+  const now = Date.now();
+  const without = (end: MemberEnd) =>
+    sumUp(
+      run,
+      left.map((cluster) => [cluster, end]),
+      context,
+    );
   const limit = timeLimit(config.fleet.timeout, schedule, now);
   if (now - members.at.getTime() > limit) {
     const message = `it has not ended within ${Math.round(limit / MINUTE_MS)} minutes`;
-    return sumUp(
-      run,
-      left.map((cluster) => [cluster, { phase: "Failed", message, reason: "timeout" }]),
-      context,
-    );
+    return without({ phase: "Failed", message, reason: "timeout" });
   }
   const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), ended.newest);
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
   if (!mayBeLost || (await someAreHeld(left, name, context)))
-    return { duplicate: false, parts: [], next: comingBack({}, fleetTiming.poll) };
-  if (job.again === undefined) {
-    log("warning", "nothing is heard of clusters: they are handed over again", { clusters: left.length });
-    const again = new Date(now).toISOString();
-    return {
-      duplicate: false,
-      parts: left.map((cluster) => partOf(cluster)),
-      next: comingBack({ again }, loops ? undefined : fleetTiming.poll),
-    };
-  }
-  const message = "its run has ended without a word: it was killed, or could not be begun";
-  return sumUp(
-    run,
-    left.map((cluster) => [cluster, { phase: "Failed", message }]),
-    context,
-  );
+    return { duplicate: false, parts: [], next: restOf(run, {}, now + fleetTiming.poll) };
+  if (job.again !== undefined)
+    return without({
+      phase: "Failed",
+      message: "its run has ended without a word: it was killed, or could not be begun",
+    });
+  log("warning", "nothing is heard of clusters: they are handed over again", { clusters: left.length });
+  const parts = left.map((cluster) => partOf(run, cluster));
+  const again = new Date(now).toISOString();
+  return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : now + fleetTiming.poll) };
+}
+
+/** The backup of one cluster; `at`: not before, in milliseconds, where that is not at once. */
+function partOf({ job, name, slot, schedule }: Run, cluster: string, at = 0): LockedJob {
+  return {
+    ...{ kind: "backup", schedule: schedule.name, cluster, fleet: name, caller: job.caller },
+    ...(slot === undefined ? { name } : { slot }),
+    ...(at > 0 && { notBefore: new Date(at).toISOString() }),
+  };
+}
+
+/** The fleet's job, once more; `at` as of a part. */
+function restOf({ job, name, slot }: Run, change: Partial<FleetJob>, at: number): LockedJob {
+  const { kind, schedule, caller, given, again } = job;
+  return {
+    ...{ kind, schedule, caller, given, again },
+    ...(slot === undefined ? { name } : { slot }),
+    ...change,
+    ...(at > 0 && { notBefore: new Date(at).toISOString() }),
+  };
 }
 
 /** What became of a run, or how far it is. Throws `missing` where nothing is known of it. */
@@ -222,9 +247,9 @@ async function someAreHeld(clusters: string[], name: string, { config, openMembe
 }
 
 async function sumUp(
-  { name, schedule, members, log }: { name: string; schedule: FleetSchedule; members: Members; log: Log },
+  { name, schedule, members, log }: Run,
   lost: [cluster: string, end: MemberEnd][],
-  context: FleetContext,
+  context: RunContext,
 ): Promise<FleetOutcome> {
   const { bucket, signal } = context;
   const states = await newestStates(bucket, fleetKeys(name).ends, memberEndSchema, signal);

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { backupKeys } from "../../core/catalog.ts";
+import { parseConfig } from "../../core/config.ts";
+import { LifeboatError } from "../../core/errors.ts";
+import { isFleet } from "../../core/fleet/narrow.ts";
+import { fleetStanding } from "../../core/fleet/standing.ts";
+import type { Bucket } from "../../core/ports.ts";
+import { memoryBucket } from "../memory-bucket.ts";
+
+const CLUSTERS = 500;
+const LATENCY_MS = 10;
+const NOW = new Date("2026-11-23T05:00:00Z");
+const signal = new AbortController().signal;
+
+/** A location with one good backup, each of whose requests takes its time; `asked` hears of each. */
+async function location(asked: () => void): Promise<Bucket> {
+  const bucket = memoryBucket();
+  const name = "nightly-20261123020000";
+  const status = { phase: "Completed", startTimestamp: "2026-11-23T02:00:01Z", progress: { itemsBackedUp: 7 } };
+  const record = { kind: "Backup", metadata: { name, annotations: { "lifeboat/bytes": "4096" } }, status };
+  await bucket.put(backupKeys(name).metadata, Buffer.from(JSON.stringify(record)));
+  const late = () => {
+    asked();
+    return sleep(LATENCY_MS);
+  };
+  return {
+    ...bucket,
+    get: (...given) => late().then(() => bucket.get(...given)),
+    async *list(...given) {
+      await late();
+      yield* bucket.list(...given);
+    },
+  };
+}
+
+describe("how a fleet stands", () => {
+  it("is read of 500 clusters in seconds, by ten requests of each at most, and names those that can't be read", async (t) => {
+    const names = Array.from({ length: CLUSTERS }, (_, number) => `c-${String(number).padStart(3, "0")}`);
+    const clusters = Object.fromEntries(names.map((name) => [name, { kubeconfig: "env:NONE" }]));
+    const schedules = { nightly: { schedule: "0 2 * * *", clusters: {} } };
+    const { config } = parseConfig(JSON.stringify({ location: "memory://fleet", clusters, schedules }), {});
+    assert(isFleet(config));
+    let requests = 0;
+    const member = await location(() => requests++);
+    const began = performance.now();
+    const reading = { config, bucket: memoryBucket(), clouds: {}, signal };
+    const openMember = async (location: string) => {
+      if (location.endsWith("/c-007")) throw new LifeboatError("denied", "this location is not ours");
+      return member;
+    };
+    const { clusters: found, unread } = await fleetStanding({ ...reading, openMember }, NOW);
+    const seconds = (performance.now() - began) / 1000;
+    t.diagnostic(`${seconds.toFixed(1)} s, ${requests} requests`);
+    assert(seconds < 20, `${seconds} s`);
+    assert(requests <= 10 * CLUSTERS, `${requests} requests`);
+    assert.deepEqual([found.map(({ name }) => name), unread], [names, 1]);
+    const { lastGood, ageSeconds, items, bytes, next, problems } = found[0]!;
+    assert.deepEqual(
+      { lastGood: lastGood?.name, ageSeconds, items, bytes, next, problems },
+      {
+        ...{ lastGood: "nightly-20261123020000", ageSeconds: 10_799, items: 7, bytes: 4096 },
+        ...{ next: "2026-11-24T02:00:00Z", problems: [] },
+      },
+    );
+    assert.deepEqual(found[7]?.problems, ["its location can't be read: this location is not ours"]);
+  });
+});
