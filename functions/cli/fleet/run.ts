@@ -30,7 +30,10 @@ export async function runFleet(config: FleetConfig, { args, options, signal }: I
     { ...terminal, jobs: () => Promise.reject(new Error("whoever drives hands nothing over")) },
     {
       ...{ config: async () => config, by: thisProcess() },
-      listen: options.verbose ? progress.line : () => {},
+      // Errors are the summary's; that somebody could not be told of it is not.
+      listen: (line, level) => {
+        if (options.verbose || level === "warning") progress.line(line);
+      },
     },
   );
   let ended = 0;
