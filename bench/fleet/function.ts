@@ -1,5 +1,6 @@
 import { createService } from "../../core/index.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
+import { keepHeapSmall } from "../../functions/memory.ts";
 
 /** A backup that a function makes, or a slice of it. */
 export interface FunctionWish {
@@ -11,6 +12,7 @@ export interface FunctionWish {
 
 // A process of its own, as a function is one: prints how its job has ended.
 if (import.meta.main) {
+  keepHeapSmall();
   const { directory, kubeconfig, name, deadlineMs } = JSON.parse(process.argv[2]!) as FunctionWish;
   const service = createService(
     {

@@ -4,8 +4,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { build } from "esbuild";
 import { s3Bucket } from "../../functions/aws/bucket.ts";
+import { buildCloud } from "../../functions/build.ts";
 import { startCluster } from "../../test/rig/cluster.ts";
 import { startS3 } from "../../test/rig/s3.ts";
 import { seed } from "../../test/rig/seed.ts";
@@ -142,14 +142,10 @@ async function slicesOf(
   }
 }
 
-async function buildSlice(dir: string): Promise<string> {
-  const outfile = join(dir, "slice.mjs");
-  await build({
-    ...{ entryPoints: [join(root, "bench/fleet/function.ts")], outfile, bundle: true },
-    ...{ platform: "node", format: "esm", target: "node24", logLevel: "error" },
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  });
-  return outfile;
+/** As the functions' own bundles are made. */
+async function buildFunction(dir: string): Promise<string> {
+  await buildCloud("aws", dir, "bench/fleet/function.ts");
+  return join(dir, "aws/index.mjs");
 }
 
 /** The embedded API server with ConfigMaps of 2 KiB in the middle, in a process of its own. */
@@ -178,7 +174,7 @@ const dir = await mkdtemp(join(tmpdir(), "lifeboat-record-"));
 try {
   await run("npm", ["run", "build", "--silent", "cli"], { cwd: root });
   tell("backups");
-  const program = await buildSlice(dir);
+  const program = await buildFunction(dir);
   const backups: BackupRecord[] = [];
   const functions: FunctionRecord[] = [];
   let slices: SliceRecord[] = [];
