@@ -36,7 +36,7 @@ export interface SliceRow {
   signal: AbortSignal;
 }
 
-/** `state`: gzipped JSON in base64. `signature`: of its digest, where states are signed. */
+/** `state`: gzipped JSON in base64. `signature`: of its key and digest, where states are signed. */
 const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
 
 /** A state that a slice has left. */
@@ -51,7 +51,7 @@ export interface SliceState<State> {
 export interface FlawedState {
   number: number;
   key: string;
-  /** "foreign": not signed by who signs. */
+  /** "foreign": not signed, for this place, by who signs. */
   flaw: "unreadable" | "foreign";
 }
 
@@ -68,7 +68,7 @@ export async function readSlice<State>(
   const { state: stored, ...place } = placed;
   if (!stored) return { ...place, flaw: "unreadable" };
   const digest = sha256(Buffer.from(stored.state));
-  if (signer && signerOf(stored.signature ?? "", signedText(digest)) !== signer.publicKey)
+  if (signer && signerOf(stored.signature ?? "", signedText(place.key, digest)) !== signer.publicKey)
     return { ...place, flaw: "foreign" };
   try {
     const json = await gunzipBuffer(Buffer.from(stored.state, "base64"));
@@ -86,9 +86,10 @@ export async function leaveSlice(
 ): Promise<string | undefined> {
   const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
   const digest = sha256(Buffer.from(state));
-  const signature = signer && (await signatureOf(signedText(digest), signer));
+  const key = numberedKey(folder, number);
+  const signature = signer && (await signatureOf(signedText(key, digest), signer));
   const stored = { schemaVersion: 1, state, signature };
-  return (await putJsonOnce(bucket, numberedKey(folder, number), stored, signal)) ? digest : undefined;
+  return (await putJsonOnce(bucket, key, stored, signal)) ? digest : undefined;
 }
 
 /** Removes all that lies in a row's folder. Throws what the bucket throws. */
@@ -96,7 +97,7 @@ export async function removeSlices({ bucket, folder, signal }: Omit<SliceRow, "s
   for (const key of (await listFolder(bucket, folder, signal)).keys()) await bucket.delete(key, { signal });
 }
 
-/** What is signed of a state: no digest of a record. */
-function signedText(digest: string): string {
-  return `slice:${digest}`;
+/** What is signed of a state: no digest of a record, and good in one place alone, so that no state passes for another one. */
+function signedText(key: string, digest: string): string {
+  return `slice:${key}:${digest}`;
 }

@@ -85,10 +85,11 @@ async function takeOver(run: BackupRun, present: Map<string, number>): Promise<A
 
 /** What makes an archive another backup than the run's; undefined where nothing does. Who asked for it makes no difference. */
 export async function differenceOf(
-  { spec, labels, cluster, clusterUid }: ArchiveHeader,
+  { name, spec, labels, cluster, clusterUid }: ArchiveHeader,
   run: BackupRun,
 ): Promise<string | undefined> {
   const asStored = (value: object = {}) => JSON.parse(JSON.stringify(value));
+  if (name !== undefined && name !== run.name) return `of another name, "${name}",`;
   if (clusterUid !== undefined && clusterUid !== (await readClusterUid(run.kube, run.signal)))
     return `of another cluster${cluster === undefined ? "" : `, "${cluster}",`}`;
   if (cluster !== run.cluster)

@@ -103,6 +103,7 @@ export async function captureCluster(
   const header: ArchiveHeader = {
     schemaVersion: 1,
     run: randomUUID(),
+    name: run.name,
     startTimestamp: timestamp(startedAt),
     resourceVersion: revision,
     source: discovery.version,

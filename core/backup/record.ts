@@ -32,6 +32,8 @@ export interface ArchiveHeader {
   schemaVersion: 1;
   /** The id of the run that wrote the archive. */
   run: string;
+  /** The backup's; absent in archives of older versions. */
+  name?: string;
   startTimestamp: string;
   resourceVersion: string;
   source: Discovery["version"];

@@ -10,7 +10,7 @@ import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
 import type { CollectPart, CollectPlace } from "./collect.ts";
 import { holding, retentionOf } from "./hold.ts";
-import { type ArchiveInPieces, writePieces } from "./pieces.ts";
+import { type ArchiveInPieces, MIDDLE, writePieces } from "./pieces.ts";
 import { type Problems, type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
 import type { Archived, ArchiveHeader } from "./record.ts";
 import { backupScope } from "./scope.ts";
@@ -70,12 +70,17 @@ export async function readSlices(
   signer: Signer | undefined,
 ): Promise<Sliced<SliceState | Planned> | undefined> {
   const left = await readState<SliceState | Planned>(run, pieceFolder(run.name), signer);
-  const difference = left && (await differenceOf(left.state.header, run));
+  if (!left) return undefined;
+  if ("shard" in left.state) throw inTheWay(run, "can't be finished: what lies there is only a shard of it");
+  const difference = await differenceOf(left.state.header, run);
   if (difference) throw inTheWay(run, `${difference} lies there`);
   return left;
 }
 
-/** What others have left in a row of states; undefined where there is nothing. Throws `conflict` where it is to be signed, and was not by the signer. */
+/**
+ * What others have left in a row of states; undefined where there is nothing. Throws `conflict` where it is to be signed, and was
+ * not by the signer, or names pieces that lie elsewhere.
+ */
 export async function readState<State extends Surveyed>(
   run: BackupRun,
   folder: string,
@@ -88,6 +93,9 @@ export async function readState<State extends Surveyed>(
     throw new LifeboatError("corrupt", `${left.key} can't be read`, { key: left.key, hint: leftoverHint(name) });
   if ("flaw" in left) throw inTheWay(run, "can't be finished and signed, for it is not signed by who signs it now");
   const { number, state } = left;
+  const pieces = "pieces" in state ? (state.pieces as ArchiveInPieces) : MIDDLE;
+  const elsewhere = [...pieces.tar, ...pieces.index].find(({ key }) => !key.startsWith(folder));
+  if (elsewhere) throw inTheWay(run, `can't be finished: ${elsewhere.key} is no piece of it`);
   return { number, state };
 }
 

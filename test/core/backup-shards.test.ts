@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
@@ -14,6 +15,7 @@ import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { numberedKey } from "../../core/once.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { someCluster } from "./shard-sample.ts";
@@ -132,6 +134,9 @@ describe("a backup in shards", () => {
     signer: sign && (async () => sign),
   });
   /** A backup whose shards are read, all but those that are named. */
+  /** The key of the only state that a shard has left. */
+  const leftOf = async (bucket: Bucket, shard: number) =>
+    [...(await listFolder(bucket, pieceFolder("b"))).keys()].find((key) => key.endsWith(`-${shard}/000001.json`))!;
   async function readShards(bucket: Bucket, { but = [] as number[], sign = undefined as Signer | undefined } = {}) {
     const begun = (await backupSlice(runOf(bucket, sign), ENDLESS, 3)) as BackupMore;
     assert.deepEqual(begun.shards?.unread, [1, 2, 3]);
@@ -233,8 +238,7 @@ describe("a backup in shards", () => {
       kind: "conflict",
       message: /can't be finished and signed/,
     });
-    const stateOf = async (shard: number) =>
-      [...(await listFolder(bucket, pieceFolder("b"))).keys()].find((key) => key.endsWith(`-${shard}/000001.json`))!;
+    const stateOf = (shard: number) => leftOf(bucket, shard);
     await backupShard(runOf(bucket, ours), 2, ENDLESS);
     const [second, third] = [await stateOf(2), await stateOf(3)];
     const stored = await readObject(bucket, second);
@@ -242,7 +246,7 @@ describe("a backup in shards", () => {
     await bucket.put(second, await readObject(bucket, third));
     await assert.rejects(backupSlice(runOf(bucket, ours), ENDLESS, 3), {
       kind: "conflict",
-      message: /what lies there as its shard 2 is none of it/,
+      message: /can't be finished and signed/,
     });
     const changed = JSON.parse(stored.toString());
     changed.state = JSON.parse((await readObject(bucket, third)).toString()).state;
@@ -255,6 +259,38 @@ describe("a backup in shards", () => {
     await bucket.put(second, stored);
     const { record } = (await backupSlice(runOf(bucket, ours), ENDLESS, 3)) as BackupResult;
     assert.equal(signedBy(record), ours.publicKey);
+  });
+
+  it("takes no shard's state for the whole backup's, nor for another shard's or another attempt's", async () => {
+    const ours = signer();
+    for (const by of [ours, undefined]) {
+      const bucket = memoryBucket();
+      await readShards(bucket, { sign: by });
+      const stateOf = (shard: number) => leftOf(bucket, shard);
+      const [first, second, third] = [await stateOf(1), await stateOf(2), await stateOf(3)];
+      const whole = numberedKey(pieceFolder("b"), 2);
+      const refused = (message: RegExp) =>
+        assert.rejects(backupSlice(runOf(bucket, by), ENDLESS, 3), { kind: "conflict", message });
+      await bucket.put(whole, await readObject(bucket, third));
+      await refused(by ? /can't be finished and signed/ : /only a shard of it/);
+      await bucket.delete(whole);
+
+      const stored = await readObject(bucket, second);
+      for (const other of [first, third, numberedKey(pieceFolder("b"), 1)]) {
+        await bucket.put(second, await readObject(bucket, other));
+        await refused(by ? /can't be finished and signed/ : /none of it|no piece of it/);
+      }
+      if (!by) {
+        const { state, ...others } = JSON.parse(stored.toString());
+        const known = JSON.parse(gunzipSync(Buffer.from(state, "base64")).toString());
+        known.header.run = "another";
+        const forged = { ...others, state: gzipSync(JSON.stringify(known)).toString("base64") };
+        await bucket.put(second, Buffer.from(JSON.stringify(forged)));
+        await refused(/what lies there as its shard 2 is none of it/);
+      }
+      await bucket.put(second, stored);
+      assert.ok("record" in (await backupSlice(runOf(bucket, by), ENDLESS, 3)));
+    }
   });
 
   it("leaves nothing when it is deleted, nor anything that a later one of its name would take for its own", async () => {

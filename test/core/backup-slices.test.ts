@@ -12,6 +12,7 @@ import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { numberedKey } from "../../core/once.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { cluster, contents, failing, runOn, sideFiles, signal, signer, sliceOf, untilMade } from "./slice-sample.ts";
@@ -177,6 +178,23 @@ describe("a backup in slices", () => {
       kind: "conflict",
       message: /can't be finished and signed/,
     });
+  });
+
+  it("is signed only where its state was left in its place, and its pieces lie there", async () => {
+    const bucket = memoryBucket();
+    const ours = signer();
+    const call = (name: string, by?: Signer) =>
+      backupSlice({ ...runOf(bucket), name, signer: by && (async () => by) }, sliceOf(10, 1000));
+    const copy = async (from: string, to: string) =>
+      bucket.put(numberedKey(pieceFolder(to), 1), await readObject(bucket, numberedKey(pieceFolder(from), 1)));
+    await call("yesterday", ours);
+    await copy("yesterday", "today");
+    await assert.rejects(call("today", ours), { kind: "conflict", message: /can't be finished and signed/ });
+
+    await call("unsigned");
+    await copy("unsigned", "another");
+    await assert.rejects(call("another"), { kind: "conflict", message: /unsigned.* is no piece of it/ });
+    assert.deepEqual(await listBackups(bucket), []);
   });
 });
 

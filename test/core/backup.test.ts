@@ -451,7 +451,7 @@ describe("a backup in its bucket", () => {
     assert.equal(signedBy((await backupOf(server, { bucket, ...signed })).record), key);
   });
 
-  it("adopts no archive of another cluster, of the cluster by another name, or with other labels", async () => {
+  it("adopts no archive of another backup or cluster, of the cluster by another name, or with other labels", async () => {
     const bucket = memoryBucket();
     await assert.rejects(backupOf(server, { bucket: failingAt(bucket, 8), name: "full", cluster: "a" }));
     const other = await startApiServer({ objects: cluster() });
@@ -466,6 +466,10 @@ describe("a backup in its bucket", () => {
     } finally {
       await other.stop();
     }
+    await bucket.put(backupKeys("next").tar, await readObject(bucket, backupKeys("full").tar));
+    await assert.rejects(backupOf(server, { bucket, name: "next", cluster: "a" }), {
+      message: /name, "full", lies in/,
+    });
     assert.ok((await backupOf(server, { bucket, name: "full", cluster: "a", caller: "ann" })).adopted);
   });
 
