@@ -86,6 +86,8 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       handed: z.strictObject({ at: time, times: z.int().min(0), items: z.int().min(0) }).optional(),
       /** The run of a fleet's schedule that it is a part of. */
       fleet: runName.optional(),
+      /** When that run's time is over: what isn't done by then is cut off. */
+      until: time.optional(),
     })
     .superRefine(({ schedule, slot, spec, shard, name }, context) => {
       const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });

@@ -150,10 +150,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   const jobs: Jobs = { enqueue: async (...given) => (await platform.jobs()).enqueue(...given) };
 
   /** The error as the platform is to see it; all there is to know of it goes to the log. */
-  function told(error: unknown, heard: Listen): JobFailed {
+  function told(error: unknown, heard: Listen, cluster?: string): JobFailed {
     const failed = jobFailed(error);
     const cause = isLifeboatError(failed.cause) || !failed.cause ? failed.message : stackOf(failed.cause);
-    heard(logLine("error", cause, { error: failed.name }), "error");
+    heard(logLine("error", cause, { error: failed.name, ...(cluster !== undefined && { cluster }) }), "error");
     return failed;
   }
 
@@ -213,8 +213,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   return {
     async run(message, trigger = {}) {
       const { delivery, deadline, loops, signal = new AbortController().signal, listen: heard = listen } = trigger;
+      let cluster: string | undefined;
       try {
         const job = readJob(message);
+        if (job.kind !== "fleet") cluster = job.cluster;
         if (job.kind === "check")
           return { ...(await checkHere(job.cluster, { deadline, signal, heard })), duplicate: false };
         const config = await configuration();
@@ -244,7 +246,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         if (ended.phase) heard(endLine(job, ended), "info");
         return ended;
       } catch (error) {
-        throw told(error, heard);
+        throw told(error, heard, cluster);
       }
     },
     async tick(last, kinds = CLOCK_KINDS) {

@@ -19,7 +19,6 @@ export async function drive(
     await untilDue(now, signal);
     const { parts = [], next, ...end } = await run(now, { loops: true, signal });
     const part = async (one: LockedJob) => {
-      await untilDue(one, signal);
       await drive(run, one, { atOnce, signal }).catch(() => {});
       ended?.();
     };

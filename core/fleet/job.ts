@@ -2,7 +2,6 @@ import pLimit from "p-limit";
 import { z } from "zod";
 import { checkName, checkNewName, fleetKeys } from "../catalog.ts";
 import type { FleetSchedule } from "../config.ts";
-import { parseDuration } from "../duration.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
 import { lockState } from "../lock.ts";
@@ -10,7 +9,6 @@ import { type Log, startRunLog } from "../log.ts";
 import { listObjects, putJsonOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { slotOf, untilDue } from "../run.ts";
-import { readClock } from "../schedule/cron.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { scheduledName } from "../schedule/slots.ts";
 import { newestStates } from "../state.ts";
@@ -27,6 +25,7 @@ import {
 } from "./document.ts";
 import type { FleetContext } from "./member.ts";
 import { memberLocation, narrowed } from "./narrow.ts";
+import { timeLimit } from "./time.ts";
 
 /** How a fleet's job ended: the members of a run are its parts, and what sums them up is the job itself, once more. */
 export type FleetOutcome =
@@ -53,8 +52,6 @@ const FLEET_TIMING: FleetTiming = { poll: 30_000, quiet: 300_000 };
 const MINUTE_MS = 60_000;
 /** More jobs are not handed over at once: answers of functions, and what engines keep of them, are limited (some 256 KiB). */
 const MOST_PARTS = 500;
-/** The longest run, where the configuration names none and the schedule's slots are further apart. */
-const LONGEST_MS = 24 * 3_600_000;
 const LOCKS_AT_ONCE = 16;
 
 const membersSchema = z.object({
@@ -94,9 +91,15 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
   const { log } = startRunLog({ fleet: name }, listen);
   const ended = await endedIn(bucket, name, signal);
   const left = members.clusters.filter((cluster) => !ended.clusters.has(cluster));
-  const run = { job, name, slot, schedule, members, ended, left, log };
+  const { timeout } = config.fleet;
+  const limit = timeLimit(timeout, schedule, new Date());
+  const over = members.at.getTime() + limit.ms;
+  const until = timeout === undefined ? undefined : new Date(over);
+  const run = { job, name, slot, schedule, members, ended, left, until, log };
   if (left.length === 0) return sumUp(run, [], context);
   const given = job.given ?? 0;
+  const { loops = false, fleetTiming = FLEET_TIMING } = context;
+  if (Date.now() > over + (loops ? 0 : fleetTiming.poll)) return sumUp(run, lateIn(run, limit.text), context);
   return given < members.clusters.length ? handOver(run, given, context) : comeBack(run, context);
 }
 
@@ -109,6 +112,8 @@ interface Run {
   members: Members;
   ended: { clusters: Set<string>; newest: number };
   left: string[];
+  /** When it is over, where the configuration says so: what runs then is cut off. */
+  until?: Date;
   log: Log;
 }
 
@@ -136,41 +141,43 @@ function handOver(
 
 /** All have been handed over: waits for those that are left, hands over once more what is lost, and in the end goes without them. */
 async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
-  const { job, name, schedule, members, ended, left, log } = run;
-  const { config, loops = false, fleetTiming = FLEET_TIMING } = context;
+  const { job, name, members, ended, left, log } = run;
+  const { loops = false, fleetTiming = FLEET_TIMING } = context;
   const now = Date.now();
-  const without = (end: MemberEnd) =>
-    sumUp(
-      run,
-      left.map((cluster) => [cluster, end]),
-      context,
-    );
-  const limit = timeLimit(config.fleet.timeout, schedule, now);
-  if (now - members.at.getTime() > limit) {
-    const message = `it has not ended within ${Math.round(limit / MINUTE_MS)} minutes`;
-    return without({ phase: "Failed", message, reason: "timeout" });
-  }
   const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), ended.newest);
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
   if (!mayBeLost || (await someAreHeld(left, name, context)))
     return { duplicate: false, parts: [], next: restOf(run, {}, now + fleetTiming.poll) };
-  if (job.again !== undefined)
-    return without({
-      phase: "Failed",
-      message: "its run has ended without a word: it was killed, or could not be begun",
-    });
+  if (job.again !== undefined) {
+    const message = "its run has ended without a word: it was killed, or could not be begun";
+    const without = left.map((cluster): Lost => [cluster, { phase: "Failed", message }]);
+    return sumUp(run, without, context);
+  }
   log("warning", "nothing is heard of clusters: they are handed over again", { clusters: left.length });
   const parts = left.map((cluster) => partOf(run, cluster));
   const again = new Date(now).toISOString();
   return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : now + fleetTiming.poll) };
 }
 
+type Lost = [cluster: string, end: MemberEnd];
+
+/** How those end that have not when the time is over. */
+function lateIn({ job, members, left }: Run, limit: string): Lost[] {
+  const begun = new Set(members.clusters.slice(0, job.given ?? 0));
+  return left.map((cluster) => {
+    const message = begun.has(cluster) ? `it has not ended within ${limit}` : `not begun before ${limit} was over`;
+    return [cluster, { phase: "Failed", message, reason: "timeout" }];
+  });
+}
+
 /** The backup of one cluster; `at`: not before, in milliseconds, where that is not at once. */
-function partOf({ job, name, slot, schedule }: Run, cluster: string, at = 0): LockedJob {
+function partOf({ job, name, slot, schedule, until }: Run, cluster: string, at = 0): LockedJob {
+  const notBefore = Math.min(at, until?.getTime() ?? at);
   return {
     ...{ kind: "backup", schedule: schedule.name, cluster, fleet: name, caller: job.caller },
     ...(slot === undefined ? { name } : { slot }),
-    ...(at > 0 && { notBefore: new Date(at).toISOString() }),
+    ...(until && { until: until.toISOString() }),
+    ...(notBefore > 0 && { notBefore: new Date(notBefore).toISOString() }),
   };
 }
 
@@ -246,11 +253,7 @@ async function someAreHeld(clusters: string[], name: string, { config, openMembe
   return held.includes(true);
 }
 
-async function sumUp(
-  { name, schedule, members, log }: Run,
-  lost: [cluster: string, end: MemberEnd][],
-  context: RunContext,
-): Promise<FleetOutcome> {
+async function sumUp({ name, schedule, members, log }: Run, lost: Lost[], context: RunContext): Promise<FleetOutcome> {
   const { bucket, signal } = context;
   const states = await newestStates(bucket, fleetKeys(name).ends, memberEndSchema, signal);
   const without = new Map(lost);
@@ -274,13 +277,4 @@ async function sumUp(
   log(failed > 0 ? "error" : "info", "the fleet's run has ended", { phase: document.phase, clusters, good, failed });
   await tell(document, context);
   return { document, duplicate: false };
-}
-
-/** How long a run may last, in milliseconds: as the configuration says, else until the next slot. */
-function timeLimit(timeout: string | undefined, schedule: FleetSchedule, now: number): number {
-  if (timeout !== undefined) return parseDuration(timeout);
-  const clock = readClock(schedule);
-  const last = clock.last(new Date(now));
-  const next = last && clock.next(last);
-  return last && next ? Math.min(LONGEST_MS, next.getTime() - last.getTime()) : LONGEST_MS;
 }

@@ -167,7 +167,7 @@ describe("a fleet's run", () => {
     const { run, jobs, bucket } = fleet({ a: "good" });
     await bucket.put(
       fleetKeys(RUN).members,
-      Buffer.from(JSON.stringify({ schedule: "nightly", at: SLOT, clusters: ["b"], problems: [] })),
+      Buffer.from(JSON.stringify({ schedule: "nightly", at: new Date(), clusters: ["b"], problems: [] })),
     );
     await run(NIGHTLY);
     assert.deepEqual(clustersOf(jobs), ["b"]);
@@ -213,7 +213,10 @@ describe("a fleet's run", () => {
       Buffer.from(JSON.stringify({ schedule: "nightly", at: SLOT, clusters: ["a"], problems: [] })),
     );
     await failure(run({ ...NIGHTLY, given: 1 }));
-    assert.match((await readSummary(bucket, RUN))?.errors[0]?.message ?? "", /^a: it has not ended within 60 minutes/);
+    assert.match(
+      (await readSummary(bucket, RUN))?.errors[0]?.message ?? "",
+      /^a: it has not ended within fleet.timeout 1h/,
+    );
   });
 
   it("names a cluster whose own location can't be written to", async () => {

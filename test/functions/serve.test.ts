@@ -352,6 +352,39 @@ describe("lifeboat serve", () => {
     });
   });
 
+  it("ends a fleet's run in its time, and tells of each cluster what became of it", async () => {
+    const gate = await startGate(source, () => new Promise(() => {}));
+    const hanging = `file:${await scratch.write("hanging.kubeconfig", gate.kubeconfig)}`;
+    const { file } = await configure("fleet-timeout", {
+      clusters: {
+        a: { kubeconfig: `file:${source.file}` },
+        b: { kubeconfig: hanging },
+        c: { kubeconfig: hanging },
+        d: { kubeconfig: `file:${source.file}` },
+      },
+      fleet: { timeout: "3s", concurrency: 1 },
+      schedules: { nightly: { schedule: "0 2 * * *", clusters: {} } },
+    });
+    const server = await startServe(["--config", file]);
+    try {
+      const asked = await server.send("POST", "/v1/fleet", { schedule: "nightly" });
+      const { durationMs, clusters } = await server.outcome(asked.location!);
+      assert(durationMs < 10_000, `it took ${durationMs} ms`);
+      const ends = clusters.map(({ cluster, phase, message }: Record<string, string>) => [cluster, phase, message]);
+      assert.deepEqual(ends, [
+        ["a", "Completed", undefined],
+        ["b", "Failed", "cut off by fleet.timeout 3s"],
+        ["c", "Failed", "not begun before fleet.timeout 3s was over"],
+        ["d", "Failed", "not begun before fleet.timeout 3s was over"],
+      ]);
+      await server.until(/msg="Backup ends" backup=\S+ .*cluster=a$/m);
+      await server.until(/level=error msg="failed" kind=backup .*cluster=b reason="cut off by fleet.timeout 3s"$/m);
+    } finally {
+      assert.equal(await server.stop(), 0);
+      await gate.stop();
+    }
+  });
+
   describe("refuses to start", () => {
     const cases: [what: string, args: string[], env: Record<string, string>, code: number, says: RegExp][] = [
       [

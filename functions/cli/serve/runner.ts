@@ -1,5 +1,15 @@
 import pLimit from "p-limit";
-import { abandonJob, type Bucket, type everySchedule, type Job, type Jobs, type Service } from "../../../core/index.ts";
+import {
+  abandonJob,
+  type Bucket,
+  drive,
+  type Ended,
+  type everySchedule,
+  type Job,
+  type Jobs,
+  messageOf,
+  type Service,
+} from "../../../core/index.ts";
 import type { Tell } from "./run.ts";
 
 /** Each run holds pages of a cluster, or of an archive, in memory. Of a fleet its configuration says how many there are. */
@@ -30,31 +40,40 @@ export function createRunner(
   /** The schedules whose last slot is not done with. */
   const busy = new Set<string>();
 
-  /** Whether there is more to do of it. */
-  async function runNow(job: Job): Promise<boolean> {
+  async function runNow(job: Job, loops: boolean): Promise<Ended> {
     const { kind, name } = { name: undefined, ...job };
-    const about = { kind, ...(name ? { name } : slotOf(job)) };
+    const about = { kind, ...(name && { name }), ...subjectOf(job) };
     if (stopping.aborted) {
       tell("warning", "is not begun any more", about);
-      if (name && kind !== "fleet") await abandonJob(bucket, { kind, name }, "the server stopped before it was begun");
-      return false;
+      if (name && kind !== "fleet" && !isPart(job))
+        await abandonJob(bucket, { kind, name }, "the server stopped before it was begun");
+      throw stopping.reason;
     }
-    tell("info", "begins", about);
+    const isRest = job.kind === "fleet" && job.given !== undefined;
+    if (!isRest) tell("info", "begins", about);
     try {
-      const { phase, duplicate, skipped, next } = await service.run(job, { signal: stopped });
-      tell("info", "ends", { ...about, result: skipped ?? (duplicate ? "was there" : (phase ?? "")) });
-      return next !== undefined;
-    } catch {
-      tell("error", "failed, for the reason above", about);
-      return false;
+      const ended = await service.run(job, { signal: stopped, loops });
+      const { phase, duplicate, skipped, next } = ended;
+      if (!next) tell("info", "ends", { ...about, result: skipped ?? (duplicate ? "was there" : (phase ?? "")) });
+      return ended;
+    } catch (error) {
+      tell("error", "failed", { ...about, reason: messageOf(error) });
+      throw error;
     }
   }
 
+  /** A fleet's run itself holds nothing, and waits for its parts. */
+  const runPart = (job: Job) => (job.kind === "fleet" ? runNow(job, true) : atOnce(() => runNow(job, true)));
+
   return {
     async run(job) {
-      const goesOn = await atOnce(runNow, job);
-      if (job.kind === "fleet" && !goesOn) busy.delete(job.schedule);
-      if (job.kind === "backup" && job.slot && !job.fleet) busy.delete(job.schedule ?? "");
+      const work =
+        job.kind === "fleet"
+          ? drive((part) => runPart(part as Job), job, { atOnce: most, signal: stopping })
+          : atOnce(() => runNow(job, false));
+      await work.catch(() => {});
+      if (job.kind === "fleet") busy.delete(job.schedule);
+      if (job.kind === "backup" && job.slot) busy.delete(job.schedule ?? "");
     },
     take(schedule, slot) {
       if (busy.has(schedule.name)) return false;
@@ -66,7 +85,12 @@ export function createRunner(
   };
 }
 
-function slotOf(job: Job): { schedule?: string; slot?: string; cluster?: string } {
+/** Of a fleet's run, which tells how each ends. */
+function isPart(job: Job): boolean {
+  return job.kind === "backup" && job.fleet !== undefined;
+}
+
+function subjectOf(job: Job): { schedule?: string; slot?: string; cluster?: string } {
   const { schedule, slot, cluster } = { schedule: undefined, slot: undefined, cluster: undefined, ...job };
   return { ...(schedule && { schedule }), ...(slot && { slot }), ...(cluster && { cluster }) };
 }
