@@ -18,7 +18,7 @@ const asked = {
 /** Of which run it is the rest, where there was no time for all of it. */
 const run = z
   .string()
-  .regex(/^[0-9a-f]{12}$/)
+  .regex(/^[0-9a-f]{32}$/)
   .optional();
 const shared = { cluster: z.string().min(1).optional(), name: z.string().min(1).optional(), ...asked };
 

@@ -1,24 +1,27 @@
-import { hash, randomUUID } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import type { z } from "zod";
 import { progressFolder } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Bucket } from "./ports.ts";
-import { leaveSlice, readSlice, removeSlices } from "./slices.ts";
+import { leaveSlice, readSlice, removeSlices, secretVoucher } from "./slices.ts";
 
-/** What is the same for every delivery of one trigger, short enough for names. */
-export function deliveryId(delivery: string = randomUUID()): string {
-  return hash("sha256", delivery, "hex").slice(0, 12);
+/**
+ * What the jobs name that do the rest of a new run. No one can guess it and it never lies in the bucket: who knows it vouches for
+ * what slices leave.
+ */
+export function newRun(): string {
+  return randomBytes(16).toString("hex");
 }
 
 /** What a run that is cut into slices knows so far, until it has ended. */
 export interface Progress<State> {
-  /** What the slices before this one have left, or one that was killed. */
+  /** What the slices before this one have left, or one that was killed at the rest. */
   readonly before: State | undefined;
   /** Leaves what is known now. Throws `conflict` where another run goes on with the same. */
   leave(state: State): Promise<void>;
   /**
    * Hears of each step that is done, and tells whether there is time for another; where there is none, what is known has been
-   * left for the next slice. From time to time that is done anyway: a run may be killed.
+   * left for the next slice. At the rest that is done anyway from time to time: a run may be killed, and its job delivered again.
    */
   goOn(state: () => State): Promise<boolean>;
   /** Whether what was known after the last step has been left for the next slice: where the time was up in the midst of a later one. */
@@ -27,7 +30,7 @@ export interface Progress<State> {
   end(): Promise<void>;
 }
 
-/** No more is lost of a run that is killed. */
+/** No more is lost of a rest that is killed; a first slice is made again. */
 const LEAVE_MS = 60_000;
 
 /** As long as it may take to say what is known where the time is up. */
@@ -45,9 +48,9 @@ export const UNCUT: Progress<never> = {
 /** A run that may be cut into slices. */
 interface CutRun<State> {
   bucket: Bucket;
-  /** `deliveryId` of what began it; the jobs that do the rest name it. */
+  /** `newRun`, which the jobs that do the rest name. */
   id: string;
-  /** Whether it goes on with what an earlier slice has left. */
+  /** Whether it goes on with what an earlier slice has left: never a run that no job calls the rest of one. */
   isRest: boolean;
   schema: z.ZodType<State>;
   /** When it is time to leave the rest to the next one: never, where there is none. */
@@ -56,14 +59,21 @@ interface CutRun<State> {
   signal: AbortSignal;
 }
 
-/** The progress of a run, in a row of numbered objects of its own. What is there but can't be read is disregarded. */
+/**
+ * The progress of a run, in a row of numbered objects of its own. Throws `conflict` where somebody else has written there: what
+ * was found must not be forged.
+ */
 export async function openProgress<State>(run: CutRun<State>): Promise<Progress<State>> {
   const { bucket, id, isRest, schema, slice, signal } = run;
   if (!slice && !isRest) return UNCUT;
-  const folder = progressFolder(id);
-  const row = { bucket, folder, signer: undefined, signal };
-  const left = await readSlice<unknown>(row);
-  const before = left && "state" in left ? schema.safeParse(left.state).data : undefined;
+  const folder = progressFolder(hash("sha256", id, "hex").slice(0, 12));
+  const row = { bucket, folder, voucher: secretVoucher(id), signal };
+  const left = isRest ? await readSlice<unknown>(row) : undefined;
+  if (left && "flaw" in left)
+    throw new LifeboatError("conflict", `${left.key} in ${bucket.location} was not left by the run that is to go on`, {
+      hint: "find out who writes there, and run the job again",
+    });
+  const before = left && schema.safeParse(left.state).data;
   let number = left?.number ?? 0;
   let stored = Date.now();
   let latest: (() => State) | undefined;
@@ -83,7 +93,7 @@ export async function openProgress<State>(run: CutRun<State>): Promise<Progress<
     async goOn(state) {
       latest = state;
       const isOver = slice?.ends.aborted ?? false;
-      if (isOver || Date.now() - stored >= LEAVE_MS) await leave(state());
+      if (isOver || (isRest && Date.now() - stored >= LEAVE_MS)) await leave(state());
       return !isOver;
     },
     async isLeft() {

@@ -1,3 +1,4 @@
+import { hash, randomUUID } from "node:crypto";
 import { NEVER, pause } from "./abort.ts";
 import { type BackupRun, backup, backupSlice } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
@@ -39,7 +40,7 @@ import { type Listen, type RunLog, startRunLog } from "./log.ts";
 import type { Ended } from "./notify.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Platform } from "./ports.ts";
-import { deliveryId, openProgress } from "./progress.ts";
+import { newRun, openProgress } from "./progress.ts";
 import { runDryRun } from "./restore/plan/dryrun.ts";
 import { type PlanDocument, readPlan, specOf } from "./restore/plan/plandocument.ts";
 import { runRestoreSlice } from "./restore/run.ts";
@@ -205,7 +206,7 @@ async function runVerifyJob(job: VerifyJob, context: Named): Promise<Outcome> {
   const newest = () => newestBackup(bucket, job.schedule ?? "", { phases: RESTORABLE, signal });
   const name = job.name ?? (await newest()).metadata.name;
   const read = job.readData ? 1 : (readShare(job.sample ?? "") ?? 0);
-  const { run: id = deliveryId(context.delivery) } = job;
+  const { run: id = newRun() } = job;
   const next: VerifyJob = { ...job, name, schedule: undefined, run: id, notBefore: undefined };
   const cut = { id, isRest: job.run !== undefined, schema: verifyStateSchema, slice: context.slice };
   return locked({ kind: "verify", name, found: async () => undefined, next }, context, async ({ log, signal }) => {
@@ -393,6 +394,11 @@ function checkSame(kind: RecordedJob["kind"], name: string, what: string, there?
 /** The job's name; of one without, the same for every delivery of one trigger, where the platform tells them apart. */
 function nameOf(job: RecordedJob, subject: string, { delivery }: JobContext): string {
   return job.name ?? `${nameStem(subject)}-${deliveryId(delivery)}`;
+}
+
+/** Short enough for names. */
+function deliveryId(delivery: string = randomUUID()): string {
+  return hash("sha256", delivery, "hex").slice(0, 12);
 }
 
 interface Locked<Document> {

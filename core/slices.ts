@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
@@ -28,15 +29,38 @@ export interface More {
   items: number;
 }
 
-/** Where slices leave their states: a row of numbered objects, which may be signed. */
+/** What vouches for states: for a text that names the state's place and digest. */
+export interface Voucher {
+  vouch(text: string): Promise<string>;
+  /** Whether `vouch` gave that for this text. */
+  holds(given: string, text: string): boolean;
+}
+
+/** States are signed by who signs, where somebody does. */
+export function signerVoucher(signer: Signer | undefined): Voucher | undefined {
+  return (
+    signer && {
+      vouch: (text) => signatureOf(text, signer),
+      holds: (given, text) => signerOf(given, text) === signer.publicKey,
+    }
+  );
+}
+
+/** States are vouched for by who knows what never lies in the bucket: 32 hexadecimal digits, say. */
+export function secretVoucher(secret: string): Voucher {
+  const codeOf = (text: string) => createHmac("sha256", secret).update(text).digest("hex");
+  return { vouch: async (text) => codeOf(text), holds: (given, text) => given === codeOf(text) };
+}
+
+/** Where slices leave their states: a row of numbered objects, for which something may vouch. */
 export interface SliceRow {
   bucket: Bucket;
   folder: string;
-  signer: Signer | undefined;
+  voucher: Voucher | undefined;
   signal: AbortSignal;
 }
 
-/** `state`: gzipped JSON in base64. `signature`: of its key and digest, where states are signed. */
+/** `state`: gzipped JSON in base64. `signature`: what vouches for its key and digest. */
 const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
 
 /** A state that a slice has left. */
@@ -51,13 +75,13 @@ export interface SliceState<State> {
 export interface FlawedState {
   number: number;
   key: string;
-  /** "foreign": not signed, for this place, by who signs. */
+  /** "foreign": nothing vouches for it in this place. */
   flaw: "unreadable" | "foreign";
 }
 
 /** What the last slice left, or that of a number; undefined where there were none. Throws what the bucket throws. */
 export async function readSlice<State>(
-  { bucket, folder, signer, signal }: SliceRow,
+  { bucket, folder, voucher, signal }: SliceRow,
   number?: number,
 ): Promise<SliceState<State> | FlawedState | undefined> {
   const placed: Placed<z.infer<typeof stateShape>> | undefined =
@@ -68,7 +92,7 @@ export async function readSlice<State>(
   const { state: stored, ...place } = placed;
   if (!stored) return { ...place, flaw: "unreadable" };
   const digest = sha256(Buffer.from(stored.state));
-  if (signer && signerOf(stored.signature ?? "", signedText(place.key, digest)) !== signer.publicKey)
+  if (voucher && !voucher.holds(stored.signature ?? "", signedText(place.key, digest)))
     return { ...place, flaw: "foreign" };
   try {
     const json = await gunzipBuffer(Buffer.from(stored.state, "base64"));
@@ -80,20 +104,20 @@ export async function readSlice<State>(
 
 /** Leaves a state under a number; gives its digest, or undefined where another run has left one there. */
 export async function leaveSlice(
-  { bucket, folder, signer, signal }: SliceRow,
+  { bucket, folder, voucher, signal }: SliceRow,
   number: number,
   content: unknown,
 ): Promise<string | undefined> {
   const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
   const digest = sha256(Buffer.from(state));
   const key = numberedKey(folder, number);
-  const signature = signer && (await signatureOf(signedText(key, digest), signer));
+  const signature = await voucher?.vouch(signedText(key, digest));
   const stored = { schemaVersion: 1, state, signature };
   return (await putJsonOnce(bucket, key, stored, signal)) ? digest : undefined;
 }
 
 /** Removes all that lies in a row's folder. Throws what the bucket throws. */
-export async function removeSlices({ bucket, folder, signal }: Omit<SliceRow, "signer">): Promise<void> {
+export async function removeSlices({ bucket, folder, signal }: Omit<SliceRow, "voucher">): Promise<void> {
   for (const key of (await listFolder(bucket, folder, signal)).keys()) await bucket.delete(key, { signal });
 }
 

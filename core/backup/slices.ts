@@ -5,7 +5,7 @@ import { backupKeys, pieceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
 import type { Signer } from "../ports.ts";
-import { leaveSlice, type More, readSlice, type Slice } from "../slices.ts";
+import { leaveSlice, type More, readSlice, type Slice, signerVoucher } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun } from "./backup.ts";
 import type { CollectPart, CollectPlace } from "./collect.ts";
@@ -87,7 +87,7 @@ export async function readState<State extends Surveyed>(
   signer: Signer | undefined,
 ): Promise<Sliced<State> | undefined> {
   const { bucket, name, signal } = run;
-  const left = await readSlice<State>({ bucket, folder, signer, signal });
+  const left = await readSlice<State>({ bucket, folder, voucher: signerVoucher(signer), signal });
   if (!left) return undefined;
   if ("flaw" in left && left.flaw === "unreadable")
     throw new LifeboatError("corrupt", `${left.key} can't be read`, { key: left.key, hint: leftoverHint(name) });
@@ -111,7 +111,7 @@ export async function writeState(
   number: number,
   content: SliceState | Planned,
 ): Promise<void> {
-  const row = { bucket, folder, signer: await given?.(), signal };
+  const row = { bucket, folder, voucher: signerVoucher(await given?.()), signal };
   if (await leaveSlice(row, number, content)) return;
   throw new LifeboatError("conflict", `another run goes on with backup "${name}" in ${bucket.location}`, {
     hint: "that run's backup counts; give runs that may meet names of their own",

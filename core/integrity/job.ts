@@ -4,7 +4,7 @@ import { ALL, type Job, readShare } from "../job.ts";
 import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
-import { deliveryId, openProgress, type Progress } from "../progress.ts";
+import { newRun, openProgress, type Progress } from "../progress.ts";
 import type { JobContext } from "../run.ts";
 import type { VerifyDocument, VerifyListDocument } from "./document.ts";
 import { damageLines } from "./findings.ts";
@@ -32,7 +32,7 @@ export async function runLocationVerification(
   | { document?: undefined; duplicate: true; skipped: string }
 > {
   const { bucket, signal, by, slice, timing = LOCK_TIMING } = context;
-  const { slot, run: id = deliveryId(slot ?? context.delivery) } = job;
+  const { slot, run: id = newRun() } = job;
   const scope = { bucket, kind: "verification", name: ALL } as const;
   let done: VerifyListDocument | undefined;
   const settled = async () => {

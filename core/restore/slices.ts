@@ -6,7 +6,7 @@ import type { Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
-import { leaveSlice, readSlice, type Slice, type SliceRow, type SliceState } from "../slices.ts";
+import { leaveSlice, readSlice, type Slice, type SliceRow, type SliceState, signerVoucher } from "../slices.ts";
 import type { PlanCut, PlanProgress } from "./restore.ts";
 import type { RestoreSpec } from "./spec.ts";
 import type { WriteEvent } from "./write/cut.ts";
@@ -105,7 +105,7 @@ export function mayBeCut({ trustedKeys = [], signer, recipients = [] }: CutRun, 
 /** Takes up what slices before this one have left of the restore, where it is of the same and new enough. */
 export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promise<RestoreCut> {
   const { bucket, name, log, signal } = run;
-  const row: SliceRow = { bucket, folder: sliceFolder(name), signer: await run.signer?.(), signal };
+  const row: SliceRow = { bucket, folder: sliceFolder(name), voucher: signerVoucher(await run.signer?.()), signal };
   const subject = await subjectOf(run, backup);
   const { states, flaw, ...newest } = await readStates(row, subject);
   if (flaw) log.log("warning", `What an earlier slice left of this restore is not gone on with: ${flaw}`);

@@ -2,7 +2,7 @@ import { scheduleOf } from "../configured.ts";
 import type { Job } from "../job.ts";
 import { bucketClock, heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
-import { deliveryId, openProgress } from "../progress.ts";
+import { newRun, openProgress } from "../progress.ts";
 import { configuredRemoval } from "../removal.ts";
 import type { JobContext } from "../run.ts";
 import { type RetentionDocument, retentionName } from "./document.ts";
@@ -24,7 +24,7 @@ export async function runRetentionJob(
   | { document?: undefined; duplicate: true; skipped: string }
 > {
   const { bucket, config, secrets, clusters, disks, signal, listen, by, slice, timing = LOCK_TIMING } = context;
-  const { schedule, run: id = deliveryId(context.delivery) } = job;
+  const { schedule, run: id = newRun() } = job;
   if (schedule !== undefined) scheduleOf(config, schedule);
   const scope = { bucket, kind: "retention", name: retentionName(undefined) } as const;
   const lock = await takeLock(scope, { settled: async () => false, signal, timing, by });

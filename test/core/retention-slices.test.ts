@@ -6,7 +6,7 @@ import type { Config } from "../../core/config.ts";
 import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 import { pinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
-import { openProgress } from "../../core/progress.ts";
+import { newRun, openProgress } from "../../core/progress.ts";
 import type { RetentionDocument } from "../../core/retention/document.ts";
 import { runRetentionJob } from "../../core/retention/job.ts";
 import { retentionStateSchema, runRetention, runRetentionSlice } from "../../core/retention/retention.ts";
@@ -101,12 +101,13 @@ describe("retention in slices", () => {
         let calls = 0;
         const cut = failing(bucket, () => faults[calls++]);
         let document: RetentionDocument | undefined;
+        const id = newRun();
         for (let slices = 0; !document; slices++) {
           assert.ok(slices < 500, "it never ends");
           // Locks that a killed run has left are of no use by then.
           document = await asOf(new Date(NOW.getTime() + slices * HOUR_MS), async () => {
             const slice = sliceOf(lengths[slices % lengths.length]!);
-            const run = { bucket: cut, id: "r", isRest: true, schema: retentionStateSchema, slice, signal };
+            const run = { bucket: cut, id, isRest: true, schema: retentionStateSchema, slice, signal };
             try {
               const progress = await openProgress(run);
               const done = await runRetentionSlice({ ...scope, bucket: cut, volumes: disks }, progress);
@@ -143,7 +144,7 @@ describe("retention in slices", () => {
     };
     assert.deepEqual([document, Object.keys(told).sort()], [undefined, ["duplicate", "items"]]);
     const { run, ...job } = next!;
-    assert.deepEqual([asJson(job), /^[0-9a-f]{12}$/.test(run!)], [{ kind: "retention", caller: "ann" }, true]);
+    assert.deepEqual([asJson(job), /^[0-9a-f]{32}$/.test(run!)], [{ kind: "retention", caller: "ann" }, true]);
     const last = await asOf(NOW, () => runRetentionJob(next!, context));
     const uncut = { ...context, bucket: await many() };
     const whole = await asOf(NOW, () => runRetentionJob({ kind: "retention" }, uncut));
@@ -153,13 +154,14 @@ describe("retention in slices", () => {
   it("keeps what was pinned between two slices, and takes nobody's word for what time it is", async () => {
     const bucket = await many();
     const files = await filesIn(bucket);
+    const id = newRun();
     const open = (bucket: Bucket) =>
-      openProgress({ bucket, id: "r", isRest: false, schema: retentionStateSchema, slice: sliceOf(0), signal });
+      openProgress({ bucket, id, isRest: false, schema: retentionStateSchema, slice: sliceOf(0), signal });
     const scope = { config, now: NOW, signal, log: () => {} };
     const first = await open(bucket);
     await asOf(NOW, async () => assert.equal(await runRetentionSlice({ ...scope, bucket }, first), undefined));
     await asOf(NOW, () => pinBackup(bucket, "aged-4"));
-    const again = await openProgress({ bucket, id: "r", isRest: true, schema: retentionStateSchema, signal });
+    const again = await openProgress({ bucket, id, isRest: true, schema: retentionStateSchema, signal });
     const document = await asOf(NOW, () => runRetentionSlice({ ...scope, bucket }, again));
     assert.match(document?.warnings[0]?.message ?? "", /^backup aged-4: (pinned|backup "aged-4" is pinned)/);
 
@@ -167,7 +169,7 @@ describe("retention in slices", () => {
     const ahead = { now: new Date("2100-01-01"), facts: [], done: {}, begun: [] };
     const rows = document!.rows.map((row) => ({ ...row, action: "delete" as const }));
     await (await open(forged)).leave({ ...ahead, rows });
-    const rest = await openProgress({ bucket: forged, id: "r", isRest: true, schema: retentionStateSchema, signal });
+    const rest = await openProgress({ bucket: forged, id, isRest: true, schema: retentionStateSchema, signal });
     await asOf(NOW, () => runRetentionSlice({ ...scope, bucket: forged }, rest));
     assert.ok((await listFolder(forged, "backups/aged-1/")).size > 0);
   });

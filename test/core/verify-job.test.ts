@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { hash } from "node:crypto";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { backupKeys, listFolder, PROGRESS, readBackup, SCHEDULE_LABEL, verifiedFolder } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
@@ -168,6 +170,26 @@ describe("the verification of a location", () => {
     assert.ok(!read.includes(first!));
     assert.deepEqual([...(await listFolder(bucket, PROGRESS)).keys()], []);
     assert.equal((await run(job)).duplicate, true);
+  });
+
+  it("fails where somebody else writes what it is to go on with, and begins with nothing that lies there", async () => {
+    await tear("by-hand");
+    const { run } = service();
+    const { get } = bucket;
+    bucket.get = (key, options) =>
+      key === backupKeys("nightly-20261123020000").log ? aborted(options?.signal) : get(key, options);
+    const slot = "2026-11-24T05:00:00Z";
+    const job = { ...JOB, backups: "all", slot };
+    const { next } = await run(job, { deadline: new Date(Date.now() + 1_000) });
+    bucket.get = get;
+    const [left = ""] = (await listFolder(bucket, PROGRESS)).keys();
+    const nothing = { names: [], done: 0, backups: [], orphans: [] };
+    const state = gzipSync(JSON.stringify(nothing)).toString("base64");
+    const forged = Buffer.from(JSON.stringify({ schemaVersion: 1, state }));
+    await bucket.put(left.replace("000001", "000002"), forged);
+    assert.match((await failure(run(next))).message, /was not left by the run that is to go on/);
+    await bucket.put(`${PROGRESS}${hash("sha256", slot, "hex").slice(0, 12)}/000001.json`, forged);
+    assert.match((await failure(run(job))).message, /^1 backups are damaged, the first: by-hand/);
   });
 
   it("and that of one backup go on with the step at which their time was up", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { before, describe, it } from "node:test";
+import { afterEach, before, describe, it, mock } from "node:test";
 import fc from "fast-check";
-import { backupKeys, listFolder, PROGRESS } from "../../core/catalog.ts";
+import { z } from "zod";
+import { backupKeys, listFolder, PROGRESS, readObject } from "../../core/catalog.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import type { VerifyDocument, VerifyListDocument } from "../../core/integrity/document.ts";
 import {
@@ -12,7 +13,7 @@ import {
   verifyStateSchema,
 } from "../../core/integrity/verify.ts";
 import type { Bucket } from "../../core/ports.ts";
-import { openProgress } from "../../core/progress.ts";
+import { newRun, openProgress } from "../../core/progress.ts";
 import { backedUp, bucketWith, filesIn, settings, signal } from "./integrity-sample.ts";
 import { failing, sliceOf } from "./slice-sample.ts";
 
@@ -25,6 +26,8 @@ before(async () => {
   await backedUp(settings(3), "other", bucket);
   files = await filesIn(bucket);
 });
+
+afterEach(() => mock.timers.reset());
 
 /** Places in the archive where a bit is flipped, and files that are torn, gone or too many. */
 const damages = fc.record({
@@ -62,7 +65,7 @@ const faults = fc.array(fc.constantFrom("before", "after", undefined, undefined,
   maxLength: 60,
 });
 const seed = "a sample";
-const run = { id: "r", isRest: true, signal };
+const run = { id: newRun(), isRest: true, signal };
 const asJson = (value: unknown) => JSON.parse(JSON.stringify(value));
 
 describe("a verification in slices", () => {
@@ -149,17 +152,48 @@ describe("a verification in slices", () => {
     assert.deepEqual([document?.ok, document?.segments?.total], [true, document?.segments?.read]);
   });
 
-  it("goes on with no state that can't be read", async () => {
+  it("goes on with nothing that its own slices have not left, and only at the rest", async () => {
     const bucket = await bucketWith(files);
-    const open = () => openProgress({ ...run, bucket, schema: verifyStateSchema, slice: sliceOf(9) });
-    await bucket.put(`${PROGRESS}r/000001.json`, Buffer.from(JSON.stringify({ schemaVersion: 1, state: "bm8=" })));
-    const progress = await open();
-    assert.equal(progress.before, undefined);
-    await progress.leave({
-      record: "",
-      position: { seed: "", agreed: false, segment: 0 },
+    const open = (more: { id?: string; isRest?: boolean } = {}) =>
+      openProgress({ ...run, ...more, bucket, schema: verifyStateSchema, slice: sliceOf(9) });
+    const state = {
+      ...{ record: "", position: { seed: "", agreed: true, segment: 9 } },
       findings: { found: [], keys: [], more: 0, unchecked: [] },
-    });
-    assert.equal((await open()).before?.position.segment, 0);
+    };
+    await (await open({ isRest: false })).leave(state);
+    const [first = ""] = (await listFolder(bucket, PROGRESS)).keys();
+    const second = first.replace("000001", "000002");
+    assert.deepEqual([(await open()).before, (await open({ isRest: false })).before], [state, undefined]);
+    assert.equal((await open({ id: newRun() })).before, undefined);
+
+    const stored = await readObject(bucket, first);
+    const { signature, ...unsigned } = JSON.parse(stored.toString());
+    for (const forged of [stored, JSON.stringify(unsigned), '{"schemaVersion": 1, "state": "bm8="}']) {
+      await bucket.put(second, Buffer.from(forged));
+      await assert.rejects(open(), { kind: "conflict", message: /000002.json in .* was not left by the run/ });
+    }
+    const begun = await open({ isRest: false });
+    await assert.rejects(begun.leave(state), { kind: "conflict", message: /another run goes on/ });
+  });
+
+  it("that is killed loses a minute of it at most, at the rest", async () => {
+    const bucket = await bucketWith(files);
+    const open = (isRest: boolean) =>
+      openProgress({ ...run, id, isRest, bucket, schema: z.number(), slice: { ends: signal } });
+    const id = newRun();
+    const stepAfter = async (progress: Awaited<ReturnType<typeof open>>, ms: number, state: number) => {
+      mock.timers.tick(ms);
+      assert.ok(await progress.goOn(() => state));
+    };
+    mock.timers.enable({ apis: ["Date"] });
+    const rest = await open(true);
+    await stepAfter(rest, 59_999, 1);
+    assert.equal((await open(true)).before, undefined);
+    await stepAfter(rest, 1, 2);
+    assert.equal((await open(true)).before, 2);
+    await stepAfter(rest, 59_999, 3);
+    assert.equal((await open(true)).before, 2);
+    await stepAfter(rest, 1, 4);
+    assert.equal((await open(true)).before, 4);
   });
 });
