@@ -36,6 +36,8 @@ export interface Config {
   schedules: Record<string, Schedule>;
   /** Where it is there, each cluster's backups lie in a location of its own below this one: see `narrowed`. */
   fleet?: Fleet;
+  /** Where it is a fleet's narrowed to the cluster `of`: the schedules that don't choose that, with whom they choose, for people. */
+  member?: { of: string; otherSchedules: Record<string, string> };
   /** To whom backups are encrypted, and by what they are read. */
   encryption: { recipients?: string[]; identity?: string };
   /** Whom to tell of jobs that ended. */

@@ -65,6 +65,7 @@ export {
 export { type FleetDocument, readSummary } from "./fleet/document.ts";
 export { drive } from "./fleet/drive.ts";
 export { isFleet, narrowedTo } from "./fleet/narrow.ts";
+export { ofOneCluster, rootRefusal } from "./fleet/root.ts";
 export {
   anyScheduleDocument,
   type ClusterDocument,
@@ -90,7 +91,7 @@ export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { checkLabels, EXCLUDE_LABEL } from "./labels.ts";
 export { secretText } from "./localsecrets.ts";
-export { readLocation } from "./location.ts";
+export { parseLocation, readLocation, samePlace } from "./location.ts";
 export { type Claim, checkNotHeld, claimLock, restoresUnderWay } from "./lock.ts";
 export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";

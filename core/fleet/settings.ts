@@ -78,8 +78,17 @@ export function isChosen(
   return selects ? matchesSelector(selector, labels) : names === undefined;
 }
 
+/** Which clusters a schedule is of, for people: "prod-eu, tier=prod", "all". */
+export function choiceText({ names = [], matchLabels = {}, matchExpressions = [] }: ClusterChoice): string {
+  const labels = Object.entries(matchLabels).map((pair) => pair.join("="));
+  const others = matchExpressions.map(({ key, operator, values = [] }) =>
+    `${key} ${operator} ${values.join("|")}`.trim(),
+  );
+  return [...names, ...labels, ...others].join(", ") || "all";
+}
+
 /** Directories of Velero's own at the top of a location, which no cluster's can be (velero-format: 1.1). */
-const RESERVED = ["backups", "restores", "restic", "kopia", "plugins", "metadata"];
+export const RESERVED = ["backups", "restores", "restic", "kopia", "plugins", "metadata"];
 
 /** What is wrong with the names of a fleet's clusters, and with those that its schedules name. */
 export function fleetProblems(

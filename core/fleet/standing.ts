@@ -12,7 +12,7 @@ import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
 import { type FleetDocument, readSummary } from "./document.ts";
 import { narrowed } from "./narrow.ts";
-import type { ClusterChoice } from "./settings.ts";
+import { choiceText } from "./settings.ts";
 
 /** How one cluster of a fleet stands. */
 export const clusterDocumentSchema = z.object({
@@ -205,13 +205,4 @@ async function fleetScheduleDocument(
     ...expectation(clock, now, paused, good && readScheduledName(good.name)?.slot),
     next: next && timestamp(next),
   };
-}
-
-/** Which clusters a schedule is of, for people: "prod-eu, tier=prod", "all". */
-function choiceText({ names = [], matchLabels = {}, matchExpressions = [] }: ClusterChoice): string {
-  const labels = Object.entries(matchLabels).map((pair) => pair.join("="));
-  const others = matchExpressions.map(({ key, operator, values = [] }) =>
-    `${key} ${operator} ${values.join("|")}`.trim(),
-  );
-  return [...names, ...labels, ...others].join(", ") || "all";
 }

@@ -98,7 +98,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat backup get --location ./backups\n  lifeboat backup get full -o yaml\n",
     );
-  addShared(get, ["location", "output"]);
+  addShared(get, ["cluster", "location", "output"]);
   addAction(get, signal, async () => (await import("./backup/get.ts")).getBackups);
 
   const describe = backup
@@ -111,7 +111,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat backup describe full\n  lifeboat backup describe full --details -o json\n",
     );
-  addShared(describe, ["location", "identity", "output"]);
+  addShared(describe, ["cluster", "location", "identity", "output"]);
   addAction(describe, signal, async () => (await import("./backup/describe.ts")).describeBackup);
 
   const show = backup
@@ -134,7 +134,7 @@ Examples:
   lifeboat backup show full shop/secrets/db --show-secrets | kubectl apply -f -
 `,
     );
-  addShared(show, ["location", "identity", "trustedKey"]);
+  addShared(show, ["cluster", "location", "identity", "trustedKey"]);
   addAction(show, signal, async () => (await import("./backup/show.ts")).showObject);
 
   const diff = addFilterFlags(
@@ -185,7 +185,7 @@ Examples:
   lifeboat backup search --image log4j --schedule hourly -o json
 `,
     );
-  addShared(search, ["location", "identity", "trustedKey", "output"]);
+  addShared(search, ["cluster", "location", "identity", "trustedKey", "output"]);
   addAction(search, signal, async () => (await import("./backup/search.ts")).searchBackups);
 
   const history = addChoice(
@@ -207,7 +207,7 @@ Examples:
   lifeboat backup history shop/deploy/web --diff --schedule hourly
 `,
     );
-  addShared(history, ["location", "identity", "trustedKey", "output"]);
+  addShared(history, ["cluster", "location", "identity", "trustedKey", "output"]);
   addAction(history, signal, async () => (await import("./backup/history.ts")).objectHistory);
 
   const logs = backup
@@ -216,7 +216,7 @@ Examples:
     .description("Prints the log of the run that made a backup, or of the last run under that name that failed.")
     .argument("<name>", "the backup's name")
     .addHelpText("after", "\nExamples:\n  lifeboat backup logs full | grep level=error\n");
-  addShared(logs, ["location", "identity"]);
+  addShared(logs, ["cluster", "location", "identity"]);
   addAction(logs, signal, async () => (await import("./logs.ts")).backupLogs);
 
   const download = backup
@@ -230,7 +230,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat backup download full -o /tmp/full.tar.gz && tar -tf /tmp/full.tar.gz\n",
     );
-  addShared(download, ["location", "identity"]);
+  addShared(download, ["cluster", "location", "identity"]);
   addAction(download, signal, async () => (await import("./backup/download.ts")).downloadBackup);
 
   const verify = backup
@@ -274,7 +274,7 @@ Examples:
     .argument("<names...>", "the backups' names")
     .option("--reason <text>", "why, for those who come across it")
     .addHelpText("after", '\nExamples:\n  lifeboat backup pin full --reason "before the upgrade to 1.37"\n');
-  addShared(pin, ["location"]);
+  addShared(pin, ["cluster", "location"]);
   addAction(pin, signal, async () => (await import("./backup/pin.ts")).pinBackups);
 
   const unpin = backup
@@ -283,7 +283,7 @@ Examples:
     .description("Takes the pin off backups.")
     .argument("<names...>", "the backups' names")
     .addHelpText("after", "\nExamples:\n  lifeboat backup unpin full\n");
-  addShared(unpin, ["location"]);
+  addShared(unpin, ["cluster", "location"]);
   addAction(unpin, signal, async () => (await import("./backup/pin.ts")).unpinBackups);
 
   const copy = backup
@@ -298,7 +298,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat backup copy full --to 's3://acme-vault/blue?region=us-east-1'\n  lifeboat backup copy full --location ./backups --to gs://acme-backups/blue\n",
     );
-  addShared(copy, ["location", "config", "trustedKey", "output"]);
+  addShared(copy, ["cluster", "location", "config", "trustedKey", "output"]);
   addAction(copy, signal, async () => (await import("./backup/copy.ts")).copyToLocation);
 
   const remove = backup

@@ -22,6 +22,6 @@ Examples:
   lifeboat browse full -- k9s --readonly
 `,
     );
-  addShared(browse, ["location", "identity", "trustedKey"]);
+  addShared(browse, ["cluster", "location", "identity", "trustedKey"]);
   addAction(browse, signal, async () => (await import("./browse/run.ts")).browse);
 }

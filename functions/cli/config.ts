@@ -1,6 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { type Config, isFleet, isLifeboatError, LifeboatError, narrowedTo, parseConfig } from "../../core/index.ts";
+import {
+  type Config,
+  isFleet,
+  isLifeboatError,
+  LifeboatError,
+  narrowedTo,
+  parseConfig,
+  parseLocation,
+  rootRefusal,
+  samePlace,
+} from "../../core/index.ts";
 import type { SharedOptions } from "./options.ts";
 import { say } from "./output.ts";
 import { secrets, terminal } from "./platform.ts";
@@ -28,23 +38,44 @@ export async function loadConfig(options: SharedOptions): Promise<Config> {
 
 /** The same; undefined where there is no file and none is named. */
 export async function readConfig(options: SharedOptions): Promise<Config | undefined> {
+  const config = await readFleetConfig(options);
+  return config && ofOneLocation(config, options);
+}
+
+/** The same, of a whole fleet too. */
+export async function readFleetConfig(options: SharedOptions): Promise<Config | undefined> {
   const found = await findText(options);
-  return found && ofOneLocation(await narrowedBy(parse(found, options), options), options);
+  return found && narrowedBy(found, options);
 }
 
 /** The same, for who knows what to do with a fleet: where no cluster is named, all of that. */
 export async function fleetConfig(options: SharedOptions): Promise<Config> {
-  return narrowedBy(parse(await findText(options), options), options);
+  return narrowedBy(await findText(options), options);
 }
 
-/** `--location` says where the named cluster's backups lie. */
-async function narrowedBy(config: Config, { cluster, location }: SharedOptions): Promise<Config> {
+/** `--location` says where the named cluster's backups lie, which can't be at the fleet's own. */
+async function narrowedBy(found: ConfigText | undefined, options: SharedOptions): Promise<Config> {
+  const { cluster, location } = options;
+  const config = parse(found, options);
   if (!isFleet(config) || cluster === undefined) return config;
+  const own = location && configuredLocation(found);
+  if (own && samePlace(parseLocation(own).href, parseLocation(location).href)) throw rootRefusal(location, [cluster]);
   const narrow = await narrowedTo(config, cluster, terminal.clusters, new AbortController().signal);
   return location ? { ...narrow, location } : narrow;
 }
 
-function ofOneLocation(config: Config, { location }: SharedOptions): Config {
+/** What the configuration says itself, where it does. */
+function configuredLocation(found: ConfigText | undefined): string | undefined {
+  try {
+    return parse(found, {}).location;
+  } catch (error) {
+    if (isLifeboatError(error, "invalid")) return undefined;
+    throw error;
+  }
+}
+
+/** The configuration; throws `invalid` for one of a whole fleet where no location is named. */
+export function ofOneLocation(config: Config, { location }: SharedOptions): Config {
   if (!isFleet(config) || location) return config;
   throw new LifeboatError(
     "invalid",

@@ -1,4 +1,5 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 
 /** The flags that several commands share, as Velero names them where it has them. */
 export interface SharedOptions {
@@ -22,7 +23,11 @@ const SHARED: Record<keyof SharedOptions, () => Option> = {
   kubeconfig: () =>
     new Option("--kubeconfig <file>", "the cluster's kubeconfig (default: $KUBECONFIG, else ~/.kube/config)"),
   context: () => new Option("--context <name>", "the kubeconfig's context (default: its current one)"),
-  cluster: () => new Option("--cluster <name>", "a cluster of the configuration, in place of a kubeconfig"),
+  cluster: () =>
+    new Option(
+      "--cluster <name>",
+      "a cluster of the configuration, in place of a kubeconfig; of a fleet it tells whose backups",
+    ).argParser(once),
   location: () =>
     new Option(
       "--location <url>",
@@ -127,13 +132,32 @@ export function addAction<Options>(command: Command, signal: AbortSignal, load: 
   return command.action(async (...given: unknown[]) => {
     const args = given.slice(0, -2) as Invocation["args"];
     const verb = await load();
-    process.exitCode = (await verb({ args, options: optionsOf(command) as SharedOptions & Options, signal })) ?? 0;
+    const options = optionsOf(command) as SharedOptions & Options;
+    process.exitCode = (await hintingAt(options.cluster, () => verb({ args, options, signal }))) ?? 0;
   });
+}
+
+/** The commands that a failure's hint names are of the cluster that was named: of a fleet they need it as much. */
+async function hintingAt<T>(cluster: string | undefined, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isLifeboatError(error) || !error.hint || cluster === undefined) throw error;
+    const { kind, message, key } = error;
+    const hint = error.hint.replace(/"(lifeboat backup [^"]+)"/g, `"$1 --cluster ${cluster}"`);
+    throw new LifeboatError(kind, message, { hint, key, cause: error });
+  }
 }
 
 /** The command's flags, and those of the commands above it that it does not have itself. */
 function optionsOf(command: Command): object {
   return { ...(command.parent ? optionsOf(command.parent) : {}), ...command.opts() };
+}
+
+/** Of a flag that names one thing: to take the last of several would be to disregard the others. */
+function once(value: string, previous: string | undefined): string {
+  if (previous === undefined) return value;
+  throw new InvalidArgumentError(`It is given twice, before as "${previous}".`);
 }
 
 /** Adds up comma lists: `--include-namespaces a,b --include-namespaces c`. */

@@ -121,7 +121,7 @@ Examples:
       "after",
       "\nExamples:\n  lifeboat restore get --location ./backups\n  lifeboat restore get full-20260821010000 -o yaml\n",
     );
-  addShared(get, ["location", "output"]);
+  addShared(get, ["cluster", "location", "output"]);
   addAction(get, signal, async () => (await import("./restore/get.ts")).getRestores);
 
   const describe = restore
@@ -139,7 +139,7 @@ Examples:
   lifeboat restore describe full-20260821010000 --html > report.html
 `,
     );
-  addShared(describe, ["location", "output"]);
+  addShared(describe, ["cluster", "location", "output"]);
   addAction(describe, signal, async () => (await import("./restore/describe.ts")).describeRestore);
 
   const logs = restore
@@ -148,6 +148,6 @@ Examples:
     .description("Prints the log of a restore, or of the last run under that name that failed.")
     .argument("<name>", "the restore's name")
     .addHelpText("after", "\nExamples:\n  lifeboat restore logs full-20260821010000 | grep level=warning\n");
-  addShared(logs, ["location"]);
+  addShared(logs, ["cluster", "location"]);
   addAction(logs, signal, async () => (await import("./logs.ts")).restoreLogs);
 }

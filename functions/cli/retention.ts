@@ -21,7 +21,7 @@ export function addRetention(program: Command, signal: AbortSignal): void {
       "after",
       "\nExamples:\n  lifeboat retention preview --config lifeboat.yaml\n  lifeboat retention preview --schedule hourly --details\n",
     );
-  addShared(preview, ["location", "config", "output"]);
+  addShared(preview, ["cluster", "location", "config", "output"]);
   addAction(preview, signal, async () => (await import("./retention/preview.ts")).previewAll);
 
   const run = retention
@@ -33,6 +33,6 @@ export function addRetention(program: Command, signal: AbortSignal): void {
     .option("--schedule <name>", "only the backups of this schedule")
     .option("--yes", "do not ask")
     .addHelpText("after", "\nExamples:\n  lifeboat retention run\n  lifeboat retention run --yes -o json\n");
-  addShared(run, ["location", "config", "output", "verbose"]);
+  addShared(run, ["cluster", "location", "config", "output", "verbose"]);
   addAction(run, signal, async () => (await import("./retention/run.ts")).runAll);
 }

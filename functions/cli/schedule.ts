@@ -23,7 +23,7 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
       "after",
       "\nExamples:\n  lifeboat schedule get --config lifeboat.yaml\n  lifeboat schedule get hourly -o json\n",
     );
-  addShared(get, ["location", "config", "output"]);
+  addShared(get, ["cluster", "location", "config", "output"]);
   addAction(get, signal, async () => (await import("./schedule/get.ts")).getSchedules);
 
   const next = schedule
@@ -54,7 +54,7 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
     .description("Makes a backup of a schedule now, paused or not, named by this second.")
     .argument("<name>", "the schedule's name")
     .addHelpText("after", "\nExamples:\n  lifeboat schedule run hourly\n");
-  addShared(run, ["location", "config", "output", "verbose"]);
+  addShared(run, ["cluster", "location", "config", "output", "verbose"]);
   addAction(run, signal, async () => (await import("./schedule/run.ts")).runSchedule);
 
   for (const [verb, what] of [
@@ -67,7 +67,7 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
       .description(`${what} It is kept in the location, so that it holds for every function that runs them.`)
       .argument("<names...>", "the schedules' names")
       .addHelpText("after", `\nExamples:\n  lifeboat schedule ${verb} hourly\n`);
-    addShared(command, ["location", "config"]);
+    addShared(command, ["cluster", "location", "config"]);
     addAction(command, signal, async () => (await import("./schedule/pause.ts"))[`${verb}Schedules`]);
   }
 }

@@ -23,6 +23,6 @@ Examples:
   curl -H "Authorization: Bearer $(cat ./token)" http://127.0.0.1:8080/openapi.json
 `,
     );
-  addShared(serve, ["location", "config"]);
+  addShared(serve, ["cluster", "location", "config"]);
   addAction(serve, signal, async () => (await import("./serve/run.ts")).serve);
 }

@@ -1,12 +1,15 @@
 import {
   type Bucket,
+  type Config,
   clusterOf,
   configuredSigner,
   connect,
   encrypterFor,
+  isFleet,
   isLifeboatError,
   type Kube,
   LifeboatError,
+  ofOneCluster,
   openCluster as openConfigured,
   openedOnce,
   openBucket as openLocation,
@@ -18,21 +21,31 @@ import {
   volumeMeans,
 } from "../../core/index.ts";
 import { checkDirectory } from "./bucket.ts";
-import { loadConfig, readConfig } from "./config.ts";
+import { loadConfig, ofOneLocation, readConfig, readFleetConfig } from "./config.ts";
 import { loadKubeconfig } from "./kubeconfig.ts";
 import type { SharedOptions } from "./options.ts";
 import { secrets, terminal } from "./platform.ts";
 
 /**
  * The bucket of `--location`, else of LIFEBOAT_LOCATION, else of the configuration: of a fleet, that of the cluster that is named.
- * Throws `invalid` where none says.
+ * Throws `invalid` where none says; what it gives does where a fleet itself has that location.
  */
 export async function openBucket(options: SharedOptions): Promise<Bucket> {
   const location = options.location || (await locationOf(options));
-  if (location) return unlockedBy(await openLocation(terminal, location), await identityOf(options), secrets());
+  if (location) return ofOneCluster(await openAt(location, options));
   throw new LifeboatError("invalid", "no location is given", {
     hint: "say where the backups lie: --location ./backups, or LIFEBOAT_LOCATION='s3://bucket/prefix?region=eu-west-1'",
   });
+}
+
+/** The bucket of a configuration, be it one cluster's or a whole fleet's. */
+export async function openConfigBucket(config: Config, options: SharedOptions): Promise<Bucket> {
+  const { location } = config;
+  return isFleet(config) ? openAt(location, options) : openBucket({ ...options, location });
+}
+
+async function openAt(location: string, options: SharedOptions): Promise<Bucket> {
+  return unlockedBy(await openLocation(terminal, location), await identityOf(options), secrets());
 }
 
 async function locationOf(options: SharedOptions): Promise<string | undefined> {
@@ -51,7 +64,9 @@ export async function openExisting(options: SharedOptions): Promise<Bucket> {
 /** The reference of the identity that reads what is encrypted, where there is one. */
 async function identityOf(options: SharedOptions): Promise<string | undefined> {
   return (
-    options.identity ?? process.env.LIFEBOAT_ENCRYPTION_IDENTITY ?? (await readConfig(options))?.encryption.identity
+    options.identity ??
+    process.env.LIFEBOAT_ENCRYPTION_IDENTITY ??
+    (await readFleetConfig(options))?.encryption.identity
   );
 }
 
@@ -131,7 +146,8 @@ export async function trustedKeysOf(options: SharedOptions, signal: AbortSignal)
 
 /** Throws the error with the clusters of the configuration, where there are some, as its hint. */
 async function hintAtClusters(error: unknown, options: SharedOptions): Promise<never> {
-  const config = isLifeboatError(error) ? await readConfig(options).catch(() => undefined) : undefined;
+  const config = isLifeboatError(error) ? await readFleetConfig(options).catch(() => undefined) : undefined;
+  if (config) ofOneLocation(config, options);
   const names = Object.keys(config?.clusters ?? {});
   if (!isLifeboatError(error) || names.length === 0) throw error;
   const hint = `name one of the configuration: --cluster ${names.join(" or ")}`;
@@ -146,9 +162,15 @@ export function clusterText({ context, server }: Kube, { cluster }: SharedOption
 /** How the user calls this program, for suggested commands: in a clone, npx finds it. */
 export const COMMAND = import.meta.url.endsWith(".ts") ? "npx lifeboat" : "lifeboat";
 
-/** Makes `--location` and `--config`, where they were given, part of a suggested command. */
-export function locationFlags({ location, config }: SharedOptions): string {
-  return givenFlags({ location, config });
+/** Makes the flags that say where backups lie, where they were given, part of a suggested command: of a fleet the cluster does, too. */
+export function locationFlags({ location, config, cluster }: SharedOptions): string {
+  return givenFlags({ location, config, cluster });
+}
+
+/** The same for a command that names another cluster: of a fleet the location has to be named then. */
+export async function elsewhereFlags(options: SharedOptions, { location }: Pick<Bucket, "location">): Promise<string> {
+  const { member } = await loadConfig(options);
+  return locationFlags({ ...options, ...(member && { location }), cluster: undefined });
 }
 
 /** Makes the flags that name location, cluster and keys, where they were given, part of a suggested command. */

@@ -115,7 +115,9 @@ describe("a fleet narrowed to one cluster", () => {
     const alone = `location: s3://acme/fleet/prod-eu?region=eu-west-1
 clusters: { prod-eu: { kubeconfig: "env:A", labels: { tier: prod, region: eu } } }
 schedules: { nightly: { schedule: "@daily", cluster: prod-eu, ${rest} } }`;
-    assert.deepEqual(narrowed(whole, "prod-eu", whole.clusters["prod-eu"]!), parseConfig(alone, {}).config);
+    const { member, ...config } = narrowed(whole, "prod-eu", whole.clusters["prod-eu"]!);
+    assert.deepEqual(config, parseConfig(alone, {}).config);
+    assert.deepEqual({ ...member?.otherSchedules }, { us: "region=us" });
   });
 
   const locations: [location: string, member: string][] = [

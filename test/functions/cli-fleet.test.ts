@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
+import { pathToFileURL } from "node:url";
 import type { FleetDocument } from "../../core/fleet/document.ts";
 import type { ClusterListDocument } from "../../core/fleet/standing.ts";
 import { document, lifeboat } from "../e2e/lifeboat.ts";
@@ -79,6 +81,8 @@ describe("the command line and a fleet", () => {
 
   for (const args of [
     ["backup", "get"],
+    ["backup", "create", "foo"],
+    ["restore", "create", "--from-schedule", "nightly"],
     ["retention", "preview"],
     ["backup", "verify", "--all"],
   ]) {
@@ -88,6 +92,68 @@ describe("the command line and a fleet", () => {
       assert.match(stderr, /configuration is a fleet.s.*--cluster NAME/s);
     });
   }
+
+  describe("at the fleet's own location", () => {
+    const REFUSAL = /fleet's location.*its clusters are blue, green, lost: take file:.*\/bucket\/blue\n/s;
+    for (const args of [
+      ["backup", "get"],
+      ["backup", "get", "--cluster", "blue"],
+      ["backup", "describe", "foo"],
+      ["backup", "verify", "--all"],
+      ["restore", "get"],
+      ["retention", "preview"],
+      ["backup", "create", "stray", "--kubeconfig", "a.kubeconfig"],
+    ]) {
+      it(`${args.join(" ")} is refused, with no configuration at hand`, async () => {
+        const single = await scratch.write("alone.yaml", "clusters: { blue: { kubeconfig: 'file:a.kubeconfig' } }");
+        const given = args.map((arg) => (arg === "a.kubeconfig" ? cluster.file : arg));
+        const { code, stderr } = await lifeboat([...given, "--location", scratch.path("bucket")], {
+          LIFEBOAT_CONFIG: single,
+        });
+        assert.equal(code, 2, stderr);
+        assert.match(stderr, REFUSAL);
+      });
+    }
+
+    it("nothing is written for one cluster, be there runs already or not", async () => {
+      const nightly = ["schedule", "run", "nightly", "--cluster", "blue", "--location"];
+      const { code, stderr } = await run(...nightly, scratch.path("bucket"));
+      assert.equal(code, 2);
+      assert.match(stderr, /fleet's location.*take .*\/bucket\/blue\n/s);
+      const top = await readdir(scratch.path("bucket"));
+      assert.deepEqual(top.sort(), ["blue", "green", "lost", "metadata"]);
+    });
+  });
+
+  it("gives hints that hold for one cluster", async () => {
+    const made = await run("backup", "create", "mine", "--cluster", "blue");
+    const place = pathToFileURL(scratch.path("bucket/blue")).href;
+    assert(
+      made.stderr.includes(`restore create --from-backup mine --location ${place} --config ${config} --cluster NAME`),
+    );
+    const lost = await run("backup", "describe", "none", "--cluster", "blue");
+    assert.match(lost.stderr, /"lifeboat backup get --cluster blue" lists/);
+  });
+
+  it("tells which clusters a schedule chooses instead", async () => {
+    for (const verb of ["run", "pause"]) {
+      const { code, stderr } = await run("schedule", verb, "nightly", "--cluster", "lost");
+      assert.equal(code, 2);
+      assert.match(stderr, /"nightly" doesn't choose the cluster "lost": it is of tier=prod\n.*"lost" is of all/s);
+    }
+    assert.match(
+      (await run("fleet", "get", "--cluster", "blue")).stderr,
+      /whole fleet.*schedule get .*--cluster blue/s,
+    );
+  });
+
+  it("takes one cluster, and says so in its help", async () => {
+    const twice = await run("backup", "get", "--cluster", "blue", "--cluster", "green");
+    assert.equal(twice.code, 2);
+    assert.match(twice.stderr, /--cluster.*given twice.*blue/);
+    for (const command of ["backup get", "schedule get", "schedule run", "schedule pause", "retention preview"])
+      assert.match((await lifeboat([...command.split(" "), "--help"])).stdout, /--cluster <name> .*fleet/s);
+  });
 
   it("knows when there is no fleet, and no such cluster", async () => {
     const single = { location: "./single", clusters: { a: { kubeconfig: "file:a.kubeconfig" } } };

@@ -26,7 +26,7 @@ import type { Invocation, SharedOptions } from "../options.ts";
 import { countText, durationText, fields, phaseText, plural, printResult, say } from "../output.ts";
 import { problemBlock } from "../problems.ts";
 import { inSession, underLock } from "../running.ts";
-import { COMMAND, clusterText, locationFlags, recipientsOf, signerOf, volumesOf } from "../session.ts";
+import { COMMAND, clusterText, elsewhereFlags, locationFlags, recipientsOf, signerOf, volumesOf } from "../session.ts";
 import { consistencyText, exceptionsBlock } from "./consistency.ts";
 import { volumesField } from "./describe.ts";
 
@@ -99,7 +99,7 @@ export async function createBackup({ args, options, signal }: Invocation<CreateO
     const { record, outcome, adopted } = result;
     const document = backupDocument(record, bucket.location, { durationMs, usage, ...outcome });
     await printResult(options.output, document, () => backupSummary(document, clusterText(kube, options), adopted));
-    if (!options.output || options.output === "table") say(nextSteps(document, options));
+    if (!options.output || options.output === "table") say(await nextSteps(document, options));
     return document.phase === "Completed" ? EXIT_CODES.ok : EXIT_CODES.partial;
   });
 }
@@ -153,8 +153,8 @@ export function backupSummary(document: BackupDocument, cluster: string, adopted
   ].join("");
 }
 
-function nextSteps({ name, phase }: BackupDocument, options: SharedOptions): string {
-  const flag = locationFlags(options);
-  if (phase !== "Completed") return `\nWhat went wrong:\n  ${COMMAND} backup describe ${name}${flag}`;
-  return `\nRestore it into another cluster:\n  ${COMMAND} restore create --from-backup ${name}${flag} --${options.cluster === undefined ? "context" : "cluster"} NAME`;
+async function nextSteps({ name, phase, location }: BackupDocument, options: SharedOptions): Promise<string> {
+  if (phase !== "Completed") return `\nWhat went wrong:\n  ${COMMAND} backup describe ${name}${locationFlags(options)}`;
+  const flags = await elsewhereFlags(options, { location });
+  return `\nRestore it into another cluster:\n  ${COMMAND} restore create --from-backup ${name}${flags} --${options.cluster === undefined ? "context" : "cluster"} NAME`;
 }

@@ -13,6 +13,7 @@ import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { ageText, columns, countText, plural, printable, printResult, say, timeText } from "../output.ts";
 import { secrets, terminal } from "../platform.ts";
+import { COMMAND, locationFlags } from "../session.ts";
 
 const COLUMNS: Record<string, (cluster: ClusterDocument) => string> = {
   CLUSTER: ({ name }) => printable(name),
@@ -27,6 +28,14 @@ const COLUMNS: Record<string, (cluster: ClusterDocument) => string> = {
 /** `lifeboat fleet get`: exit code 3 where it can't be told of all clusters how they stand. */
 export async function getFleet({ options, signal }: Invocation): Promise<number> {
   const config = await fleetConfig(options);
+  if (config.member)
+    throw new LifeboatError(
+      "invalid",
+      `fleet get tells of the whole fleet, and --cluster ${config.member.of} is given`,
+      {
+        hint: `leave --cluster out; of that cluster tells: ${COMMAND} schedule get${locationFlags(options)}`,
+      },
+    );
   if (!isFleet(config))
     throw new LifeboatError("invalid", "the configuration is not a fleet's", {
       hint: "a fleet has schedules with `clusters`, or a section `fleet`: see docs/fleet.md",

@@ -16,14 +16,14 @@ import { countText, durationText, fields, phaseText, printResult } from "../outp
 import { terminal } from "../platform.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { openBucket } from "../session.ts";
+import { openConfigBucket } from "../session.ts";
 
 const EXITS = { Completed: EXIT_CODES.ok, PartiallyFailed: EXIT_CODES.partial, Failed: EXIT_CODES.failed } as const;
 
 /** Makes the backups of a fleet's schedule in this process: of each of its clusters, so many at a time as the configuration says. */
 export async function runFleet(config: FleetConfig, { args, options, signal }: Invocation): Promise<number> {
   const schedule = anyScheduleOf(config, args[0] as string);
-  const bucket = await openBucket({ ...options, location: config.location });
+  const bucket = await openConfigBucket(config, options);
   const name = scheduledName(schedule.name, new Date());
   const progress = startProgress("backing up", `the clusters of ${schedule.name}`);
   const service = createService(

@@ -1,6 +1,6 @@
 import { anyScheduleDocument, anyScheduleOf, everySchedule, type ScheduleDocument } from "../../../core/index.ts";
 import { fleetConfig } from "../config.ts";
-import type { Invocation } from "../options.ts";
+import type { Invocation, SharedOptions } from "../options.ts";
 import {
   ageText,
   columns,
@@ -12,7 +12,7 @@ import {
   say,
   timeText,
 } from "../output.ts";
-import { COMMAND, openBucket } from "../session.ts";
+import { COMMAND, locationFlags, openConfigBucket } from "../session.ts";
 
 const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
   NAME: ({ name }) => name,
@@ -33,26 +33,28 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
 /** `lifeboat schedule get [NAME]` */
 export async function getSchedules({ args, options, signal }: Invocation): Promise<undefined> {
   const config = await fleetConfig(options);
-  const bucket = await openBucket({ ...options, location: config.location });
+  const bucket = await openConfigBucket(config, options);
   const now = new Date();
   const name = args[0] as string | undefined;
   if (name !== undefined) {
     const document = await anyScheduleDocument(bucket, anyScheduleOf(config, name), now, signal);
-    await printResult(options.output, document, () => table([document]));
+    await printResult(options.output, document, () => table([document], options));
     return;
   }
   const schedules = everySchedule(config);
   const documents = await Promise.all(schedules.map((schedule) => anyScheduleDocument(bucket, schedule, now, signal)));
   if (documents.length === 0) say("The configuration has no schedules");
   const list = { schemaVersion: 1, kind: "scheduleList", location: bucket.location, schedules: documents };
-  await printResult(options.output, list, () => (documents.length === 0 ? "" : table(documents)));
+  await printResult(options.output, list, () => (documents.length === 0 ? "" : table(documents, options)));
 }
 
-function table(documents: ScheduleDocument[]): string {
+function table(documents: ScheduleDocument[], options: SharedOptions): string {
   const rows = documents.map((document) => Object.values(COLUMNS).map((cell) => cell(document)));
   const failures = documents.flatMap(({ lastFailure }) =>
     lastFailure ? [printable(`  ${lastFailure.name}: ${lastFailure.message}`)] : [],
   );
-  const block = failures.length ? `\nFailed ("${COMMAND} backup logs NAME" tells more):\n${failures.join("\n")}\n` : "";
+  const block = failures.length
+    ? `\nFailed ("${COMMAND} backup logs NAME${locationFlags(options)}" tells more):\n${failures.join("\n")}\n`
+    : "";
   return columns([Object.keys(COLUMNS), ...rows]) + block;
 }

@@ -2,7 +2,7 @@ import { anyScheduleOf, setPaused } from "../../../core/index.ts";
 import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { print } from "../output.ts";
-import { openBucket } from "../session.ts";
+import { openConfigBucket } from "../session.ts";
 
 /** `lifeboat schedule pause NAME...` */
 export function pauseSchedules(invocation: Invocation): Promise<undefined> {
@@ -21,7 +21,7 @@ async function setAll(
 ): Promise<undefined> {
   const config = await fleetConfig(options);
   const schedules = [...new Set(args[0] as string[])].map((name) => anyScheduleOf(config, name));
-  const bucket = await openBucket({ ...options, location: config.location });
+  const bucket = await openConfigBucket(config, options);
   for (const schedule of schedules) {
     const changed = await setPaused(bucket, schedule, paused, { by: process.env.USER, signal });
     print(`Schedule ${schedule.name} ${changed ? done : stood}`);

@@ -18,7 +18,7 @@ import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { say } from "../output.ts";
 import { terminal } from "../platform.ts";
-import { openBucket } from "../session.ts";
+import { openConfigBucket } from "../session.ts";
 import { nextStage } from "../signals.ts";
 import { missedBy, runClock, timedJobs } from "./clock.ts";
 import { foreignReason, listen, readAddress } from "./listen.ts";
@@ -48,9 +48,9 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   const address = readAddress(options.listen, token);
   const config = () => fleetConfig(options);
   const current = { config: await config() };
-  const { location, fleet } = current.config;
+  const { fleet } = current.config;
   const schedules = everySchedule(current.config);
-  const bucket = await openBucket({ ...options, location });
+  const bucket = await openConfigBucket(current.config, options);
 
   const jobs = memoryJobs((job) => runner.run(job));
   const service = createService(
