@@ -9,6 +9,7 @@ import { addReading } from "./api/reading.ts";
 import { addRestores } from "./api/restores.ts";
 import { addRetention } from "./api/retention.ts";
 import { routes } from "./api/routes.ts";
+import { LifeboatError } from "./errors.ts";
 
 export type { ApiDeps } from "./api/answers.ts";
 export { refusalOf, unavailable } from "./api/guard.ts";
@@ -46,7 +47,7 @@ export function createApi(deps: ApiDeps): { fetch(request: Request, env?: { call
     return context.json(await deps.check(cluster, context.req.raw.signal), 200);
   });
   app.get("/openapi.json", (context) => context.json(describe(app, deps)));
-  app.notFound((context) => problemResponse(unrouted(app, context)));
+  app.notFound((context) => problemResponse(unrouted(app, context, deps)));
   app.onError((error) => problemResponse(error, deps.log));
   return { fetch: async (request, env = {}) => app.fetch(request, env) };
 }
@@ -71,11 +72,19 @@ function describe(app: OpenAPIHono<Env>, { version, token, fleet }: ApiDeps) {
   });
 }
 
-/** Why no route answers: there is none for the path, or none for the method. */
-function unrouted(app: OpenAPIHono<Env>, { req }: Context): Refusal {
-  const methods = app.routes
-    .filter(({ method, path }) => method !== "ALL" && new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`).test(req.path))
-    .map(({ method }) => method);
+/** Why no route answers: there is none for the path, none for it in a fleet's own API, or none for the method. */
+function unrouted(app: OpenAPIHono<Env>, { req }: Context, { fleet }: ApiDeps): Refusal | LifeboatError {
+  const fits = ({ path }: { path: string }) => new RegExp(`^${path.replace(/:\w+|\{\w+\}/g, "[^/]+")}$`).test(req.path);
+  const methods = app.routes.filter((route) => route.method !== "ALL" && fits(route)).map(({ method }) => method);
+  if (fleet && methods.length === 0) {
+    const hint = "ask /clusters/{cluster}/v1/…; GET /v1/fleet lists the clusters";
+    if (/^\/clusters(\/[^/]*)?$/.test(req.path))
+      return new LifeboatError("missing", "there is nothing at this path itself", { hint });
+    if (Object.values(routes).some(fits))
+      return new LifeboatError("missing", `${req.path} is of one cluster, and this is the API of a fleet`, {
+        hint: hint.replace("/v1/…", req.path),
+      });
+  }
   if (methods.length === 0) return new Refusal(404, "missing", "there is nothing at this path", { link: LINK });
   const allow = [...new Set(methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method])))].join(", ");
   return new Refusal(405, "invalid", `${req.method} is not for this path: use ${allow}`, { allow });

@@ -64,7 +64,7 @@ export {
 } from "./errors.ts";
 export { type FleetDocument, readSummary } from "./fleet/document.ts";
 export { drive } from "./fleet/drive.ts";
-export { isFleet, narrowedTo } from "./fleet/narrow.ts";
+export { isFleet, memberLocation, narrowedTo } from "./fleet/narrow.ts";
 export { ofOneCluster, rootRefusal } from "./fleet/root.ts";
 export {
   anyScheduleDocument,

@@ -297,7 +297,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         member = isFleet(whole) ? clusterRequest(request) : undefined;
         const { clusters, disks } = platform;
         const { signal } = request;
-        const config = member && isFleet(whole) ? await narrowedTo(whole, member.cluster, clusters, signal) : whole;
+        const config = member && isFleet(whole) ? await memberOfPath(whole, member.cluster, clusters, signal) : whole;
         const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, signal);
         const check: ApiDeps["check"] = (cluster, signal) =>
           checkHere(member?.cluster ?? cluster, { signal, heard: listen });
@@ -309,7 +309,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
           ...{ fleet, jobs: member ? jobsOf(member.cluster, jobs) : jobs },
         };
       } catch (error) {
-        if (member && isLifeboatError(error, "invalid")) return problemResponse(error);
+        if (member && isLifeboatError(error, "missing")) return problemResponse(error);
         log(logLine("error", messageOf(error)));
         return problemResponse(unavailable());
       }
@@ -317,6 +317,16 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       return answerBelow(member.base, await createApi(deps).fetch(member.request, requestEnv));
     },
   };
+}
+
+/** As `narrowedTo`; a path that names no cluster of the fleet is one that is `missing`. */
+async function memberOfPath(...given: Parameters<typeof narrowedTo>): Promise<Config> {
+  try {
+    return await narrowedTo(...given);
+  } catch (error) {
+    if (!isLifeboatError(error, "invalid")) throw error;
+    throw new LifeboatError("missing", error.message, { hint: error.hint, cause: error });
+  }
 }
 
 /**

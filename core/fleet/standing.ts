@@ -10,7 +10,7 @@ import { readScheduledName } from "../schedule/slots.ts";
 import { expectation, type ScheduleDocument, scheduleDocument } from "../schedule/standing.ts";
 import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
-import { type FleetDocument, readSummary } from "./document.ts";
+import { type FleetDocument, fleetDocumentSchema, readSummary } from "./document.ts";
 import { narrowed } from "./narrow.ts";
 import { choiceText } from "./settings.ts";
 
@@ -34,12 +34,18 @@ export const clusterDocumentSchema = z.object({
 });
 export type ClusterDocument = z.infer<typeof clusterDocumentSchema>;
 
+const newestRunSchema = fleetDocumentSchema.pick({
+  ...{ name: true, schedule: true, phase: true, startTimestamp: true, counts: true },
+});
+
 /** How the clusters of a fleet stand; `problems`: what kept others from being found. */
 export const clusterListSchema = z.object({
   schemaVersion: z.literal(1),
   kind: z.literal("clusterList"),
   location: z.string(),
   clusters: z.array(clusterDocumentSchema),
+  /** Of each schedule the newest that has been summed up. */
+  runs: z.array(newestRunSchema),
   /** Of so many the location can't be read. */
   unread: z.number(),
   problems: z.array(z.string()),
@@ -99,6 +105,7 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
   return {
     ...{ schemaVersion: 1, kind: "clusterList", location: bucket.location },
     clusters: await Promise.all(documents),
+    runs: runs.flatMap((run) => (run ? [newestRunSchema.parse(run)] : [])),
     unread,
     problems,
   };

@@ -58,7 +58,7 @@ export function directoryBucket(path: string): Bucket {
       const target = pathOf(key);
       const temporary = join(root, TEMPORARY + randomUUID());
       signal?.throwIfAborted();
-      await attempt(wanted, makeFolder(root));
+      await attempt(wanted, makeRoot(root));
       swept ??= removeAbandoned(root);
       await swept;
       const file = await attempt(wanted, open(temporary, "wx", FILE_MODE));
@@ -158,6 +158,15 @@ async function publish(temporary: string, target: string, ifAbsent: boolean): Pr
   }
 }
 
+async function makeRoot(root: string): Promise<void> {
+  await makeFolder(root).catch((error) => {
+    if (codeOf(error) !== "ENOENT") throw error;
+    throw new LifeboatError("invalid", `can't store anything in ${root}: no directory can be made there`, {
+      hint: "take another location",
+    });
+  });
+}
+
 /**
  * Gives the topmost folder that had to be made, if any. Not by mkdir's `recursive`, which tries for ever where a file
  * system answers ENOENT although the parent is there (/proc does).
@@ -200,7 +209,10 @@ async function* walk(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Listed> {
   signal?.throwIfAborted();
-  const entries: Dirent[] = await readdir(join(root, folder), { withFileTypes: true }).catch(orAbsent([]));
+  const entries: Dirent[] = await readdir(join(root, folder), { withFileTypes: true }).catch(async (error) => {
+    if (codeOf(error) === "ENOTDIR") await checkRoot(root);
+    return orAbsent([])(error);
+  });
   const names = entries
     .filter((entry) => entry.isFile() || entry.isDirectory())
     .filter((entry) => folder !== "" || !entry.name.startsWith(TEMPORARY))
@@ -219,6 +231,12 @@ async function* walk(
       yield { prefix: key };
     }
   }
+}
+
+/** Throws where a file stands at the root's path, or above it: then nothing is absent, the location is wrong. */
+async function checkRoot(root: string): Promise<void> {
+  const found = await stat(root);
+  if (!found.isDirectory()) throw notBoth();
 }
 
 async function holdsObject(root: string, folder: string, signal: AbortSignal | undefined): Promise<boolean> {

@@ -345,6 +345,10 @@ describe("jobs of a fleet", () => {
 /** What is looked at of answers. */
 interface Body {
   name: string;
+  kind: string;
+  detail: string;
+  hint?: string;
+  runs: { name: string; phase: string }[];
   phase: string;
   paths: object;
   clusters: Pick<
@@ -382,10 +386,29 @@ describe("the HTTP API of a fleet", () => {
     await made.workOff();
     assert.equal((await ask(made, "GET", asked.location!)).body.phase, "Completed");
     assert.equal((await ask(made, "GET", "/clusters/a/v1/backups/mine")).status, 404);
-    assert.equal((await ask(made, "GET", "/clusters/c/v1/backups")).status, 400);
-    assert.equal((await ask(made, "GET", "/v1/backups")).status, 404);
+    const other = await ask(made, "POST", "/clusters/a/v1/backups", { cluster: "b" });
+    assert.deepEqual([other.status, other.body.kind], [400, "invalid"]);
+    assert.match(other.body.detail, /"b" is named where the fleet's "a" alone is meant/);
     assert("/v1/backups" in (await ask(made, "GET", "/clusters/a/openapi.json")).body.paths);
   });
+
+  for (const [path, says] of [
+    ["/v1/backups", /of one cluster.*\/clusters\/\{cluster\}\/v1\/backups/],
+    ["/v1/restores/x/logs", /of one cluster.*\/clusters\/\{cluster\}\/v1\/restores\/x\/logs/],
+    ["/v1/retention", /of one cluster/],
+    ["/v1/search", /of one cluster/],
+    ["/clusters", /GET \/v1\/fleet lists/],
+    ["/clusters/a", /GET \/v1\/fleet lists/],
+    ["/v1/none", /nothing at this path/],
+    ["/clusters/c/v1/backups", /no cluster "c".*it has a/],
+  ] as const)
+    it(`tells where ${path} is to be asked`, async () => {
+      const made = fleet({ a: "good" });
+      await made.run({ kind: "retention" });
+      const { status, body } = await ask(made, "GET", path);
+      assert.deepEqual([status, body.kind], [404, "missing"]);
+      assert.match(`${body.detail} ${body.hint}`, says);
+    });
 
   it("runs a schedule, and tells how far that is and how all stands", async () => {
     const made = fleet({ a: "good", b: "denied" });
@@ -401,6 +424,10 @@ describe("the HTTP API of a fleet", () => {
     assert.equal(await phase(), "PartiallyFailed");
     const { body } = await ask(made, "GET", "/v1/fleet");
     const [a = assert.fail(), b = assert.fail()] = body.clusters;
+    assert.deepEqual(
+      body.runs.map(({ name, phase }) => [name, phase]),
+      [[asked.body.name, "PartiallyFailed"]],
+    );
     assert.deepEqual([a.name, a.problems, a.lastGood.name], ["a", [], asked.body.name]);
     assert(a.items > 0 && a.bytes > 0 && a.ageSeconds >= 0 && a.next);
     assert.match(b.problems.join("\n"), /401/);

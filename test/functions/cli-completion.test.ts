@@ -9,7 +9,7 @@ const run = promisify(execFile);
 
 /** What the line so far is completed with, in bash. Its last word is the one to complete. */
 const COMPLETIONS: [string, string][] = [
-  ["lifeboat ", "backup browse restore schedule retention location serve demo completion"],
+  ["lifeboat ", "backup browse restore schedule fleet retention location serve demo completion"],
   ["lifeboat ba", "backup"],
   ["lifeboat backup ", "create get describe show diff search history logs download verify pin unpin copy delete"],
   ["lifeboat --location ./x restore ", "create activate undo get describe logs"],

@@ -38,7 +38,11 @@ describe("the command line and a fleet", () => {
     const partly = await run("schedule", "run", "all");
     assert.equal(partly.code, 3);
     assert.match(partly.stdout, /Clusters: +2 of 3 good, 1 failed.*Errors:\n {2}lost: .*none/s);
-    assert.equal(partly.stderr, "");
+    const name = /all-\d+/.exec(partly.stdout)?.[0];
+    const flags = `--config ${config} --cluster lost`;
+    assert(
+      partly.stderr.includes(`location check ${flags}\n`) && partly.stderr.includes(`backup logs ${name} ${flags}\n`),
+    );
   });
 
   it("tells how clusters and schedules stand", async () => {
@@ -153,6 +157,25 @@ describe("the command line and a fleet", () => {
     assert.match(twice.stderr, /--cluster.*given twice.*blue/);
     for (const command of ["backup get", "schedule get", "schedule run", "schedule pause", "retention preview"])
       assert.match((await lifeboat([...command.split(" "), "--help"])).stdout, /--cluster <name> .*fleet/s);
+  });
+
+  it("tells of a location that can be none, and what to do", async () => {
+    const clusters = { blue: { kubeconfig: "file:a.kubeconfig" } };
+    const schedules = { nightly: { schedule: "0 2 * * *", clusters: {} } };
+    await scratch.write("file", "no directory");
+    for (const [location, says] of [
+      ["./file/x", /both a file and a directory/],
+      ["/proc/nope", /no directory can be made there.*hint: take another location/s],
+    ] as const) {
+      const file = await scratch.write("unusable.yaml", JSON.stringify({ location, clusters, schedules }));
+      const ended = await lifeboat(["schedule", "run", "nightly", "--config", file]);
+      assert.match(ended.stderr, says);
+      assert.doesNotMatch(ended.stderr, /unexpected|fault of lifeboat/);
+    }
+    const below = await scratch.write("below.yaml", JSON.stringify({ location: "./file/x", clusters, schedules }));
+    const { code, stderr } = await lifeboat(["fleet", "get", "--config", below]);
+    assert.equal(code, 2);
+    assert.match(stderr, /both a file and a directory/);
   });
 
   it("knows when there is no fleet, and no such cluster", async () => {

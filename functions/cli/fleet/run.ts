@@ -6,17 +6,19 @@ import {
   EXIT_CODES,
   type FleetConfig,
   type FleetDocument,
+  isLifeboatError,
   LifeboatError,
+  memberLocation,
   readSummary,
   scheduledName,
   thisProcess,
 } from "../../../core/index.ts";
-import type { Invocation } from "../options.ts";
-import { countText, durationText, fields, phaseText, printResult } from "../output.ts";
+import type { Invocation, SharedOptions } from "../options.ts";
+import { countText, durationText, fields, phaseText, printable, printResult, say } from "../output.ts";
 import { terminal } from "../platform.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
-import { openConfigBucket } from "../session.ts";
+import { COMMAND, locationFlags, openConfigBucket } from "../session.ts";
 
 const EXITS = { Completed: EXIT_CODES.ok, PartiallyFailed: EXIT_CODES.partial, Failed: EXIT_CODES.failed } as const;
 
@@ -52,12 +54,26 @@ export async function runFleet(config: FleetConfig, { args, options, signal }: I
     signal.throwIfAborted();
     const document = await readSummary(bucket, name, signal);
     progress.end();
-    if (!document) throw failure ?? new LifeboatError("busy", "nobody has summed up the run");
+    if (!document) throw causeOf(failure) ?? new LifeboatError("busy", "nobody has summed up the run");
     await printResult(options.output, document, () => summaryOf(document));
+    const failed = document.clusters.find(({ phase }) => phase !== "Completed" && phase !== "Skipped");
+    if (failed && (options.output ?? "table") === "table") say(nextSteps(name, failed.cluster, options));
     return EXITS[document.phase];
   } finally {
     progress.end();
   }
+}
+
+/** What stopped the run, as the error that it was before it was told to a platform. */
+function causeOf(failure: unknown): unknown {
+  return failure instanceof Error && isLifeboatError(failure.cause) ? failure.cause : failure;
+}
+
+/** What tells more of a cluster that failed in the run `name`. */
+function nextSteps(name: string, cluster: string, options: SharedOptions): string {
+  const location = options.location && memberLocation(options.location, cluster);
+  const flags = locationFlags({ ...options, location, cluster });
+  return `\nWhat is wrong with ${printable(cluster)}:\n  ${COMMAND} location check${flags}\n  ${COMMAND} backup logs ${name}${flags}`;
 }
 
 function summaryOf({
