@@ -40,7 +40,7 @@ export function statementsOf(job: Job, given: Settings): Statement[] {
     ],
   };
   const secretArns = [...new Set([...given.secrets[job], ...[given.configuration_secret ?? []].flat()])];
-  const clusters = groupsOf(job, given).length === 0 ? [] : given.fleet ? ["*"] : given.clusters;
+  const clusters = given.fleet ? ["*"] : groupsOf(job, given).length > 0 ? given.clusters : [];
   const inVpc = [
     ...["ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"],
     ...["ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"],

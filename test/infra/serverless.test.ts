@@ -230,8 +230,10 @@ describe("serverless.yml, packaged by osls", { skip: requireOrSkip("rig", ["npm:
       folders.map((folder) => `${folder}/metadata/*`),
     );
     assert(resourcesOf("other", "restore", "Create").includes(`${folders[1]}/restores/*`));
-    assert.deepEqual(resourcesOf("other", "backup", "ListClusters"), ["*"]);
-    assert.match(resourcesOf("other", "backup", "FindClusters")[0] ?? "", /:cluster\/\*$/);
+    for (const job of ["backup", "restore", "retention"]) {
+      assert.deepEqual(resourcesOf("other", job, "ListClusters"), ["*"]);
+      assert.match(resourcesOf("other", job, "FindClusters")[0] ?? "", /:cluster\/\*$/);
+    }
   });
 
   test("lets the restore function create where its record and what it keeps belong", () => {

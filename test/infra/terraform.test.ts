@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
+import { runInNewContext } from "node:vm";
 import { parseAllDocuments } from "yaml";
 import { neededForCopies } from "../../core/check/copying.ts";
 import { parseConfig } from "../../core/config.ts";
@@ -51,12 +52,53 @@ describe("Terraform", { skip: requireOrSkip("terraform") }, () => {
   after(() => rm(dir, { recursive: true, force: true }));
 
   const terraform = (folder: string, ...args: string[]) =>
-    run("terraform", [...args], { cwd: join(dir, "infra", folder), env }).catch((error) =>
+    run("terraform", [...args], { cwd: join(dir, "infra", folder), env, maxBuffer: 64 * 2 ** 20 }).catch((error) =>
       assert.fail(`terraform ${args.join(" ")} in ${folder}: ${error.stdout}${error.stderr}`),
     );
 
   test("finds every file formatted", async () => {
     await terraform(".", "fmt", "-check", "-recursive");
+  });
+
+  test("lets a fleet's functions on Google Cloud create in its clusters' folders what is theirs, and nothing beside", async () => {
+    const tests = join(dir, "infra/modules/gcp/tests");
+    await writeFile(join(tests, "package.zip"), "a zip");
+    const [given] = (await readFile(join(tests, "module.tftest.hcl"), "utf8")).split(/^run /m);
+    const fleet = 'run "fleet" {\ncommand = plan\nvariables {\nfleet = true\n}\n}\n';
+    await writeFile(join(tests, "fleet.tftest.hcl"), given + fleet);
+    await terraform("modules/gcp", "init", "-no-color");
+    const { stdout } = await terraform("modules/gcp", "test", "-json", "-verbose", "-filter=tests/fleet.tftest.hcl");
+    const lines = stdout.trim().split("\n");
+    const plan = lines.map((line) => JSON.parse(line)).find(({ type }) => type === "test_plan").test_plan;
+    const grants = plan.resource_changes.map(({ change }: { change: { after: Grant | null } }) => change.after);
+    const may = (job: string, object: string) =>
+      grants.some(
+        (grant: Grant | null) =>
+          grant?.role === "roles/storage.objectCreator" &&
+          grant.member?.includes(`lifeboat-${job}@`) &&
+          holds(grant.condition![0]!.expression, `projects/_/buckets/acme-backups/objects/${object}`),
+      );
+    const CREATED: [object: string, by: string][] = [
+      ["prod/metadata/lifeboat/fleet/nightly/summary.json", "backup restore retention"],
+      ["prod/a/metadata/lifeboat/locks/x/000001.json", "backup restore retention"],
+      ["prod/a/restores/r/restore-r-logs.gz", "backup restore"],
+      ["prod/a/backups/r-before/velero-backup.json", "backup restore"],
+      ["prod/a/backups/r-before-8/velero-backup.json", "backup restore"],
+      ["prod/a/backups/nightly/velero-backup.json", "backup"],
+      ["prod/a/backups/nightly/metadata/x", "backup"],
+      ["prod/a/backups/nightly/restores/x", "backup"],
+      ["prod/a/backups/nightly/x-before/x", "backup"],
+      ["prod/a/restic/x", "backup"],
+      ["prod/restores/x", "backup"],
+      ["prod2/metadata/x", ""],
+      ["prod2/a/metadata/x", ""],
+      ["prod-of-others/metadata/x", ""],
+      ["other/a/restores/x", ""],
+      ["other/a/backups/r-before/x", ""],
+      ["other/projects/_/buckets/acme-backups/objects/prod/a/metadata/x", ""],
+    ];
+    for (const [object, by] of CREATED)
+      assert.equal(["backup", "restore", "retention"].filter((job) => may(job, object)).join(" "), by, object);
   });
 
   for (const { cloud, examples } of CLOUDS) {
@@ -159,6 +201,25 @@ describe("the rights in a cluster", () => {
     });
   }
 });
+
+interface Grant {
+  role?: string;
+  member?: string;
+  condition?: { expression: string }[];
+}
+
+/** Whether a condition of Google's IAM holds for a resource: of CEL what JavaScript means by the same text, and IAM's `extract`. */
+function holds(expression: string, name: string): boolean {
+  /** What stands after the template's beginning, where that first is, and before its end, where that is next; else nothing. */
+  const extract = (template: string): string => {
+    const [, before = "", after = ""] = /^(.*)\{\w+\}(.*)$/.exec(template) ?? [];
+    const from = name.indexOf(before) + before.length;
+    const to = after === "" ? name.length : name.indexOf(after, from);
+    return !name.includes(before) || to < 0 ? "" : name.slice(from, to);
+  };
+  const startsWith = (text: string) => name.startsWith(text);
+  return runInNewContext(expression, { resource: { name: { extract, startsWith } } });
+}
 
 /** Writes a test beside the module's own that plans the module with what `schedule render` prints. */
 async function writeRendered(tests: string, cloud: Target): Promise<void> {

@@ -205,7 +205,7 @@ locals {
     local.bucket_key_statements,
   )
 
-  # Of EKS only a list of all can be asked for.
+  # Of EKS only a list of all can be asked for. Of a fleet each function's jobs ask for its clusters, whatever they do with them.
   cluster_statements = [for statement in [
     {
       Sid    = "FindClusters"
@@ -283,7 +283,7 @@ resource "aws_iam_role_policy" "function" {
       local.bucket_statements[each.key],
       local.bucket_key_statements,
       local.secret_statements[each.key],
-      each.key == "retention" && length(local.groups.retention) == 0 ? [] : local.cluster_statements,
+      var.fleet || length(local.groups[each.key]) > 0 ? local.cluster_statements : [],
       local.volume_statements[each.key],
       local.own_statements[each.key],
       local.vpc_statements[each.key],

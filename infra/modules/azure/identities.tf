@@ -27,9 +27,13 @@ locals {
     delete-snapshots = { job = "retention", scopes = [local.group], actions = ["${local.snapshots}/read", "${local.snapshots}/delete"] }
   } : right => given if contains(var.volumes, "disks") }
 
+  # A fleet's clusters, which every function's jobs ask for: that they are there, and their tags.
+  fleet_rights = var.fleet ? { find-clusters = ["Microsoft.ContainerService/managedClusters/read"] } : {}
+
   # Where a container is asked for, to make a repository in it.
   control_actions = merge(
     { for right, given in local.disk_rights : right => given.actions },
+    local.fleet_rights,
     contains(var.volumes, "restic") ? { restic = ["Microsoft.Storage/storageAccounts/blobServices/containers/read"] } : {},
   )
   own_roles = setunion(keys(local.actions), keys(local.control_actions))
@@ -74,6 +78,14 @@ locals {
     condition = null
   } }]...)
 
+  fleet_assignments = merge([for right, actions in local.fleet_rights : { for job in local.jobs : "${job}-${right}" => {
+    job       = job
+    scope     = local.subscription
+    role      = null
+    id        = local.role_ids[right]
+    condition = null
+  } }]...)
+
   # What a driver or restic has stored, only a cluster can delete.
   copying = [for method in ["csi", "restic"] : method if contains(var.volumes, method)]
 
@@ -92,8 +104,9 @@ locals {
       host-telemetry = { role = "Monitoring Metrics Publisher", scope = azurerm_application_insights.this.id }
     },
     { for index, id in local.secret_ids[job] : "secret-${index}" => { role = "Key Vault Secrets User", scope = id } },
-    # Where the cluster is, and that it is known there: what it may do in it is the cluster's own to say.
-    { for index, id in job == "retention" && length(local.copying) == 0 ? [] : var.fleet ? [local.subscription] : var.clusters : "cluster-${index}" => {
+    # Where the cluster is, and that it is known there: what it may do in it is the cluster's own to say. One without Entra ID
+    # gives an administrator's credentials to whom has this role, so that it is on nothing that was not named.
+    { for index, id in job == "retention" && length(local.copying) == 0 ? [] : var.clusters : "cluster-${index}" => {
       role = "Azure Kubernetes Service Cluster User Role", scope = id
     } },
   ) }
@@ -123,7 +136,7 @@ resource "azurerm_role_definition" "this" {
   role_definition_id = local.role_guids[each.key]
   scope              = local.group
   description        = "Lifeboat: ${contains(keys(local.actions), each.key) ? "${each.key} blobs" : each.key}"
-  assignable_scopes  = distinct(concat([local.group, local.account_group], contains(keys(local.disk_rights), each.key) ? local.disk_groups : []))
+  assignable_scopes  = distinct(concat([local.group, local.account_group], contains(keys(local.disk_rights), each.key) ? local.disk_groups : [], contains(keys(local.fleet_rights), each.key) ? [local.subscription] : []))
 
   permissions {
     actions      = lookup(local.control_actions, each.key, null)
@@ -132,7 +145,7 @@ resource "azurerm_role_definition" "this" {
 }
 
 resource "azurerm_role_assignment" "function" {
-  for_each = merge(local.container_assignments, local.disk_assignments, local.built_in_assignments)
+  for_each = merge(local.container_assignments, local.disk_assignments, local.fleet_assignments, local.built_in_assignments)
 
   scope                = each.value.scope
   principal_id         = azurerm_user_assigned_identity.function[each.value.job].principal_id

@@ -159,18 +159,18 @@ variable "secrets" {
 }
 
 variable "clusters" {
-  description = "Resource ids of the AKS clusters that are backed up and restored into, of which `aks` of the configuration takes the parts."
+  description = "Resource ids of the AKS clusters that are backed up and restored into, of which `aks` of the configuration takes the parts, or of resource groups with such clusters alone, for a fleet's."
   type        = list(string)
   default     = []
 
   validation {
-    condition     = alltrue([for id in var.clusters : can(regex("^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+/providers/Microsoft[.]ContainerService/managedClusters/[A-Za-z0-9_-]{1,63}$", id))])
-    error_message = "clusters: ids of AKS clusters, /subscriptions/S/resourceGroups/G/providers/Microsoft.ContainerService/managedClusters/NAME."
+    condition     = alltrue([for id in var.clusters : can(regex("^/subscriptions/[0-9a-f-]{36}/resourceGroups/[^/]+(/providers/Microsoft[.]ContainerService/managedClusters/[A-Za-z0-9_-]{1,63})?$", id))])
+    error_message = "clusters: ids of AKS clusters or resource groups, /subscriptions/S/resourceGroups/G or /subscriptions/S/resourceGroups/G/providers/Microsoft.ContainerService/managedClusters/NAME."
   }
 }
 
 variable "fleet" {
-  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder, and the AKS clusters of this subscription be discovered and reached."
+  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder, and every function discover the AKS clusters of this subscription. Only those of `clusters` can be reached by `aks`."
   type        = bool
   default     = false
 }

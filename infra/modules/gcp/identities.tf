@@ -3,19 +3,28 @@ locals {
   objects = "projects/_/buckets/${var.bucket}/objects/${var.prefix == "" ? "" : "${var.prefix}/"}"
   inside  = var.prefix == "" ? null : "resource.name.startsWith(\"${local.objects}\")"
 
-  # Its record and report; locks, requests and notes; and the backup NAME-before (NAME-before-2, …) of what it touches.
-  # A condition takes 12 operators at most.
-  restores = join(" || ", concat(
-    [for folder in ["restores", "metadata"] : local.within[folder]],
-    [for number in ["", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9"] :
-      "resource.name.extract(\"${var.fleet ? "/" : local.objects}backups/{name}/\").endsWith(\"-before${number}\")"
-    ],
-  ))
-  # Of a fleet in each cluster's folder.
-  within = { for folder in ["restores", "metadata"] : folder => var.fleet ?
-    "resource.name.extract(\"${trimsuffix(local.objects, "/")}{cluster}/${folder}/\") != \"\"" :
-    "resource.name.startsWith(\"${local.objects}${folder}/\")"
-  }
+  # What a function may create, by the folders it writes in: a restore its record and report, locks, requests and notes, and
+  # the backup NAME-before (NAME-before-2, …) of what it touches. A condition takes 12 operators at most.
+  written = { restore = ["restores", "metadata"], retention = ["metadata"] }
+  kept    = { restore = slice(["", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9"], 0, var.fleet ? 8 : 9), retention = [] }
+  creating = var.fleet ? local.creating_in_fleet : { for job, folders in local.written : job => join(" || ", concat(
+    [for folder in folders : "resource.name.startsWith(\"${local.objects}${folder}/\")"],
+    [for number in local.kept[job] : "resource.name.extract(\"${local.objects}backups/{name}/\").endsWith(\"-before${number}\")"],
+  )) }
+  # Of a fleet each cluster has those folders, beside what the fleet notes of itself. A template has one variable part, so that
+  # what is extracted of a cluster's may be deeper: but in no backup.
+  creating_in_fleet = { for job, folders in local.written : job => format(
+    "resource.name.startsWith(\"%s\") && (%s)",
+    local.objects,
+    join(" || ", concat(
+      ["resource.name.startsWith(\"${local.objects}metadata/\")"],
+      [format(
+        "resource.name.extract(\"/backups/{name}/\") == \"\" && (%s)",
+        join(" || ", [for folder in folders : "resource.name.extract(\"${local.objects}{cluster}/${folder}/\") != \"\""]),
+      )],
+      [for number in local.kept[job] : "resource.name.extract(\"/backups/{name}/\").endsWith(\"-before${number}\")"],
+    )),
+  ) }
 
   # Nothing is overwritten: that takes the right to delete.
   bucket_grants = merge([for job in local.jobs : {
@@ -26,8 +35,8 @@ locals {
         read = { role = "roles/storage.objectViewer", condition = local.inside }
         create = { role = "roles/storage.objectCreator", condition = {
           backup    = local.inside
-          restore   = local.restores
-          retention = local.within["metadata"]
+          restore   = local.creating["restore"]
+          retention = local.creating["retention"]
         }[job] }
       },
       job == "backup" && var.retain ? { retain = { role = local.roles.retain, condition = local.inside } } : {},
@@ -165,7 +174,8 @@ resource "google_storage_bucket_iam_member" "restic" {
 }
 
 resource "google_project_iam_member" "cluster" {
-  for_each = toset(var.gke ? concat(["backup", "restore"], length(local.copying) > 0 ? ["retention"] : []) : [])
+  # Of a fleet retention asks for the clusters, whatever it does in them.
+  for_each = toset(var.gke ? concat(["backup", "restore"], var.fleet || length(local.copying) > 0 ? ["retention"] : []) : [])
 
   project = var.project
   role    = local.roles.cluster

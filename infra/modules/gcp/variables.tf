@@ -159,9 +159,14 @@ variable "gke" {
 }
 
 variable "fleet" {
-  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder. The project's GKE clusters may be discovered with `gke`."
+  description = "Whether the location is a fleet's: restores and retention may write in each cluster's folder, and with `gke` every function may discover the project's GKE clusters. No folder of `prefix` may then be called `backups`."
   type        = bool
   default     = false
+
+  validation {
+    condition     = !var.fleet || !strcontains("/${var.bucket}/objects/${var.prefix}/", "/backups/")
+    error_message = "fleet: neither the bucket nor a folder of prefix may be called backups, or the condition of restores would look for the name of a backup there."
+  }
 }
 
 variable "hooks" {

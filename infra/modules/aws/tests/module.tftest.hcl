@@ -576,9 +576,9 @@ run "a_fleet" {
     error_message = "restores can't be stored in each cluster's folder"
   }
   assert {
-    condition = [
-      for statement in jsondecode(aws_iam_role_policy.function["backup"].policy).Statement : "${join(",", statement.Action)} ${join(",", statement.Resource)}" if strcontains(statement.Sid, "Clusters")
-    ] == ["eks:DescribeCluster arn:aws:eks:eu-west-1:111122223333:cluster/*", "eks:ListClusters *"]
-    error_message = "clusters can't be discovered"
+    condition = alltrue([for job in ["backup", "restore", "retention"] : [
+      for statement in jsondecode(aws_iam_role_policy.function[job].policy).Statement : "${join(",", statement.Action)} ${join(",", statement.Resource)}" if strcontains(statement.Sid, "Clusters")
+    ] == ["eks:DescribeCluster arn:aws:eks:eu-west-1:111122223333:cluster/*", "eks:ListClusters *"]])
+    error_message = "a function can't discover clusters"
   }
 }

@@ -627,7 +627,8 @@ run "a_resource_group_of_an_account_that_is_made" {
 run "a_fleet" {
   command = plan
   variables {
-    fleet = true
+    fleet    = true
+    clusters = ["/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/edge"]
   }
   assert {
     condition     = strcontains(azurerm_role_assignment.function["retention-create"].condition, "StringLike 'prod/metadata/*'") && strcontains(azurerm_role_assignment.function["retention-create"].condition, "StringLike 'prod/*/metadata/*'")
@@ -638,7 +639,22 @@ run "a_fleet" {
     error_message = "restores can't be stored in each cluster's folder"
   }
   assert {
-    condition     = [for assignment in azurerm_role_assignment.function : assignment.scope if assignment.role_definition_name == "Azure Kubernetes Service Cluster User Role"] == ["/subscriptions/00000000-0000-0000-0000-000000000001", "/subscriptions/00000000-0000-0000-0000-000000000001"]
-    error_message = "clusters of the subscription can't be discovered"
+    condition = { for key, assignment in azurerm_role_assignment.function : key => assignment.scope if strcontains(assignment.role_definition_id, azurerm_role_definition.this["find-clusters"].role_definition_id) } == {
+      for job in ["backup", "restore", "retention"] : "${job}-find-clusters" => "/subscriptions/00000000-0000-0000-0000-000000000001"
+    }
+    error_message = "a function can't discover the clusters of the subscription"
+  }
+  assert {
+    condition = (
+      azurerm_role_definition.this["find-clusters"].permissions[0].actions == tolist(["Microsoft.ContainerService/managedClusters/read"]) &&
+      contains(azurerm_role_definition.this["find-clusters"].assignable_scopes, "/subscriptions/00000000-0000-0000-0000-000000000001")
+    )
+    error_message = "who discovers clusters may do more, or can't be given the role on the subscription"
+  }
+  assert {
+    condition = { for key, assignment in azurerm_role_assignment.function : key => assignment.scope if assignment.role_definition_name == "Azure Kubernetes Service Cluster User Role" } == {
+      for job in ["backup", "restore"] : "${job}-cluster-0" => var.clusters[0]
+    }
+    error_message = "credentials of other clusters than those named can be asked for"
   }
 }
