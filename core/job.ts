@@ -20,6 +20,8 @@ const run = z
   .string()
   .regex(/^[0-9a-f]{32}$/)
   .optional();
+/** Of a fleet: only the clusters whose names come after this one, as the others have been handed over. */
+const after = z.string().min(1).optional();
 const shared = { cluster: z.string().min(1).optional(), name: z.string().min(1).optional(), ...asked };
 
 /** What a restore is to do. */
@@ -109,6 +111,7 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       /** The scheduled time at which that is due: it is done once. */
       slot: time.optional(),
       run,
+      after,
     })
     .superRefine(({ name, schedule, backups, slot }, context) => {
       const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
@@ -133,6 +136,7 @@ const jobSchema = z.discriminatedUnion("kind", [
     /** Of the configuration: only its backups. */
     schedule: z.string().min(1).optional(),
     run,
+    after,
   }),
   /** A fleet's schedule: a backup of each of its clusters, and then a summary. */
   z.strictObject({

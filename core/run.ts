@@ -1,6 +1,6 @@
 import { hash, randomUUID } from "node:crypto";
 import { NEVER, pause } from "./abort.ts";
-import { type BackupRun, backup, backupSlice } from "./backup/backup.ts";
+import { type BackupRun, backup, backupSlice, type ShardRun } from "./backup/backup.ts";
 import type { BackupSpec } from "./backup/scope.ts";
 import { backupShard, type ShardEnd } from "./backup/shards.ts";
 import {
@@ -111,12 +111,12 @@ const RESERVE_MS = 60_000;
 const RESERVE_PART = 1 / 10;
 
 /** How much before its reserve a run leaves the rest to the next one: what it is at then may take some seconds to end. */
-const SLICE_END_MS = 20_000;
-const SLICE_END_PART = 1 / 10;
+export const SLICE_END_MS = 20_000;
+export const SLICE_END_PART = 1 / 10;
 
 /** The same of a backup, which takes copies of volumes back: their Jobs and snapshots may need two minutes to be gone. */
-const BACKUP_RESERVE_MS = 180_000;
-const BACKUP_RESERVE_PART = 1 / 5;
+export const BACKUP_RESERVE_MS = 180_000;
+export const BACKUP_RESERVE_PART = 1 / 5;
 
 /**
  * Runs one job: the one entry for every trigger. Of any number of deliveries of one job, and of jobs of one name, one
@@ -278,10 +278,10 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
     checkSame("backup", name, "cluster", record.metadata.annotations?.[CLUSTER], cluster);
     return readBackupDocument(bucket, record, signal);
   };
-  const runOf = (run: ClusterRun): BackupRun => {
+  const runOf = (run: ClusterRun): ShardRun => {
     const signer = configuredSigner(config.signing, secrets);
     const { recipients } = config.encryption;
-    return { ...run, name, spec, labels, caller: job.caller, signer, recipients, say: context.say };
+    return { ...run, name, labels, caller: job.caller, signer, recipients, say: context.say };
   };
   const { shard, shards = schedule?.shards } = job;
   const spread = given.spreads && shards !== undefined && shards > 1;
@@ -292,7 +292,7 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
     return shardOf({ ...rest, shard }, context, work);
   }
   const work = onCluster(cluster, context, async (run) => {
-    const made = runOf(run);
+    const made: BackupRun = { ...runOf(run), spec };
     const result = slice ? await backupSlice(made, slice, spread ? shards : 1) : await backup(made);
     if ("more" in result) {
       const { shards } = result;

@@ -1,4 +1,5 @@
 import type { BackupMore } from "./backup/slices.ts";
+import { untilNextLook } from "./comeback.ts";
 import { LifeboatError } from "./errors.ts";
 import type { LockedJob } from "./job.ts";
 import { isLocked, LOCK_TIMING, type LockScope, type LockTiming } from "./lock.ts";
@@ -7,7 +8,7 @@ import type { Bucket } from "./ports.ts";
 type BackupJob = Extract<LockedJob, { kind: "backup" }>;
 
 /** How often unread shards are handed over in vain before the backup is given up. */
-const MOST_TIMES = 20;
+export const MOST_TIMES = 20;
 /** How long a backup waits for its shards: beyond that nothing has its revision any more. */
 const LONGEST_MS = 24 * 3_600_000;
 
@@ -30,7 +31,8 @@ export async function shardJobs(
   const waitMs = timing.valid / 6;
   const { at, times, ...then } = rest.handed ?? { at: undefined, times: 0, items: 0 };
   const inVain = items > then.items ? 0 : times;
-  const later = { next: { ...rest, notBefore: new Date(now + waitMs).toISOString() } };
+  const next = untilNextLook(Date.parse(since), now, waitMs);
+  const later = { next: { ...rest, notBefore: new Date(now + next).toISOString() } };
   const given = (what: string) => {
     const hint = `the logs of the platform tell why; "lifeboat backup delete ${rest.name}" takes away what there is of it`;
     return new LifeboatError("timeout", `${unread.length} of ${of} shards of backup "${rest.name}" ${what}`, { hint });
@@ -43,7 +45,8 @@ export async function shardJobs(
   if (idle.length === 0) return later;
   if (inVain >= MOST_TIMES)
     throw given(`are still unread: ${inVain} times they were handed over, and nothing was read`);
-  const { shards: _, handed: __, ...part } = rest;
+  // Answers of functions are limited: what is the same for all shards lies in the bucket.
+  const { shards: _, handed: __, spec: ___, caller: ____, ...part } = rest;
   return {
     next: { ...rest, handed: { at: new Date(now).toISOString(), times: inVain + 1, items } },
     parts: idle.map((shard) => ({ ...part, shard })),

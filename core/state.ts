@@ -53,7 +53,7 @@ export async function say<State>(
   }
 }
 
-const READS_AT_ONCE = 16;
+export const READS_AT_ONCE = 16;
 
 /** What the rows say now that lie in folders below one folder, by the names of their own. Throws what the bucket throws. */
 export async function newestStates<State>(

@@ -1,3 +1,10 @@
+import { PIECE_BYTES, PIECE_MS } from "../../core/backup/slices.ts";
+import { FIRST_LOOK_MS, untilNextLook } from "../../core/comeback.ts";
+import { MOST_PARTS } from "../../core/fleet/job.ts";
+import { TOTAL_MS } from "../../core/kube/retry.ts";
+import { BACKUP_RESERVE_MS, BACKUP_RESERVE_PART, SLICE_END_MS, SLICE_END_PART } from "../../core/run.ts";
+import { MOST_TIMES } from "../../core/shardjobs.ts";
+import { READS_AT_ONCE } from "../../core/state.ts";
 import { PRICES, type Target } from "../cost.ts";
 import {
   enter,
@@ -80,17 +87,9 @@ export interface Outcome {
   dollars: { compute: number; invocations: number; engine: number; writes: number; reads: number };
 }
 
-/** As core/run.ts and core/backup/slices.ts have it. */
-const RESERVE = { seconds: 180, part: 1 / 5 };
-const SLICE_END = { seconds: 20, part: 1 / 10 };
-const PIECE_BYTES = 16 * 2 ** 20;
-const PIECE_SECONDS = 60;
-/** core/kube/retry.ts: how long a cluster is asked that does not answer. */
-export const GIVEN_UP_SECONDS = 120;
-/** core/fleet/job.ts */
-const MOST_PARTS = 1000;
-const POLL_SECONDS = 30;
-const ENDS_AT_ONCE = 16;
+const PIECE_SECONDS = PIECE_MS / 1000;
+/** How long a cluster is asked that does not answer. */
+export const GIVEN_UP_SECONDS = TOTAL_MS / 1000;
 /** Of the engines, as infra/ sets them: a job that failed is tried again, and so is one for which there is no instance. */
 const RETRIES = 2;
 export const RETRY_SECONDS = 60;
@@ -99,8 +98,6 @@ const THROTTLED = { seconds: 2, most: 300, attempts: 12 };
 const CALL_SECONDS = 0.05;
 /** A job as JSON, in what a fleet's run hands over. */
 const PART_BYTES = 190;
-/** core/shardjobs.ts: how often shards are given in vain. */
-const SHARDS_GIVEN = 20;
 /** An instance that did nothing for so long is gone. */
 const IDLE_SECONDS = 300;
 /** Steps of an engine: of a job that is done in one go, of each further slice, of a part around its job, of a run of parts. */
@@ -148,11 +145,14 @@ function straight(points: [x: number, y: number][]): { start: number; each: numb
   return { start: Math.max(0, y - each * x), each };
 }
 
+/** How long a run of a fleet waits that nobody drives, so many seconds after its begin, until it looks again. */
+export const lookSeconds = (since: number): number => untilNextLook(0, 1000 * since, FIRST_LOOK_MS) / 1000;
+
 /** How long a slice works, and until when what it ends with has to be done, from its begin on. */
 export function sliceSeconds(target: Target): { read: number; whole: number } {
   const limit = LIMITS[target].duration.value;
-  const whole = limit - Math.min(RESERVE.seconds, limit * RESERVE.part);
-  return { read: whole - Math.min(SLICE_END.seconds, whole * SLICE_END.part), whole };
+  const whole = limit - Math.min(BACKUP_RESERVE_MS / 1000, limit * BACKUP_RESERVE_PART);
+  return { read: whole - Math.min(SLICE_END_MS / 1000, whole * SLICE_END_PART), whole };
 }
 
 /** Replays one run of a fleet. The same scenario and recording give the same outcome. */
@@ -352,7 +352,7 @@ export function simulate(scenario: Scenario, recording: Recording): Outcome {
         const own = Math.max(0, Math.min(each, objects - at * each));
         return { objects: own, left: own, pieces: 0, done: false };
       });
-      for (let times = 0; times < SHARDS_GIVEN && parts.some(({ done }) => !done); times++) {
+      for (let times = 0; times < MOST_TIMES && parts.some(({ done }) => !done); times++) {
         yield* steps(STEPS[target].run, draw);
         const running = parts.flatMap((part, at) =>
           part.done
@@ -425,10 +425,10 @@ export function simulate(scenario: Scenario, recording: Recording): Outcome {
     while (running.some(({ ended }) => !ended)) {
       yield* tried(looksAt(0), draw);
       yield* steps(STEPS[target].job, draw);
-      yield { seconds: POLL_SECONDS };
+      yield { seconds: lookSeconds(simulation.now) };
     }
     outcome.gets += clusters;
-    yield* tried(looksAt((clusters / ENDS_AT_ONCE) * drawn(model.put.seconds, draw)), draw);
+    yield* tried(looksAt((clusters / READS_AT_ONCE) * drawn(model.put.seconds, draw)), draw);
     yield* stored(clusters * 200, draw, 1);
   }
 

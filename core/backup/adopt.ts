@@ -8,7 +8,7 @@ import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { digestOf } from "../integrity/checks.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import type { Bucket, ObjectRetention } from "../ports.ts";
-import type { BackupRun } from "./backup.ts";
+import type { BackupRun, ShardRun } from "./backup.ts";
 import { retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveHeader, type ArchiveOutcome, secretFiles } from "./record.ts";
 import { takeInventory } from "./sidefiles.ts";
@@ -83,10 +83,13 @@ async function takeOver(run: BackupRun, present: Map<string, number>): Promise<A
   }
 }
 
-/** What makes an archive another backup than the run's; undefined where nothing does. Who asked for it makes no difference. */
+/**
+ * What makes an archive another backup than the run's; undefined where nothing does. Who asked for it makes no difference, nor, where
+ * the run has none, what its spec is.
+ */
 export async function differenceOf(
   { name, spec, labels, cluster, clusterUid }: ArchiveHeader,
-  run: BackupRun,
+  run: ShardRun,
 ): Promise<string | undefined> {
   const asStored = (value: object = {}) => JSON.parse(JSON.stringify(value));
   if (name !== undefined && name !== run.name) return `of another name, "${name}",`;
@@ -94,7 +97,7 @@ export async function differenceOf(
     return `of another cluster${cluster === undefined ? "" : `, "${cluster}",`}`;
   if (cluster !== run.cluster)
     return cluster === undefined ? "of a cluster without a name" : `of the cluster by another name, "${cluster}",`;
-  if (!isDeepStrictEqual(spec, asStored(run.spec))) return "with other options";
+  if (run.spec && !isDeepStrictEqual(spec, asStored(run.spec))) return "with other options";
   return isDeepStrictEqual(labels ?? {}, asStored(run.labels)) ? undefined : "with other labels";
 }
 

@@ -51,6 +51,9 @@ export interface BackupRun {
   signal: AbortSignal;
 }
 
+/** A run that reads a shard: without a spec it is of the one that the backup was begun with. */
+export type ShardRun = Omit<BackupRun, "spec"> & Partial<Pick<BackupRun, "spec">>;
+
 /** What a run committed: the record, and what the archive says of itself. */
 export interface BackupResult {
   record: Backup;

@@ -1,7 +1,7 @@
 import { pieceFolder } from "../catalog.ts";
 import type { Signer } from "../ports.ts";
 import type { Slice } from "../slices.ts";
-import type { BackupRun } from "./backup.ts";
+import type { BackupRun, ShardRun } from "./backup.ts";
 import { beginningAt, type CollectPart } from "./collect.ts";
 import { mergeReads } from "./mergereads.ts";
 import { joinParts, MIDDLE } from "./pieces.ts";
@@ -83,14 +83,18 @@ export interface ShardEnd {
   unwanted?: string;
 }
 
-/** Reads a shard of a backup, or what is left of it, for as long as the slice lasts. Throws as `backupSlice`. */
-export async function backupShard(run: BackupRun, shard: number, slice: Slice): Promise<BackupMore | ShardEnd> {
-  const { name, bucket, log } = run;
-  const signer = await run.signer?.();
-  const begun = await readSlices(run, signer);
+/**
+ * Reads a shard of a backup, or what is left of it, for as long as the slice lasts. What its spec is says the plan. Throws as
+ * `backupSlice`.
+ */
+export async function backupShard(given: ShardRun, shard: number, slice: Slice): Promise<BackupMore | ShardEnd> {
+  const { name, bucket, log } = given;
+  const signer = await given.signer?.();
+  const begun = await readSlices(given, signer);
   if (!begun || !("plan" in begun.state) || shard >= begun.state.plan.cuts.length)
     return { items: 0, unwanted: `backup "${name}" in ${bucket.location} has no shard ${shard} to be read` };
   const planned = begun.state;
+  const run: BackupRun = { ...given, spec: planned.header.spec };
   const { cuts, byNamespace } = planned.plan;
   const part: CollectPart = { byNamespace: new Set(byNamespace), end: cuts[shard]! };
   const isDone = (read: Read) => isRead(read.collected.place, part.end);

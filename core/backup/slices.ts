@@ -7,7 +7,7 @@ import type { Resource } from "../kube/resource.ts";
 import type { Signer } from "../ports.ts";
 import { leaveSlice, type More, readSlice, type Slice, signerVoucher } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
-import type { BackupRun } from "./backup.ts";
+import type { BackupRun, ShardRun } from "./backup.ts";
 import type { CollectPart, CollectPlace } from "./collect.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type ArchiveInPieces, MIDDLE, writePieces } from "./pieces.ts";
@@ -27,7 +27,7 @@ export interface BackupMore extends More {
 
 /** No more is lost of a run that is killed. */
 export const PIECE_BYTES = 16 << 20;
-const PIECE_MS = 60_000;
+export const PIECE_MS = 60_000;
 /** The part of a piece that is held in memory: what a backup has less of is stored as by a run without a deadline. */
 const HELD_PART = 1 / 4;
 
@@ -66,7 +66,7 @@ export interface Sliced<State> {
  * backup than the run's, or, for one that is to be signed, was not left by who signs.
  */
 export async function readSlices(
-  run: BackupRun,
+  run: ShardRun,
   signer: Signer | undefined,
 ): Promise<Sliced<SliceState | Planned> | undefined> {
   const left = await readState<SliceState | Planned>(run, pieceFolder(run.name), signer);
@@ -82,7 +82,7 @@ export async function readSlices(
  * not by the signer, or names pieces that lie elsewhere.
  */
 export async function readState<State extends Surveyed>(
-  run: BackupRun,
+  run: ShardRun,
   folder: string,
   signer: Signer | undefined,
 ): Promise<Sliced<State> | undefined> {
@@ -99,7 +99,7 @@ export async function readState<State extends Surveyed>(
   return { number, state };
 }
 
-export function inTheWay({ bucket, name }: BackupRun, what: string): LifeboatError {
+export function inTheWay({ bucket, name }: ShardRun, what: string): LifeboatError {
   return new LifeboatError("conflict", `an unfinished backup "${name}" in ${bucket.location} ${what}`, {
     hint: leftoverHint(name),
   });

@@ -1,6 +1,7 @@
 import pLimit from "p-limit";
 import { z } from "zod";
 import { checkName, checkNewName, fleetKeys } from "../catalog.ts";
+import { FIRST_LOOK_MS, untilNextLook } from "../comeback.ts";
 import type { FleetSchedule } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
@@ -42,16 +43,16 @@ export type FleetOutcome =
 
 /** How long a run waits, in milliseconds. */
 export interface FleetTiming {
-  /** Until it looks again whether all have ended, where nobody drives it. */
+  /** Until it looks again whether all have ended, where nobody drives it: at first, and longer as time passes. */
   poll: number;
   /** Until those are lost of which nothing is heard, where nobody drives it, while no run is at them. */
   quiet: number;
 }
 
-const FLEET_TIMING: FleetTiming = { poll: 30_000, quiet: 300_000 };
+const FLEET_TIMING: FleetTiming = { poll: FIRST_LOOK_MS, quiet: 300_000 };
 const MINUTE_MS = 60_000;
 /** More jobs are not handed over at once: answers of functions, and what engines keep of them, are limited (some 256 KiB). */
-const MOST_PARTS = 500;
+export const MOST_PARTS = 500;
 const LOCKS_AT_ONCE = 16;
 
 const membersSchema = z.object({
@@ -144,10 +145,11 @@ async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
   const { job, name, members, ended, left, log } = run;
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
   const now = Date.now();
+  const looks = now + untilNextLook(members.at.getTime(), now, fleetTiming.poll);
   const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), ended.newest);
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
   if (!mayBeLost || (await someAreHeld(left, name, context)))
-    return { duplicate: false, parts: [], next: restOf(run, {}, now + fleetTiming.poll) };
+    return { duplicate: false, parts: [], next: restOf(run, {}, looks) };
   if (job.again !== undefined) {
     const message = "its run has ended without a word: it was killed, or could not be begun";
     const without = left.map((cluster): Lost => [cluster, { phase: "Failed", message }]);
@@ -156,7 +158,7 @@ async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
   log("warning", "nothing is heard of clusters: they are handed over again", { clusters: left.length });
   const parts = left.map((cluster) => partOf(run, cluster));
   const again = new Date(now).toISOString();
-  return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : now + fleetTiming.poll) };
+  return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : looks) };
 }
 
 type Lost = [cluster: string, end: MemberEnd];

@@ -6,7 +6,7 @@ import { putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import type { Outcome } from "../run.ts";
 import { fleetClusters } from "./discovery.ts";
-import { type FleetOutcome, type FleetTiming, runFleetJob } from "./job.ts";
+import { type FleetOutcome, type FleetTiming, MOST_PARTS, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";
 import { isChosen } from "./settings.ts";
 import { sweepRuns } from "./sweep.ts";
@@ -27,18 +27,18 @@ export async function runInFleet(
     const { schedule, slot, name, caller, notBefore } = job;
     return runFleetJob({ kind: "fleet", schedule, slot, name, caller, notBefore }, context);
   }
-  if (job.kind === "retention" || isOfLocation(job)) return ofEach(job, context);
+  if (job.kind === "retention" || (job.kind === "verify" && isOfLocation(job))) return ofEach(job, context);
   throw new LifeboatError("invalid", `the job names no cluster of the fleet, and a ${job.kind} is of one`, {
     hint: 'name it: "cluster"',
   });
 }
 
-/** The same job of each cluster: the last one is what is done when the others have ended. */
+/** The same job of each cluster, of so many at once: the others, or the last one, are what is done when those have ended. */
 async function ofEach(
-  job: ClusterJob,
+  { after, ...job }: Extract<ClusterJob, { kind: "retention" | "verify" }>,
   { config, bucket, clusters: clouds, signal, listen }: FleetContext,
 ): Promise<FleetOutcome> {
-  if (job.kind === "retention") {
+  if (job.kind === "retention" && after === undefined) {
     const swept = await sweepRuns(bucket, new Date(), signal);
     if (swept > 0)
       listen?.(logLine("info", "what old runs of the fleet had left is deleted", { objects: swept }), "info");
@@ -50,8 +50,9 @@ async function ofEach(
   const names = [...clusters].flatMap(([name, { labels = {} }]) =>
     schedule === undefined || isChosen(schedule.clusters, { name, labels }) ? [name] : [],
   );
-  const parts = names.map((cluster): LockedJob => ({ ...job, cluster }));
-  const next = parts.pop();
+  const left = after === undefined ? names : names.filter((name) => name > after);
+  const parts = left.slice(0, MOST_PARTS).map((cluster): LockedJob => ({ ...job, cluster }));
+  const next = left.length > parts.length ? { ...job, after: left[parts.length - 1]! } : parts.pop();
   if (next) return { duplicate: false, next, parts };
   return { duplicate: false, skipped: "the fleet has no cluster that it would be of" };
 }

@@ -30,7 +30,7 @@ const BASE_MS = 250;
 const CAP_MS = 10_000;
 const RETRY_AFTER_CAP_MS = 30_000;
 /** No retry begins later than this after the first attempt began. */
-const TOTAL_MS = 120_000;
+export const TOTAL_MS = 120_000;
 
 /**
  * How long to wait, in milliseconds, after `attempts` attempts of a request have met this trouble: what the server asked

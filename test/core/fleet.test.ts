@@ -299,6 +299,25 @@ describe("jobs of a fleet", () => {
     }
   });
 
+  it("of the whole location are handed over by the 500, and then the rest", async () => {
+    const names = Array.from({ length: 1001 }, (_, number) => `c${1000 + number}`);
+    const { run } = fleet(Object.fromEntries(names.map((name) => [name, "good" as const])));
+    for (const kind of ["retention", "verify"] as const) {
+      const given: (string | undefined)[] = [];
+      const batches: number[] = [];
+      for (let job: LockedJob | undefined = { kind }; job; ) {
+        const { parts = [], next }: Ended = await run(job, true);
+        batches.push(parts.length);
+        given.push(...parts.map((part) => ({ cluster: undefined, ...part }).cluster));
+        const { cluster }: { cluster?: string } = { cluster: undefined, ...next };
+        if (cluster) given.push(cluster);
+        job = cluster ? undefined : next;
+      }
+      assert.deepEqual(batches, [500, 500, 0]);
+      assert.deepEqual(given, names);
+    }
+  });
+
   it("of retention take old runs away, but for the newest of each schedule", async () => {
     const { run, workOff, bucket } = fleet({ a: "good" });
     const older = "nightly-20261122020000";

@@ -12,6 +12,7 @@ import { memoryJobs } from "../../core/memoryjobs.ts";
 import { putJsonOnce } from "../../core/once.ts";
 import type { Platform } from "../../core/ports.ts";
 import { createService, type Ended, type Service } from "../../core/service.ts";
+import { shardJobs } from "../../core/shardjobs.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { cluster, signal } from "./slice-sample.ts";
 
@@ -77,9 +78,34 @@ describe("a sharded backup's jobs", () => {
     const job = { kind: "backup", name: "b", spec: { excludedNamespaces: ["c"] }, shards: 2 } as const;
     const { parts, next } = await run(job, until);
     assert.deepEqual(shardsOf(parts), [1, 2]);
+    assert.deepEqual([parts!.some((part) => "spec" in part), next && "spec" in next], [false, true]);
     for (const part of parts!) await driven(run, part);
     assert.equal((await driven(run, next!)).phase, "Completed");
     assert.equal((await verifyBackup(bucket, "b", { read: 1, signal })).ok, true);
+  });
+
+  test("are few bytes of an answer, however long the backup's own is", async () => {
+    const spec = { includedNamespaces: Array.from({ length: 200 }, (_, number) => `namespace-of-team-${number}`) };
+    const job = { kind: "backup", name: "b", cluster: "a", spec, caller: "é".repeat(500), shards: 100 } as const;
+    const unread = Array.from({ length: 100 }, (_, place) => place + 1);
+    const shards = { unread, of: 100, since: new Date().toISOString() };
+    const { parts, next } = await shardJobs(job, { more: true, items: 0, shards }, { bucket: memoryBucket(), signal });
+    assert.deepEqual(shardsOf(parts), unread);
+    assert.deepEqual(next.spec, spec);
+    assert.ok(JSON.stringify(parts).length < 100 * 100);
+  });
+
+  test("are waited for the longer, the longer they take", async () => {
+    const waits: number[] = [];
+    for (const minutes of [0, 20, 600]) {
+      const since = new Date(Date.now() - 60_000 * minutes).toISOString();
+      const at = new Date().toISOString();
+      const job = { kind: "backup", name: "b", handed: { at, times: 1, items: 0 } } as const;
+      const shards = { unread: [1], of: 2, since };
+      const { next } = await shardJobs(job, { more: true, items: 0, shards }, { bucket: memoryBucket(), signal });
+      waits.push(Math.round((Date.parse(next.notBefore!) - Date.parse(at)) / 1000));
+    }
+    assert.deepEqual(waits, [30, 120, 300]);
   });
 
   test("go through the platform's queue where nobody drives them", async () => {

@@ -147,6 +147,18 @@ describe("the state machine of the aws module", {
         assert.match(machine.letters[0]?.error.Cause ?? "", /ECONNREFUSED/);
       });
 
+      const unlimited = engine === "moto" ? false : "it takes answers of any length";
+      test("leaves a job whose answer is more than an engine takes as a dead letter", { skip: unlimited }, async () => {
+        await using machine = await machineOf(async () => ({ kind: "backup", parts: ["x".repeat(2 ** 18)] }));
+        const job = { kind: "backup", name: named("long") };
+        // By what name, moto keeps to itself.
+        assert.notEqual((await machine.run(job)).error, undefined);
+        assert.deepEqual(
+          machine.letters.map((letter) => [letter.job, letter.error.Error]),
+          [[job, "States.DataLimitExceeded"]],
+        );
+      });
+
       test("repeats nothing of which Lifeboat says that it will fail again", async () => {
         await using machine = await machineOf(taskOf(lambda));
         const { error } = await machine.run({ kind: "backup", cluster: "unknown" });
