@@ -65,12 +65,15 @@ export {
 export { type FleetDocument, readSummary } from "./fleet/document.ts";
 export { drive } from "./fleet/drive.ts";
 export { isFleet, memberLocation, narrowedTo } from "./fleet/narrow.ts";
+export { fleetPauses, underFleet } from "./fleet/pause.ts";
 export { ofOneCluster, rootRefusal } from "./fleet/root.ts";
 export {
-  anyScheduleDocument,
   type ClusterDocument,
   type ClusterListDocument,
+  type FleetReading,
+  fleetScheduleDocuments,
   fleetStanding,
+  lastSlot,
 } from "./fleet/standing.ts";
 export { type Holder, thisProcess } from "./holder.ts";
 export { htmlPage } from "./html.ts";
@@ -139,7 +142,7 @@ export { readClock } from "./schedule/cron.ts";
 export { readPause, setPaused } from "./schedule/pause.ts";
 export { renderSchedules, type Target } from "./schedule/render.ts";
 export { missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
-export type { ScheduleDocument } from "./schedule/standing.ts";
+export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
 export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";

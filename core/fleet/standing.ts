@@ -1,17 +1,18 @@
 import pLimit from "p-limit";
 import { z } from "zod";
 import { FLEET } from "../catalog.ts";
-import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
+import type { Config, ConfiguredCluster, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
 import { messageOf } from "../errors.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import { readClock } from "../schedule/cron.ts";
-import { readPause } from "../schedule/pause.ts";
+import { isPaused } from "../schedule/pause.ts";
 import { readScheduledName } from "../schedule/slots.ts";
 import { expectation, type ScheduleDocument, scheduleDocument } from "../schedule/standing.ts";
 import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
 import { type FleetDocument, fleetDocumentSchema, readSummary } from "./document.ts";
 import { narrowed } from "./narrow.ts";
+import { fleetPauses, underFleet } from "./pause.ts";
 import { choiceText } from "./settings.ts";
 
 /** How one cluster of a fleet stands. */
@@ -72,43 +73,55 @@ export interface FleetReading {
  * that. Throws what the fleet's own bucket throws.
  */
 export async function fleetStanding(reading: FleetReading, now = new Date()): Promise<ClusterListDocument> {
-  const { config, bucket, clouds, openMember, signal } = reading;
-  const [{ clusters, problems }, runs] = await Promise.all([
-    fleetClusters(config, clouds, signal),
-    Promise.all(Object.keys(config.fleet.schedules).map((name) => newestRun(bucket, name, { signal }))),
+  const { config, bucket, signal } = reading;
+  const [{ members, problems }, runs, pauses] = await Promise.all([
+    readMembers(reading, now),
+    Promise.all(Object.keys(config.fleet.schedules).map((name) => newestRun(bucket, name, signal))),
+    fleetPauses(config, bucket, signal),
   ]);
-  const limit = pLimit(LOCATIONS_AT_ONCE);
-  let unread = 0;
-  const documents = [...clusters].map(([name, cluster]) =>
-    limit(async (): Promise<ClusterDocument> => {
-      const own = narrowed(config, name, cluster);
-      const { labels } = cluster;
-      const about = { name, location: own.location, ...(labels && { labels }), schedules: Object.keys(own.schedules) };
-      const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
-      try {
-        const bucket = await openMember(own.location);
-        const schedules = await schedulesOf(own, bucket, now, patience);
-        return {
-          ...about,
-          location: bucket.location,
-          ...clusterStanding(schedules, now),
-          problems: problemsOf(name, schedules, runs),
-        };
-      } catch (error) {
-        signal.throwIfAborted();
-        unread++;
-        const reason = patience.aborted ? `it does not answer for ${PATIENCE_MS / 1000} s` : messageOf(error);
-        return { ...about, overdue: false, problems: [`its location can't be read: ${reason}`] };
-      }
-    }),
-  );
+  const clusters = members.map(({ found, unread, ...about }): ClusterDocument => {
+    if (unread !== undefined) return { ...about, overdue: false, problems: [`its location can't be read: ${unread}`] };
+    const schedules = found.map((schedule) => underFleet(schedule, pauses));
+    return { ...about, ...clusterStanding(schedules, now), problems: problemsOf(about.name, schedules, runs) };
+  });
   return {
     ...{ schemaVersion: 1, kind: "clusterList", location: bucket.location },
-    clusters: await Promise.all(documents),
+    clusters,
     runs: runs.flatMap((run) => (run ? [newestRunSchema.parse(run)] : [])),
-    unread,
+    unread: members.filter(({ unread }) => unread !== undefined).length,
     problems,
   };
+}
+
+/** How the schedules of one cluster stand by what lies in its own location, or why that can't be read. */
+interface Member extends Pick<ClusterDocument, "name" | "location" | "labels" | "schedules"> {
+  found: ScheduleDocument[];
+  unread?: string;
+}
+
+/** Reads the location of each cluster. One that can't be read is told as that. */
+async function readMembers(
+  { config, clouds, openMember, signal }: FleetReading,
+  now: Date,
+): Promise<{ members: Member[]; problems: string[] }> {
+  const { clusters, problems } = await fleetClusters(config, clouds, signal);
+  const limit = pLimit(LOCATIONS_AT_ONCE);
+  const read = async (name: string, cluster: ConfiguredCluster): Promise<Member> => {
+    const own = narrowed(config, name, cluster);
+    const { labels } = cluster;
+    const about = { name, location: own.location, ...(labels && { labels }), schedules: Object.keys(own.schedules) };
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+    try {
+      const bucket = await openMember(own.location);
+      return { ...about, location: bucket.location, found: await schedulesOf(own, bucket, now, patience) };
+    } catch (error) {
+      signal.throwIfAborted();
+      const unread = patience.aborted ? `it does not answer for ${PATIENCE_MS / 1000} s` : messageOf(error);
+      return { ...about, found: [], unread };
+    }
+  };
+  const members = await Promise.all([...clusters].map((one) => limit(read, ...one)));
+  return { members, problems };
 }
 
 function schedulesOf(
@@ -140,29 +153,27 @@ function clusterStanding(
 /** In words: of each schedule what failed last, what is damaged or late; and what the fleet's newest run knows of it alone. */
 function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: (FleetDocument | undefined)[]): string[] {
   if (schedules.length === 0) return ["no schedule chooses it"];
-  return schedules.flatMap(({ name, lastBackup, lastGood, lastFailure, lastVerified, overdue, paused }) => {
-    const run = runs.find((run) => run?.schedule === name);
-    const end = run?.clusters.find((end) => end.cluster === cluster);
-    const isNews =
-      end?.message !== undefined && run!.name > (lastBackup?.name ?? "") && lastFailure?.name !== run!.name;
-    return [
-      ...(lastFailure ? [`${lastFailure.name}: ${lastFailure.message}`] : []),
-      ...(isNews ? [`${run!.name}: ${end.message}`] : []),
-      ...(lastBackup && lastBackup.phase !== "Completed" ? [`${lastBackup.name} is ${lastBackup.phase}`] : []),
-      ...(lastVerified?.ok === false ? [`${lastVerified.name} is damaged`] : []),
-      ...(overdue ? [`${name}: its last good backup is too old`] : []),
-      ...(lastGood || lastFailure || isNews ? [] : [`${name}: it has no good backup`]),
-      ...(paused ? [`${name} is paused`] : []),
-    ];
-  });
+  return schedules.flatMap(
+    ({ name, lastBackup, lastGood, lastFailure, lastVerified, overdue, paused, fleetPaused }) => {
+      const run = runs.find((run) => run?.schedule === name);
+      const end = run?.clusters.find((end) => end.cluster === cluster);
+      const isNews =
+        end?.message !== undefined && run!.name > (lastBackup?.name ?? "") && lastFailure?.name !== run!.name;
+      return [
+        ...(lastFailure ? [`${lastFailure.name}: ${lastFailure.message}`] : []),
+        ...(isNews ? [`${run!.name}: ${end.message}`] : []),
+        ...(lastBackup && lastBackup.phase !== "Completed" ? [`${lastBackup.name} is ${lastBackup.phase}`] : []),
+        ...(lastVerified?.ok === false ? [`${lastVerified.name} is damaged`] : []),
+        ...(overdue ? [`${name}: its last good backup is too old`] : []),
+        ...(lastGood || lastFailure || isNews ? [] : [`${name}: it has no good backup`]),
+        ...(paused ? [`${name} is paused${fleetPaused ? " (whole fleet)" : ""}`] : []),
+      ];
+    },
+  );
 }
 
-/** The newest run of a schedule that has been summed up; with `good`, the newest that is Completed. */
-async function newestRun(
-  bucket: Bucket,
-  schedule: string,
-  { good, signal }: { good?: boolean; signal?: AbortSignal } = {},
-): Promise<FleetDocument | undefined> {
+/** The newest run of a schedule that has been summed up. */
+async function newestRun(bucket: Bucket, schedule: string, signal?: AbortSignal): Promise<FleetDocument | undefined> {
   const names: string[] = [];
   for await (const { prefix } of bucket.list(`${FLEET}${schedule}-`, { delimiter: "/", signal })) {
     const name = prefix?.slice(FLEET.length, -1) ?? "";
@@ -170,46 +181,60 @@ async function newestRun(
   }
   for (const name of names.reverse().slice(0, MOST_RUNS)) {
     const summary = await readSummary(bucket, name, signal);
-    if (summary && (!good || summary.phase === "Completed")) return summary;
+    if (summary) return summary;
   }
   return undefined;
 }
 
-/** How a schedule stands, be it of one cluster or of a fleet. */
-export function anyScheduleDocument(
+/** The slot of a schedule's newest backup, be it of one cluster or of a fleet; undefined where there is none. */
+export async function lastSlot(
   bucket: Bucket,
   schedule: Schedule | FleetSchedule,
   now: Date,
   signal?: AbortSignal,
-): Promise<ScheduleDocument> {
-  return "clusters" in schedule
-    ? fleetScheduleDocument(bucket, schedule, now, signal)
-    : scheduleDocument(bucket, schedule, now, signal);
+): Promise<Date | undefined> {
+  const last =
+    "clusters" in schedule
+      ? await newestRun(bucket, schedule.name, signal)
+      : (await scheduleDocument(bucket, schedule, now, signal)).lastBackup;
+  return readScheduledName(last?.name ?? "")?.slot;
 }
 
-/** How a fleet's schedule stands, by the summaries of its runs. Throws what the bucket and `readPause` throw. */
-async function fleetScheduleDocument(
-  bucket: Bucket,
-  schedule: FleetSchedule,
+/**
+ * How these schedules of a fleet stand, by the summaries of their runs and by what lies in each cluster's own location. Throws
+ * what the fleet's own bucket and `readPause` throw.
+ */
+export async function fleetScheduleDocuments(
+  reading: FleetReading,
+  schedules: FleetSchedule[],
   now: Date,
-  signal?: AbortSignal,
-): Promise<ScheduleDocument> {
-  const { name } = schedule;
-  const clock = readClock(schedule);
-  const [{ paused }, last, good] = await Promise.all([
-    readPause(bucket, schedule, signal),
-    newestRun(bucket, name, { signal }),
-    newestRun(bucket, name, { good: true, signal }),
-  ]);
-  const backup = (run: FleetDocument | undefined) =>
-    run && { name: run.name, phase: run.phase, startTimestamp: run.startTimestamp, items: run.items, bytes: run.bytes };
-  const next = paused ? undefined : clock.next(now);
-  return {
-    ...{ schemaVersion: 1, kind: "schedule", name, schedule: schedule.schedule, timeZone: clock.timeZone },
-    ...{ cluster: choiceText(schedule.clusters), location: bucket.location, paused, missed: [] },
-    lastBackup: backup(last),
-    lastGood: backup(good),
-    ...expectation(clock, now, paused, good && readScheduledName(good.name)?.slot),
-    next: next && timestamp(next),
-  };
+): Promise<ScheduleDocument[]> {
+  const { bucket, signal } = reading;
+  const { members } = await readMembers(reading, now);
+  return Promise.all(
+    schedules.map(async (schedule): Promise<ScheduleDocument> => {
+      const { name } = schedule;
+      const clock = readClock(schedule);
+      const [paused, last] = await Promise.all([isPaused(bucket, schedule, signal), newestRun(bucket, name, signal)]);
+      const chosen = members
+        .filter(({ schedules }) => schedules.includes(name))
+        .map((member) => ({ cluster: member.name, own: member.found.find((found) => found.name === name) }));
+      const goods = chosen.flatMap(({ own }) => own?.lastGood ?? []);
+      const good = goods.sort((a, b) => (a.startTimestamp ?? "").localeCompare(b.startTimestamp ?? ""))[0];
+      const lastBackup = last && {
+        ...{ name: last.name, phase: last.phase, startTimestamp: last.startTimestamp },
+        ...{ items: last.items, bytes: last.bytes },
+      };
+      const next = paused ? undefined : clock.next(now);
+      return {
+        ...{ schemaVersion: 1, kind: "schedule", name, schedule: schedule.schedule, timeZone: clock.timeZone },
+        ...{ cluster: choiceText(schedule.clusters), location: bucket.location, paused, missed: [] },
+        pausedClusters: chosen.flatMap(({ cluster, own }) => (own?.paused ? [cluster] : [])),
+        ...{ lastBackup, lastGood: good },
+        withoutGood: chosen.flatMap(({ cluster, own }) => (own?.lastGood ? [] : [cluster])),
+        ...expectation(clock, now, paused, good && readScheduledName(good.name)?.slot),
+        next: next && timestamp(next),
+      };
+    }),
+  );
 }

@@ -22,10 +22,19 @@ export interface ScheduleDocument {
   /** The URL of the location that its backups lie in. */
   location: string;
   paused: boolean;
+  /** Of a fleet's cluster: that holds for the whole fleet. */
+  fleetPaused?: boolean;
+  /** Of a fleet: the clusters for which alone it is paused. */
+  pausedClusters?: string[];
   /** Its newest backup that was committed. */
   lastBackup?: StandingBackup;
-  /** Its newest backup that is Completed and not known to be damaged, the one above or an older one. */
+  /**
+   * Its newest backup that is Completed and not known to be damaged, the one above or an older one; of a fleet, of its clusters' the
+   * oldest.
+   */
   lastGood?: StandingBackup;
+  /** Of a fleet: the clusters that have none, or whose location can't be read. */
+  withoutGood?: string[];
   /** Its newest backup that a job has verified, when, and whether it is good. */
   lastVerified?: { name: string; at: string; ok: boolean };
   /** From one slot to the next, about now. */

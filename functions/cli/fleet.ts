@@ -17,7 +17,7 @@ export function addFleet(program: Command, signal: AbortSignal): void {
     .description(
       "Lists the clusters of the configuration and those discovered in their clouds, with their newest good backup, how much is in " +
         "it, when the next one is due, and what somebody should see to. Each cluster's own location is read. " +
-        "The exit code is 3 where one can't be read, or a cloud can't be asked.",
+        "The exit code is 3 where a cluster has problems, or a cloud can't be asked.",
     )
     .addHelpText(
       "after",

@@ -46,7 +46,7 @@ describe("the command line and a fleet", () => {
   });
 
   it("tells how clusters and schedules stand", async () => {
-    const { clusters } = await document<ClusterListDocument>(["fleet", "get", "--config", config, "-o", "json"]);
+    const { clusters } = await document<ClusterListDocument>(["fleet", "get", "--config", config, "-o", "json"], {}, 3);
     const about = clusters.map(({ name, schedules, problems }) => [name, schedules.length, problems.length]);
     assert.deepEqual(about, [
       ["blue", 2, 0],
@@ -77,10 +77,28 @@ describe("the command line and a fleet", () => {
   });
 
   it("pauses a schedule for all clusters, or for one", async () => {
-    await run("schedule", "pause", "nightly", "--cluster", "blue");
-    const pausedOf = async (...flags: string[]) =>
-      / (true|false)$/m.exec((await run("schedule", "get", "nightly", ...flags)).stdout)?.[1];
-    assert.deepEqual([await pausedOf("--cluster", "blue"), await pausedOf()], ["true", "false"]);
+    const said = async (...args: string[]) => {
+      const { stdout, stderr } = await run("schedule", ...args);
+      return (stdout + stderr).trim();
+    };
+    const pausedOf = async (...flags: string[]) => (await said("get", "nightly", ...flags)).split(/ {2,}/).at(-1);
+    const ofBlue = ["--cluster", "blue"];
+    assert.equal(await said("pause", "nightly", ...ofBlue), "Schedule nightly is paused for blue");
+    assert.deepEqual([await pausedOf(...ofBlue), await pausedOf()], ["true", "blue"]);
+    assert.equal(
+      await said("unpause", "nightly"),
+      "Schedule nightly was not paused\nnightly is still paused for: blue (unpause it with --cluster)",
+    );
+    assert.equal(await said("pause", "nightly"), "Schedule nightly is paused");
+    assert.equal(
+      await said("unpause", "nightly", ...ofBlue),
+      "Schedule nightly goes on for blue\nnightly is paused for the whole fleet: unpause it without --cluster",
+    );
+    assert.deepEqual([await pausedOf(...ofBlue), await pausedOf()], ["true (whole fleet)", "true"]);
+    const { stdout } = await run("fleet", "get");
+    assert.match(stdout, /blue +\S+ +\S+ +\S+ 03:00:00 UTC .*\n {2}blue: nightly is paused \(whole fleet\)\n/s);
+    await run("schedule", "unpause", "nightly");
+    assert.equal(await pausedOf(), "false");
   });
 
   for (const args of [

@@ -6,14 +6,12 @@ import {
   fleetStanding,
   isFleet,
   LifeboatError,
-  openBucket,
-  unlockedBy,
 } from "../../../core/index.ts";
 import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { ageText, columns, countText, plural, printable, printResult, say, timeText } from "../output.ts";
-import { secrets, terminal } from "../platform.ts";
 import { COMMAND, locationFlags } from "../session.ts";
+import { fleetReading } from "./reading.ts";
 
 const COLUMNS: Record<string, (cluster: ClusterDocument) => string> = {
   CLUSTER: ({ name }) => printable(name),
@@ -25,7 +23,7 @@ const COLUMNS: Record<string, (cluster: ClusterDocument) => string> = {
   PROBLEMS: ({ problems }) => (problems.length === 0 ? "-" : countText(problems.length)),
 };
 
-/** `lifeboat fleet get`: exit code 3 where it can't be told of all clusters how they stand. */
+/** `lifeboat fleet get`: exit code 3 where clusters have problems, or a cloud can't be asked for them. */
 export async function getFleet({ options, signal }: Invocation): Promise<number> {
   const config = await fleetConfig(options);
   if (config.member)
@@ -40,15 +38,12 @@ export async function getFleet({ options, signal }: Invocation): Promise<number>
     throw new LifeboatError("invalid", "the configuration is not a fleet's", {
       hint: "a fleet has schedules with `clusters`, or a section `fleet`: see docs/fleet.md",
     });
-  const identity = options.identity ?? config.encryption.identity;
-  const open = async (location: string) => unlockedBy(await openBucket(terminal, location), identity, secrets());
-  const bucket = await open(config.location);
-  const document = await fleetStanding({ config, bucket, clouds: terminal.clusters, openMember: open, signal });
+  const document = await fleetStanding(await fleetReading(config, options, signal));
   await printResult(options.output, document, () => table(document));
-  const { clusters, problems, unread } = document;
+  const { clusters, problems } = document;
   const good = clusters.filter(({ problems }) => problems.length === 0).length;
   say(`${plural(clusters.length, "cluster")}, ${good} without problems`);
-  return unread + problems.length > 0 ? EXIT_CODES.partial : EXIT_CODES.ok;
+  return good < clusters.length || problems.length > 0 ? EXIT_CODES.partial : EXIT_CODES.ok;
 }
 
 function table({ clusters, problems }: ClusterListDocument): string {

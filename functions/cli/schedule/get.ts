@@ -1,5 +1,17 @@
-import { anyScheduleDocument, anyScheduleOf, everySchedule, type ScheduleDocument } from "../../../core/index.ts";
+import {
+  anyScheduleOf,
+  type Config,
+  everySchedule,
+  fleetPauses,
+  fleetScheduleDocuments,
+  isFleet,
+  type ScheduleDocument,
+  scheduleDocument,
+  someOf,
+  underFleet,
+} from "../../../core/index.ts";
 import { fleetConfig } from "../config.ts";
+import { fleetOf, fleetReading } from "../fleet/reading.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
 import {
   ageText,
@@ -21,31 +33,59 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
   CLUSTER: ({ cluster }) => cluster,
   "LAST BACKUP": ({ lastBackup }) => printable(lastBackup?.name ?? "-"),
   STATUS: ({ lastBackup, lastFailure }) => phaseText(lastFailure ? "Failed" : (lastBackup?.phase ?? "-")),
-  "LAST GOOD": ({ lastGood, overdue }) => `${ageText(lastGood?.startTimestamp)}${overdue ? " (overdue)" : ""}`,
+  "LAST GOOD": ({ lastGood, overdue, withoutGood = [] }) => {
+    const none = withoutGood.length > 0 ? ` (none: ${someOf(withoutGood, MOST_NAMED)})` : "";
+    return printable(`${ageText(lastGood?.startTimestamp)}${overdue ? " (overdue)" : ""}${none}`);
+  },
   VERIFIED: ({ lastVerified }) =>
     lastVerified ? `${lastVerified.ok ? "" : "damaged, "}${ageText(lastVerified.at)}` : "-",
   EVERY: ({ intervalSeconds }) => intervalText(intervalSeconds),
   NEXT: ({ next }) => (next ? timeText(next) : "-"),
   MISSED: ({ missed }) => countText(missed.length),
-  PAUSED: ({ paused }) => String(paused),
+  PAUSED: ({ paused, fleetPaused, pausedClusters = [] }) => {
+    if (paused || pausedClusters.length === 0) return fleetPaused ? "true (whole fleet)" : String(paused);
+    return printable(someOf(pausedClusters, MOST_NAMED));
+  },
 };
+
+/** So many clusters are named in a cell. */
+const MOST_NAMED = 3;
 
 /** `lifeboat schedule get [NAME]` */
 export async function getSchedules({ args, options, signal }: Invocation): Promise<undefined> {
   const config = await fleetConfig(options);
-  const bucket = await openConfigBucket(config, options);
-  const now = new Date();
   const name = args[0] as string | undefined;
+  const schedules = name === undefined ? everySchedule(config) : [anyScheduleOf(config, name)];
+  const { location, documents } = await documentsOf(config, schedules, { options, signal });
   if (name !== undefined) {
-    const document = await anyScheduleDocument(bucket, anyScheduleOf(config, name), now, signal);
-    await printResult(options.output, document, () => table([document], options));
+    await printResult(options.output, documents[0]!, () => table(documents, options));
     return;
   }
-  const schedules = everySchedule(config);
-  const documents = await Promise.all(schedules.map((schedule) => anyScheduleDocument(bucket, schedule, now, signal)));
   if (documents.length === 0) say("The configuration has no schedules");
-  const list = { schemaVersion: 1, kind: "scheduleList", location: bucket.location, schedules: documents };
+  const list = { schemaVersion: 1, kind: "scheduleList", location, schedules: documents };
   await printResult(options.output, list, () => (documents.length === 0 ? "" : table(documents, options)));
+}
+
+/** How schedules stand: of a fleet's cluster by what is said of the whole fleet, too. */
+async function documentsOf(
+  config: Config,
+  schedules: ReturnType<typeof everySchedule>,
+  { options, signal }: Pick<Invocation, "options" | "signal">,
+): Promise<{ location: string; documents: ScheduleDocument[] }> {
+  const now = new Date();
+  if (isFleet(config)) {
+    const reading = await fleetReading(config, options, signal);
+    const documents = await fleetScheduleDocuments(reading, Object.values(config.fleet.schedules), now);
+    const names = new Set(schedules.map(({ name }) => name));
+    return { location: reading.bucket.location, documents: documents.filter(({ name }) => names.has(name)) };
+  }
+  const bucket = await openConfigBucket(config, options);
+  const fleet = await fleetOf(options);
+  const root = fleet && (await fleetReading(fleet, options, signal)).bucket;
+  const pauses = fleet && root ? await fleetPauses(fleet, root, signal) : new Set<string>();
+  const own = schedules.flatMap((schedule) => ("clusters" in schedule ? [] : [schedule]));
+  const documents = await Promise.all(own.map((schedule) => scheduleDocument(bucket, schedule, now, signal)));
+  return { location: bucket.location, documents: documents.map((document) => underFleet(document, pauses)) };
 }
 
 function table(documents: ScheduleDocument[], options: SharedOptions): string {

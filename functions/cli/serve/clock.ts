@@ -1,14 +1,13 @@
 import timers from "node:timers/promises";
 import {
-  anyScheduleDocument,
   type Bucket,
   type Config,
   type Job,
   type Jobs,
+  lastSlot,
   missedSlots,
   readClock,
   readPause,
-  readScheduledName,
   type Schedule,
 } from "../../../core/index.ts";
 import type { Timed } from "./runner.ts";
@@ -64,7 +63,6 @@ export function timedJobs({ retentionSchedule, verify }: Pick<Config, "retention
 /** The slots of a schedule since its newest backup, up to `now`, that have none. Throws what the bucket throws. */
 export async function missedBy(bucket: Bucket, schedule: Timed, now: Date, signal: AbortSignal): Promise<Date[]> {
   const { paused, at } = await readPause(bucket, schedule, signal);
-  const { lastBackup } = await anyScheduleDocument(bucket, schedule, now, signal);
-  const newest = readScheduledName(lastBackup?.name ?? "")?.slot;
+  const newest = await lastSlot(bucket, schedule, now, signal);
   return paused ? [] : missedSlots(readClock(schedule), { newest, since: at, until: now });
 }
