@@ -13,6 +13,7 @@ module "lifeboat" {
   schedules          = var.schedules
   restore_principals = var.restore_principals
 
+  fleet         = var.fleet
   hooks         = var.hooks
   volumes       = var.volumes
   alarm_actions = var.alarm_actions

@@ -24,6 +24,7 @@ module "lifeboat" {
   restore_application = var.restore_application
   restore_principals  = var.restore_principals
 
+  fleet                = var.fleet
   hooks                = var.hooks
   volumes              = var.volumes
   disk_resource_groups = var.disk_resource_groups

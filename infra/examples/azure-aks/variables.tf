@@ -72,6 +72,12 @@ variable "configuration_file" {
   default     = null
 }
 
+variable "fleet" {
+  description = "Whether the schedules of `configuration_file` are each of many clusters."
+  type        = bool
+  default     = false
+}
+
 variable "hooks" {
   description = "Whether backups may run commands in Pods."
   type        = bool

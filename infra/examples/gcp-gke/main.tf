@@ -15,6 +15,7 @@ module "lifeboat" {
   schedules          = var.schedules
   restore_principals = var.restore_principals
 
+  fleet                 = var.fleet
   hooks                 = var.hooks
   volumes               = var.volumes
   notification_channels = var.notification_channels
