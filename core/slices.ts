@@ -4,6 +4,7 @@ import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
 import { sha256 } from "./archive/gzip.ts";
 import { listFolder } from "./catalog.ts";
+import { LifeboatError } from "./errors.ts";
 import { signatureOf, signerOf } from "./integrity/keys.ts";
 import { numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket, Signer } from "./ports.ts";
@@ -56,6 +57,8 @@ export function secretVoucher(secret: string): Voucher {
 export interface SliceRow {
   bucket: Bucket;
   folder: string;
+  /** Of what they are states, for who reads of another run. */
+  of: string;
   voucher: Voucher | undefined;
   signal: AbortSignal;
 }
@@ -102,22 +105,29 @@ export async function readSlice<State>(
   }
 }
 
-/** Leaves a state under a number; gives its digest, or undefined where another run has left one there. */
+/** Leaves a state under a number; gives its digest. Throws `conflict` where another run has left one there. */
 export async function leaveSlice(
-  { bucket, folder, voucher, signal }: SliceRow,
+  { bucket, folder, of, voucher, signal }: SliceRow,
   number: number,
   content: unknown,
-): Promise<string | undefined> {
+): Promise<string> {
   const state = (await gzipBuffer(JSON.stringify(content))).toString("base64");
   const digest = sha256(Buffer.from(state));
   const key = numberedKey(folder, number);
   const signature = await voucher?.vouch(signedText(key, digest));
   const stored = { schemaVersion: 1, state, signature };
-  return (await putJsonOnce(bucket, key, stored, signal)) ? digest : undefined;
+  if (await putJsonOnce(bucket, key, stored, signal)) return digest;
+  throw new LifeboatError("conflict", `another run goes on with ${of} in ${bucket.location}`, {
+    hint: "that run's result counts; give runs that may meet names of their own",
+  });
 }
 
 /** Removes all that lies in a row's folder. Throws what the bucket throws. */
-export async function removeSlices({ bucket, folder, signal }: Omit<SliceRow, "voucher">): Promise<void> {
+export async function removeSlices({
+  bucket,
+  folder,
+  signal,
+}: Pick<SliceRow, "bucket" | "folder" | "signal">): Promise<void> {
   for (const key of (await listFolder(bucket, folder, signal)).keys()) await bucket.delete(key, { signal });
 }
 

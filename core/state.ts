@@ -53,6 +53,7 @@ export async function say<State>(
   }
 }
 
+/** How many objects of rows are read at once. */
 export const READS_AT_ONCE = 16;
 
 /** What the rows say now that lie in folders below one folder, by the names of their own. Throws what the bucket throws. */

@@ -5,7 +5,7 @@ import { backupKeys, pieceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Resource } from "../kube/resource.ts";
 import type { Signer } from "../ports.ts";
-import { leaveSlice, type More, readSlice, type Slice, signerVoucher } from "../slices.ts";
+import { leaveSlice, type More, readSlice, type Slice, type SliceRow, signerVoucher } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun, ShardRun } from "./backup.ts";
 import type { CollectPart, CollectPlace } from "./collect.ts";
@@ -86,8 +86,8 @@ export async function readState<State extends Surveyed>(
   folder: string,
   signer: Signer | undefined,
 ): Promise<Sliced<State> | undefined> {
-  const { bucket, name, signal } = run;
-  const left = await readSlice<State>({ bucket, folder, voucher: signerVoucher(signer), signal });
+  const { name } = run;
+  const left = await readSlice<State>(rowOf(run, folder, signer));
   if (!left) return undefined;
   if ("flaw" in left && left.flaw === "unreadable")
     throw new LifeboatError("corrupt", `${left.key} can't be read`, { key: left.key, hint: leftoverHint(name) });
@@ -106,16 +106,16 @@ export function inTheWay({ bucket, name }: ShardRun, what: string): LifeboatErro
 }
 
 export async function writeState(
-  { bucket, name, signer: given, signal }: BackupRun,
+  run: BackupRun,
   folder: string,
   number: number,
   content: SliceState | Planned,
 ): Promise<void> {
-  const row = { bucket, folder, voucher: signerVoucher(await given?.()), signal };
-  if (await leaveSlice(row, number, content)) return;
-  throw new LifeboatError("conflict", `another run goes on with backup "${name}" in ${bucket.location}`, {
-    hint: "that run's backup counts; give runs that may meet names of their own",
-  });
+  await leaveSlice(rowOf(run, folder, await run.signer?.()), number, content);
+}
+
+function rowOf({ bucket, name, signal }: BackupRun, folder: string, signer: Signer | undefined): SliceRow {
+  return { bucket, folder, of: `backup "${name}"`, voucher: signerVoucher(signer), signal };
 }
 
 /** What a slice knows of what it stores. */

@@ -1,12 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
+import pLimit from "p-limit";
 import { sha256 } from "../archive/gzip.ts";
 import { type Backup, encryptedPart, sliceFolder } from "../catalog.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { isLifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leaveSlice, readSlice, type Slice, type SliceRow, type SliceState, signerVoucher } from "../slices.ts";
+import { READS_AT_ONCE } from "../state.ts";
 import type { PlanCut, PlanProgress } from "./restore.ts";
 import type { RestoreSpec } from "./spec.ts";
 import type { WriteEvent } from "./write/cut.ts";
@@ -105,7 +107,8 @@ export function mayBeCut({ trustedKeys = [], signer, recipients = [] }: CutRun, 
 /** Takes up what slices before this one have left of the restore, where it is of the same and new enough. */
 export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promise<RestoreCut> {
   const { bucket, name, log, signal } = run;
-  const row: SliceRow = { bucket, folder: sliceFolder(name), voucher: signerVoucher(await run.signer?.()), signal };
+  const voucher = signerVoucher(await run.signer?.());
+  const row: SliceRow = { bucket, folder: sliceFolder(name), of: `restore "${name}"`, voucher, signal };
   const subject = await subjectOf(run, backup);
   const { states, flaw, ...newest } = await readStates(row, subject);
   if (flaw) log.log("warning", `What an earlier slice left of this restore is not gone on with: ${flaw}`);
@@ -128,13 +131,8 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
   let kept = Date.now();
 
   const leave = async (state: State) => {
-    const digest = await leaveSlice(row, number + 1, state);
-    if (digest === undefined)
-      throw new LifeboatError("conflict", `another run goes on with restore "${name}" in ${bucket.location}`, {
-        hint: "that run's restore counts; give runs that may meet names of their own",
-      });
+    previous = await leaveSlice(row, number + 1, state);
     number += 1;
-    previous = digest;
     kept = Date.now();
   };
   const leavePlan = async () => {
@@ -197,7 +195,8 @@ async function readStates(row: SliceRow, subject: Subject): Promise<{ number: nu
   if (state.kind === "none") return { number };
   const first = state.kind === "plan" ? number : state.plan;
   const numbers = Array.from({ length: number - first }, (_, at) => first + at);
-  const before = numbers.map((one) => readSlice<State>(row, one).catch(absent));
+  const limit = pLimit(READS_AT_ONCE);
+  const before = numbers.map((one) => limit(() => readSlice<State>(row, one).catch(absent)));
   const all = [...(await Promise.all(before)), newest];
   const [plan, ...written] = all.filter((one): one is SliceState<State> => one !== undefined && !("flaw" in one));
   const isRow = written.every(

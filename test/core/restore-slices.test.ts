@@ -18,6 +18,7 @@ import {
 import { readResourceList } from "../../core/documents.ts";
 import type { Kube, KubeRequest, KubeResponse } from "../../core/kube/client.ts";
 import { startRunLog } from "../../core/log.ts";
+import { numberedKey } from "../../core/once.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { readOutcomes } from "../../core/restore/outcomes.ts";
 import type { RestoreSpec } from "../../core/restore/restore.ts";
@@ -174,6 +175,19 @@ async function changeState(bucket: Bucket, at: number, change?: (state: Buffer) 
   await bucket.put(key, Buffer.from(JSON.stringify({ ...rest, state: changed })));
 }
 
+/** Makes the last state that a slice has left so much older. */
+const aged = (ms: number) => (bucket: Bucket) =>
+  changeState(bucket, -1, (state) => {
+    const { at, ...rest } = JSON.parse(gunzipSync(state).toString());
+    return gzipSync(JSON.stringify({ ...rest, at: at - ms }));
+  });
+
+/** Puts a state where the next one would be. */
+async function copyState(bucket: Bucket, at: number): Promise<void> {
+  const keys = [...(await listFolder(bucket, sliceFolder("r"))).keys()];
+  await bucket.put(numberedKey(sliceFolder("r"), keys.length + 1), await readObject(bucket, keys.at(at)!));
+}
+
 const keptOften = (calls: number, pieceMs?: number): Slice => ({ ...sliceOf(calls), pieceMs });
 
 describe("a restore in slices", () => {
@@ -269,6 +283,8 @@ describe("a restore in slices", () => {
     }));
 
   /** Runs a slice that leaves some of the restore, then, with another run, all that is left. Gives what that one logged. */
+  const ours = signer();
+  const by = { signer: async () => ours };
   const goneOn = (
     first: Partial<RestoreRun>,
     then: Partial<RestoreRun>,
@@ -286,9 +302,11 @@ describe("a restore in slices", () => {
     });
 
   it("goes on with what another slice has left and signed", async () => {
-    const ours = signer();
-    const by = { signer: async () => ours };
     assert.match(await goneOn(by, by), /Goes on with/);
+  });
+
+  it("goes on with what is less than a day old", async () => {
+    assert.match(await goneOn({}, {}, aged(23 * 3_600_000)), /Goes on with/);
   });
 
   const anew: [
@@ -315,6 +333,8 @@ describe("a restore in slices", () => {
       (bucket) => changeState(bucket, -2, (state) => gzipSync(gunzipSync(state), { level: 1 })),
     ],
     ["lacks a part", {}, {}, /can't be read/, (bucket) => changeState(bucket, -2)],
+    ["is a day old", {}, {}, /more than a day old/, aged(24 * 3_600_000)],
+    ["was left in another place", by, by, /not signed by who signs/, (bucket) => copyState(bucket, 0)],
   ];
   for (const [what, first, then, why, meanwhile] of anew)
     it(`plans anew where what was left ${what}`, async () => {
