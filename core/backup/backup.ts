@@ -65,7 +65,7 @@ export interface BackupResult {
 /**
  * Makes one backup: the archive and its index first, then the side files, then, as the commit, `velero-backup.json`.
  * Every object is created once and none is overwritten. An archive that an interrupted run left under the same name
- * is adopted instead of made again, unless the record is to be signed.
+ * is adopted instead of made again, unless the record is to be signed: then only one that signed states of slices give again.
  *
  * Throws `conflict` where a backup of that name exists, or an archive that may not be adopted, `invalid` for contradictory filters and for a spec that can't be carried out with these means, and whatever stopped the
  * run; then nothing is listed, and once the cluster had answered, the run's log lies where `readLog` finds it.
@@ -95,8 +95,10 @@ async function makeBackup(run: BackupRun, slice?: Slice, shards?: number): Promi
   const encryption = encryptionOf(run, present.keys());
   const signer = await run.signer?.();
   const sliced = slice && !encryption ? await readSlices(run, signer) : undefined;
-  const continued = present.has(keys.tar) ? undefined : sliced;
-  const adopted = present.has(keys.tar) && encryption?.what !== "all";
+  // An archive is signed where it is what the signed states give; a log, which is no part of it, only by the run that wrote it.
+  const isMadeAgain = run.signer !== undefined && !present.has(keys.log);
+  const continued = present.has(keys.tar) && !isMadeAgain ? undefined : sliced;
+  const adopted = present.has(keys.tar) && !continued && encryption?.what !== "all";
   const open = [...present.keys()].filter((key) => !key.endsWith(ENCRYPTED));
   if (!adopted && !continued && open.length > 0) {
     throw new LifeboatError("conflict", `remains of a deleted backup "${name}" lie in ${bucket.location}`, {

@@ -3,6 +3,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
 import { backupKeys, pieceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { digestOf } from "../integrity/checks.ts";
 import type { Resource } from "../kube/resource.ts";
 import type { Signer } from "../ports.ts";
 import { leaveSlice, type More, readSlice, type Slice, type SliceRow, signerVoucher } from "../slices.ts";
@@ -114,7 +115,7 @@ export async function writeState(
   await leaveSlice(rowOf(run, folder, await run.signer?.()), number, content);
 }
 
-function rowOf({ bucket, name, signal }: BackupRun, folder: string, signer: Signer | undefined): SliceRow {
+function rowOf({ bucket, name, signal }: ShardRun, folder: string, signer: Signer | undefined): SliceRow {
   return { bucket, folder, of: `backup "${name}"`, voucher: signerVoucher(signer), signal };
 }
 
@@ -235,21 +236,29 @@ export function goOnReading(
   return startReading(run, facts, read);
 }
 
+/** Of a backup that is to be signed, what lies there already is as good where it is the same. */
 async function storeArchive(
-  { bucket, name, signal }: BackupRun,
+  { bucket, name, signer, signal }: BackupRun,
   header: ArchiveHeader,
   bytes: Record<"tar" | "index", () => AsyncIterable<Buffer>>,
 ): Promise<IndexDigests> {
   const keys = backupKeys(name);
   const held = holding(bucket, retentionOf(header));
   const index = digestingIndex(bytes.index());
+  const orSame = (key: string, ours: () => AsyncIterable<Buffer>) => async (error: unknown) => {
+    if (!signer || !isLifeboatError(error, "conflict")) throw error;
+    const again = digestingIndex(ours());
+    for await (const _ of again.bytes);
+    if ((await digestOf(bucket, key, signal)) !== again.digests().whole) throw error;
+    return again.digests();
+  };
   try {
-    await held.put(keys.tar, bytes.tar(), { ifAbsent: true, signal });
-    await held.put(keys.index, index.bytes, { ifAbsent: true, signal });
+    await held.put(keys.tar, bytes.tar(), { ifAbsent: true, signal }).catch(orSame(keys.tar, bytes.tar));
+    const putting = held.put(keys.index, index.bytes, { ifAbsent: true, signal });
+    return await putting.then(index.digests, orSame(keys.index, bytes.index));
   } catch (error) {
     // Who has finished removes the pieces.
     const taken = isLifeboatError(error, "conflict") || isLifeboatError(error, "missing");
     throw taken ? takenMeanwhile(bucket, name, error) : error;
   }
-  return index.digests();
 }

@@ -4,10 +4,10 @@ import fc from "fast-check";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
-import { listBackups, listFolder, PIECES, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
+import { backupKeys, listBackups, listFolder, PIECES, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { readFindings } from "../../core/documents.ts";
-import { isLifeboatError } from "../../core/errors.ts";
+import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
@@ -178,6 +178,36 @@ describe("a backup in slices", () => {
       kind: "conflict",
       message: /can't be finished and signed/,
     });
+  });
+
+  it("is signed though a run was stopped once its archive was there, but not where that is another's", async () => {
+    const ours = signer();
+    const keys = backupKeys("b");
+    const stoppedAt = async (file: string) => {
+      const bucket = memoryBucket();
+      const put: Bucket["put"] = (key, ...rest) =>
+        key === file ? Promise.reject(new LifeboatError("timeout", "it was stopped")) : bucket.put(key, ...rest);
+      const call = (at: Bucket) => backupSlice({ ...runOf(at), signer: async () => ours }, sliceOf(10, 1000));
+      await call(bucket);
+      await assert.rejects(
+        untilMade(() => call({ ...bucket, put })),
+        { kind: "timeout" },
+      );
+      return { bucket, again: () => untilMade(() => call(bucket)) };
+    };
+    for (const file of [keys.index, keys.results, keys.log]) {
+      const { bucket, again } = await stoppedAt(file);
+      const { record } = await again();
+      assert.equal(signedBy(record), ours.publicKey);
+      const { damaged } = await verifyBackup(bucket, "b", { read: 1, trustedKeys: [ours.publicKey], signal });
+      assert.deepEqual(damaged, []);
+    }
+    const { bucket, again } = await stoppedAt(keys.index);
+    const body = await readObject(bucket, keys.tar);
+    await bucket.put(keys.tar, body.subarray(1));
+    await assert.rejects(again(), { kind: "conflict" });
+    const { again: afterLog } = await stoppedAt(keys.metadata);
+    await assert.rejects(afterLog(), { kind: "conflict", message: /nothing proves who wrote it/ });
   });
 
   it("is signed only where its state was left in its place, and its pieces lie there", async () => {
