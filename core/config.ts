@@ -9,6 +9,7 @@ import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import {
   type ClusterChoice,
+  CONFIGURED_NAME,
   clusterChoiceSchema,
   type FleetSettings,
   fleetProblems,
@@ -97,9 +98,7 @@ export interface Schedule {
   shards?: number;
 }
 
-const name = z
-  .string()
-  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "a name has lower-case letters, digits and inner '-', at most 63");
+const name = z.string().regex(CONFIGURED_NAME, "a name has lower-case letters, digits and inner '-', at most 63");
 const scheduleSchema = strictFields({
   schedule: z.string(),
   timeZone: z.string().optional(),

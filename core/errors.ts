@@ -53,6 +53,11 @@ export function isLifeboatError(error: unknown, kind?: ErrorKind): error is Life
   return error instanceof LifeboatError && (kind === undefined || error.kind === kind);
 }
 
+/** Whether the same thing done again may well succeed; of what nobody expected that isn't known, so it may. */
+export function mayPass(error: unknown): boolean {
+  return !isLifeboatError(error) || ERROR_KINDS[error.kind].retry;
+}
+
 /** What comes, or undefined where it rejects as `missing`. */
 export async function unlessMissing<T>(promise: Promise<T>): Promise<T | undefined> {
   try {

@@ -59,6 +59,7 @@ export {
   EXIT_CODES,
   isLifeboatError,
   LifeboatError,
+  mayPass,
   messageOf,
   unlessMissing,
 } from "./errors.ts";

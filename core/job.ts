@@ -22,6 +22,8 @@ const run = z
   .optional();
 /** Of a fleet: only the clusters whose names come after this one, as the others have been handed over. */
 const after = z.string().min(1).optional();
+/** What a job of a whole fleet says to itself: how often the clouds could not be asked for its clusters. */
+const tried = z.int().min(0).optional();
 const shared = { cluster: z.string().min(1).optional(), name: z.string().min(1).optional(), ...asked };
 
 /** What a restore is to do. */
@@ -97,7 +99,15 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       if (schedule !== undefined && spec !== undefined) refuse("spec", "is the schedule's template: leave it out");
       if (shard !== undefined && name === undefined) refuse("shard", "goes with a name");
     }),
-  z.strictObject({ kind: z.literal("restore"), ...shared, ...restoreWish }).superRefine(checkWish),
+  z
+    .strictObject({
+      kind: z.literal("restore"),
+      ...shared,
+      /** Of a fleet: the cluster whose location has the backup, and gets the restore, where that is not the one restored into. */
+      from: z.string().min(1).optional(),
+      ...restoreWish,
+    })
+    .superRefine(checkWish),
   z
     .strictObject({
       kind: z.literal("verify"),
@@ -135,6 +145,7 @@ const jobSchema = z.discriminatedUnion("kind", [
     cluster: z.string().min(1).optional(),
     /** Of the configuration: only its backups. */
     schedule: z.string().min(1).optional(),
+    tried,
     run,
     after,
   }),
@@ -150,6 +161,7 @@ const jobSchema = z.discriminatedUnion("kind", [
     /** What it says to itself: how many clusters have been handed over, and when those were once more of which nothing was heard. */
     given: z.number().int().min(0).optional(),
     again: time.optional(),
+    tried,
   }),
   z.strictObject({
     kind: z.literal("check"),

@@ -2,11 +2,11 @@ import manifest from "../package.json" with { type: "json" };
 import type { ApiDeps } from "./api.ts";
 import type { Checked } from "./check/check.ts";
 import type { CheckDocument } from "./check/document.ts";
-import { type Config, parseConfig } from "./config.ts";
+import { type Config, type FleetConfig, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
-import { ERROR_KINDS, isLifeboatError, LifeboatError, messageOf } from "./errors.ts";
+import { ERROR_KINDS, isLifeboatError, LifeboatError, mayPass, messageOf } from "./errors.ts";
 import type { FleetOutcome, FleetTiming } from "./fleet/job.ts";
-import { isFleet, narrowedTo } from "./fleet/narrow.ts";
+import { isFleet, narrowedTo, narrowedToStored } from "./fleet/narrow.ts";
 import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
@@ -194,6 +194,22 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   /** The buckets of a fleet's clusters. */
   const memberOf = (config: Config) => (location: string) => bucketAt({ ...config, location });
 
+  /** What the API of one of a fleet's clusters is made over; `reads`: it takes no more than what lies in the cluster's location. */
+  async function memberApi(
+    whole: FleetConfig,
+    { cluster, reads }: { cluster: string; reads: boolean },
+    signal: AbortSignal,
+  ): Promise<Pick<ApiDeps, "config"> & Required<Pick<ApiDeps, "into">>> {
+    const { clusters: clouds } = platform;
+    const narrowedToOne = (name: string) => narrowedTo(whole, name, clouds, signal);
+    const bucket = await bucketAt(whole);
+    const config = await ofPath(
+      reads ? narrowedToStored(whole, cluster, { bucket, clouds, signal }) : narrowedToOne(cluster),
+    );
+    const into = async (other = cluster) => ({ ...config, clusters: (await narrowedToOne(other)).clusters });
+    return { config, into };
+  }
+
   /** Runs a job with what it takes: the configuration is one cluster's and its schedules', or a fleet's. */
   async function runWith(
     job: LockedJob,
@@ -206,6 +222,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     if (job.kind === "fleet") throw new LifeboatError("invalid", "the configuration is not a fleet's");
     if ((job.kind === "verify" || job.kind === "retention") && job.cluster !== undefined)
       throw new LifeboatError("invalid", `the ${job.kind} of a cluster is one of a fleet: leave the cluster out`);
+    if (job.kind === "restore" && job.from !== undefined)
+      throw new LifeboatError("invalid", "from is a cluster of a fleet, which the configuration is not: leave it out");
     const { runJob } = await import("./run.ts");
     return runJob(job, { ...context, config });
   }
@@ -297,7 +315,8 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         member = isFleet(whole) ? clusterRequest(request) : undefined;
         const { clusters, disks } = platform;
         const { signal } = request;
-        const config = member && isFleet(whole) ? await memberOfPath(whole, member.cluster, clusters, signal) : whole;
+        const { config, into }: Pick<ApiDeps, "config" | "into"> =
+          member && isFleet(whole) ? await memberApi(whole, member, signal) : { config: whole };
         const trustedKeys = () => readTrustedKeys(secrets, config.signing.publicKeys, signal);
         const check: ApiDeps["check"] = (cluster, signal) =>
           checkHere(member?.cluster ?? cluster, { signal, heard: listen });
@@ -306,7 +325,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
         const fleet = isFleet(config) ? { config, clouds: clusters, openMember: memberOf(config) } : undefined;
         deps = {
           ...{ config, bucket: await bucketAt(config), version, check, removal, trustedKeys, token, log },
-          ...{ fleet, jobs: member ? jobsOf(member.cluster, jobs) : jobs },
+          ...{ fleet, into, jobs: member ? jobsOf(member.cluster, jobs) : jobs },
         };
       } catch (error) {
         if (member && isLifeboatError(error, "missing")) return problemResponse(error);
@@ -319,10 +338,10 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   };
 }
 
-/** As `narrowedTo`; a path that names no cluster of the fleet is one that is `missing`. */
-async function memberOfPath(...given: Parameters<typeof narrowedTo>): Promise<Config> {
+/** The configuration that a path leads to: one that names no cluster of the fleet is one that is `missing`. */
+async function ofPath(narrowing: Promise<Config>): Promise<Config> {
   try {
-    return await narrowedTo(...given);
+    return await narrowing;
   } catch (error) {
     if (!isLifeboatError(error, "invalid")) throw error;
     throw new LifeboatError("missing", error.message, { hint: error.hint, cause: error });
@@ -352,9 +371,14 @@ async function handOver(all: LockedJob[], jobs: Jobs, signal: AbortSignal): Prom
   }
 }
 
-/** Hands over jobs as those of one cluster of a fleet. */
+/** Hands over jobs as those of one cluster of a fleet; a restore into another one as that of its location. */
 function jobsOf(cluster: string, jobs: Jobs): Jobs {
-  return { enqueue: (job, options) => jobs.enqueue(job.kind === "fleet" ? job : { ...job, cluster }, options) };
+  const ofCluster = (job: Job): Job => {
+    if (job.kind === "fleet") return job;
+    const isInto = job.kind === "restore" && job.cluster !== undefined && job.cluster !== cluster;
+    return isInto ? { ...job, from: cluster } : { ...job, cluster };
+  };
+  return { enqueue: (job, options) => jobs.enqueue(ofCluster(job), options) };
 }
 
 function nameIn(job: LockedJob): string | undefined {
@@ -487,9 +511,9 @@ function jobFailed(error: unknown): JobFailed {
       cause: error,
     });
   }
-  const { retry, http } = ERROR_KINDS[error.kind];
+  const { http } = ERROR_KINDS[error.kind];
   const message = error.hint ? `${error.message} (${error.hint})` : error.message;
-  return new JobFailed(message, { retry, status: http, cause: error });
+  return new JobFailed(message, { retry: mayPass(error), status: http, cause: error });
 }
 
 function toStandardOutput(line: string): void {

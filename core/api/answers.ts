@@ -25,6 +25,8 @@ export interface ApiDeps {
   token?: string;
   /** Where it is the API of a whole fleet. */
   fleet?: FleetDeps;
+  /** The configuration with another cluster of the same fleet to restore into, by default its own. Throws as `fleetCluster`. */
+  into?: (cluster?: string) => Promise<Config>;
   /** A line about each unexpected error. */
   log?: (line: string) => void;
 }

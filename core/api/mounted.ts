@@ -1,8 +1,21 @@
 /** Headers of answers that name other paths of the API. */
 const LINKS = ["location", "link"];
 
-/** The cluster whose API a request of a fleet's is for, and the request as that API takes it; undefined for the fleet's own. */
-export function clusterRequest(request: Request): { base: string; cluster: string; request: Request } | undefined {
+/** A request to the API of one of a fleet's clusters. */
+interface ClusterRequest {
+  base: string;
+  cluster: string;
+  /** Whether it takes no more than what lies in the cluster's location. */
+  reads: boolean;
+  /** As that API takes it. */
+  request: Request;
+}
+
+/** What is of a location alone, beside reading it; a restore's cluster its own body tells. */
+const STORED = /^\/v1\/(backups\/[^/]+\/(verify|pin)|restores)$/;
+
+/** The cluster whose API a request of a fleet's is for; undefined for the fleet's own. */
+export function clusterRequest(request: Request): ClusterRequest | undefined {
   const url = new URL(request.url);
   const [, base, name = "", path = ""] = /^(\/clusters\/([^/]+))(\/.*)$/.exec(url.pathname) ?? [];
   if (base === undefined) return undefined;
@@ -11,7 +24,8 @@ export function clusterRequest(request: Request): { base: string; cluster: strin
   try {
     cluster = decodeURIComponent(name);
   } catch {}
-  return { base, cluster, request: new Request(url, request) };
+  const reads = request.method === "GET" ? path !== "/v1/retention" : STORED.test(path);
+  return { base, cluster, reads, request: new Request(url, request) };
 }
 
 /** An answer of an API that stands below `base`: the paths in its headers begin there. */

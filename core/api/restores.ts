@@ -37,11 +37,12 @@ export function addRestores(app: OpenAPIHono<Env>, deps: ApiDeps): void {
     return context.json({ ...frame, restores: entries, continue: tokenOf(next) }, 200);
   });
 
-  app.openapi(routes.createRestore, (context) => {
+  app.openapi(routes.createRestore, async (context) => {
     const body = context.req.valid("json");
     const { backupName, scheduleName = "restore" } = body.spec ?? {};
     const { name = body.plan ?? requestName(backupName ?? scheduleName) } = body;
-    return submit(context, deps, { ...body, kind: "restore", name, caller: callerOf(context) });
+    const config = deps.into ? await deps.into(body.cluster) : deps.config;
+    return submit(context, { ...deps, config }, { ...body, kind: "restore", name, caller: callerOf(context) });
   });
 
   app.openapi(routes.getRestore, async (context) => {

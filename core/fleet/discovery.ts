@@ -1,9 +1,9 @@
 import { openManaged } from "../cluster.ts";
 import type { ConfiguredCluster, FleetConfig } from "../config.ts";
-import { LifeboatError, messageOf } from "../errors.ts";
+import { LifeboatError, mayPass, messageOf } from "../errors.ts";
 import type { CloudReferences } from "../kube/clouds.ts";
 import type { Platform } from "../ports.ts";
-import type { Discovery } from "./settings.ts";
+import { DISCOVERED_NAME, type Discovery } from "./settings.ts";
 
 /** The label of each discovered cluster that tells which entry of `discover` it was found by. */
 const DISCOVERED_BY = "lifeboat/discovered-by";
@@ -14,6 +14,17 @@ type Cloud = keyof CloudReferences;
 export interface FleetClusters {
   clusters: Map<string, ConfiguredCluster>;
   problems: string[];
+  /** Why a cloud could not be asked for all: an error that may pass, where there is one. */
+  failure?: unknown;
+}
+
+/** How often clouds that can't be asked are asked again until one goes without them, and after how many milliseconds. */
+export const MOST_TRIES = 6;
+export const ASK_AGAIN_MS = 30_000;
+
+/** Whether it is worth while to ask the clouds again, `tried` times after it was in vain. */
+export function asksAgain({ failure }: FleetClusters, tried: number): boolean {
+  return failure !== undefined && tried < MOST_TRIES && mayPass(failure);
 }
 
 /**
@@ -44,9 +55,6 @@ const NAMING: {
   },
 };
 
-/** What a discovered cluster's name may be, whatever its cloud allows: it becomes a folder and a part of URLs. */
-const SAFE = /^[a-z0-9][-a-z0-9]*\.[\w()-][\w.()-]*[\w()-]$/i;
-
 /**
  * The clusters of a fleet: those of the configuration, and those that its clouds tell of now. An entry of `discover` whose
  * cloud can't be asked is a problem, and keeps nobody from the others. Throws the signal's reason.
@@ -61,7 +69,7 @@ export async function fleetClusters(
     Object.entries(fleet.discover).map(async ([entry, discovery]) => {
       try {
         for await (const [name, cluster] of discovered(discovery, { entry, clouds, signal })) {
-          if (SAFE.test(name)) found.clusters.set(name, cluster);
+          if (DISCOVERED_NAME.test(name)) found.clusters.set(name, cluster);
           else
             found.problems.push(
               `discover ${entry}: the cluster ${JSON.stringify(name)} has a name that can't be a folder's`,
@@ -69,11 +77,13 @@ export async function fleetClusters(
         }
       } catch (error) {
         signal.throwIfAborted();
+        if (found.failure === undefined || !mayPass(found.failure)) found.failure = error;
         found.problems.push(`discover ${entry}: ${messageOf(error)}`);
       }
     }),
   );
   return {
+    ...found,
     clusters: new Map([...found.clusters].sort(([a], [b]) => (a < b ? -1 : 1))),
     problems: found.problems.sort(),
   };
@@ -91,7 +101,7 @@ export async function fleetCluster(
 ): Promise<ConfiguredCluster> {
   if (Object.hasOwn(clusters, name)) return clusters[name]!;
   const [entry = "", ...rest] = name.split(".");
-  if (rest.length > 0 && SAFE.test(name) && Object.hasOwn(fleet.discover, entry)) {
+  if (rest.length > 0 && DISCOVERED_NAME.test(name) && Object.hasOwn(fleet.discover, entry)) {
     const discovery = fleet.discover[entry]!;
     for await (const [found, cluster] of discovered(discovery, { entry, only: rest.join("."), clouds, signal }))
       if (found === name) return cluster;

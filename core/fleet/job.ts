@@ -12,9 +12,9 @@ import type { Bucket } from "../ports.ts";
 import { slotOf, untilDue } from "../run.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { scheduledName } from "../schedule/slots.ts";
-import { newestStates } from "../state.ts";
+import { newestState, newestStates } from "../state.ts";
 import { tell } from "../tell.ts";
-import { fleetClusters } from "./discovery.ts";
+import { ASK_AGAIN_MS, asksAgain, fleetClusters } from "./discovery.ts";
 import {
   type FleetDocument,
   type FleetRun,
@@ -24,7 +24,7 @@ import {
   readJson,
   readSummary,
 } from "./document.ts";
-import type { FleetContext } from "./member.ts";
+import { type FleetContext, TRIES, triesFolder } from "./member.ts";
 import { memberLocation, narrowed } from "./narrow.ts";
 import { timeLimit } from "./time.ts";
 
@@ -88,15 +88,17 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
   if (slot !== undefined && job.given === undefined && (await isPaused(bucket, schedule, signal)))
     return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
 
-  const members = await membersOf(name, schedule, context);
   const { log } = startRunLog({ fleet: name }, listen);
+  const asked: Asked = { job, name, slot, schedule, log };
+  const members = await membersOf(asked, context);
+  if (!members) return askAgain(asked, context);
   const ended = await endedIn(bucket, name, signal);
   const left = members.clusters.filter((cluster) => !ended.clusters.has(cluster));
   const { timeout } = config.fleet;
   const limit = timeLimit(timeout, schedule, new Date());
   const over = members.at.getTime() + limit.ms;
   const until = timeout === undefined ? undefined : new Date(over);
-  const run = { job, name, slot, schedule, members, ended, left, until, log };
+  const run = { ...asked, members, ended, left, until };
   if (left.length === 0) return sumUp(run, [], context);
   const given = job.given ?? 0;
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
@@ -104,21 +106,32 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
   return given < members.clusters.length ? handOver(run, given, context) : comeBack(run, context);
 }
 
-/** A run of a fleet's schedule as a job finds it; `left`: the clusters that have not ended. */
-interface Run {
+/** A run of a fleet's schedule. */
+interface Asked {
   job: FleetJob;
   name: string;
   slot?: string;
   schedule: FleetSchedule;
-  members: Members;
-  ended: { clusters: Set<string>; newest: number };
-  left: string[];
-  /** When it is over, where the configuration says so: what runs then is cut off. */
-  until?: Date;
   log: Log;
 }
 
+/** The same as a job finds it; `left`: the clusters that have not ended for good. */
+interface Run extends Asked {
+  members: Members;
+  ended: Ended;
+  left: string[];
+  /** When it is over, where the configuration says so: what runs then is cut off. */
+  until?: Date;
+}
+
 type RunContext = FleetContext & { loops?: boolean; fleetTiming?: FleetTiming };
+
+/** A cloud could not be asked: the job comes back, since whom it chooses now is chosen for the whole run. */
+function askAgain(asked: Asked, { fleetTiming }: RunContext): FleetOutcome {
+  const tried = (asked.job.tried ?? 0) + 1;
+  const at = Date.now() + (fleetTiming?.poll ?? ASK_AGAIN_MS);
+  return { duplicate: false, parts: [], next: restOf(asked, { tried }, at) };
+}
 
 /** Hands over the next clusters: as many as may be begun now, or, where somebody drives them, all with their times. */
 function handOver(
@@ -150,13 +163,15 @@ async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
   if (!mayBeLost || (await someAreHeld(left, name, context)))
     return { duplicate: false, parts: [], next: restOf(run, {}, looks) };
+  const lost = left.filter((cluster) => !ended.tried.has(cluster));
+  if (lost.length === 0) return sumUp(run, [], context);
   if (job.again !== undefined) {
     const message = "its run has ended without a word: it was killed, or could not be begun";
-    const without = left.map((cluster): Lost => [cluster, { phase: "Failed", message }]);
+    const without = lost.map((cluster): Lost => [cluster, { phase: "Failed", message }]);
     return sumUp(run, without, context);
   }
-  log("warning", "nothing is heard of clusters: they are handed over again", { clusters: left.length });
-  const parts = left.map((cluster) => partOf(run, cluster));
+  log("warning", "nothing is heard of clusters: they are handed over again", { clusters: lost.length });
+  const parts = lost.map((cluster) => partOf(run, cluster));
   const again = new Date(now).toISOString();
   return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : looks) };
 }
@@ -184,7 +199,7 @@ function partOf({ job, name, slot, schedule, until }: Run, cluster: string, at =
 }
 
 /** The fleet's job, once more; `at` as of a part. */
-function restOf({ job, name, slot }: Run, change: Partial<FleetJob>, at: number): LockedJob {
+function restOf({ job, name, slot }: Asked, change: Partial<FleetJob>, at: number): LockedJob {
   const { kind, schedule, caller, given, again } = job;
   return {
     ...{ kind, schedule, caller, given, again },
@@ -214,13 +229,21 @@ export async function readFleetRun(
   return { ...about, schedule: members.schedule, phase: "InProgress", clusters: members.clusters.length, ended };
 }
 
-/** The clusters of a run: those that its schedule chooses when they are first asked for. Throws what the bucket throws. */
-async function membersOf(run: string, schedule: FleetSchedule, context: FleetContext): Promise<Members> {
+/**
+ * The clusters of a run: those that its schedule chooses when they are first asked for. Undefined where a cloud should be asked
+ * again before. Throws what the bucket throws.
+ */
+async function membersOf({ job, name, schedule, log }: Asked, context: FleetContext): Promise<Members | undefined> {
   const { config, bucket, clusters: clouds, signal } = context;
-  const key = fleetKeys(run).members;
+  const key = fleetKeys(name).members;
   const known = await readJson(bucket, key, membersSchema, signal);
   if (known) return known;
-  const { clusters, problems } = await fleetClusters(config, clouds, signal);
+  const found = await fleetClusters(config, clouds, signal);
+  const { clusters, problems } = found;
+  if (asksAgain(found, job.tried ?? 0)) {
+    for (const problem of problems) log("warning", problem);
+    return undefined;
+  }
   const chosen = [...clusters].filter(([name, cluster]) =>
     Object.hasOwn(narrowed(config, name, cluster).schedules, schedule.name),
   );
@@ -231,16 +254,25 @@ async function membersOf(run: string, schedule: FleetSchedule, context: FleetCon
   return (await readJson(bucket, key, membersSchema, signal)) ?? { at, ...members };
 }
 
-/** The clusters whose backup has ended, and when the last one did. */
-async function endedIn(bucket: Bucket, run: string, signal?: AbortSignal) {
+/**
+ * The clusters whose backup has ended for good; those of which a run has failed that may be tried again; and when anything was
+ * last heard.
+ */
+interface Ended {
+  clusters: Set<string>;
+  tried: Set<string>;
+  newest: number;
+}
+
+async function endedIn(bucket: Bucket, run: string, signal?: AbortSignal): Promise<Ended> {
   const { ends } = fleetKeys(run);
-  const clusters = new Set<string>();
-  let newest = 0;
+  const ended: Ended = { clusters: new Set(), tried: new Set(), newest: 0 };
   for await (const { key, modified } of listObjects(bucket, ends, signal)) {
-    clusters.add(key.slice(ends.length).split("/", 1)[0] ?? "");
-    newest = Math.max(newest, modified.getTime());
+    const [cluster = "", file = ""] = key.slice(ends.length).split("/");
+    (file === TRIES ? ended.tried : ended.clusters).add(cluster);
+    ended.newest = Math.max(ended.newest, modified.getTime());
   }
-  return { clusters, newest };
+  return ended;
 }
 
 /** Whether a run is at one of these clusters. One whose location can't be read is not waited for. */
@@ -255,9 +287,19 @@ async function someAreHeld(clusters: string[], name: string, { config, openMembe
   return held.includes(true);
 }
 
-async function sumUp({ name, schedule, members, log }: Run, lost: Lost[], context: RunContext): Promise<FleetOutcome> {
+async function sumUp(
+  { name, schedule, members, ended, log }: Run,
+  lost: Lost[],
+  context: RunContext,
+): Promise<FleetOutcome> {
   const { bucket, signal } = context;
   const states = await newestStates(bucket, fleetKeys(name).ends, memberEndSchema, signal);
+  const limit = pLimit(LOCKS_AT_ONCE);
+  const addTry = async (cluster: string) => {
+    const state = await newestState(bucket, triesFolder(name, cluster), memberEndSchema, signal);
+    if (state) states.set(cluster, state);
+  };
+  await Promise.all([...ended.tried].filter((one) => !states.has(one)).map((one) => limit(addTry, one)));
   const without = new Map(lost);
   const unread: MemberEnd = { phase: "Failed", message: "how it ended can't be read" };
   const ends = new Map(

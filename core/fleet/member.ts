@@ -1,13 +1,13 @@
 import { fleetKeys } from "../catalog.ts";
-import type { FleetConfig } from "../config.ts";
-import { isLifeboatError, messageOf } from "../errors.ts";
+import type { Config, FleetConfig } from "../config.ts";
+import { isLifeboatError, mayPass, messageOf } from "../errors.ts";
 import type { ClusterJob } from "../job.ts";
 import { type Listen, logLine } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { type JobContext, type Outcome, runJob } from "../run.ts";
 import { say } from "../state.ts";
 import { type MemberEnd, memberEndSchema } from "./document.ts";
-import { narrowedTo } from "./narrow.ts";
+import { narrowedTo, narrowedToStored } from "./narrow.ts";
 import { inTime } from "./time.ts";
 
 /** What the jobs of a fleet are run with: its configuration and its own bucket. */
@@ -19,6 +19,14 @@ export interface FleetContext extends Omit<JobContext, "config"> {
 
 /** As long as it may take to note how a run ended whose time is up. */
 const NOTE_MS = 10_000;
+
+/** In the row of how a cluster's backup ended (`fleetKeys`.ends): a row of failures after which it may be tried again. */
+export const TRIES = "tries";
+
+/** That row, of one cluster in one run. */
+export function triesFolder(run: string, cluster: string): string {
+  return `${fleetKeys(run).ends}${cluster}/${TRIES}/`;
+}
 
 /**
  * Runs a job of one of the fleet's clusters, as if that were deployed alone. Of a backup that a run of the fleet has handed over
@@ -33,7 +41,7 @@ export async function runMember(job: ClusterJob & { cluster: string }, context: 
     if (fleetRun !== undefined) await noteEnd(run.bucket, fleetRun, job.cluster, end);
   };
   const work = async (signal: AbortSignal) => {
-    const own = await narrowedTo(whole, job.cluster, run.clusters, signal);
+    const own = await configOf(job, { ...context, signal });
     const bucket = await openMember(own.location);
     // Of its parts the run's own summary tells.
     const config = fleetRun === undefined ? own : { ...own, notifications: {} };
@@ -51,9 +59,11 @@ export async function runMember(job: ClusterJob & { cluster: string }, context: 
     if (skipped !== undefined && !duplicate) await note({ phase: "Skipped", message: skipped });
     return outcome;
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal.aborted || fleetRun === undefined) throw error;
     const reason = isLifeboatError(error) ? error.kind : undefined;
-    await note({ phase: "Failed", message: messageOf(error), reason }).catch((failure: unknown) => {
+    const failed = { phase: "Failed", message: messageOf(error), reason };
+    const noted = (mayPass(error) ? noteTry : noteEnd)(run.bucket, fleetRun, job.cluster, failed);
+    await noted.catch((failure: unknown) => {
       const line = `how the backup of ${job.cluster} ended can't be noted: ${messageOf(failure)}`;
       listen(logLine("warning", line), "warning");
     });
@@ -61,18 +71,31 @@ export async function runMember(job: ClusterJob & { cluster: string }, context: 
   }
 }
 
-/** Notes how the backup of a cluster ended, unless that is known: a job that is delivered again ends as the first time, or too late. */
+/** The configuration that a job is run with: to verify backups takes nothing of their cluster. */
+async function configOf(
+  job: ClusterJob & { cluster: string },
+  { config, bucket, clusters, signal }: FleetContext,
+): Promise<Config> {
+  if (job.kind === "verify") return narrowedToStored(config, job.cluster, { bucket, clouds: clusters, signal });
+  const own = await narrowedTo(config, job.cluster, clusters, signal);
+  if (job.kind !== "restore" || job.from === undefined) return own;
+  const { location } = await narrowedToStored(config, job.from, { bucket, clouds: clusters, signal });
+  return { ...own, location };
+}
+
+/** Notes how the backup of a cluster ended, unless that is known: a job that is delivered again ends as the first time. */
 async function noteEnd(bucket: Bucket, run: string, cluster: string, end: MemberEnd): Promise<void> {
-  const folder = `${fleetKeys(run).ends}${cluster}/`;
-  const signal = AbortSignal.timeout(NOTE_MS);
+  const isKnown = (known: MemberEnd | undefined) => known?.phase === end.phase && known.message === end.message;
   await say(
     bucket,
-    folder,
+    `${fleetKeys(run).ends}${cluster}/`,
     memberEndSchema,
-    (known) => {
-      const isSame = known?.state?.phase === end.phase && known.state.message === end.message;
-      return isSame || (known && end.reason === "timeout") ? undefined : end;
-    },
-    signal,
+    (placed) => (isKnown(placed?.state) ? undefined : end),
+    AbortSignal.timeout(NOTE_MS),
   );
+}
+
+/** Notes a failure that is not the end: the platform may try again. Each is noted, as what was last heard. */
+async function noteTry(bucket: Bucket, run: string, cluster: string, end: MemberEnd): Promise<void> {
+  await say(bucket, triesFolder(run, cluster), memberEndSchema, () => end, AbortSignal.timeout(NOTE_MS));
 }

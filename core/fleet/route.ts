@@ -1,14 +1,15 @@
-import { fleetKeys } from "../catalog.ts";
+import { fleetKeys, listFolder } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import { type ClusterJob, type FleetJob, isOfLocation, type LockedJob } from "../job.ts";
 import { logLine } from "../log.ts";
 import { putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import type { Outcome } from "../run.ts";
-import { fleetClusters } from "./discovery.ts";
+import { ASK_AGAIN_MS, asksAgain, fleetClusters, MOST_TRIES } from "./discovery.ts";
 import { type FleetOutcome, type FleetTiming, MOST_PARTS, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";
 import { isChosen } from "./settings.ts";
+import { storedClusters } from "./stored.ts";
 import { sweepRuns } from "./sweep.ts";
 
 /**
@@ -33,24 +34,55 @@ export async function runInFleet(
   });
 }
 
-/** The same job of each cluster, of so many at once: the others, or the last one, are what is done when those have ended. */
+/**
+ * The same job of each cluster, of so many at once: the others, or the last one, are what is done when those have ended. To verify, of
+ * all those whose backups lie in the location, too: no cloud is asked. Retention is of those that are the fleet's now. Where a cloud can't
+ * be asked for these it is asked again for some minutes; then those that were found get their jobs, and what is left fails.
+ */
 async function ofEach(
   { after, ...job }: Extract<ClusterJob, { kind: "retention" | "verify" }>,
-  { config, bucket, clusters: clouds, signal, listen }: FleetContext,
+  context: FleetContext & { fleetTiming?: FleetTiming },
 ): Promise<FleetOutcome> {
-  if (job.kind === "retention" && after === undefined) {
+  const { config, bucket, signal } = context;
+  if (job.kind === "verify") {
+    const names = new Set([...Object.keys(config.clusters), ...(await storedClusters(bucket, signal))]);
+    return eachOf(job, [...names].sort(), after);
+  }
+  const { listen, clusters: clouds, fleetTiming } = context;
+  const { tried = 0 } = job;
+  if (tried === 0 && after === undefined) {
     const swept = await sweepRuns(bucket, new Date(), signal);
     if (swept > 0)
       listen?.(logLine("info", "what old runs of the fleet had left is deleted", { objects: swept }), "info");
   }
-  const { clusters, problems } = await fleetClusters(config, clouds, signal);
-  for (const problem of problems) listen?.(logLine("error", problem), "error");
-  const schedule =
-    job.kind === "retention" && job.schedule !== undefined ? config.fleet.schedules[job.schedule] : undefined;
-  const names = [...clusters].flatMap(([name, { labels = {} }]) =>
+  const found = await fleetClusters(config, clouds, signal);
+  for (const problem of found.problems) listen?.(logLine("error", problem), "error");
+  if (asksAgain(found, tried)) {
+    const notBefore = new Date(Date.now() + (fleetTiming?.poll ?? ASK_AGAIN_MS)).toISOString();
+    return { duplicate: false, next: { ...job, after, tried: tried + 1, notBefore }, parts: [] };
+  }
+  if (found.failure !== undefined && tried > MOST_TRIES) throw found.failure;
+  const schedule = job.schedule === undefined ? undefined : config.fleet.schedules[job.schedule];
+  const names = [...found.clusters].flatMap(([name, { labels = {} }]) =>
     schedule === undefined || isChosen(schedule.clusters, { name, labels }) ? [name] : [],
   );
-  const left = after === undefined ? names : names.filter((name) => name > after);
+  const each = { ...job, notBefore: undefined };
+  if (found.failure === undefined || namesAfter(names, after).length > MOST_PARTS) return eachOf(each, names, after);
+  if (names.length === 0) throw found.failure;
+  const parts = namesAfter(names, after).map((cluster): LockedJob => ({ ...each, cluster }));
+  return { duplicate: false, parts, next: { ...each, tried: MOST_TRIES + 1 } };
+}
+
+function namesAfter(names: string[], after = ""): string[] {
+  return names.filter((name) => name > after);
+}
+
+function eachOf(
+  job: Extract<ClusterJob, { kind: "retention" | "verify" }>,
+  names: string[],
+  after?: string,
+): FleetOutcome {
+  const left = namesAfter(names, after);
   const parts = left.slice(0, MOST_PARTS).map((cluster): LockedJob => ({ ...job, cluster }));
   const next = left.length > parts.length ? { ...job, after: left[parts.length - 1]! } : parts.pop();
   if (next) return { duplicate: false, next, parts };
@@ -58,8 +90,8 @@ async function ofEach(
 }
 
 /**
- * Hands over a fleet's schedule, unless a run of that name was before: whether it did. Where it can't be handed over, it is taken
- * for not done. Throws what the bucket and the platform's `Jobs` throw.
+ * Hands over a fleet's schedule, unless a run of that name was before: whether it did. It is noted afterwards, so that what could
+ * not be handed over is once more: of a job that comes twice there is one run. Throws what the bucket and the platform's `Jobs` throw.
  */
 export async function askOnce(
   bucket: Bucket,
@@ -67,14 +99,8 @@ export async function askOnce(
   job: Pick<FleetJob, "schedule" | "slot" | "name" | "caller">,
   jobs: Jobs,
 ): Promise<boolean> {
-  const { asked } = fleetKeys(name);
-  const content = { schemaVersion: 1, at: new Date().toISOString(), ...job };
-  if (!(await putJsonOnce(bucket, asked, content))) return false;
-  try {
-    await jobs.enqueue({ kind: "fleet", ...job });
-    return true;
-  } catch (error) {
-    await bucket.delete(asked).catch(() => {});
-    throw error;
-  }
+  const { asked, folder } = fleetKeys(name);
+  if ((await listFolder(bucket, folder)).size > 0) return false;
+  await jobs.enqueue({ kind: "fleet", ...job });
+  return putJsonOnce(bucket, asked, { schemaVersion: 1, at: new Date().toISOString(), ...job });
 }

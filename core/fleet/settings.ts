@@ -90,6 +90,16 @@ export function choiceText({ names = [], matchLabels = {}, matchExpressions = []
 /** Directories of Velero's own at the top of a location, which no cluster's can be (velero-format: 1.1). */
 export const RESERVED = ["backups", "restores", "restic", "kopia", "plugins", "metadata"];
 
+/** What a discovered cluster's name may be, whatever its cloud allows: it becomes a folder and a part of URLs. */
+export const DISCOVERED_NAME = /^[a-z0-9][-a-z0-9]*\.[\w()-][\w.()-]*[\w()-]$/i;
+/** What is named in a configuration: clusters, schedules. */
+export const CONFIGURED_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+/** Whether a cluster of a fleet may be called that, so that a folder of its location may be one's. */
+export function isClusterName(name: string): boolean {
+  return DISCOVERED_NAME.test(name) || (CONFIGURED_NAME.test(name) && !RESERVED.includes(name));
+}
+
 /** What is wrong with the names of a fleet's clusters, and with those that its schedules name. */
 export function fleetProblems(
   clusters: string[],

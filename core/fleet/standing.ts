@@ -1,7 +1,8 @@
 import pLimit from "p-limit";
 import { z } from "zod";
 import { FLEET } from "../catalog.ts";
-import type { Config, ConfiguredCluster, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
+import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
+import { dictionary } from "../configured.ts";
 import { messageOf } from "../errors.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import { readClock } from "../schedule/cron.ts";
@@ -11,9 +12,10 @@ import { expectation, type ScheduleDocument, scheduleDocument } from "../schedul
 import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
 import { type FleetDocument, fleetDocumentSchema, readSummary } from "./document.ts";
-import { narrowed } from "./narrow.ts";
+import { memberLocation, narrowed } from "./narrow.ts";
 import { fleetPauses, underFleet } from "./pause.ts";
 import { choiceText } from "./settings.ts";
+import { storedClusters } from "./stored.ts";
 
 /** How one cluster of a fleet stands. */
 export const clusterDocumentSchema = z.object({
@@ -30,6 +32,8 @@ export const clusterDocumentSchema = z.object({
   /** The next slot of any of its schedules. */
   next: z.string().optional(),
   overdue: z.boolean(),
+  /** Its backups lie there, but it is not of the fleet any more, or was not found as a cloud could not be asked. */
+  gone: z.boolean().optional(),
   /** What somebody should see to. */
   problems: z.array(z.string()),
 });
@@ -81,6 +85,10 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
   ]);
   const clusters = members.map(({ found, unread, ...about }): ClusterDocument => {
     if (unread !== undefined) return { ...about, overdue: false, problems: [`its location can't be read: ${unread}`] };
+    if (about.gone) {
+      const { lastGood, ageSeconds, items, bytes } = clusterStanding(found, now);
+      return { ...about, lastGood, ageSeconds, items, bytes, overdue: false, problems: [] };
+    }
     const schedules = found.map((schedule) => underFleet(schedule, pauses));
     return { ...about, ...clusterStanding(schedules, now), problems: problemsOf(about.name, schedules, runs) };
   });
@@ -94,22 +102,28 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
 }
 
 /** How the schedules of one cluster stand by what lies in its own location, or why that can't be read. */
-interface Member extends Pick<ClusterDocument, "name" | "location" | "labels" | "schedules"> {
+interface Member extends Pick<ClusterDocument, "name" | "location" | "labels" | "schedules" | "gone"> {
   found: ScheduleDocument[];
   unread?: string;
 }
 
 /** Reads the location of each cluster. One that can't be read is told as that. */
 async function readMembers(
-  { config, clouds, openMember, signal }: FleetReading,
+  { config, bucket, clouds, openMember, signal }: FleetReading,
   now: Date,
 ): Promise<{ members: Member[]; problems: string[] }> {
-  const { clusters, problems } = await fleetClusters(config, clouds, signal);
+  const [{ clusters, problems }, stored] = await Promise.all([
+    fleetClusters(config, clouds, signal),
+    storedClusters(bucket, signal),
+  ]);
   const limit = pLimit(LOCATIONS_AT_ONCE);
-  const read = async (name: string, cluster: ConfiguredCluster): Promise<Member> => {
-    const own = narrowed(config, name, cluster);
-    const { labels } = cluster;
-    const about = { name, location: own.location, ...(labels && { labels }), schedules: Object.keys(own.schedules) };
+  const names = new Set([...clusters.keys(), ...stored]);
+  const read = async (name: string): Promise<Member> => {
+    const cluster = clusters.get(name);
+    const own = cluster ? narrowed(config, name, cluster) : withEverySchedule(config, name);
+    const { labels } = cluster ?? {};
+    const standing = cluster ? { schedules: Object.keys(own.schedules) } : { schedules: [], gone: true };
+    const about = { name, location: own.location, ...(labels && { labels }), ...standing };
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
     try {
       const bucket = await openMember(own.location);
@@ -120,8 +134,16 @@ async function readMembers(
       return { ...about, found: [], unread };
     }
   };
-  const members = await Promise.all([...clusters].map((one) => limit(read, ...one)));
+  const members = await Promise.all([...names].sort().map((name) => limit(read, name)));
   return { members, problems };
+}
+
+/** Of a cluster whose folder alone is known: as if all schedules chose it. */
+function withEverySchedule({ fleet, ...config }: FleetConfig, name: string): Config {
+  const schedules = Object.values(fleet.schedules).map(
+    ({ clusters: _, ...schedule }) => [schedule.name, { ...schedule, cluster: name }] as const,
+  );
+  return { ...config, location: memberLocation(config.location, name), schedules: dictionary(schedules) };
 }
 
 function schedulesOf(

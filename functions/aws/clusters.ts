@@ -1,12 +1,23 @@
 import { DescribeClusterCommand, EKSClient, paginateListClusters } from "@aws-sdk/client-eks";
 import pLimit from "p-limit";
-import { EKS_NAME, type EksReference, LifeboatError, type ManagedClusters, ROLE_ARN } from "../../core/index.ts";
+import {
+  EKS_NAME,
+  type EksReference,
+  LifeboatError,
+  type ManagedClusters,
+  mayPass,
+  ROLE_ARN,
+  someOf,
+} from "../../core/index.ts";
 import { awsError } from "./errors.ts";
 import { PATIENCE, regionOf } from "./region.ts";
 import { assumeRole, type Caller, type Credentials, presign, stsUrl } from "./sts.ts";
 
 /** EKS answers some ten requests a second. */
 const ASKED_AT_ONCE = 8;
+
+/** So many are named where they can't be described. */
+const MOST_NAMED = 10;
 
 /** EKS takes the request of a token for 15 minutes after it was signed; `aws eks get-token` says 14. */
 const TOKEN_MS = 14 * 60_000;
@@ -55,13 +66,15 @@ export function eksClusters(): ManagedClusters<EksReference> {
       const wanted = `list the EKS clusters in ${region}`;
       const client = new EKSClient({ region, credentials, requestHandler: PATIENCE });
       const limit = pLimit(ASKED_AT_ONCE);
+      const failed = new Map<string, LifeboatError>();
       const described = async (name: string) => {
         try {
           return (await client.send(new DescribeClusterCommand({ name }), { abortSignal: signal })).cluster;
         } catch (error) {
+          signal.throwIfAborted();
           const failure = awsError(error, `reach the EKS cluster ${name}`);
-          if (failure.kind === "missing") return undefined;
-          throw failure;
+          if (failure.kind !== "missing") failed.set(name, failure);
+          return undefined;
         }
       };
       try {
@@ -71,6 +84,7 @@ export function eksClusters(): ManagedClusters<EksReference> {
           if (name !== undefined && !["CREATING", "DELETING"].includes(status))
             yield { reference: { name, region, ...(roleArn && { roleArn }) }, tags };
         }
+        if (failed.size > 0) throw failureOf(failed, region);
       } catch (error) {
         signal.throwIfAborted();
         throw error instanceof LifeboatError ? error : awsError(error, wanted);
@@ -92,6 +106,15 @@ export async function eksToken(name: string, caller: Caller, at: Date): Promise<
   const { expiration } = caller.credentials;
   const expires = Math.min(at.getTime() + TOKEN_MS, expiration?.getTime() || Number.POSITIVE_INFINITY);
   return { token: `k8s-aws-v1.${Buffer.from(url.href).toString("base64url")}`, expires: new Date(expires) };
+}
+
+/** What is told of clusters that can't be described: of a kind that may pass, where that is so of any. */
+function failureOf(failed: ReadonlyMap<string, LifeboatError>, region: string): LifeboatError {
+  const failures = [...failed.values()];
+  const cause = failures.find(mayPass) ?? failures[0]!;
+  const names = someOf([...failed.keys()].sort(), MOST_NAMED);
+  const message = `can't describe ${failed.size} of the EKS clusters in ${region}: ${names}; ${cause.message}`;
+  return new LifeboatError(cause.kind, message, { hint: cause.hint, cause });
 }
 
 async function namesOf(client: EKSClient, signal: AbortSignal): Promise<string[]> {

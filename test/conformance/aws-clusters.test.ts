@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { CreateClusterCommand, EKSClient } from "@aws-sdk/client-eks";
@@ -114,6 +116,49 @@ describe("EKS on moto", { skip: requireOrSkip("rig", ["moto"]) }, () => {
       assert.deepEqual(await listed(reference), [{ reference, tags }]);
       assert.deepEqual(await listed({ name: "none", region }), []);
       assert.deepEqual(await listed({ name: "a/../c-000", region }), []);
+    });
+
+    test("those that can't be described are named after the others", async (t) => {
+      const refused = new Map([
+        ["/clusters/c-003", { status: 403, code: "AccessDeniedException" }],
+        ["/clusters/c-117", { status: 429, code: "ThrottlingException" }],
+      ]);
+      const front = createServer(async (request, response) => {
+        const url = new URL(request.url ?? "/", moto.endpoint);
+        const { status, code } = refused.get(url.pathname) ?? {};
+        if (status && code)
+          return response
+            .writeHead(status, { "x-amzn-errortype": code })
+            .end(JSON.stringify({ message: "not this one" }));
+        const { authorization = "" } = request.headers;
+        const answer = await fetch(url, { headers: { authorization } });
+        return response.writeHead(answer.status).end(await answer.text());
+      });
+      await new Promise<void>((listening) => front.listen(0, "127.0.0.1", listening));
+      process.env.AWS_ENDPOINT_URL_EKS = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
+      t.after(() => {
+        delete process.env.AWS_ENDPOINT_URL_EKS;
+        front.closeAllConnections();
+        front.close();
+      });
+      const failing = async (error: "denied" | "unreachable", missing: string[], said: RegExp) => {
+        const found: string[] = [];
+        const all = async () => {
+          for await (const { reference } of clusters.list({ region }, never)) found.push(reference.name);
+        };
+        assert.match((await rejects(error, all())).message, said);
+        assert.deepEqual(
+          found.sort(),
+          names.filter((name) => !missing.includes(name)),
+        );
+      };
+      await failing(
+        "unreachable",
+        ["c-003", "c-117"],
+        /describe 2 of the EKS clusters in eu-west-1: c-003, c-117; .*c-117/,
+      );
+      refused.delete("/clusters/c-117");
+      await failing("denied", ["c-003"], /describe 1 of the EKS clusters in eu-west-1: c-003; .*HTTP 403/);
     });
 
     test("not without the right to, and not beyond a signal", async (t) => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { fleetKeys, listBackups, listFolder } from "../../core/catalog.ts";
+import { LifeboatError } from "../../core/errors.ts";
 import { readSummary } from "../../core/fleet/document.ts";
 import { drive } from "../../core/fleet/drive.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
@@ -51,13 +52,26 @@ after(async () => {
 
 let locations = 0;
 
-/** A service of a fleet: `clusters` by whether their secret is good; `jobs`: what is handed over. */
-function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: object = {}) {
+/**
+ * A service of a fleet: `clusters` by whether their secret is good; `jobs`: what is handed over, while the queue is not `down`.
+ * `quiet`: until those are lost of which nothing is heard.
+ */
+function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: object = {}, quiet = 0) {
   const root = join(dir, `location-${++locations}`);
-  const bucketAt = (location: URL): Bucket => directoryBucket(location.pathname);
   const jobs: LockedJob[] = [];
   const lines: string[] = [];
   const broken = new Set<string>();
+  const queue = { down: false };
+  const may = { delete: true };
+  const bucketAt = ({ pathname }: URL): Bucket => {
+    const bucket = directoryBucket(pathname);
+    const denied = new LifeboatError("denied", "this credential may not delete");
+    return { ...bucket, delete: (...given) => (may.delete ? bucket.delete(...given) : Promise.reject(denied)) };
+  };
+  const enqueue = async (job: Job) => {
+    if (queue.down) throw new LifeboatError("unreachable", "the queue does not answer");
+    jobs.push(job as LockedJob);
+  };
   const platform: Platform = {
     buckets: {
       "file:": async (location) => {
@@ -67,7 +81,7 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
     },
     secrets: {},
     clusters: {},
-    jobs: async () => ({ enqueue: async (job: Job) => void jobs.push(job as LockedJob) }),
+    jobs: async () => ({ enqueue }),
   };
   const config = JSON.stringify({
     location: `file://${root}`,
@@ -82,7 +96,7 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
   });
   const file = join(dir, `config-${locations}.yaml`);
   const ready = writeFile(file, config);
-  const options = { env: { LIFEBOAT_CONFIG: `file:${file}` }, timing: TIMING, fleetTiming: { poll: 0, quiet: 0 } };
+  const options = { env: { LIFEBOAT_CONFIG: `file:${file}` }, timing: TIMING, fleetTiming: { poll: 0, quiet } };
   const service = createService(platform, { ...options, listen: (line) => lines.push(line) });
   const run = async (job: object, loops = false) => {
     await ready;
@@ -97,7 +111,7 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
   };
   const bucket = directoryBucket(root);
   const member = (name: string) => directoryBucket(join(root, name));
-  return { ...service, run, jobs, lines, workOff, bucket, member, root, broken };
+  return { ...service, run, jobs, queue, may, lines, workOff, bucket, member, root, broken };
 }
 
 const clustersOf = (jobs: readonly LockedJob[]) => jobs.flatMap((job) => (job.kind === "backup" ? [job.cluster] : []));
@@ -228,6 +242,49 @@ describe("a fleet's run", () => {
     assert.deepEqual(summary?.errors, [{ message: "b: this bucket is broken" }]);
   });
 
+  it("takes a failure after which the platform tries again for the end only where nothing more is heard", async () => {
+    const { run, jobs, bucket, broken, root } = fleet({ a: "good" }, {}, 60_000);
+    await run(NIGHTLY);
+    const [backup = assert.fail(), next = assert.fail()] = jobs.splice(0);
+    broken.add(`${root}/a`);
+    await failure(run(backup));
+    assert.equal((await run(next)).next?.kind, "fleet");
+    assert.equal(await readSummary(bucket, RUN), undefined);
+    broken.clear();
+    await run(backup);
+    assert.equal((await run(next)).phase, "Completed");
+  });
+
+  it("does not wait for more of what has been driven to its end, and tells why that failed", async () => {
+    const { run, jobs, bucket, broken, root } = fleet({ a: "good" }, {}, 60_000);
+    broken.add(`${root}/a`);
+    const { parts = [], next } = await run(NIGHTLY, true);
+    await failure(run(parts[0]!, true));
+    await failure(run(next!, true));
+    assert.deepEqual((await readSummary(bucket, RUN))?.errors, [{ message: "a: this bucket is broken" }]);
+    assert.deepEqual(jobs, []);
+  });
+
+  it("is told of once, and not once for each of its clusters", async (t) => {
+    const told: { kind: string; phase: string }[] = [];
+    const hook = createServer(async (request, response) => {
+      told.push(JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString()));
+      response.end();
+    });
+    await new Promise<void>((listening) => hook.listen(0, "127.0.0.1", listening));
+    t.after(() => hook.close());
+    const url = join(dir, "hook.txt");
+    await writeFile(url, `http://127.0.0.1:${(hook.address() as AddressInfo).port}/`);
+    const notifications = { ops: { url: `file:${url}`, on: "always" } };
+    const { run, workOff } = fleet({ a: "good", b: "denied" }, { notifications });
+    await run(NIGHTLY);
+    await workOff();
+    assert.deepEqual(
+      told.map(({ kind, phase }) => [kind, phase]),
+      [["fleet", "PartiallyFailed"]],
+    );
+  });
+
   it("begins so many clusters a minute: one batch after the other, or, with who drives, all with their times", async () => {
     const clusters = { a: "good", b: "good", c: "good" } as const;
     const { run, jobs } = fleet(clusters, { fleet: { perMinute: 2 } });
@@ -283,6 +340,22 @@ describe("a fleet's run", () => {
     assert(jobs.length > 0 && jobs.every(({ kind }) => kind === "fleet"));
     assert.equal((await listFolder(bucket, "metadata/lifeboat/fleet/")).size, jobs.length);
   });
+});
+
+it("a slot that could not be handed over is so by the next tick, of who may not delete", async () => {
+  const { tick, jobs, queue, may, run } = fleet(
+    { a: "good" },
+    { schedules: { often: { schedule: "* * * * *", clusters: {} } } },
+  );
+  await run({ kind: "retention" });
+  jobs.splice(0);
+  const last = new Date(Date.now() - 60_000);
+  queue.down = true;
+  may.delete = false;
+  assert.match((await failure(tick(last, ["backup"]))).message, /the queue does not answer/);
+  queue.down = false;
+  await tick(last, ["backup"]);
+  assert(jobs.length > 0 && jobs.every(({ kind }) => kind === "fleet"));
 });
 
 describe("jobs of a fleet", () => {

@@ -139,6 +139,17 @@ describe("a sharded backup's jobs", () => {
     assert.equal((await run(waiting.next, { loops: true })).phase, "Completed");
   });
 
+  test("are not given up while something is read", async () => {
+    const { run } = service();
+    const { parts, next } = await run({ kind: "backup", name: "b", shards: 3 }, { loops: true });
+    await run(parts![0]);
+    const at = new Date(Date.now() - TIMING.valid).toISOString();
+    const again = await run({ ...next!, handed: { at, times: 20, items: 0 } } as Job, { loops: true });
+    assert.deepEqual(shardsOf(again.parts), [2, 3]);
+    const handed = again.next && "handed" in again.next ? again.next.handed : undefined;
+    assert.deepEqual([handed?.times, (handed?.items ?? 0) > 0], [1, true]);
+  });
+
   test("are given up where nobody does them", async () => {
     const { run, bucket } = service();
     let { next } = await run({ kind: "backup", name: "b", shards: 3 }, { loops: true });

@@ -95,7 +95,7 @@ describe("a fleet of 50 clusters, 3 dead, 2 slow and 1 with a wrong secret", () 
       {
         env: { LIFEBOAT_CONFIG: `file:${config}`, LIFEBOAT_LOCATION: scratch.path("bucket") },
         listen: (line) => lines.push(line),
-        fleetTiming: { poll: 300, quiet: 60_000 },
+        fleetTiming: { poll: 300, quiet: 15_000 },
       },
     );
     const keepsAlive = setInterval(() => {}, 1000);
