@@ -480,6 +480,8 @@ describe("the HTTP API of a fleet", () => {
     assert.equal((await ask(made, "GET", "/clusters/a/v1/backups/mine")).status, 404);
     const other = await ask(made, "POST", "/clusters/a/v1/backups", { cluster: "b" });
     assert.deepEqual([other.status, other.body.kind], [400, "invalid"]);
+    const red = await ask(made, "POST", "/clusters/a/v1/backups", { schedule: "none" });
+    assert.match(`${red.body.detail} ${red.body.hint}`, /no schedule "none".*it has nightly/);
     assert.match(other.body.detail, /"b" is named where the fleet's "a" alone is meant/);
     assert("/v1/backups" in (await ask(made, "GET", "/clusters/a/openapi.json")).body.paths);
   });
