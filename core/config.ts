@@ -10,6 +10,7 @@ import { fieldProblems, problemText, strictFields } from "./fields.ts";
 import {
   type ClusterChoice,
   CONFIGURED_NAME,
+  choiceWarnings,
   clusterChoiceSchema,
   type FleetSettings,
   fleetProblems,
@@ -190,13 +191,16 @@ export function parseConfig(
       problems.push(variable ? `${variable}: ${problem.message}` : problemText(problem));
     }
   }
+  const warnings = schedules.flatMap(([name, schedule]) => warningsOf(name, schedule));
   if (parsed.success) problems.push(...unmovable(parsed.data, env));
   if (parsed.success && isFleet) {
     const { clusters, fleet, schedules } = parsed.data;
+    const discover = Object.keys(fleet?.discover ?? {});
     const choices = Object.entries(schedules).map(
       ([name, { clusters = {} }]) => [name, clusters] as [string, ClusterChoice],
     );
-    problems.push(...fleetProblems(Object.keys(clusters), Object.keys(fleet?.discover ?? {}), choices));
+    problems.push(...fleetProblems(Object.keys(clusters), discover, choices));
+    warnings.push(...choiceWarnings(clusters, discover, choices));
   }
   if (!parsed.success || problems.length > 0) throw refused(problems);
 
@@ -220,7 +224,7 @@ export function parseConfig(
     ...(isFleet && { fleet: { ...fleet, schedules: dictionary(fleets) } }),
     notifications: dictionary(Object.entries(parsed.data.notifications)),
   };
-  return { config, warnings: schedules.flatMap(([name, schedule]) => warningsOf(name, schedule)) };
+  return { config, warnings };
 }
 
 /** Schedules that move data, where no files can be copied. */

@@ -65,6 +65,7 @@ export {
 } from "./errors.ts";
 export { type FleetDocument, readSummary } from "./fleet/document.ts";
 export { drive } from "./fleet/drive.ts";
+export { readFleetRun } from "./fleet/job.ts";
 export { isFleet, memberLocation, narrowedTo } from "./fleet/narrow.ts";
 export { fleetPauses, underFleet } from "./fleet/pause.ts";
 export { ofOneCluster, rootRefusal } from "./fleet/root.ts";

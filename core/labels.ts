@@ -17,6 +17,11 @@ const value = z
 /** Labels as Kubernetes takes them. */
 export const labelsSchema = z.record(key, value);
 
+/** Whether Kubernetes takes this for a label's key. */
+export function isLabelKey(text: string): boolean {
+  return key.safeParse(text).success;
+}
+
 /** Throws `invalid` for labels that Kubernetes doesn't take. */
 export function checkLabels(labels: Record<string, string>): void {
   const { error } = labelsSchema.safeParse(labels);

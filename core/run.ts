@@ -293,6 +293,8 @@ async function runBackupJob(job: BackupJob, given: Named): Promise<Outcome> {
   }
   const work = onCluster(cluster, context, async (run) => {
     const made: BackupRun = { ...runOf(run), spec };
+    if (!spread && shards !== undefined && shards > 1)
+      run.log.log("info", "one process reads it all: shards are of functions", { shards });
     const result = slice ? await backupSlice(made, slice, spread ? shards : 1) : await backup(made);
     if ("more" in result) {
       const { shards } = result;

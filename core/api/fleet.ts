@@ -40,6 +40,6 @@ export function addFleet(app: OpenAPIHono<Env>, { bucket, jobs }: ApiDeps, fleet
 
   app.openapi(routes.getFleetRun, async (context) => {
     const { name } = context.req.valid("param");
-    return context.json(await readFleetRun(bucket, name, context.req.raw.signal), 200);
+    return context.json(await readFleetRun(fleet.config, bucket, name, context.req.raw.signal), 200);
   });
 }

@@ -2,7 +2,7 @@ import pLimit from "p-limit";
 import { z } from "zod";
 import { checkName, checkNewName, fleetKeys } from "../catalog.ts";
 import { FIRST_LOOK_MS, untilNextLook } from "../comeback.ts";
-import type { FleetSchedule } from "../config.ts";
+import type { FleetConfig, FleetSchedule } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
 import { lockState } from "../lock.ts";
@@ -62,7 +62,10 @@ const membersSchema = z.object({
   problems: z.array(z.string()),
 });
 /** What is noted of a run that is handed over. */
-export const askedSchema = z.object({ schedule: z.string() });
+const askedSchema = z.object({
+  schedule: z.string(),
+  at: z.iso.datetime().transform((text) => new Date(text)),
+});
 type Members = z.infer<typeof membersSchema>;
 
 /**
@@ -209,8 +212,15 @@ function restOf({ job, name, slot }: Asked, change: Partial<FleetJob>, at: numbe
   };
 }
 
-/** What became of a run, or how far it is. Throws `missing` where nothing is known of it. */
+/** So long after a run's time is over nobody is taken to sum it up any more, in milliseconds. */
+const GRACE_MS = 60_000;
+
+/**
+ * What became of a run, or how far it is. One whose time is over and that nobody has summed up has failed. Throws `missing` where
+ * nothing is known of it.
+ */
 export async function readFleetRun(
+  { fleet }: Pick<FleetConfig, "fleet">,
   bucket: Bucket,
   name: string,
   signal?: AbortSignal,
@@ -222,6 +232,20 @@ export async function readFleetRun(
   const about = { schemaVersion: 1, kind: "fleet", name, location: bucket.location } as const;
   const members = await readJson(bucket, keys.members, membersSchema, signal);
   const asked = members ? undefined : await readJson(bucket, keys.asked, askedSchema, signal);
+  const begun = members ?? asked;
+  if (begun) {
+    const limit = timeLimit(fleet.timeout, fleet.schedules[begun.schedule], new Date());
+    const over = begun.at.getTime() + limit.ms;
+    if (Date.now() > over + GRACE_MS) {
+      const message = `${members ? "it has not ended" : "not begun"} within ${limit.text}, and nobody is at it any more`;
+      const end: MemberEnd = { phase: "Failed", message, reason: "timeout" };
+      const lost = new Map(members?.clusters.map((cluster) => [cluster, end]));
+      const run = { clusters: [], problems: [], ...begun };
+      const { tried } = await endedIn(bucket, name, signal);
+      const document = await documentOf(bucket, { name, run, tried, at: new Date(over) }, lost, signal);
+      return members ? document : { ...document, errors: [{ message }] };
+    }
+  }
   if (asked) return { ...about, schedule: asked.schedule, phase: "New" };
   if (!members) throw new LifeboatError("missing", `there is no run "${name}" of the fleet in ${bucket.location}`);
   const { clusters } = await endedIn(bucket, name, signal);
@@ -287,32 +311,36 @@ async function someAreHeld(clusters: string[], name: string, { config, openMembe
   return held.includes(true);
 }
 
-async function sumUp(
-  { name, schedule, members, ended, log }: Run,
-  lost: Lost[],
-  context: RunContext,
-): Promise<FleetOutcome> {
-  const { bucket, signal } = context;
+/** A run as it has ended at a time, in which nothing more is heard of the clusters that are `lost`. */
+async function documentOf(
+  bucket: Bucket,
+  { name, run, tried, at }: { name: string; run: Members; tried: Set<string>; at: Date },
+  lost: ReadonlyMap<string, MemberEnd>,
+  signal?: AbortSignal,
+): Promise<FleetDocument> {
   const states = await newestStates(bucket, fleetKeys(name).ends, memberEndSchema, signal);
   const limit = pLimit(LOCKS_AT_ONCE);
   const addTry = async (cluster: string) => {
     const state = await newestState(bucket, triesFolder(name, cluster), memberEndSchema, signal);
     if (state) states.set(cluster, state);
   };
-  await Promise.all([...ended.tried].filter((one) => !states.has(one)).map((one) => limit(addTry, one)));
-  const without = new Map(lost);
+  await Promise.all([...tried].filter((one) => !states.has(one)).map((one) => limit(addTry, one)));
   const unread: MemberEnd = { phase: "Failed", message: "how it ended can't be read" };
   const ends = new Map(
-    members.clusters.map((cluster) => [cluster, states.get(cluster)?.state ?? without.get(cluster) ?? unread]),
+    run.clusters.map((cluster) => [cluster, states.get(cluster)?.state ?? lost.get(cluster) ?? unread]),
   );
-  const run = {
-    name,
-    schedule: schedule.name,
-    location: bucket.location,
-    began: members.at,
-    problems: members.problems,
-  };
-  const document = fleetDocument(run, ends, new Date());
+  const { schedule, problems } = run;
+  return fleetDocument({ name, schedule, location: bucket.location, began: run.at, problems }, ends, at);
+}
+
+async function sumUp(
+  { name, schedule, members, ended, log }: Run,
+  lost: Lost[],
+  context: RunContext,
+): Promise<FleetOutcome> {
+  const { bucket, signal } = context;
+  const run = { ...members, schedule: schedule.name };
+  const document = await documentOf(bucket, { name, run, tried: ended.tried, at: new Date() }, new Map(lost), signal);
   if (!(await putJsonOnce(bucket, fleetKeys(name).summary, document, signal)))
     return { document: (await readSummary(bucket, name, signal)) ?? document, duplicate: true };
   for (const { message } of document.errors) log("error", message);

@@ -3,6 +3,7 @@ import { parseDuration } from "../duration.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { strictFields } from "../fields.ts";
 import { AWS_REGION, ROLE_ARN } from "../kube/clouds.ts";
+import { isLabelKey } from "../labels.ts";
 import { type LabelSelector, labelSelectorSchema, matchesSelector, selectorText } from "../select.ts";
 
 /** Which clusters a schedule is of: those that are named, and those that the selector selects; all where it says nothing. */
@@ -49,7 +50,10 @@ const discoverySchema = strictFields({
 /** The configuration's `fleet`; `name`: what an entry may be called. */
 export const fleetSchema = (name: z.ZodType<string, string>) =>
   strictFields({
-    discover: z.record(name, discoverySchema).default({}),
+    discover: z
+      .record(name, discoverySchema)
+      .refine((entries) => Object.keys(entries).length > 0, "is empty: leave it out")
+      .default({}),
     concurrency: z.number().int().min(1).max(1000).default(4),
     perMinute: z.number().int().min(1).optional(),
     timeout: z.string().refine(lasts, 'is no duration that is more than nothing: write it like "6h"').optional(),
@@ -119,7 +123,28 @@ export function fleetProblems(
           `schedules.${schedule}.clusters.names: there is no cluster "${name}", ${knownText(clusters, discover)}`,
       ),
   );
-  return [...taken, ...unknown];
+  // Tags of clouds are labels, too, and may be called otherwise.
+  const unlike = discover.length > 0 ? [] : schedules.flatMap(([schedule, choice]) => keyProblems(schedule, choice));
+  return [...taken, ...unknown, ...unlike];
+}
+
+function keyProblems(schedule: string, { matchLabels = {}, matchExpressions = [] }: ClusterChoice): string[] {
+  return [...Object.keys(matchLabels), ...matchExpressions.map(({ key }) => key)]
+    .filter((key) => !isLabelKey(key))
+    .map((key) => `schedules.${schedule}.clusters: "${key}" is not a key that Kubernetes takes for a label`);
+}
+
+/** The schedules that choose no cluster, where none is discovered: that a typing error is seen before the night. */
+export function choiceWarnings(
+  clusters: Record<string, { labels?: Record<string, string> }>,
+  discover: string[],
+  schedules: [name: string, choice: ClusterChoice][],
+): string[] {
+  if (discover.length > 0) return [];
+  const all = Object.entries(clusters).map(([name, { labels = {} }]) => ({ name, labels }));
+  return schedules.flatMap(([schedule, choice]) =>
+    all.some((cluster) => isChosen(choice, cluster)) ? [] : [`schedules.${schedule}.clusters chooses no cluster`],
+  );
 }
 
 function knownText(clusters: string[], discover: string[]): string {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { FLEET } from "../catalog.ts";
 import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
 import { dictionary } from "../configured.ts";
-import { messageOf } from "../errors.ts";
+import { messageOf, unlessMissing } from "../errors.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import { readClock } from "../schedule/cron.ts";
 import { isPaused } from "../schedule/pause.ts";
@@ -12,6 +12,7 @@ import { expectation, type ScheduleDocument, scheduleDocument } from "../schedul
 import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
 import { type FleetDocument, fleetDocumentSchema, readSummary } from "./document.ts";
+import { readFleetRun } from "./job.ts";
 import { memberLocation, narrowed } from "./narrow.ts";
 import { fleetPauses, underFleet } from "./pause.ts";
 import { choiceText } from "./settings.ts";
@@ -80,7 +81,7 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
   const { config, bucket, signal } = reading;
   const [{ members, problems }, runs, pauses] = await Promise.all([
     readMembers(reading, now),
-    Promise.all(Object.keys(config.fleet.schedules).map((name) => newestRun(bucket, name, signal))),
+    Promise.all(Object.keys(config.fleet.schedules).map((name) => newestRun(bucket, name, signal, config))),
     fleetPauses(config, bucket, signal),
   ]);
   const clusters = members.map(({ found, unread, ...about }): ClusterDocument => {
@@ -194,16 +195,23 @@ function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: (Fleet
   );
 }
 
-/** The newest run of a schedule that has been summed up. */
-async function newestRun(bucket: Bucket, schedule: string, signal?: AbortSignal): Promise<FleetDocument | undefined> {
+/** The newest run of a schedule that has been summed up; with the configuration also one whose time is over without that. */
+async function newestRun(
+  bucket: Bucket,
+  schedule: string,
+  signal?: AbortSignal,
+  config?: FleetConfig,
+): Promise<FleetDocument | undefined> {
   const names: string[] = [];
   for await (const { prefix } of bucket.list(`${FLEET}${schedule}-`, { delimiter: "/", signal })) {
     const name = prefix?.slice(FLEET.length, -1) ?? "";
     if (readScheduledName(name)?.schedule === schedule) names.push(name);
   }
   for (const name of names.reverse().slice(0, MOST_RUNS)) {
-    const summary = await readSummary(bucket, name, signal);
-    if (summary) return summary;
+    const run = config
+      ? await unlessMissing(readFleetRun(config, bucket, name, signal))
+      : await readSummary(bucket, name, signal);
+    if (run && "counts" in run) return run;
   }
   return undefined;
 }
@@ -231,13 +239,16 @@ export async function fleetScheduleDocuments(
   schedules: FleetSchedule[],
   now: Date,
 ): Promise<ScheduleDocument[]> {
-  const { bucket, signal } = reading;
+  const { config, bucket, signal } = reading;
   const { members } = await readMembers(reading, now);
   return Promise.all(
     schedules.map(async (schedule): Promise<ScheduleDocument> => {
       const { name } = schedule;
       const clock = readClock(schedule);
-      const [paused, last] = await Promise.all([isPaused(bucket, schedule, signal), newestRun(bucket, name, signal)]);
+      const [paused, last] = await Promise.all([
+        isPaused(bucket, schedule, signal),
+        newestRun(bucket, name, signal, config),
+      ]);
       const chosen = members
         .filter(({ schedules }) => schedules.includes(name))
         .map((member) => ({ cluster: member.name, own: member.found.find((found) => found.name === name) }));

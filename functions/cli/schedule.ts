@@ -53,7 +53,11 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
     .summary("make a schedule's backup now")
     .description("Makes a backup of a schedule now, paused or not, named by this second.")
     .argument("<name>", "the schedule's name")
-    .addHelpText("after", "\nExamples:\n  lifeboat schedule run hourly\n");
+    .argument("[backup]", "go on with this one, which was interrupted")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  lifeboat schedule run hourly\n  lifeboat schedule run hourly hourly-20261127205648\n",
+    );
   addShared(run, ["cluster", "location", "config", "output", "verbose"]);
   addAction(run, signal, async () => (await import("./schedule/run.ts")).runSchedule);
 

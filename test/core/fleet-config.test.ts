@@ -94,9 +94,23 @@ describe("a fleet's schedule", () => {
       "fleet: { discover: { a: { eks: { region: eu-west-1, tags: { a: b } }, gke: { project: p, labels: { a: b } } } } }",
       /exactly one of eks, gke, aks, and has eks, gke/,
     ],
+    ["an empty discovery", "fleet: { discover: {} }", /fleet\.discover: is empty: leave it out/],
+    [
+      "a key that no label has",
+      'schedules: { a: { schedule: "@daily", clusters: { matchLabels: { "a b": x } } } }',
+      /schedules\.a\.clusters: "a b" is not a key that Kubernetes takes for a label/,
+    ],
     ["a timeout that is none", "fleet: { timeout: soon }", /fleet\.timeout: is no duration/],
   ];
   for (const [what, rest, said] of wrong) it(`with ${what} is refused`, () => assert.match(problems(rest), said));
+
+  it("is warned of where it chooses no cluster and none is discovered", () => {
+    const warnings = (rest: string) => parseConfig(`location: s3://acme\n${CLUSTERS}\n${rest}`, {}).warnings;
+    const schedules = 'schedules: { a: { schedule: "@daily", clusters: { matchLabels: { tier: prdo } } } }';
+    assert.deepEqual(warnings(schedules), ["schedules.a.clusters chooses no cluster"]);
+    const discover = "discover: { aws: { eks: { region: eu-west-1, tags: { tier: prdo } } } }";
+    assert.deepEqual(warnings(`${schedules}\nfleet: { ${discover} }`), []);
+  });
 
   for (const name of ["backups", "restores", "restic", "kopia", "plugins", "metadata"]) {
     it(`is of no cluster called ${name}`, () => {

@@ -8,7 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { fleetKeys, listBackups, listFolder } from "../../core/catalog.ts";
 import { LifeboatError } from "../../core/errors.ts";
-import { readSummary } from "../../core/fleet/document.ts";
+import { type FleetDocument, readSummary } from "../../core/fleet/document.ts";
 import { drive } from "../../core/fleet/drive.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
 import { sweepRuns } from "../../core/fleet/sweep.ts";
@@ -231,6 +231,23 @@ describe("a fleet's run", () => {
       (await readSummary(bucket, RUN))?.errors[0]?.message ?? "",
       /^a: it has not ended within fleet.timeout 1h/,
     );
+  });
+
+  it("that nobody is at any more has failed once its time is over, whoever looks at it", async () => {
+    const { fetch, run, jobs, bucket } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1h" } });
+    await run(NIGHTLY);
+    await run(jobs[0]!);
+    const { members } = fleetKeys(RUN);
+    const begun = JSON.parse(Buffer.concat(await Array.fromAsync(await bucket.get(members))).toString());
+    await bucket.delete(members);
+    const at = new Date(Date.now() - 2 * 3_600_000).toISOString();
+    await bucket.put(members, Buffer.from(JSON.stringify({ ...begun, at })));
+    const answer = await fetch(new Request(`http://lifeboat/v1/fleet/${RUN}`));
+    const { phase, errors, counts } = (await answer.json()) as FleetDocument;
+    assert.deepEqual([phase, counts.good], ["PartiallyFailed", 1]);
+    assert.equal(errors[0]?.message, "b: it has not ended within fleet.timeout 1h, and nobody is at it any more");
+    const standing = await (await fetch(new Request("http://lifeboat/v1/fleet"))).json();
+    assert.match(JSON.stringify(standing), /nobody is at it any more/);
   });
 
   it("names a cluster whose own location can't be written to", async () => {

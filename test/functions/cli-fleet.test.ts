@@ -4,8 +4,8 @@ import { after, before, describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import type { FleetDocument } from "../../core/fleet/document.ts";
 import type { ClusterListDocument } from "../../core/fleet/standing.ts";
-import { document, lifeboat } from "../e2e/lifeboat.ts";
-import { makeScratch, type Scratch, shop, startCluster } from "./cli-sample.ts";
+import { document, lifeboat, start } from "../e2e/lifeboat.ts";
+import { makeScratch, type Scratch, shop, startCluster, startGate } from "./cli-sample.ts";
 
 describe("the command line and a fleet", () => {
   let scratch: Scratch;
@@ -43,6 +43,35 @@ describe("the command line and a fleet", () => {
     assert(
       partly.stderr.includes(`location check ${flags}\n`) && partly.stderr.includes(`backup logs ${name} ${flags}\n`),
     );
+  });
+
+  it("tells of a run that is cancelled how far it is, and goes on with it", async () => {
+    const waiting = Promise.withResolvers<undefined>();
+    const asked = Promise.withResolvers<void>();
+    const gate = await startGate(cluster, () => {
+      asked.resolve();
+      return waiting.promise;
+    });
+    await scratch.write("slow.kubeconfig", gate.kubeconfig);
+    const clusters = { a: { kubeconfig: "file:a.kubeconfig" }, b: { kubeconfig: "file:slow.kubeconfig" } };
+    const schedules = { nightly: { schedule: "0 2 * * *", clusters: {} } };
+    const content = { location: "./slow", clusters, fleet: { concurrency: 1 }, schedules };
+    const file = await scratch.write("slow.yaml", JSON.stringify(content));
+    try {
+      const running = start(["schedule", "run", "nightly", "--config", file]);
+      await asked.promise;
+      process.kill(running.pid, "SIGINT");
+      const { code, stderr } = await running.ended;
+      assert.equal(code, 130);
+      const [, command = ""] =
+        /^Fleet \S+: 1 of 2 clusters done\ngo on with it: npx lifeboat (.*)$/m.exec(stderr) ?? [];
+      waiting.resolve(undefined);
+      const done = await lifeboat(command.split(" "));
+      assert.match(done.stdout, /Clusters: +2 of 2 good/, done.stderr);
+    } finally {
+      waiting.resolve(undefined);
+      await gate.stop();
+    }
   });
 
   it("tells how clusters and schedules stand", async () => {

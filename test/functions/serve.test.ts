@@ -363,7 +363,7 @@ describe("lifeboat serve", () => {
         d: { kubeconfig: `file:${source.file}` },
       },
       fleet: { timeout: "3s", concurrency: 1 },
-      schedules: { nightly: { schedule: "0 2 * * *", clusters: {} } },
+      schedules: { nightly: { schedule: "0 2 * * *", clusters: {}, shards: 3 } },
     });
     const server = await startServe(["--config", file]);
     try {
@@ -377,6 +377,7 @@ describe("lifeboat serve", () => {
         ["c", "Failed", "not begun before fleet.timeout 3s was over"],
         ["d", "Failed", "not begun before fleet.timeout 3s was over"],
       ]);
+      await server.until(/msg="one process reads it all: shards are of functions" .*shards=3 cluster=a$/m);
       await server.until(/msg="Backup ends" backup=\S+ .*cluster=a$/m);
       await server.until(/level=error msg="failed" kind=backup .*cluster=b reason="cut off by fleet.timeout 3s"$/m);
     } finally {

@@ -1,5 +1,4 @@
 import {
-  anyScheduleOf,
   bytesText,
   createService,
   drive,
@@ -9,12 +8,13 @@ import {
   isLifeboatError,
   LifeboatError,
   memberLocation,
+  readFleetRun,
   readSummary,
-  scheduledName,
   thisProcess,
+  unlessMissing,
 } from "../../../core/index.ts";
 import type { Invocation, SharedOptions } from "../options.ts";
-import { countText, durationText, fields, phaseText, printable, printResult, say } from "../output.ts";
+import { countText, durationText, fields, phaseText, plural, printable, printResult, say } from "../output.ts";
 import { terminal } from "../platform.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
@@ -23,11 +23,13 @@ import { COMMAND, locationFlags, openConfigBucket } from "../session.ts";
 const EXITS = { Completed: EXIT_CODES.ok, PartiallyFailed: EXIT_CODES.partial, Failed: EXIT_CODES.failed } as const;
 
 /** Makes the backups of a fleet's schedule in this process: of each of its clusters, so many at a time as the configuration says. */
-export async function runFleet(config: FleetConfig, { args, options, signal }: Invocation): Promise<number> {
-  const schedule = anyScheduleOf(config, args[0] as string);
+export async function runFleet(
+  config: FleetConfig,
+  { schedule, name }: { schedule: string; name: string },
+  { options, signal }: Pick<Invocation, "options" | "signal">,
+): Promise<number> {
   const bucket = await openConfigBucket(config, options);
-  const name = scheduledName(schedule.name, new Date());
-  const progress = startProgress("backing up", `the clusters of ${schedule.name}`);
+  const progress = startProgress("backing up", `the clusters of ${schedule}`);
   const service = createService(
     { ...terminal, jobs: () => Promise.reject(new Error("whoever drives hands nothing over")) },
     {
@@ -43,7 +45,7 @@ export async function runFleet(config: FleetConfig, { args, options, signal }: I
   try {
     await drive(
       service.run,
-      { kind: "fleet", schedule: schedule.name, name },
+      { kind: "fleet", schedule, name },
       {
         ...{ atOnce: config.fleet.concurrency, signal },
         ended: () => progress.update({ done: ++ended, noun: "clusters" }),
@@ -51,7 +53,13 @@ export async function runFleet(config: FleetConfig, { args, options, signal }: I
     ).catch((error) => {
       failure = error;
     });
-    signal.throwIfAborted();
+    if (signal.aborted) {
+      progress.end();
+      const run = await unlessMissing(readFleetRun(config, bucket, name));
+      if (run && "ended" in run) say(`Fleet ${name}: ${run.ended} of ${plural(run.clusters ?? 0, "cluster")} done`);
+      say(`go on with it: ${COMMAND} schedule run ${schedule} ${name}${locationFlags(options)}`);
+      throw signal.reason;
+    }
     const document = await readSummary(bucket, name, signal);
     progress.end();
     if (!document) throw causeOf(failure) ?? new LifeboatError("busy", "nobody has summed up the run");

@@ -1,8 +1,10 @@
 import {
+  anyScheduleOf,
   type BackupDocument,
   EXIT_CODES,
   isFleet,
   LifeboatError,
+  readScheduledName,
   runJob,
   scheduledName,
   scheduleOf,
@@ -16,13 +18,18 @@ import { startProgress } from "../progress.ts";
 import { jobContext } from "../running.ts";
 import { openBucket } from "../session.ts";
 
-/** `lifeboat schedule run NAME`: a backup of the schedule as of now, of all its clusters; exit code 3 where it is PartiallyFailed. */
+/** `lifeboat schedule run NAME`: a backup of the schedule as of now, of all its clusters, or the one that is named; exit code 3 where it is PartiallyFailed. */
 export async function runSchedule({ args, options, signal }: Invocation): Promise<number> {
   const config = await fleetConfig(options);
-  if (isFleet(config)) return runFleet(config, { args, options, signal });
-  const schedule = scheduleOf(config, args[0] as string);
+  const { name: scheduled } = anyScheduleOf(config, args[0] as string);
+  const name = (args[1] as string | undefined) ?? scheduledName(scheduled, new Date());
+  if (readScheduledName(name)?.schedule !== scheduled)
+    throw new LifeboatError("invalid", `${name} is no backup of the schedule ${scheduled}`, {
+      hint: `they are called like ${scheduledName(scheduled, new Date())}`,
+    });
+  if (isFleet(config)) return runFleet(config, { schedule: scheduled, name }, { options, signal });
+  const schedule = scheduleOf(config, scheduled);
   const bucket = await openBucket({ ...options, location: config.location });
-  const name = scheduledName(schedule.name, new Date());
   const progress = startProgress("backing up", `cluster ${schedule.cluster}`);
   try {
     const outcome = await runJob(
