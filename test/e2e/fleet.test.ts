@@ -170,7 +170,7 @@ describe("a fleet of 50 clusters, 3 dead, 2 slow and 1 with a wrong secret", () 
   });
 
   it("tells how each cluster stands", async () => {
-    const list = await document<ClusterListDocument>(["fleet", "get", "--config", config, "-o", "json"]);
+    const list = await document<ClusterListDocument>(["fleet", "get", "--config", config], {}, 3);
     const named = list.clusters.filter(({ problems }) => problems.length > 0).map(({ name }) => name);
     assert.deepEqual(named, TROUBLED);
     for (const { name, lastGood, items = 0, bytes = 0 } of list.clusters)
@@ -181,7 +181,7 @@ describe("a fleet of 50 clusters, 3 dead, 2 slow and 1 with a wrong secret", () 
     await scratch.write("denied.kubeconfig", clusters.mended!);
     const { code, stderr } = await lifeboat(["schedule", "run", "nightly", "--cluster", "denied", "--config", config]);
     assert.equal(code, 0, stderr);
-    const list = await document<ClusterListDocument>(["fleet", "get", "--config", config, "-o", "json"]);
+    const list = await document<ClusterListDocument>(["fleet", "get", "--config", config], {}, 3);
     const denied = list.clusters.find(({ name }) => name === "denied");
     assert.deepEqual([denied?.problems, list.clusters.filter(({ problems }) => problems.length > 0).length], [[], 5]);
   });
