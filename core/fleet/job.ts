@@ -98,7 +98,7 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
   const ended = await endedIn(bucket, name, signal);
   const left = members.clusters.filter((cluster) => !ended.clusters.has(cluster));
   const { timeout } = config.fleet;
-  const limit = timeLimit(timeout, schedule, new Date());
+  const limit = timeLimit(timeout, schedule, members.at);
   const over = members.at.getTime() + limit.ms;
   const until = timeout === undefined ? undefined : new Date(over);
   const run = { ...asked, members, ended, left, until };
@@ -234,7 +234,7 @@ export async function readFleetRun(
   const asked = members ? undefined : await readJson(bucket, keys.asked, askedSchema, signal);
   const begun = members ?? asked;
   if (begun) {
-    const limit = timeLimit(fleet.timeout, fleet.schedules[begun.schedule], new Date());
+    const limit = timeLimit(fleet.timeout, fleet.schedules[begun.schedule], begun.at);
     const over = begun.at.getTime() + limit.ms;
     if (Date.now() > over + GRACE_MS) {
       const message = `${members ? "it has not ended" : "not begun"} within ${limit.text}, and nobody is at it any more`;

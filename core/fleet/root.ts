@@ -20,7 +20,7 @@ export function rootRefusal(location: string, clusters: string[]): LifeboatError
 
 /**
  * `bucket` for who takes it for the location of one cluster. Before the first put, and when first something is not there, it is
- * asked once whether a fleet's runs lie in it: then all ends with `invalid`, which names the clusters that have a folder.
+ * asked once whether a fleet's runs lie in it, and no backups: then all ends with `invalid`, which names the clusters that have a folder.
  */
 export function ofOneCluster(bucket: Bucket): Bucket {
   let asked: Promise<void> | undefined;
@@ -56,22 +56,24 @@ export function ofOneCluster(bucket: Bucket): Bucket {
   };
 }
 
+/** A location with backups of its own is one cluster's, whatever else lies there. Who may not list can't be told. */
 async function refuseRoot(bucket: Bucket): Promise<void> {
-  if (!(await isRoot(bucket))) return;
-  const clusters: string[] = [];
-  for await (const { prefix } of bucket.list("", { delimiter: "/" })) {
-    const name = prefix?.slice(0, -1) ?? "";
-    if (name !== "" && !RESERVED.includes(name)) clusters.push(name);
-  }
-  throw rootRefusal(bucket.location, clusters);
-}
-
-/** Who may not list can't be told. */
-async function isRoot(bucket: Bucket): Promise<boolean> {
   try {
-    for await (const _ of bucket.list(FLEET, { delimiter: "/" })) return true;
+    const folders = await foldersIn(bucket, "");
+    if (folders.some((folder) => OF_ONE_CLUSTER.includes(folder)) || (await foldersIn(bucket, FLEET)).length === 0)
+      return;
+    throw rootRefusal(
+      bucket.location,
+      folders.filter((folder) => !RESERVED.includes(folder)),
+    );
   } catch (error) {
     if (!isLifeboatError(error, "denied")) throw error;
   }
-  return false;
+}
+
+const OF_ONE_CLUSTER = ["backups", "restores"];
+
+async function foldersIn(bucket: Bucket, prefix: string): Promise<string[]> {
+  const listed = await Array.fromAsync(bucket.list(prefix, { delimiter: "/" }));
+  return listed.flatMap(({ prefix: folder }) => (folder === undefined ? [] : folder.slice(prefix.length, -1)));
 }

@@ -95,7 +95,7 @@ export function choiceText({ names = [], matchLabels = {}, matchExpressions = []
 export const RESERVED = ["backups", "restores", "restic", "kopia", "plugins", "metadata"];
 
 /** What a discovered cluster's name may be, whatever its cloud allows: it becomes a folder and a part of URLs. */
-export const DISCOVERED_NAME = /^[a-z0-9][-a-z0-9]*\.[\w()-][\w.()-]*[\w()-]$/i;
+export const DISCOVERED_NAME = /^[a-z0-9][-a-z0-9]*\.[\w()-]([\w.()-]*[\w()-])?$/i;
 /** What is named in a configuration: clusters, schedules. */
 export const CONFIGURED_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 

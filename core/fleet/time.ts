@@ -9,17 +9,17 @@ const MINUTE_MS = 60_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * How long a run may last, in milliseconds, and that in words: as the configuration's `timeout` says, else until the next slot of
- * its schedule, if that is there.
+ * How long a run may last that was begun at that time, in milliseconds, and that in words: as the configuration's `timeout` says, else
+ * as long as there is from its schedule's slot to the next, if the schedule is there.
  */
 export function timeLimit(
   timeout: string | undefined,
   schedule: Parameters<typeof readClock>[0] | undefined,
-  now: Date,
+  begun: Date,
 ): { ms: number; text: string } {
   if (timeout !== undefined) return { ms: parseDuration(timeout), text: `fleet.timeout ${timeout}` };
   const clock = schedule && readClock(schedule);
-  const last = clock?.last(now);
+  const last = clock?.last(begun);
   const next = last && clock?.next(last);
   const ms = last && next ? Math.min(LONGEST_MS, next.getTime() - last.getTime()) : LONGEST_MS;
   return { ms, text: `${Math.round(ms / MINUTE_MS)} minutes` };

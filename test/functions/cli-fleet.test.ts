@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import type { FleetDocument } from "../../core/fleet/document.ts";
@@ -165,6 +165,22 @@ describe("the command line and a fleet", () => {
         assert.match(stderr, REFUSAL);
       });
     }
+
+    it("nothing is in the way where that has backups of its own, of a time before the fleet", async () => {
+      const before = ["--location", scratch.path("before")];
+      const made = await lifeboat(["backup", "create", "old", ...before, "--kubeconfig", cluster.file]);
+      assert.equal(made.code, 0, made.stderr);
+      await mkdir(scratch.path("before/metadata/lifeboat/fleet/nightly-20261127020000"), { recursive: true });
+      await scratch.write("before/metadata/lifeboat/fleet/nightly-20261127020000/members.json", "{}");
+      for (const args of [
+        ["backup", "get"],
+        ["restore", "get"],
+        ["backup", "verify", "old"],
+      ]) {
+        const { code, stderr } = await lifeboat([...args, ...before]);
+        assert.equal(code, 0, stderr);
+      }
+    });
 
     it("nothing is written for one cluster, be there runs already or not", async () => {
       const nightly = ["schedule", "run", "nightly", "--cluster", "blue", "--location"];
