@@ -23,12 +23,18 @@ describe("an object that was created with its data, and whose answer was lost", 
 
   const PV = "/api/v1/persistentvolumes/pv";
   const relabelled = () => change("PATCH", PV, { metadata: { labels: { zone: "b" } } });
-  const rows: { what: string; meanwhile?: () => Promise<unknown>; existingResourcePolicy: "none" | "update" }[] = [
-    { what: "a volume keeps its disk", existingResourcePolicy: "none" },
+  type Row = {
+    what: string;
+    meanwhile?: () => Promise<unknown>;
+    existingResourcePolicy: "none" | "update";
+    told?: string;
+  };
+  const rows: Row[] = [
+    { what: "a volume keeps its disk", existingResourcePolicy: "none", told: ": it is made of the snapshot snap-0a" },
     { what: "so does one that somebody has changed", meanwhile: relabelled, existingResourcePolicy: "none" },
     { what: "also where that is changed back", meanwhile: relabelled, existingResourcePolicy: "update" },
   ];
-  for (const { what, meanwhile, existingResourcePolicy } of rows)
+  for (const { what, meanwhile, existingResourcePolicy, told = "" } of rows)
     test(what, async () => {
       const removed: string[] = [];
       const disks: Partial<Disks> = {
@@ -52,7 +58,7 @@ describe("an object that was created with its data, and whose answer was lost", 
         { existingResourcePolicy },
         { volumes },
       );
-      assert.deepEqual([result.phase, lines], ["Completed", ["created persistentvolumes pv"]]);
+      assert.deepEqual([result.phase, lines], ["Completed", [`created persistentvolumes pv${told}`]]);
       assert.deepEqual(removed, []);
       const { spec } = await live(PV);
       assert.equal((spec as { csi: { volumeHandle: string } }).csi.volumeHandle, "vol-0b2");

@@ -327,7 +327,7 @@ globalThis.Date = class extends Date { constructor(...given) { given.length ? su
       /ECONNREFUSED/,
       1,
     ],
-    ["is a file", () => configs.admin!, () => ({}), "create", /can't be both|not a directory|one path/, 2],
+    ["is a file", () => configs.admin!, () => ({}), "list", /can't be both|not a directory|one path/, 2],
   ];
   for (const [what, location, env, question, message, code] of BUCKETS) {
     it(`a location that ${what} fails at ${question}`, async () => {
