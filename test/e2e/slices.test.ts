@@ -189,7 +189,7 @@ describe("a backup in slices, and its restore", { skip: requireOrSkip("rig", CON
       name = `compacted-${attempt}`;
       const wish = wishOf({ kind: "backup", name }, 200 + Math.random() * 800);
       begun = await runSlice(wish).then(
-        ({ next, items = 0 }) => next !== undefined && items < OBJECTS / 2,
+        ({ next, items = 0 }) => next !== undefined && items < OBJECTS,
         () => false,
       );
     }
