@@ -55,17 +55,12 @@ const MINUTE_MS = 60_000;
 export const MOST_PARTS = 500;
 const LOCKS_AT_ONCE = 16;
 
-const membersSchema = z.object({
-  schedule: z.string(),
-  at: z.iso.datetime().transform((text) => new Date(text)),
-  clusters: z.array(z.string()),
-  problems: z.array(z.string()),
-});
 /** What is noted of a run that is handed over. */
 const askedSchema = z.object({
   schedule: z.string(),
   at: z.iso.datetime().transform((text) => new Date(text)),
 });
+const membersSchema = askedSchema.extend({ clusters: z.array(z.string()), problems: z.array(z.string()) });
 type Members = z.infer<typeof membersSchema>;
 
 /**

@@ -4,6 +4,7 @@ import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";
 import { memberLocation } from "./narrow.ts";
 import { RESERVED } from "./settings.ts";
+import { foldersIn } from "./stored.ts";
 
 const MOST_NAMED = 10;
 
@@ -72,8 +73,3 @@ async function refuseRoot(bucket: Bucket): Promise<void> {
 }
 
 const OF_ONE_CLUSTER = ["backups", "restores"];
-
-async function foldersIn(bucket: Bucket, prefix: string): Promise<string[]> {
-  const listed = await Array.fromAsync(bucket.list(prefix, { delimiter: "/" }));
-  return listed.flatMap(({ prefix: folder }) => (folder === undefined ? [] : folder.slice(prefix.length, -1)));
-}

@@ -3,12 +3,13 @@ import { isClusterName } from "./settings.ts";
 
 /** The clusters whose folders lie in a fleet's location, be they still of the fleet or not. Throws what the bucket throws. */
 export async function storedClusters(bucket: Bucket, signal: AbortSignal): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { prefix } of bucket.list("", { delimiter: "/", signal })) {
-    const name = prefix?.slice(0, -1) ?? "";
-    if (isClusterName(name)) names.push(name);
-  }
-  return names;
+  return (await foldersIn(bucket, "", signal)).filter(isClusterName);
+}
+
+/** The names of the folders below a prefix. Throws what the bucket throws. */
+export async function foldersIn(bucket: Bucket, prefix: string, signal?: AbortSignal): Promise<string[]> {
+  const listed = await Array.fromAsync(bucket.list(prefix, { delimiter: "/", signal }));
+  return listed.flatMap(({ prefix: folder }) => (folder === undefined ? [] : folder.slice(prefix.length, -1)));
 }
 
 /** Whether anything of a cluster lies in a fleet's location. Throws what the bucket throws. */
