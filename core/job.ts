@@ -173,6 +173,10 @@ const jobSchema = z.discriminatedUnion("kind", [
 
 export type Job = z.infer<typeof jobSchema>;
 
+export type BackupJob = Extract<Job, { kind: "backup" }>;
+export type RestoreJob = Extract<Job, { kind: "restore" }>;
+export type VerifyJob = Extract<Job, { kind: "verify" }>;
+export type RetentionJob = Extract<Job, { kind: "retention" }>;
 /** The job of a fleet's schedule. */
 export type FleetJob = Extract<Job, { kind: "fleet" }>;
 

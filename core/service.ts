@@ -11,12 +11,12 @@ import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";
 import { ALL, isOfLocation, type Job, type LockedJob, readJob } from "./job.ts";
+import type { JobContext, Outcome } from "./jobs/context.ts";
 import { parseLocation } from "./location.ts";
 import type { LockTiming } from "./lock.ts";
 import { type Listen, logLine } from "./log.ts";
 import type { Bucket, Jobs, Platform } from "./ports.ts";
 import { someOf } from "./report.ts";
-import type { JobContext, Outcome } from "./run.ts";
 import { isPaused } from "./schedule/pause.ts";
 import { scheduledName } from "./schedule/slots.ts";
 import { openSecrets } from "./secrets.ts";
@@ -224,7 +224,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
       throw new LifeboatError("invalid", `the ${job.kind} of a cluster is one of a fleet: leave the cluster out`);
     if (job.kind === "restore" && job.from !== undefined)
       throw new LifeboatError("invalid", "from is a cluster of a fleet, which the configuration is not: leave it out");
-    const { runJob } = await import("./run.ts");
+    const { runJob } = await import("./jobs/run.ts");
     return runJob(job, { ...context, config });
   }
 

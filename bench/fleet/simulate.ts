@@ -1,9 +1,9 @@
 import { PIECE_BYTES, PIECE_MS } from "../../core/backup/slices.ts";
 import { FIRST_LOOK_MS, untilNextLook } from "../../core/comeback.ts";
 import { MOST_PARTS } from "../../core/fleet/job.ts";
+import { BACKUP_RESERVE_MS, BACKUP_RESERVE_SHARE, SLICE_END_MS, SLICE_END_SHARE } from "../../core/jobs/deadline.ts";
+import { MOST_TIMES } from "../../core/jobs/shards.ts";
 import { TOTAL_MS } from "../../core/kube/retry.ts";
-import { BACKUP_RESERVE_MS, BACKUP_RESERVE_PART, SLICE_END_MS, SLICE_END_PART } from "../../core/run.ts";
-import { MOST_TIMES } from "../../core/shardjobs.ts";
 import { READS_AT_ONCE } from "../../core/state.ts";
 import { PRICES, type Target } from "../cost.ts";
 import {
@@ -151,8 +151,8 @@ export const lookSeconds = (since: number): number => untilNextLook(0, 1000 * si
 /** How long a slice works, and until when what it ends with has to be done, from its begin on. */
 export function sliceSeconds(target: Target): { read: number; whole: number } {
   const limit = LIMITS[target].duration.value;
-  const whole = limit - Math.min(BACKUP_RESERVE_MS / 1000, limit * BACKUP_RESERVE_PART);
-  return { read: whole - Math.min(SLICE_END_MS / 1000, whole * SLICE_END_PART), whole };
+  const whole = limit - Math.min(BACKUP_RESERVE_MS / 1000, limit * BACKUP_RESERVE_SHARE);
+  return { read: whole - Math.min(SLICE_END_MS / 1000, whole * SLICE_END_SHARE), whole };
 }
 
 /** Replays one run of a fleet. The same scenario and recording give the same outcome. */

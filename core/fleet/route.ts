@@ -1,10 +1,10 @@
 import { fleetKeys, listFolder } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
 import { type ClusterJob, type FleetJob, isOfLocation, type LockedJob } from "../job.ts";
+import type { Outcome } from "../jobs/context.ts";
 import { logLine } from "../log.ts";
 import { putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";
-import type { Outcome } from "../run.ts";
 import { ASK_AGAIN_MS, asksAgain, fleetClusters, MOST_TRIES } from "./discovery.ts";
 import { type FleetOutcome, type FleetTiming, MOST_PARTS, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";

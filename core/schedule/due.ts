@@ -1,5 +1,6 @@
 import type { Config, FleetSchedule, Schedule } from "../config.ts";
 import { everySchedule } from "../configured.ts";
+import { LifeboatError } from "../errors.ts";
 import { readClock } from "./cron.ts";
 
 /** A clock that fails, or is told late, is made up for so long. What lies further back was missed. */
@@ -38,4 +39,13 @@ export function dueSlot(schedule: string | undefined, last: Date | undefined, no
 function sinceTold(last: Date | undefined, now: Date): number {
   const told = now.getTime() - (last?.getTime() ?? 0);
   return told >= 0 && told < LONGEST_MS ? told + SLACK_MS : USUAL_MS;
+}
+
+/** The schedule's last slot at or before the time given. One that lies ahead, as a trigger forced by hand may carry, is none. */
+export function slotOf(schedule: Pick<Schedule, "name" | "schedule" | "timeZone">, given: string | undefined): Date {
+  const now = Date.now();
+  const time = given === undefined ? now : Date.parse(given);
+  const due = readClock(schedule).last(new Date(time <= now + SLACK_MS ? time : now));
+  if (due) return due;
+  throw new LifeboatError("invalid", `schedule "${schedule.name}" (${schedule.schedule}) has never been due`);
 }

@@ -19,6 +19,7 @@ const LAYERS = [
   ["browse"],
   ["schedule"],
   ["retention"],
+  ["jobs"],
   ["fleet"],
   ["check"],
   ["api"],

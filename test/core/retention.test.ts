@@ -25,14 +25,14 @@ import {
   noteVerification,
   readVerified,
 } from "../../core/integrity/verified.ts";
+import type { JobContext } from "../../core/jobs/context.ts";
+import { runRetentionJob } from "../../core/jobs/retention.ts";
 import { tryLock } from "../../core/lock.ts";
 import { pinBackup, unpinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
 import type { RetentionDocument, RetentionRow } from "../../core/retention/document.ts";
-import { runRetentionJob } from "../../core/retention/job.ts";
 import { previewRetention } from "../../core/retention/retention.ts";
 import type { Retention } from "../../core/retention/rules.ts";
-import type { JobContext } from "../../core/run.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { backedUp, filesIn } from "./integrity-sample.ts";
 import { anyRetention, DAY_MS, HOUR_MS, putBackup, type Sample } from "./retention-sample.ts";

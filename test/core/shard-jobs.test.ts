@@ -8,11 +8,11 @@ import { listBackups, listFolder, lockFolder, PIECES } from "../../core/catalog.
 import { isLifeboatError } from "../../core/errors.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import type { Job, LockedJob } from "../../core/job.ts";
+import { shardJobs } from "../../core/jobs/shards.ts";
 import { memoryJobs } from "../../core/memoryjobs.ts";
 import { putJsonOnce } from "../../core/once.ts";
 import type { Platform } from "../../core/ports.ts";
 import { createService, type Ended, type Service } from "../../core/service.ts";
-import { shardJobs } from "../../core/shardjobs.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { cluster, signal } from "./slice-sample.ts";
 

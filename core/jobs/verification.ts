@@ -1,18 +1,62 @@
-import { listBackups, RESTORABLE, SCHEDULE_LABEL } from "../catalog.ts";
+import { listBackups, newestBackup, RESTORABLE, SCHEDULE_LABEL } from "../catalog.ts";
 import { messageOf } from "../errors.ts";
-import { ALL, type Job, readShare } from "../job.ts";
+import type { VerifyDocument, VerifyListDocument } from "../integrity/document.ts";
+import { damageLines } from "../integrity/findings.ts";
+import { readTrustedKeys } from "../integrity/keys.ts";
+import {
+  lastLocationVerification,
+  noteLocationVerification,
+  noteVerification,
+  readAllVerified,
+} from "../integrity/verified.ts";
+import {
+  backupFolders,
+  type VerifyListState,
+  verifyListStateSchema,
+  verifyLocationSlice,
+  verifySlice,
+  verifyStateSchema,
+} from "../integrity/verify.ts";
+import { ALL, readShare, type VerifyJob } from "../job.ts";
 import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { newRun, openProgress, type Progress } from "../progress.ts";
-import type { JobContext } from "../run.ts";
-import type { VerifyDocument, VerifyListDocument } from "./document.ts";
-import { damageLines } from "./findings.ts";
-import { readTrustedKeys } from "./keys.ts";
-import { lastLocationVerification, noteLocationVerification, noteVerification, readAllVerified } from "./verified.ts";
-import { backupFolders, type VerifyListState, verifyListStateSchema, verifyLocationSlice } from "./verify.ts";
+import { settleRequest } from "../runs.ts";
+import type { JobContext, NamedContext, Outcome } from "./context.ts";
+import { locked } from "./locked.ts";
 
-type VerifyJob = Extract<Job, { kind: "verify" }>;
+/** Verifies one backup: that of a name, or the newest of a schedule. */
+export async function runVerifyJob(job: VerifyJob, context: NamedContext): Promise<Outcome> {
+  const { bucket, config, secrets, signal } = context;
+  const newest = () => newestBackup(bucket, job.schedule ?? "", { phases: RESTORABLE, signal });
+  const name = job.name ?? (await newest()).metadata.name;
+  const read = job.readData ? 1 : (readShare(job.sample ?? "") ?? 0);
+  const { run: id = newRun() } = job;
+  const next: VerifyJob = { ...job, name, schedule: undefined, run: id, notBefore: undefined };
+  const cut = { id, isRest: job.run !== undefined, schema: verifyStateSchema, slice: context.slice };
+  return locked({ kind: "verify", name, found: async () => undefined, next }, context, async ({ log, signal }) => {
+    const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
+    const progress = await openProgress({ bucket, ...cut, signal });
+    let items = 0;
+    const counting = (done: number) => {
+      items = done;
+    };
+    const more = () => ({ more: true as const, items });
+    try {
+      const document = await verifySlice(bucket, name, { read, trustedKeys, signal, progress: counting }, progress);
+      if (!document) return more();
+      for (const line of damageLines(document.damaged)) log.log("error", line);
+      await noteVerification(bucket, document, read, signal);
+      await settleRequest(bucket, { kind: "verify", name });
+      await progress.end();
+      return document;
+    } catch (error) {
+      if (await progress.isLeft()) return more();
+      throw error;
+    }
+  });
+}
 
 /** Which backups are verified where no job names one: `newestNames`, or all. */
 type Chosen = NonNullable<VerifyJob["backups"]>;

@@ -1,11 +1,14 @@
-import type { BackupMore } from "./backup/slices.ts";
-import { untilNextLook } from "./comeback.ts";
-import { LifeboatError } from "./errors.ts";
-import type { LockedJob } from "./job.ts";
-import { isLocked, LOCK_TIMING, type LockScope, type LockTiming } from "./lock.ts";
-import type { Bucket } from "./ports.ts";
-
-type BackupJob = Extract<LockedJob, { kind: "backup" }>;
+import type { ShardEnd } from "../backup/shards.ts";
+import type { BackupMore } from "../backup/slices.ts";
+import { untilNextLook } from "../comeback.ts";
+import { LifeboatError } from "../errors.ts";
+import type { BackupJob } from "../job.ts";
+import { isLocked, LOCK_TIMING, type LockScope, type LockTiming, tryLock } from "../lock.ts";
+import { startRunLog } from "../log.ts";
+import type { Bucket } from "../ports.ts";
+import type { More } from "../slices.ts";
+import type { NamedContext, Outcome } from "./context.ts";
+import { type LockedRun, runUnder } from "./locked.ts";
 
 /** How often unread shards are handed over in vain before the backup is given up. */
 export const MOST_TIMES = 20;
@@ -15,6 +18,24 @@ const LONGEST_MS = 24 * 3_600_000;
 /** What is locked while a shard is read. It lies with what is read, and goes with that. */
 export function shardLock(bucket: Bucket, backup: string, shard: number): LockScope {
   return { bucket, kind: "shards", name: `${backup}/shard-${shard}` };
+}
+
+/** Reads a shard of a backup, or what is left of it, unless somebody else does. The backup itself tells how it went. */
+export async function runShardJob(
+  job: BackupJob & { name: string; shard: number },
+  context: NamedContext,
+  work: (run: LockedRun) => Promise<More | ShardEnd>,
+): Promise<Outcome> {
+  const { name, shard } = job;
+  const { bucket, signal, listen, by, timing } = context;
+  context.named(name);
+  const lock = await tryLock(shardLock(bucket, name, shard), { signal, by, timing });
+  if (lock === "running") return { duplicate: true, skipped: `another run reads shard ${shard} of backup "${name}"` };
+  await using held = lock;
+  const log = startRunLog({ backup: `velero/${name}`, shard: String(shard) }, listen);
+  const ended = await work(runUnder(held, log, context));
+  if ("more" in ended) return { duplicate: false, next: job, items: ended.items };
+  return ended.unwanted ? { duplicate: false, skipped: ended.unwanted } : { duplicate: false, items: ended.items };
 }
 
 /**

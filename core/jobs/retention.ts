@@ -1,14 +1,12 @@
 import { scheduleOf } from "../configured.ts";
-import type { Job } from "../job.ts";
+import type { RetentionJob } from "../job.ts";
 import { bucketClock, heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import { newRun, openProgress } from "../progress.ts";
 import { configuredRemoval } from "../removal.ts";
-import type { JobContext } from "../run.ts";
-import { type RetentionDocument, retentionName } from "./document.ts";
-import { retentionStateSchema, runRetentionSlice } from "./retention.ts";
-
-type RetentionJob = Extract<Job, { kind: "retention" }>;
+import { type RetentionDocument, retentionName } from "../retention/document.ts";
+import { retentionStateSchema, runRetentionSlice } from "../retention/retention.ts";
+import type { JobContext } from "./context.ts";
 
 /**
  * Runs retention under its lock: one run at a time for a location. Ages are judged by the earlier of two clocks, this
