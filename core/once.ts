@@ -1,4 +1,4 @@
-import { isLifeboatError } from "./errors.ts";
+import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Bucket } from "./ports.ts";
 
 /** Creates an object: false where it is there already. Throws what else the bucket throws. */
@@ -24,14 +24,21 @@ export interface Newest {
   modified: Date;
 }
 
-const NUMBERED = /^(\d{6})\.json$/;
+const DIGITS = 6;
+const NUMBERED = new RegExp(`^(\\d{${DIGITS}})\\.json$`);
 
 /**
  * The key of one of a row's objects, which are numbered from 1: nothing is overwritten (design: 6.2), so what changes is a
- * row, and its newest object says how it is now. Of any number of writers of a number one wins.
+ * row, and its newest object says how it is now. Of any number of writers of a number one wins. Throws `corrupt` for the number
+ * after the last one, which no row of ours comes to.
  */
 export function numberedKey(folder: string, number: number): string {
-  return `${folder}${String(number).padStart(6, "0")}.json`;
+  const keyOf = (one: number) => `${folder}${String(one).padStart(DIGITS, "0")}.json`;
+  if (number < 10 ** DIGITS) return keyOf(number);
+  const key = keyOf(10 ** DIGITS - 1);
+  throw new LifeboatError("corrupt", `nothing can follow ${key}, which is the last of its row`, {
+    ...{ key, hint: "no row gets so long by itself: find out who writes there, and take that object away" },
+  });
 }
 
 /** The number of a row's object, by what follows the folder in its key; undefined for another object. */
