@@ -1,102 +1,13 @@
 import { basename } from "node:path/posix";
-import { promisify } from "node:util";
-import { gunzip, gzip } from "node:zlib";
 import pLimit from "p-limit";
 import { z } from "zod";
-import { sha256 } from "./archive/gzip.ts";
+import { listFolder, readObject, readSideFile } from "./contents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { checkSeal } from "./integrity/seal.ts";
-import { putOnce } from "./once.ts";
-import type { Bucket, Listed } from "./ports.ts";
+import { BACKUPS, backupKeys, RESTORES, type RunKind, recordIn, restoreKeys, runFolder } from "./layout.ts";
+import { checkName } from "./names.ts";
+import type { Bucket } from "./ports.ts";
 import { readScheduledName } from "./schedule/slots.ts";
-
-const gunzipBuffer = promisify(gunzip);
-const gzipBuffer = promisify(gzip);
-
-/** Side files larger than this are refused, as Velero's own readers do. */
-const MAX_SIDE_FILE_BYTES = 1 << 30;
-
-/** Where all lies that belongs to no backup or restore itself: a place that Velero allows (design: 6.2). */
-const OURS = "metadata/lifeboat/";
-export const LOCKS = `${OURS}locks/`;
-export const RUNS = `${OURS}runs/`;
-export const PLANS = `${OURS}plans/`;
-export const NOTES = `${OURS}notes/`;
-export const PINS = `${OURS}pins/`;
-export const VERIFIED = `${OURS}verified/`;
-export const VERIFICATIONS = `${OURS}verifications/`;
-export const TOLD = `${OURS}told/`;
-export const REMOVALS = `${OURS}removals/`;
-export const PIECES = `${OURS}pieces/`;
-export const PROGRESS = `${OURS}progress/`;
-export const SLICES = `${OURS}slices/`;
-/** What checks of a location have stored to see whether they may, and were not allowed to delete (check/bucket.ts). */
-export const PROBES = `${OURS}probes/`;
-/** What belongs to a fleet itself: its runs (fleet/job.ts). Each of its clusters has a location of its own. */
-export const FLEET = `${OURS}fleet/`;
-const PAUSES = `${OURS}schedules/`;
-
-/**
- * The objects of one backup, by Velero's names (velero-format: 1.2) plus ours. Where all of it is encrypted, each name but
- * the record's ends in `encrypted` (".age", ".2.age"), and the record has a name of its own, so that Velero doesn't list what it
- * can't read.
- */
-export function backupKeys(name: string, encrypted = "") {
-  const folder = `backups/${name}/`;
-  const key = (suffix: string) => `${folder}${name}${suffix}${encrypted}`;
-  return {
-    folder,
-    /** Its existence is the commit: what has none is not a backup. */
-    metadata: `${folder}${encrypted ? "lifeboat-backup.json" : "velero-backup.json"}`,
-    tar: key(".tar.gz"),
-    index: key("-index.json.gz"),
-    log: key("-logs.gz"),
-    results: key("-results.gz"),
-    resourceList: key("-resource-list.json.gz"),
-    volumeInfo: key("-volumeinfo.json.gz"),
-    volumeSnapshots: key("-volumesnapshots.json.gz"),
-    podVolumeBackups: key("-podvolumebackups.json.gz"),
-    itemOperations: key("-itemoperations.json.gz"),
-    /** Ours: what a restore would miss, a list (backup/lint.ts Finding). */
-    findings: key("-findings.json.gz"),
-  };
-}
-
-/** The objects of a backup, by its record. */
-export function backupKeysOf({ metadata: { name, annotations } }: Backup) {
-  return backupKeys(name, annotations?.[ENCRYPTION]);
-}
-
-/** Whether the folder of a backup, listed, holds a record: the key of it. */
-export function recordIn(present: { has(key: string): boolean }, name: string): string | undefined {
-  return ["", ".age"].map((encrypted) => backupKeys(name, encrypted).metadata).find((key) => present.has(key));
-}
-
-/** The archive of Secrets alone, and its index, where only they are encrypted. */
-export function secretsKeys(name: string, encrypted: string) {
-  const key = (suffix: string) => `${backupKeys(name).folder}${name}-secrets${suffix}${encrypted}`;
-  return { tar: key(".tar.gz"), index: key("-index.json.gz") };
-}
-
-/**
- * The objects of one restore, by Velero's names (velero-format: 1.3) plus our record, which is written last. A later
- * `attempt`, after a run that died while it wrote its report, has files of its own beside those it finds.
- */
-export function restoreKeys(name: string, attempt = 1) {
-  const folder = `restores/${name}/`;
-  const own = attempt === 1 ? "" : `-${attempt}`;
-  return {
-    folder,
-    record: `${folder}lifeboat-restore.json`,
-    log: `${folder}restore-${name}-logs${own}.gz`,
-    results: `${folder}restore-${name}-results${own}.gz`,
-    resourceList: `${folder}restore-${name}-resource-list${own}.json.gz`,
-    /** Ours: a line of JSON for each object (restore/report.ts ItemOutcome). */
-    outcomes: `${folder}${name}-outcomes${own}.json.gz`,
-    itemOperations: `${folder}restore-${name}-itemoperations${own}.json.gz`,
-    volumeInfo: `${folder}${name}-volumeinfo${own}.json.gz`,
-  };
-}
 
 /** The annotation of a record that names who asked for it. */
 export const CALLER = "lifeboat/caller";
@@ -115,12 +26,6 @@ export const OMITTED = "omit";
 
 /** The annotation of a backup whose Secrets are not in its archive: `OMITTED`, or how the names end of what holds them encrypted. */
 export const SECRETS = "lifeboat/secrets";
-
-/** What of a backup is encrypted: all of it, or its Secrets, which then are in an archive of their own. */
-export function encryptedPart({ metadata: { annotations = {} } }: Backup): "all" | "secrets" | undefined {
-  if (ENCRYPTION in annotations) return "all";
-  return (annotations[SECRETS] ?? OMITTED) === OMITTED ? undefined : "secrets";
-}
 
 /** The annotation that vouches for the encrypted archive of Secrets, as the seal does for the other one. */
 export const SECRETS_INDEX_END = "lifeboat/secrets-index-end";
@@ -148,152 +53,6 @@ export const UNDOES = "lifeboat/undoes";
 
 /** The annotation of a record whose files are those of a later attempt: its number. */
 export const ATTEMPT = "lifeboat/attempt";
-
-/** The objects of a recorded restore: those of the attempt that wrote the record. */
-export function restoreKeysOf({ metadata }: Restore) {
-  return restoreKeys(metadata.name, Number(metadata.annotations?.[ATTEMPT] ?? 1));
-}
-
-/** Where a plan lies that a dry run made. */
-export function planKey(id: string): string {
-  return `${PLANS}${id}.json.gz`;
-}
-
-/** Where it is said whether a backup is pinned; a row of states (state.ts). */
-export function pinFolder(backup: string): string {
-  return `${PINS}${backup}/`;
-}
-
-/** Where it is said what verifications of a backup found; likewise. */
-export function verifiedFolder(backup: string): string {
-  return `${VERIFIED}${backup}/`;
-}
-
-/** Where it is said what verifications of the location found, by what those are called; likewise. */
-export function verificationFolder(name: string): string {
-  return `${VERIFICATIONS}${name}/`;
-}
-
-/** Where it is noted which copies of volumes are removed with a backup, for as long as that takes: `Copies` as JSON. */
-export function removalKey(backup: string): string {
-  return `${REMOVALS}${backup}/copies.json`;
-}
-
-/** Where a verification or retention that is cut into slices says how far it has come; a row of states. */
-export function progressFolder(run: string): string {
-  return `${PROGRESS}${run}/`;
-}
-
-/** Where a backup lies that is made in slices, until it is whole: its pieces, and a row of states (backup/slices.ts). */
-export function pieceFolder(backup: string): string {
-  return `${PIECES}${backup}/`;
-}
-
-/** Where the slices of a restore leave what the next ones go on with, until it is recorded: a row of states (restore/slices.ts). */
-export function sliceFolder(restore: string): string {
-  return `${SLICES}${restore}/`;
-}
-
-/** Where it is said whether a schedule is paused; likewise. */
-export function pauseFolder(schedule: string): string {
-  return `${PAUSES}${schedule}/`;
-}
-
-/** Where it lies what is known of one run of a fleet's schedule, which is called as the backups that it makes. */
-export function fleetKeys(run: string) {
-  const folder = `${FLEET}${run}/`;
-  return {
-    folder,
-    /** That a clock has handed it over. */
-    asked: `${folder}asked.json`,
-    /** Which clusters it is of. */
-    members: `${folder}members.json`,
-    /** Below it a row (once.ts) for each cluster: how its backup ended. */
-    ends: `${folder}ends/`,
-    /** What became of all of them; it is the last one. */
-    summary: `${folder}summary.json`,
-  };
-}
-
-/** What a run makes: one backup or one restore of a name, or the verification of a backup; by the kind of the job. */
-export const RUN_KINDS = { backup: "backups", restore: "restores", verify: "verifications" } as const;
-export type RunKind = (typeof RUN_KINDS)[keyof typeof RUN_KINDS];
-
-/**
- * What is locked: the making of a backup or restore of a name, the reading of a shard, the making of the restic repository of a
- * namespace, or the retention or verification of the whole location.
- */
-export type LockKind = RunKind | "shards" | "repositories" | "retention" | "verification";
-
-/** Where the objects of a lock lie, for as long as they are wanted; nothing in them matters once the run has ended. */
-export function lockFolder(kind: LockKind, name: string): string {
-  return kind === "shards" ? `${PIECES}${name}/lock/` : `${LOCKS}${kind}/${name}/`;
-}
-
-/**
- * Where a request for a run lies, and where a run that failed before its commit leaves its log and result; the name
- * stays free for the next run. `run` is `<ISO time>-<uuid>`, so that keys are in the order of time.
- */
-export function runKeys(kind: RunKind, name: string, run: string) {
-  const folder = runFolder(kind, name);
-  return { job: `${folder}${run}-job.json`, log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
-}
-
-/** The backup of what a restore was about to touch; of a later attempt, which found more to touch, the next number. */
-export function backupBefore(restore: string, number: number): string {
-  return `${restore}-before${number > 1 ? `-${number}` : ""}`;
-}
-
-/** The restore that a backup of such a name was made before; undefined for any other name. */
-export function restoreAfter(backup: string): string | undefined {
-  return /^(.+)-before(-\d+)?$/.exec(backup)?.[1];
-}
-
-/** The first undo of a restore, and those after one that was PartiallyFailed. */
-export function undoName(restore: string, number: number): string {
-  return `${restore}-undo${number > 1 ? `-${number}` : ""}`;
-}
-
-/** Where the attempts of a restore note, before their first write, what they are about to do (restore/notes.ts). */
-export function noteFolder(restore: string): string {
-  return `${NOTES}${restore}/`;
-}
-
-/** Where a restore from a schedule notes the backup that it found, for those that go on with it. */
-export function restoreSourceKey(name: string): string {
-  return `${runFolder("restores", name)}source`;
-}
-
-/** All that runs of that name left, and the requests for them. */
-export function runFolder(kind: RunKind, name: string): string {
-  return `${RUNS}${kind}/${name}/`;
-}
-
-/** The row that says of which failure of such jobs people were told last. `subject`: their schedule, or a job's own name. */
-export function toldFolder(kind: string, subject: string): string {
-  return `${TOLD}${kind}-${subject}/`;
-}
-
-/** Throws `invalid` unless `name` can name a Backup or Restore object in Kubernetes (a DNS-1123 subdomain). */
-export function checkName(kind: "backup" | "restore", name: string): void {
-  if (name.length > 253 || !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)) {
-    throw new LifeboatError("invalid", `"${name}" can't name a ${kind}`, {
-      hint: "use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit, at most 253",
-    });
-  }
-}
-
-/** What file systems take beside what the names of a backup's or restore's files begin and end in; a restore leaves room for its undo's name. */
-const LONGEST_NAMES = { backup: 231, restore: 210 };
-
-/** Throws `invalid` unless a new backup or restore may have that name. */
-export function checkNewName(kind: "backup" | "restore", name: string): void {
-  checkName(kind, name);
-  if (name.replace(/-undo$/, "").length <= LONGEST_NAMES[kind]) return;
-  throw new LifeboatError("invalid", `the name has ${name.length} characters`, {
-    hint: `file systems take ${LONGEST_NAMES[kind]} beside what the names of a ${kind}'s files end in`,
-  });
-}
 
 const phase = z.string().optional();
 
@@ -345,6 +104,22 @@ const restoreSchema = z.looseObject({
 /** A Velero Restore as it stands in `lifeboat-restore.json`. */
 export type Restore = z.infer<typeof restoreSchema>;
 
+/** The objects of a backup, by its record. */
+export function backupKeysOf({ metadata: { name, annotations } }: Backup) {
+  return backupKeys(name, annotations?.[ENCRYPTION]);
+}
+
+/** The objects of a recorded restore: those of the attempt that wrote the record. */
+export function restoreKeysOf({ metadata }: Restore) {
+  return restoreKeys(metadata.name, Number(metadata.annotations?.[ATTEMPT] ?? 1));
+}
+
+/** What of a backup is encrypted: all of it, or its Secrets, which then are in an archive of their own. */
+export function encryptedPart({ metadata: { annotations = {} } }: Backup): "all" | "secrets" | undefined {
+  if (ENCRYPTION in annotations) return "all";
+  return (annotations[SECRETS] ?? OMITTED) === OMITTED ? undefined : "secrets";
+}
+
 /** One row of a listing; `problem` where its record can't be read, which never hides the other rows. */
 export type CatalogRow<T> =
   | { name: string; record: T; problem?: undefined }
@@ -352,7 +127,7 @@ export type CatalogRow<T> =
 
 /** Every committed backup of the location, by name. */
 export function listBackups(bucket: Bucket, signal?: AbortSignal): Promise<CatalogRow<Backup>[]> {
-  return listRecords(bucket, "backups/", (name) => readBackup(bucket, name, signal), signal);
+  return listRecords(bucket, BACKUPS, (name) => readBackup(bucket, name, signal), signal);
 }
 
 /**
@@ -389,7 +164,7 @@ export async function newestBackup(
 
 /** Every recorded restore of the location, by name. Velero's own are not among them: it keeps no record in the bucket. */
 export function listRestores(bucket: Bucket, signal?: AbortSignal): Promise<CatalogRow<Restore>[]> {
-  return listRecords(bucket, "restores/", (name) => readRestore(bucket, name, signal), signal);
+  return listRecords(bucket, RESTORES, (name) => readRestore(bucket, name, signal), signal);
 }
 
 async function listRecords<T>(
@@ -533,47 +308,6 @@ function parseRecord<T extends { metadata: { name: string } }>(
   return parsed.data;
 }
 
-/** The keys and sizes of all that lies in a folder of the location. */
-export async function listFolder(bucket: Bucket, folder: string, signal?: AbortSignal): Promise<Map<string, number>> {
-  const keys = new Map<string, number>();
-  for await (const listed of bucket.list(folder, { signal })) if (isObject(listed)) keys.set(listed.key, listed.size);
-  return keys;
-}
-
-function isObject(listed: Listed): listed is Listed & { key: string } {
-  return listed.key !== undefined;
-}
-
-/** A gzipped side file as text; undefined where it was never written. `corrupt` where it can't be unzipped. */
-export async function readSideFile(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string | undefined> {
-  let body: Buffer;
-  try {
-    body = await readObject(bucket, key, signal);
-  } catch (error) {
-    if (isLifeboatError(error, "missing")) return undefined;
-    throw error;
-  }
-  try {
-    return (await gunzipBuffer(body, { maxOutputLength: MAX_SIDE_FILE_BYTES })).toString();
-  } catch (cause) {
-    throw new LifeboatError("corrupt", `${key} can't be unzipped`, { cause });
-  }
-}
-
-/**
- * Writes a side file, text or already gzipped, unless it is already there: an interrupted run may have left it, and
- * what it left was made from the same archive. Gives the SHA-256 of what is there.
- */
-export async function writeSideFile(
-  bucket: Bucket,
-  key: string,
-  body: string | Buffer,
-  signal?: AbortSignal,
-): Promise<string> {
-  const bytes = typeof body === "string" ? await gzipBuffer(body) : body;
-  return sha256((await putOnce(bucket, key, bytes, signal)) ? bytes : await readObject(bucket, key, signal));
-}
-
 /**
  * The log of a backup or restore; of one that was never committed, that of its last failed run. `missing` where there
  * is none.
@@ -601,17 +335,4 @@ export async function readLog(
   throw new LifeboatError("missing", `no log of ${noun} "${name}" in ${bucket.location}`, {
     hint: `"lifeboat ${noun} get" lists what there is`,
   });
-}
-
-/** A small object, whole. Larger ones than a side file may be are `corrupt`. */
-export async function readObject(bucket: Bucket, key: string, signal?: AbortSignal): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of await bucket.get(key, { signal })) {
-    size += chunk.length;
-    if (size > MAX_SIDE_FILE_BYTES)
-      throw new LifeboatError("corrupt", `${key} is larger than ${MAX_SIDE_FILE_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

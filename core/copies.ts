@@ -1,6 +1,8 @@
-import { type Backup, readObject, removalKey } from "./catalog.ts";
+import type { Backup } from "./catalog.ts";
+import { readObject } from "./contents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { copiesStay, findCopyOwner, readCopies, unrecordedCopies } from "./integrity/copies.ts";
+import { removalKey } from "./layout.ts";
 import { putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 import { type Copies, copiesSchema, copiesText, copyCount } from "./volumes/copies.ts";

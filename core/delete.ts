@@ -1,24 +1,22 @@
+import { type Backup, RETAINED_UNTIL, readBackup } from "./catalog.ts";
+import { listFolder } from "./contents.ts";
+import { forgetOrDefer, openedCopies, type Telling } from "./copies.ts";
+import { isLifeboatError, LifeboatError } from "./errors.ts";
+import type { Holder } from "./holder.ts";
 import {
-  type Backup,
   backupKeys,
-  checkName,
-  listFolder,
   noteFolder,
   pieceFolder,
   pinFolder,
-  RETAINED_UNTIL,
-  readBackup,
   recordIn,
   removalKey,
   restoreKeys,
   runFolder,
   sliceFolder,
   verifiedFolder,
-} from "./catalog.ts";
-import { forgetOrDefer, openedCopies, type Telling } from "./copies.ts";
-import { isLifeboatError, LifeboatError } from "./errors.ts";
-import type { Holder } from "./holder.ts";
+} from "./layout.ts";
 import { heldText, type LockScope, type LockTiming, lockState, tryLock } from "./lock.ts";
+import { checkName } from "./names.ts";
 import { checkUnpinned } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 

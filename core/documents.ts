@@ -9,13 +9,13 @@ import {
   FINDINGS,
   RETAINED_UNTIL,
   type Restore,
-  readSideFile,
   restoreKeysOf,
   SCHEDULE_LABEL,
   SERVER,
   UNDOES,
   VOLUME_COUNTS,
 } from "./catalog.ts";
+import { readSideFile } from "./contents.ts";
 import { LifeboatError } from "./errors.ts";
 import { signedBy } from "./integrity/seal.ts";
 import { readAllVerified, readVerified, type Verified } from "./integrity/verified.ts";

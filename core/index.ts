@@ -15,9 +15,7 @@ export {
   type Backup,
   backupKeysOf,
   type CatalogRow,
-  checkNewName,
   listBackups,
-  listFolder,
   listRestores,
   newestBackup,
   RESTORABLE,
@@ -26,7 +24,6 @@ export {
   readLog,
   readRestorable,
   readRestore,
-  restoreKeys,
   restoreKeysOf,
   rowProblem,
 } from "./catalog.ts";
@@ -36,6 +33,7 @@ export type { Check, CheckDocument } from "./check/document.ts";
 export { openCluster } from "./cluster.ts";
 export { type Config, type FleetConfig, parseConfig, type Schedule } from "./config.ts";
 export { anyScheduleOf, clusterOf, everySchedule, scheduleOf } from "./configured.ts";
+export { listFolder } from "./contents.ts";
 export type { CopyWish } from "./copies.ts";
 export { deleteBackup } from "./delete.ts";
 export {
@@ -96,12 +94,14 @@ export { readKubeconfig } from "./kube/kubeconfig.ts";
 export { listPages } from "./kube/list.ts";
 export type { Resource } from "./kube/resource.ts";
 export { checkLabels, EXCLUDE_LABEL } from "./labels.ts";
+export { restoreKeys } from "./layout.ts";
 export { secretText } from "./localsecrets.ts";
 export { parseLocation, readLocation, samePlace } from "./location.ts";
 export { type Claim, checkNotHeld, claimLock, restoresUnderWay } from "./lock.ts";
 export { type Listen, type LogLevel, logLine, type RunLog, startRunLog } from "./log.ts";
 export { isLoopback } from "./loopback.ts";
 export { memoryJobs } from "./memoryjobs.ts";
+export { checkNewName } from "./names.ts";
 export { meant } from "./nearest.ts";
 export { type Meaning, NETWORK_CODES } from "./netcodes.ts";
 export { MOST_REASON, pinBackup, pinText, unpinBackup } from "./pins.ts";

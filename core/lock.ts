@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { orAborted, pause } from "./abort.ts";
-import { LOCKS, type LockKind, lockFolder, readObject } from "./catalog.ts";
+import { readObject } from "./contents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { type Holder, isGone } from "./holder.ts";
+import { LOCKS, type LockKind, lockFolder } from "./layout.ts";
 import { listObjects, newestOf, numberedKey, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { PINS, pinFolder, readBackup } from "./catalog.ts";
+import { readBackup } from "./catalog.ts";
 import { LifeboatError } from "./errors.ts";
+import { PINS, pinFolder } from "./layout.ts";
 import { isLocked } from "./lock.ts";
 import type { Bucket } from "./ports.ts";
 import { newestState, newestStates, type Placed, say } from "./state.ts";

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from "node:crypto";
 import type { z } from "zod";
-import { progressFolder } from "./catalog.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
+import { progressFolder } from "./layout.ts";
 import type { Bucket } from "./ports.ts";
 import { leaveSlice, readSlice, removeSlices, secretVoucher } from "./slices.ts";
 

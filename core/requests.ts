@@ -1,25 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import {
-  backupKeys,
-  checkNewName,
-  listFolder,
-  newestBackup,
-  RUN_KINDS,
-  type RunKind,
-  readBackup,
-  readObject,
-  readRestorable,
-  recordIn,
-  restoreKeys,
-  runFolder,
-  runKeys,
-} from "./catalog.ts";
+import { newestBackup, readBackup, readRestorable } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { clusterName, scheduleOf } from "./configured.ts";
+import { listFolder, readObject } from "./contents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { type RecordedJob, readJob, recordedJobSchema } from "./job.ts";
+import { backupKeys, RUN_KINDS, type RunKind, recordIn, restoreKeys, runFolder, runKeys } from "./layout.ts";
 import { lockState, reopen } from "./lock.ts";
+import { checkNewName } from "./names.ts";
 import { putOnce } from "./once.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { RUN_KINDS, runKeys, writeSideFile } from "./catalog.ts";
+import { writeSideFile } from "./contents.ts";
 import { messageOf } from "./errors.ts";
+import { RUN_KINDS, runKeys } from "./layout.ts";
 import type { RunLog } from "./log.ts";
 import type { Bucket } from "./ports.ts";
 

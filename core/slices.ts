@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
 import { sha256 } from "./archive/gzip.ts";
-import { listFolder } from "./catalog.ts";
+import { listFolder } from "./contents.ts";
 import { LifeboatError } from "./errors.ts";
 import { signatureOf, signerOf } from "./integrity/keys.ts";
 import { numberedKey, putJsonOnce } from "./once.ts";

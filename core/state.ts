@@ -1,6 +1,6 @@
 import pLimit from "p-limit";
 import type { z } from "zod";
-import { readObject } from "./catalog.ts";
+import { readObject } from "./contents.ts";
 import { listObjects, newestOf, numberedKey, numberIn, putJsonOnce } from "./once.ts";
 import type { Bucket } from "./ports.ts";
 

@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { toldFolder } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { messageOf } from "./errors.ts";
 import { lastLocationVerification, lastVerification } from "./integrity/verified.ts";
+import { toldFolder } from "./layout.ts";
 import { type Listen, logLine } from "./log.ts";
 import { type Ended, type Event, isWanted, notify } from "./notify.ts";
 import type { Bucket } from "./ports.ts";

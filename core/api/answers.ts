@@ -1,8 +1,9 @@
 import type { Context } from "hono";
-import { RUN_KINDS, readLog } from "../catalog.ts";
+import { readLog } from "../catalog.ts";
 import type { CheckDocument } from "../check/document.ts";
 import type { Config } from "../config.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { RUN_KINDS } from "../layout.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import { checkJob, type NamedJob, submitJob } from "../requests.ts";
 import type { RemovalMeans } from "../volumes/remover.ts";

@@ -1,9 +1,10 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { backupKeysOf, checkName, readBackup } from "../catalog.ts";
+import { backupKeysOf, readBackup } from "../catalog.ts";
 import { deleteBackup } from "../delete.ts";
 import { readBackupDocument, readFindings, readResourceList } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
 import { lastVerification } from "../integrity/verified.ts";
+import { checkName } from "../names.ts";
 import { pinBackup, unpinBackup } from "../pins.ts";
 import type { Bucket } from "../ports.ts";
 import { readRun, requestName } from "../requests.ts";

@@ -1,9 +1,10 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { checkName, readRestore } from "../catalog.ts";
+import { readRestore } from "../catalog.ts";
 import { readRestoreDocument } from "../documents.ts";
 import { LifeboatError } from "../errors.ts";
 import { htmlPage } from "../html.ts";
 import { cancelWork } from "../lock.ts";
+import { checkName } from "../names.ts";
 import { abandonJob, readRun, requestName } from "../requests.ts";
 import { readOutcomes, reportPage } from "../restore/outcomes.ts";
 import { readPlan } from "../restore/plan/plandocument.ts";

@@ -1,10 +1,13 @@
 import { basename } from "node:path/posix";
-import { type Backup, backupKeys, checkNewName, listFolder, pieceFolder, recordIn } from "../catalog.ts";
+import type { Backup } from "../catalog.ts";
+import { listFolder } from "../contents.ts";
 import { ENCRYPTED, type EncryptingBucket, encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { sealRecord } from "../integrity/seal.ts";
 import type { Kube } from "../kube/client.ts";
+import { backupKeys, pieceFolder, recordIn } from "../layout.ts";
 import type { RunLog } from "../log.ts";
+import { checkNewName } from "../names.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leavingLog } from "../runs.ts";
 import { removeSlices, type Slice } from "../slices.ts";

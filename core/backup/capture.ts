@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { digestingIndex } from "../archive/index.ts";
 import { OUTCOME_FILE, together, writeArchive } from "../archive/writer.ts";
-import { backupKeys, pieceFolder } from "../catalog.ts";
 import { encrypting } from "../encryption/buckets.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
 import { type Discovery, discover } from "../kube/discovery.ts";
 import type { Resource } from "../kube/resource.ts";
+import { backupKeys, pieceFolder } from "../layout.ts";
 import type { Slice } from "../slices.ts";
 import { timestamp } from "../timestamp.ts";
 import { takenMeanwhile } from "./adopt.ts";

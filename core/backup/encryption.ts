@@ -1,9 +1,9 @@
 import { digestingIndex } from "../archive/index.ts";
 import { type ArchiveWriter, writeArchive } from "../archive/writer.ts";
-import { secretsKeys } from "../catalog.ts";
 import { encrypterFor } from "../encryption/age.ts";
 import { ENCRYPTED, encrypting } from "../encryption/buckets.ts";
 import { LifeboatError } from "../errors.ts";
+import { secretsKeys } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import type { BackupSpec } from "./scope.ts";
 

@@ -1,7 +1,8 @@
-import { backupKeys, listFolder, recordIn } from "../catalog.ts";
+import { listFolder } from "../contents.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
+import { backupKeys, recordIn } from "../layout.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { removeClones } from "../volumes/csi/clone.ts";

@@ -1,4 +1,4 @@
-import { pieceFolder } from "../catalog.ts";
+import { pieceFolder } from "../layout.ts";
 import type { Signer } from "../ports.ts";
 import type { Slice } from "../slices.ts";
 import type { BackupRun, ShardRun } from "./backup.ts";

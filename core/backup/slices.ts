@@ -1,10 +1,10 @@
 import { digestingIndex, type IndexDigests } from "../archive/index.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
-import { backupKeys, pieceFolder } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { digestOf } from "../integrity/checks.ts";
 import type { Resource } from "../kube/resource.ts";
+import { backupKeys, pieceFolder } from "../layout.ts";
 import type { Signer } from "../ports.ts";
 import { leaveSlice, type More, readSlice, type Slice, type SliceRow, signerVoucher } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
-import { backupKeys, listFolder, readBackup, recordIn } from "../catalog.ts";
+import { readBackup } from "../catalog.ts";
+import { listFolder } from "../contents.ts";
 import { messageOf } from "../errors.ts";
 import { RUN } from "../integrity/seal.ts";
 import type { Kube } from "../kube/client.ts";
+import { backupKeys, recordIn } from "../layout.ts";
 import type { Log } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import type { VolumeRecord } from "../volumes/record.ts";

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { PROBES } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { PROBES } from "../layout.ts";
 import { listObjects, putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";

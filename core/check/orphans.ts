@@ -1,10 +1,11 @@
 import { basename } from "node:path/posix";
-import { REMOVALS, readBackup } from "../catalog.ts";
+import { readBackup } from "../catalog.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
 import { listObjects, placeOf } from "../kube/object.ts";
 import { BACKUP_NAME, LOCATION, labelValue, MANAGED, selectorOf } from "../labels.ts";
+import { REMOVALS } from "../layout.ts";
 import { placeDigest, samePlace } from "../location.ts";
 import { lockState } from "../lock.ts";
 import { at } from "../objects/fields.ts";

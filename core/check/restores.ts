@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import { listFolder, NOTES, restoreKeys, undoName } from "../catalog.ts";
+import { listFolder } from "../contents.ts";
 import { isLifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
@@ -7,7 +7,9 @@ import { metadataOf } from "../kube/json.ts";
 import { listPages, METADATA_ONLY } from "../kube/list.ts";
 import { listObjects, placeOf } from "../kube/object.ts";
 import { labelValue, MANAGED, RESTORE_NAME, selectorOf } from "../labels.ts";
+import { NOTES, restoreKeys } from "../layout.ts";
 import { lockState } from "../lock.ts";
+import { undoName } from "../names.ts";
 import { at } from "../objects/fields.ts";
 import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { fleetKeys, readObject } from "../catalog.ts";
+import { readObject } from "../contents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { fleetKeys } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 
 /** How the backup of one cluster ended, in a run of the fleet. */

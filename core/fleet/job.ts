@@ -1,13 +1,14 @@
 import pLimit from "p-limit";
 import { z } from "zod";
-import { checkName, checkNewName, fleetKeys } from "../catalog.ts";
 import { FIRST_LOOK_MS, untilNextLook } from "../comeback.ts";
 import type { FleetConfig, FleetSchedule } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
 import { untilDue } from "../jobs/deadline.ts";
+import { fleetKeys } from "../layout.ts";
 import { lockState } from "../lock.ts";
 import { type Log, startRunLog } from "../log.ts";
+import { checkName, checkNewName } from "../names.ts";
 import { listObjects, putJsonOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { slotOf } from "../schedule/due.ts";

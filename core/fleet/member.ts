@@ -1,9 +1,9 @@
-import { fleetKeys } from "../catalog.ts";
 import type { Config, FleetConfig } from "../config.ts";
 import { isLifeboatError, mayPass, messageOf } from "../errors.ts";
 import type { ClusterJob } from "../job.ts";
 import type { JobContext, Outcome } from "../jobs/context.ts";
 import { runJob } from "../jobs/run.ts";
+import { fleetKeys } from "../layout.ts";
 import { type Listen, logLine } from "../log.ts";
 import type { Bucket } from "../ports.ts";
 import { say } from "../state.ts";

@@ -1,5 +1,5 @@
-import { FLEET } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { FLEET } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";
 import { memberLocation } from "./narrow.ts";

@@ -1,7 +1,8 @@
-import { fleetKeys, listFolder } from "../catalog.ts";
+import { listFolder } from "../contents.ts";
 import { LifeboatError } from "../errors.ts";
 import { type ClusterJob, type FleetJob, isOfLocation, type LockedJob } from "../job.ts";
 import type { Outcome } from "../jobs/context.ts";
+import { fleetKeys } from "../layout.ts";
 import { logLine } from "../log.ts";
 import { putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";

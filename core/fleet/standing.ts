@@ -1,9 +1,9 @@
 import pLimit from "p-limit";
 import { z } from "zod";
-import { FLEET } from "../catalog.ts";
 import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
 import { dictionary } from "../configured.ts";
 import { messageOf, unlessMissing } from "../errors.ts";
+import { FLEET } from "../layout.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import { readClock } from "../schedule/cron.ts";
 import { isPaused } from "../schedule/pause.ts";

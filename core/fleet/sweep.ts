@@ -1,5 +1,5 @@
 import pLimit from "p-limit";
-import { FLEET, fleetKeys } from "../catalog.ts";
+import { FLEET, fleetKeys } from "../layout.ts";
 import { listObjects } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { readScheduledName } from "../schedule/slots.ts";

@@ -4,10 +4,12 @@ import { type Archive, isSegmented, openArchive, readTar } from "../archive/read
 import { readFacts } from "../archive/rebuild.ts";
 import { bucketSource } from "../archive/source.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
-import { type Backup, type backupKeys, ENCRYPTION, RESTORABLE, readSideFile, SECRETS } from "../catalog.ts";
+import { type Backup, ENCRYPTION, RESTORABLE, SECRETS } from "../catalog.ts";
+import { readSideFile } from "../contents.ts";
 import { backupDocument, readBackupDocument, readResourceList } from "../documents.ts";
 import { ENCRYPTED, storedIn } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import type { backupKeys } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import type { Findings } from "./findings.ts";
 import type { Seal } from "./seal.ts";

@@ -1,8 +1,9 @@
 import { type Archive, openArchive, readTar } from "../archive/reader.ts";
 import { OUTCOME_FILE } from "../archive/writer.ts";
-import { type Backup, backupKeys, CLUSTER, MADE_IN, SERVER, VOLUME_COUNTS } from "../catalog.ts";
+import { type Backup, CLUSTER, MADE_IN, SERVER, VOLUME_COUNTS } from "../catalog.ts";
 import { ENCRYPTED } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { backupKeys } from "../layout.ts";
 import { samePlace } from "../location.ts";
 import { entriesOf } from "../objects/fields.ts";
 import { SNAPSHOT_CONTENTS } from "../objects/resources.ts";

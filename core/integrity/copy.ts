@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
-import { type Backup, backupKeysOf, listFolder, readObject, readRestorable, recordIn } from "../catalog.ts";
+import { type Backup, backupKeysOf, readRestorable } from "../catalog.ts";
+import { listFolder, readObject } from "../contents.ts";
 import { storedIn, unlocked } from "../encryption/buckets.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Holder } from "../holder.ts";
+import { recordIn } from "../layout.ts";
 import { claimLock, type LockTiming } from "../lock.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";

@@ -1,8 +1,9 @@
 import { joinArchives } from "../archive/join.ts";
 import { type Archive, openArchive } from "../archive/reader.ts";
 import { HEADER_FILE } from "../archive/writer.ts";
-import { type Backup, backupKeysOf, OMITTED, SECRETS, SECRETS_INDEX_END, secretsKeys } from "../catalog.ts";
+import { type Backup, backupKeysOf, OMITTED, SECRETS, SECRETS_INDEX_END } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { secretsKeys } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { checkTrusted, sealOf } from "./seal.ts";
 

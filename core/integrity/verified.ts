@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { VERIFIED, verificationFolder, verifiedFolder } from "../catalog.ts";
 import { ALL } from "../job.ts";
+import { VERIFIED, verificationFolder, verifiedFolder } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { newestState, newestStates, type Placed, say } from "../state.ts";
 import { timestamp } from "../timestamp.ts";

@@ -2,18 +2,12 @@ import { randomUUID } from "node:crypto";
 import { basename } from "node:path/posix";
 import { z } from "zod";
 import { sha256 } from "../archive/gzip.ts";
-import {
-  type Backup,
-  backupKeys,
-  backupKeysOf,
-  checkName,
-  FINDINGS,
-  listFolder,
-  readBackup,
-  recordIn,
-} from "../catalog.ts";
+import { type Backup, backupKeysOf, FINDINGS, readBackup } from "../catalog.ts";
+import { listFolder } from "../contents.ts";
 import { isLifeboatError } from "../errors.ts";
+import { BACKUPS, backupKeys, recordIn } from "../layout.ts";
 import { lockState } from "../lock.ts";
+import { checkName } from "../names.ts";
 import type { Bucket } from "../ports.ts";
 import { type Progress, UNCUT } from "../progress.ts";
 import { checkArchive, checkFiles } from "./checks.ts";
@@ -135,7 +129,7 @@ export async function verifyLocationSlice(
 /** The names of all folders of backups, of those too that hold no record. */
 export async function backupFolders(bucket: Bucket, signal?: AbortSignal): Promise<string[]> {
   const names: string[] = [];
-  for await (const { prefix } of bucket.list("backups/", { delimiter: "/", signal }))
+  for await (const { prefix } of bucket.list(BACKUPS, { delimiter: "/", signal }))
     if (prefix !== undefined) names.push(basename(prefix));
   return names;
 }

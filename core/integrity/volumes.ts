@@ -1,5 +1,6 @@
 import { basename } from "node:path/posix";
-import { type Backup, backupKeysOf, readSideFile } from "../catalog.ts";
+import { type Backup, backupKeysOf } from "../catalog.ts";
+import { readSideFile } from "../contents.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Bucket } from "../ports.ts";
 import { readVolumeInfos, type StoredVolume } from "../volumes/record.ts";

@@ -1,6 +1,6 @@
-import { RUN_KINDS } from "../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { LockedJob, RecordedJob } from "../job.ts";
+import { RUN_KINDS } from "../layout.ts";
 import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { type RunLog, startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";

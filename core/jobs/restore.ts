@@ -1,7 +1,9 @@
-import { CLUSTER, newestBackup, readObject, readRestore, restoreSourceKey } from "../catalog.ts";
+import { CLUSTER, newestBackup, readRestore } from "../catalog.ts";
+import { readObject } from "../contents.ts";
 import { readRestoreDocument, restoreDocument } from "../documents.ts";
 import { configuredSigner, readTrustedKeys } from "../integrity/keys.ts";
 import type { RestoreJob } from "../job.ts";
+import { restoreSourceKey } from "../layout.ts";
 import { putOnce } from "../once.ts";
 import { runDryRun } from "../restore/plan/dryrun.ts";
 import { readPlan, specOf } from "../restore/plan/plandocument.ts";

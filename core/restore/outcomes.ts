@@ -1,6 +1,7 @@
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
-import { type Restore, readObject, restoreKeysOf } from "../catalog.ts";
+import { type Restore, restoreKeysOf } from "../catalog.ts";
+import { readObject } from "../contents.ts";
 import type { RestoreDocument } from "../documents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { Page, Section, Table } from "../html.ts";

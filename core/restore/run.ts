@@ -6,24 +6,21 @@ import {
   type Backup,
   CALLER,
   CLUSTER,
-  checkNewName,
   encryptedPart,
-  listFolder,
   type Restore,
   readRestorable,
-  restoreKeys,
-  sliceFolder,
   UNDOES,
-  undoName,
   VOLUME_COUNTS,
-  writeSideFile,
 } from "../catalog.ts";
+import { listFolder, writeSideFile } from "../contents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { gzipText } from "../gziptext.ts";
 import { type Opening, openBackup } from "../integrity/open.ts";
 import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
+import { restoreKeys, sliceFolder } from "../layout.ts";
 import type { RunLog } from "../log.ts";
+import { checkNewName, undoName } from "../names.ts";
 import { VOLUMES } from "../objects/resources.ts";
 import { putOnce } from "../once.ts";
 import type { Bucket, Signer } from "../ports.ts";

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import pLimit from "p-limit";
 import { sha256 } from "../archive/gzip.ts";
-import { type Backup, encryptedPart, sliceFolder } from "../catalog.ts";
+import { type Backup, encryptedPart } from "../catalog.ts";
 import { isLifeboatError } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { readClusterUid } from "../kube/clusteruid.ts";
+import { sliceFolder } from "../layout.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
 import { leaveSlice, readSlice, type Slice, type SliceRow, type SliceState, signerVoucher } from "../slices.ts";

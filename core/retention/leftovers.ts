@@ -1,11 +1,13 @@
 import { basename } from "node:path/posix";
 import pLimit from "p-limit";
 import { readHeader } from "../backup/adopt.ts";
+import { type Backup, backupKeysOf, type CatalogRow } from "../catalog.ts";
+import { deleteBackup, deleteTraces } from "../delete.ts";
+import { ENCRYPTED } from "../encryption/buckets.ts";
+import { isLifeboatError } from "../errors.ts";
+import { type Seal, sealOf } from "../integrity/seal.ts";
 import {
-  type Backup,
   backupKeys,
-  backupKeysOf,
-  type CatalogRow,
   LOCKS,
   PIECES,
   PINS,
@@ -22,11 +24,7 @@ import {
   TOLD,
   VERIFICATIONS,
   VERIFIED,
-} from "../catalog.ts";
-import { deleteBackup, deleteTraces } from "../delete.ts";
-import { ENCRYPTED } from "../encryption/buckets.ts";
-import { isLifeboatError } from "../errors.ts";
-import { type Seal, sealOf } from "../integrity/seal.ts";
+} from "../layout.ts";
 import { lockState } from "../lock.ts";
 import type { Bucket } from "../ports.ts";
 import type { Judged, RetentionRow, RetentionScope } from "./document.ts";

@@ -1,5 +1,7 @@
-import { listRestores, NOTES, restoreAfter } from "../catalog.ts";
+import { listRestores } from "../catalog.ts";
 import { deleteRestore } from "../delete.ts";
+import { NOTES, RESTORES } from "../layout.ts";
+import { restoreAfter } from "../names.ts";
 import type { Judged, RetentionRow, RetentionScope } from "./document.ts";
 import { dateOf, endAfter } from "./facts.ts";
 import { foldersIn, newestIn, sizeOf } from "./folders.ts";
@@ -14,7 +16,7 @@ export async function judgeRestores(scope: RetentionScope, backups: RetentionRow
   const { bucket, config, now, signal } = scope;
   const { restoreTTL } = config;
   if (restoreTTL === undefined) return [];
-  const reports = await foldersIn(bucket, "restores/", signal);
+  const reports = await foldersIn(bucket, RESTORES, signal);
   const notes = await foldersIn(bucket, NOTES, signal);
   const records = new Map((await listRestores(bucket, signal)).map((row) => [row.name, row]));
   const kept = new Map(

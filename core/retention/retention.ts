@@ -7,6 +7,7 @@ import { deleteBackup } from "../delete.ts";
 import { readMarks } from "../documents.ts";
 import { type ErrorKind, isLifeboatError, type LifeboatError } from "../errors.ts";
 import { type CopyOwner, copyOwner } from "../integrity/copies.ts";
+import { BACKUPS } from "../layout.ts";
 import type { Log } from "../log.ts";
 import { type Progress, UNCUT } from "../progress.ts";
 import { readClock } from "../schedule/cron.ts";
@@ -221,7 +222,7 @@ async function forgetTogether(
 async function judgeAll(scope: RetentionScope, gone: BackupFacts[] = []): Promise<Judged[]> {
   const { bucket, signal, schedule } = scope;
   // First what lies there, then the records: what is committed in between is then not taken for unfinished.
-  const folders = await foldersIn(bucket, "backups/", signal);
+  const folders = await foldersIn(bucket, BACKUPS, signal);
   const records = await listBackups(bucket, signal);
   const backups = await judgeBackups(scope, { folders, records, gone });
   if (schedule !== undefined) return backups;

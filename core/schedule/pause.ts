@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { pauseFolder } from "../catalog.ts";
 import { LifeboatError } from "../errors.ts";
+import { pauseFolder } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { newestState, type Placed, say } from "../state.ts";
 

@@ -1,10 +1,12 @@
 import { basename } from "node:path/posix";
 import { z } from "zod";
-import { readBackup, readObject, rowProblem, runFolder, verifiedFolder } from "../catalog.ts";
+import { readBackup, rowProblem } from "../catalog.ts";
 import type { Schedule } from "../config.ts";
+import { readObject } from "../contents.ts";
 import { backupDocument } from "../documents.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readVerified } from "../integrity/verified.ts";
+import { BACKUPS, runFolder, verifiedFolder } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { timestamp } from "../timestamp.ts";
 import { type Clock, readClock } from "./cron.ts";
@@ -117,10 +119,9 @@ async function newestCommitted(
   schedule: string,
   { good, signal }: { good?: boolean; signal?: AbortSignal },
 ) {
-  const folder = "backups/";
   const found: { name: string; slot: Date }[] = [];
-  for await (const { prefix } of bucket.list(`${folder}${schedule}-`, { delimiter: "/", signal })) {
-    const name = prefix?.slice(folder.length, -1) ?? "";
+  for await (const { prefix } of bucket.list(`${BACKUPS}${schedule}-`, { delimiter: "/", signal })) {
+    const name = prefix?.slice(BACKUPS.length, -1) ?? "";
     const read = readScheduledName(name);
     if (read?.schedule === schedule) found.push({ name, slot: read.slot });
   }

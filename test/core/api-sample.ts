@@ -2,8 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ApiDeps, createApi } from "../../core/api.ts";
-import { backupKeys, writeSideFile } from "../../core/catalog.ts";
+import { writeSideFile } from "../../core/contents.ts";
 import type { Job } from "../../core/job.ts";
+import { backupKeys } from "../../core/layout.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 
 /** An API over a directory of its own, with the jobs it has handed over and the lines it has logged. */

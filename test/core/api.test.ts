@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { backupKeys, FINDINGS, lockFolder, runKeys, writeSideFile } from "../../core/catalog.ts";
+import { FINDINGS } from "../../core/catalog.ts";
+import { writeSideFile } from "../../core/contents.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { noteVerification } from "../../core/integrity/verified.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
+import { backupKeys, lockFolder, runKeys } from "../../core/layout.ts";
 import { lockState } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { settleRequest } from "../../core/runs.ts";

@@ -8,13 +8,15 @@ import { type BackupResult, backup, backupSlice } from "../../core/backup/backup
 import type { BackupSpec } from "../../core/backup/scope.ts";
 import { backupShard } from "../../core/backup/shards.ts";
 import type { BackupMore } from "../../core/backup/slices.ts";
-import { listBackups, listFolder, pieceFolder, readLog, readObject } from "../../core/catalog.ts";
+import { listBackups, readLog } from "../../core/catalog.ts";
+import { listFolder, readObject } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { pieceFolder } from "../../core/layout.ts";
 import { numberedKey } from "../../core/once.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";

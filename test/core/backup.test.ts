@@ -11,20 +11,14 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
-import {
-  backupKeys,
-  listBackups,
-  listFolder,
-  readBackup,
-  readLog,
-  readObject,
-  readSideFile,
-} from "../../core/catalog.ts";
+import { listBackups, readBackup, readLog } from "../../core/catalog.ts";
+import { listFolder, readObject, readSideFile } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { backupDocument, readFindings } from "../../core/documents.ts";
 import { sealOf, signedBy } from "../../core/integrity/seal.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { backupKeys } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { problemLine } from "../../core/report.ts";

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { PROBES } from "../../core/catalog.ts";
 import { checkLocation } from "../../core/check/bucket.ts";
 import { check } from "../../core/check/check.ts";
 import { judgeClock, offBy } from "../../core/check/clock.ts";
 import { parseConfig } from "../../core/config.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { factsOf } from "../../core/kube/credentials.ts";
+import { PROBES } from "../../core/layout.ts";
 import { listObjects } from "../../core/once.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { openSecrets } from "../../core/secrets.ts";

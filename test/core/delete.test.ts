@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { backupKeys, restoreKeys, sliceFolder } from "../../core/catalog.ts";
 import { deleteBackup, deleteRestore } from "../../core/delete.ts";
+import { backupKeys, restoreKeys, sliceFolder } from "../../core/layout.ts";
 import { cancelWork, lockState, reopen } from "../../core/lock.ts";
 import { pinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";

@@ -10,15 +10,8 @@ import { readTar } from "../../core/archive/reader.ts";
 import { bucketSource, type Source } from "../../core/archive/source.ts";
 import { backup } from "../../core/backup/backup.ts";
 import { holding } from "../../core/backup/hold.ts";
-import {
-  backupKeys,
-  listBackups,
-  listFolder,
-  newestBackup,
-  readBackup,
-  readLog,
-  SCHEDULE_LABEL,
-} from "../../core/catalog.ts";
+import { listBackups, newestBackup, readBackup, readLog, SCHEDULE_LABEL } from "../../core/catalog.ts";
+import { listFolder } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { readBackupDocument } from "../../core/documents.ts";
 import { contentOf, decrypted, encrypted, encrypterFor, readIdentities } from "../../core/encryption/age.ts";
@@ -28,6 +21,7 @@ import { openBackup } from "../../core/integrity/open.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { backupKeys } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { type RestoreRun, runRestore } from "../../core/restore/run.ts";

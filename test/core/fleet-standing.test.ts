@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { backupKeys } from "../../core/catalog.ts";
 import { parseConfig } from "../../core/config.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { isFleet } from "../../core/fleet/narrow.ts";
 import { fleetStanding } from "../../core/fleet/standing.ts";
+import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 

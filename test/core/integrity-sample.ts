@@ -2,7 +2,7 @@ import { buffer } from "node:stream/consumers";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type BackupRun, backup } from "../../core/backup/backup.ts";
-import { listFolder } from "../../core/catalog.ts";
+import { listFolder } from "../../core/contents.ts";
 import { connect } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { startRunLog } from "../../core/log.ts";

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import { before, describe, it } from "node:test";
-import { type Backup, backupKeys, listBackups, readBackup } from "../../core/catalog.ts";
+import { type Backup, listBackups, readBackup } from "../../core/catalog.ts";
 import { openBackup } from "../../core/integrity/open.ts";
+import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { backedUp, bucketWith, filesIn, settings } from "./integrity-sample.ts";
 

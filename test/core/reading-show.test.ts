@@ -5,8 +5,9 @@ import { type IndexEntry, readFooter, writeIndex } from "../../core/archive/inde
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive } from "../../core/archive/reader.ts";
 import { bucketSource } from "../../core/archive/source.ts";
-import { backupKeys, readBackup } from "../../core/catalog.ts";
+import { readBackup } from "../../core/catalog.ts";
 import { unlocked } from "../../core/encryption/buckets.ts";
+import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { findItem, readItem } from "../../core/reading/find.ts";
 import { showItem } from "../../core/reading/show.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { before, describe, it } from "node:test";
 import { openArchive } from "../../core/archive/reader.ts";
-import { listFolder } from "../../core/catalog.ts";
+import { listFolder } from "../../core/contents.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { KEYS } from "./archive-sample.ts";
 import { bucketOf, restored, sample } from "./restore-sample.ts";

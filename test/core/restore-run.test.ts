@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { backupKeys, listFolder, listRestores, readLog, readRestore, restoreKeys } from "../../core/catalog.ts";
+import { listRestores, readLog, readRestore } from "../../core/catalog.ts";
+import { listFolder } from "../../core/contents.ts";
 import { readResourceList, readRestoreDocument } from "../../core/documents.ts";
+import { backupKeys, restoreKeys } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { runRestore } from "../../core/restore/run.ts";

@@ -1,8 +1,8 @@
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type Archive, openArchive } from "../../core/archive/reader.ts";
-import { backupKeys } from "../../core/catalog.ts";
 import { connect, type Kube, type KubeRequest, type KubeResponse } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { type Problem, problemLine } from "../../core/report.ts";
 import { type ItemOutcome, type RestoreInput, type RestoreSpec, restore } from "../../core/restore/restore.ts";

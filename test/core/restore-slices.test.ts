@@ -3,20 +3,11 @@ import { describe, it } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import {
-  type Backup,
-  ENCRYPTION,
-  listBackups,
-  listFolder,
-  listRestores,
-  readLog,
-  readObject,
-  restoreKeys,
-  restoreKeysOf,
-  sliceFolder,
-} from "../../core/catalog.ts";
+import { type Backup, ENCRYPTION, listBackups, listRestores, readLog, restoreKeysOf } from "../../core/catalog.ts";
+import { listFolder, readObject } from "../../core/contents.ts";
 import { readResourceList } from "../../core/documents.ts";
 import type { Kube, KubeRequest, KubeResponse } from "../../core/kube/client.ts";
+import { restoreKeys, sliceFolder } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import { numberedKey } from "../../core/once.ts";
 import type { Bucket } from "../../core/ports.ts";

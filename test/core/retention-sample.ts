@@ -1,6 +1,7 @@
 import fc from "fast-check";
-import { BEFORE_RESTORE_LABEL, backupKeys, RETAINED_UNTIL, SCHEDULE_LABEL } from "../../core/catalog.ts";
+import { BEFORE_RESTORE_LABEL, RETAINED_UNTIL, SCHEDULE_LABEL } from "../../core/catalog.ts";
 import { RUN, sealRecord } from "../../core/integrity/seal.ts";
+import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { PERIODS, type Retention } from "../../core/retention/rules.ts";
 import { timestamp } from "../../core/timestamp.ts";

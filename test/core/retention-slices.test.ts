@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it, mock } from "node:test";
 import fc from "fast-check";
-import { listFolder, noteFolder, PROGRESS, planKey } from "../../core/catalog.ts";
 import type { Config } from "../../core/config.ts";
+import { listFolder } from "../../core/contents.ts";
 import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 import type { JobContext } from "../../core/jobs/context.ts";
 import { runRetentionJob } from "../../core/jobs/retention.ts";
+import { noteFolder, PROGRESS, planKey } from "../../core/layout.ts";
 import { pinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { newRun, openProgress } from "../../core/progress.ts";

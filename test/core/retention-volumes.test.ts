@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { startApiServer } from "../../core/apiserver/server.ts";
-import { backupKeys, listFolder, removalKey } from "../../core/catalog.ts";
+import { listFolder } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { connect } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import { backupKeys, removalKey } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { previewRetention, runRetention } from "../../core/retention/retention.ts";
 import type { VolumeRecord } from "../../core/volumes/record.ts";

@@ -2,19 +2,6 @@ import assert from "node:assert/strict";
 import { afterEach, describe, it, mock } from "node:test";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import fc from "fast-check";
-import {
-  backupKeys,
-  lockFolder,
-  noteFolder,
-  PROBES,
-  pieceFolder,
-  pinFolder,
-  planKey,
-  restoreKeys,
-  runKeys,
-  sliceFolder,
-  verifiedFolder,
-} from "../../core/catalog.ts";
 import type { Config, Schedule } from "../../core/config.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { type ErrorKind, LifeboatError } from "../../core/errors.ts";
@@ -27,6 +14,19 @@ import {
 } from "../../core/integrity/verified.ts";
 import type { JobContext } from "../../core/jobs/context.ts";
 import { runRetentionJob } from "../../core/jobs/retention.ts";
+import {
+  backupKeys,
+  lockFolder,
+  noteFolder,
+  PROBES,
+  pieceFolder,
+  pinFolder,
+  planKey,
+  restoreKeys,
+  runKeys,
+  sliceFolder,
+  verifiedFolder,
+} from "../../core/layout.ts";
 import { tryLock } from "../../core/lock.ts";
 import { pinBackup, unpinBackup } from "../../core/pins.ts";
 import type { Bucket } from "../../core/ports.ts";

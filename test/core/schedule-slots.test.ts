@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { backupKeys, runKeys } from "../../core/catalog.ts";
+import { backupKeys, runKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { readClock } from "../../core/schedule/cron.ts";
 import { isPaused, readPause, setPaused } from "../../core/schedule/pause.ts";

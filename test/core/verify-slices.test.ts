@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, before, describe, it, mock } from "node:test";
 import fc from "fast-check";
 import { z } from "zod";
-import { backupKeys, listFolder, PROGRESS, readObject } from "../../core/catalog.ts";
+import { listFolder, readObject } from "../../core/contents.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import type { VerifyDocument, VerifyListDocument } from "../../core/integrity/document.ts";
 import {
@@ -12,6 +12,7 @@ import {
   verifySlice,
   verifyStateSchema,
 } from "../../core/integrity/verify.ts";
+import { backupKeys, PROGRESS } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { newRun, openProgress } from "../../core/progress.ts";
 import { backedUp, bucketWith, filesIn, settings, signal } from "./integrity-sample.ts";

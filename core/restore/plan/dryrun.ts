@@ -1,5 +1,8 @@
-import { checkNewName, listFolder, readRestorable, restoreKeys } from "../../catalog.ts";
+import { readRestorable } from "../../catalog.ts";
+import { listFolder } from "../../contents.ts";
 import { openBackup } from "../../integrity/open.ts";
+import { restoreKeys } from "../../layout.ts";
+import { checkNewName } from "../../names.ts";
 import { leavingLog } from "../../runs.ts";
 import { timestamp } from "../../timestamp.ts";
 import { withModifiers } from "../modifiers/modifiersource.ts";

@@ -1,8 +1,11 @@
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { z } from "zod";
-import { type Backup, checkName, listFolder, planKey, readObject } from "../../catalog.ts";
+import type { Backup } from "../../catalog.ts";
+import { listFolder, readObject } from "../../contents.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
+import { planKey } from "../../layout.ts";
+import { checkName } from "../../names.ts";
 import { putOnce } from "../../once.ts";
 import type { Bucket } from "../../ports.ts";
 import type { Problem } from "../../report.ts";

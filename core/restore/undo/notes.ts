@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { backupBefore, backupKeys, listFolder, noteFolder, readSideFile, recordIn } from "../../catalog.ts";
+import { listFolder, readSideFile } from "../../contents.ts";
 import { LifeboatError } from "../../errors.ts";
 import { gzipText } from "../../gziptext.ts";
+import { backupKeys, noteFolder, recordIn } from "../../layout.ts";
+import { backupBefore } from "../../names.ts";
 import { putOnce } from "../../once.ts";
 import type { Bucket } from "../../ports.ts";
 import type { Names } from "./kin.ts";

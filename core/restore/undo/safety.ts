@@ -3,14 +3,16 @@ import { type ItemId, itemPath, type KubernetesObject } from "../../archive/item
 import { readHeader } from "../../backup/adopt.ts";
 import { backup, backupSlice } from "../../backup/backup.ts";
 import { backupResources } from "../../backup/scope.ts";
-import { type Backup, BEFORE_RESTORE_LABEL, backupBefore, backupKeys, readBackup } from "../../catalog.ts";
+import { type Backup, BEFORE_RESTORE_LABEL, readBackup } from "../../catalog.ts";
 import { LifeboatError } from "../../errors.ts";
 import { openBackup } from "../../integrity/open.ts";
 import type { Kube } from "../../kube/client.ts";
 import { parseExact } from "../../kube/json.ts";
 import { labelValue, RESTORE_NAME } from "../../labels.ts";
+import { backupKeys } from "../../layout.ts";
 import type { RunLog } from "../../log.ts";
 import { startRunLog } from "../../log.ts";
+import { backupBefore } from "../../names.ts";
 import { CLAIMS } from "../../objects/resources.ts";
 import type { Bucket, Signer } from "../../ports.ts";
 import { problemLine } from "../../report.ts";

@@ -1,7 +1,8 @@
 import { joinArchives } from "../../archive/join.ts";
-import { checkName, type Restore, readRestore, UNDOES, undoName } from "../../catalog.ts";
+import { type Restore, readRestore, UNDOES } from "../../catalog.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import { openBackup } from "../../integrity/open.ts";
+import { checkName, undoName } from "../../names.ts";
 import type { Bucket } from "../../ports.ts";
 import { rehearseRestore } from "../plan/dryrun.ts";
 import type { PlanDocument } from "../plan/plandocument.ts";
