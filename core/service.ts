@@ -158,18 +158,18 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
   }
 
   /** What there is to ask about. Secrets are read anew, so that one that was mended is seen. */
-  async function checked(cluster: string | undefined): Promise<Checked> {
+  async function checked(cluster: string | undefined, signal: AbortSignal): Promise<Checked> {
     const [{ configuredClusters, fleetsClusters }, config] = await Promise.all([
       import("./check/check.ts"),
       configuration(),
     ]);
     const fresh = openSecrets(platform);
     const sources = { name: cluster, secrets: fresh, clusters: platform.clusters };
-    const clusters = isFleet(config)
-      ? await fleetsClusters(config, sources, new AbortController().signal)
-      : configuredClusters(config, sources);
+    const found = isFleet(config)
+      ? await fleetsClusters(config, sources, signal)
+      : { clusters: configuredClusters(config, sources) };
     const source = options.config ? "the configuration" : (env.LIFEBOAT_CONFIG ?? "the environment");
-    return { config, source, secrets: fresh, clusters, openBucket: storedAt, disks: platform.disks };
+    return { config, source, secrets: fresh, ...found, openBucket: storedAt, disks: platform.disks };
   }
 
   /** Asks whether backups can be made here, and tells the log what is not well. */
@@ -180,7 +180,7 @@ export function createService(platform: Platform, options: ServiceOptions = {}):
     const { check } = await import("./check/check.ts");
     const time = deadline && deadline.getTime() - Date.now();
     const surroundings = platform.memory && { memory: platform.memory(), time };
-    const document = await check(() => checked(cluster), { surroundings, signal });
+    const document = await check(() => checked(cluster, signal), { surroundings, signal });
     for (const { state, subject, name, question, message, todo } of document.checks) {
       if (state !== "failed" && state !== "warning") continue;
       const about = { subject, ...(name && { name }), question, ...(todo && { todo }) };

@@ -1,6 +1,6 @@
 import pLimit from "p-limit";
 import { type ClusterReference, openCluster } from "../cluster.ts";
-import type { Config, FleetConfig } from "../config.ts";
+import type { Config, ConfiguredCluster, FleetConfig } from "../config.ts";
 import { clusterName, everySchedule } from "../configured.ts";
 import { fleetCluster, fleetClusters } from "../fleet/discovery.ts";
 import { isFleet, narrowed } from "../fleet/narrow.ts";
@@ -25,6 +25,8 @@ export interface Checked {
   disks?: Platform["disks"];
   /** In place of those of the configuration. */
   clusters: CheckedCluster[];
+  /** What was found in asking clouds for them. */
+  discovery?: Check[];
 }
 
 /** Where it is asked: a function's limits, as far as they are known. */
@@ -58,15 +60,12 @@ export async function check(
     const value = await read();
     const { clusters } = value.config;
     const schedules = everySchedule(value.config);
-    const counted = (what: string, some: object) => {
-      const count = Object.keys(some).length;
-      return `${count} ${what}${count === 1 ? "" : "s"}`;
-    };
-    const message = `${value.source}: ${counted("cluster", clusters)}, ${counted("schedule", schedules)}`;
+    const known = `${counted("cluster", Object.keys(clusters).length)}, ${counted("schedule", schedules.length)}`;
+    const message = `${value.source}: ${known}`;
     return { state: "ok", message, value };
   });
   if (!checked) return documentOf(answers());
-  const { config, secrets, clusters, openBucket, disks } = checked;
+  const { config, secrets, clusters, discovery = [], openBucket, disks } = checked;
   const { key, publicKeys } = config.signing;
   await ask("signing key", async () => {
     const signer = configuredSigner(config.signing, secrets);
@@ -100,7 +99,8 @@ export async function check(
   });
   const checks = await Promise.all([
     answers(),
-    ...(clusters.length > 0
+    discovery,
+    ...(clusters.length > 0 || discovery.length > 0
       ? clusters.map((cluster) => limit(checkCluster, cluster, volumesOf(cluster), signal))
       : [NO_CLUSTER]),
     checkLocation({ location, holds, open, isFleet: isFleet(config) } satisfies CheckedLocation, signal),
@@ -115,6 +115,8 @@ const NO_CLUSTER: Check[] = [
     todo: "name some in the configuration (clusters), or one by --kubeconfig",
   },
 ];
+
+const counted = (what: string, count: number) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 function documentOf(checks: Check[], location?: string): CheckDocument {
   const ok = !checks.some(({ state }) => state === "failed");
@@ -139,21 +141,45 @@ export function configuredClusters(
   });
 }
 
-/** The same of a fleet, or of one of its clusters: each with its own location. Throws `invalid` for one that is none of it. */
+/**
+ * The same of a fleet, or of one of its clusters: each with its own location, and of each discovery how it went. Throws `invalid`
+ * for one that is none of it, and the signal's reason.
+ */
 export async function fleetsClusters(
   config: FleetConfig,
   { name, ...sources }: { name?: string; secrets: CachedSecrets; clusters: Platform["clusters"] },
   signal: AbortSignal,
-): Promise<CheckedCluster[]> {
-  const clusters =
-    name === undefined
-      ? (await fleetClusters(config, sources.clusters, signal)).clusters
-      : new Map([[name, await fleetCluster(config, name, sources.clusters, signal)]]);
-  return [...clusters].flatMap(([name, cluster]) => {
-    const own = narrowed(config, name, cluster);
-    return configuredClusters(own, sources).map((checked) => ({ ...checked, location: own.location }));
+): Promise<Pick<Checked, "clusters" | "discovery">> {
+  const { clusters: clouds } = sources;
+  const clusters = new Map<string, ConfiguredCluster>(
+    name === undefined ? Object.entries(config.clusters) : [[name, await fleetCluster(config, name, clouds, signal)]],
+  );
+  const entries = name === undefined ? Object.entries(config.fleet.discover) : [];
+  const discovery = entries.map(async ([entry, one]) => {
+    const { ask, answers } = asking("discovery", { name: entry, signal });
+    await ask("list", async (signal) => {
+      const alone = { ...config, clusters: {}, fleet: { ...config.fleet, discover: { [entry]: one } } };
+      const { clusters: found, problems, failure } = await fleetClusters(alone, clouds, signal);
+      for (const [name, cluster] of found) clusters.set(name, cluster);
+      if (failure !== undefined) throw failure;
+      if (problems.length > 0) return { state: "failed", message: problems.join("; "), todo: OTHER_TAGS };
+      if (found.size === 0) return { state: "warning", message: "no cluster has the tags", todo: OTHER_TAGS };
+      return { state: "ok", message: counted("cluster", found.size) };
+    });
+    return answers();
   });
+  const checks = (await Promise.all(discovery)).flat();
+  const all = [...clusters].sort(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    discovery: checks,
+    clusters: all.flatMap(([name, cluster]) => {
+      const own = narrowed(config, name, cluster);
+      return configuredClusters(own, sources).map((checked) => ({ ...checked, location: own.location }));
+    }),
+  };
 }
+
+const OTHER_TAGS = "tag the clusters that are meant, and no others, or correct fleet.discover";
 
 function referenceText(reference: ClusterReference): string {
   if ("kubeconfig" in reference) {

@@ -10,6 +10,7 @@ export const QUESTIONS = {
     ...(["access", "reach", "credential", "clock", "kinds", "list", "secrets", "uid", "hooks"] as const),
     ...(["volumes", "leftovers", "restores", "snapshots", "surplus"] as const),
   ],
+  discovery: ["list"],
   location: ["list", "create", "write-once", "hold", "clock"],
   function: ["limits"],
 } as const;
@@ -34,7 +35,7 @@ const findingSchema = z.object({
 const checkSchema = z
   .object({
     subject: z.enum(Object.keys(QUESTIONS) as [Subject, ...Subject[]]),
-    name: z.string().optional().describe("the cluster's"),
+    name: z.string().optional().describe("the cluster's, or that of an entry of fleet.discover"),
     question: z.enum(questions),
   })
   .extend(findingSchema.shape);

@@ -240,7 +240,7 @@ export async function fleetScheduleDocuments(
   now: Date,
 ): Promise<ScheduleDocument[]> {
   const { config, bucket, signal } = reading;
-  const { members } = await readMembers(reading, now);
+  const { members, problems } = await readMembers(reading, now);
   return Promise.all(
     schedules.map(async (schedule): Promise<ScheduleDocument> => {
       const { name } = schedule;
@@ -267,6 +267,7 @@ export async function fleetScheduleDocuments(
         withoutGood: chosen.flatMap(({ cluster, own }) => (own?.lastGood ? [] : [cluster])),
         ...expectation(clock, now, paused, good && readScheduledName(good.name)?.slot),
         next: next && timestamp(next),
+        ...(problems.length > 0 && { problems }),
       };
     }),
   );

@@ -37,6 +37,8 @@ export interface ScheduleDocument {
   lastGood?: StandingBackup;
   /** Of a fleet: the clusters that have none, or whose location can't be read. */
   withoutGood?: string[];
+  /** Of a fleet: what kept clusters from being found, of whose backups nothing is told then. */
+  problems?: string[];
   /** Its newest backup that a job has verified, when, and whether it is good. */
   lastVerified?: { name: string; at: string; ok: boolean };
   /** From one slot to the next, about now. */

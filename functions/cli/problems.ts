@@ -3,8 +3,12 @@ import { countText, printable } from "./output.ts";
 
 /** A run's problems as a block under a heading, at most `most` of them; "" where there are none. */
 export function problemBlock(heading: string, problems: Problem[], most = Number.POSITIVE_INFINITY): string {
-  if (problems.length === 0) return "";
-  const lines = problemLines(problems);
+  return lineBlock(heading, problemLines(problems), most);
+}
+
+/** The same of lines. */
+export function lineBlock(heading: string, lines: string[], most = Number.POSITIVE_INFINITY): string {
+  if (lines.length === 0) return "";
   const shown = lines.slice(0, most).map((line) => `  ${printable(line)}`);
   const more = lines.length > most ? [`  … and ${countText(lines.length - most)} more`] : [];
   return `\n${[`${heading}:`, ...shown, ...more].join("\n")}\n`;

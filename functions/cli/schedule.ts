@@ -16,7 +16,8 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
     .summary("list schedules, or show one")
     .description(
       "Lists the schedules: their last backup, or what failed since, their next, and how many slots since have none. " +
-        "A slot that failed counts as missed at once, another one after 15 minutes: it may be under way.",
+        "A slot that failed counts as missed at once, another one after 15 minutes: it may be under way. " +
+        "Of a fleet the exit code is 3 where a cloud can't be asked for clusters.",
     )
     .argument("[name]", "only this schedule")
     .addHelpText(

@@ -164,6 +164,44 @@ interface Body {
   clusters: ClusterDocument[];
 }
 
+describe("a check of a fleet", () => {
+  const asked = async (cloud: Partial<ReturnType<typeof fleet>["cloud"]>) => {
+    const made = fleet();
+    Object.assign(made.cloud, cloud);
+    const { ok, checks = [] } = await made.run({ kind: "check" });
+    const of = (wanted: string) => checks.filter(({ subject }) => subject === wanted);
+    return { ok, discovery: of("discovery"), clusters: [...new Set(of("cluster").map(({ name }) => name))] };
+  };
+
+  it("names a discovery that fails, and what to do, beside the clusters that were found", async () => {
+    const { ok, discovery, clusters } = await asked({ fails: "denied" });
+    assert.equal(ok, false);
+    assert.deepEqual(discovery, [
+      {
+        ...{ subject: "discovery", name: "aws", question: "list", state: "failed", error: "denied" },
+        ...{ message: "can't list the EKS clusters", todo: "grant it to the identity that runs this" },
+      },
+    ]);
+    assert.deepEqual(clusters, ["aws.one", "aws.two", "own"]);
+  });
+
+  it("names what can't be a cluster's folder", async () => {
+    const { discovery, clusters } = await asked({ names: ["one", "größe"] });
+    assert.deepEqual(
+      discovery.map(({ state, message }) => [state, message.includes('"aws.größe"')]),
+      [["failed", true]],
+    );
+    assert.deepEqual(clusters, ["aws.one", "own"]);
+  });
+
+  it("tells how many a discovery has found, and that none is not what was meant", async () => {
+    const told = async (names: string[]) =>
+      (await asked({ names })).discovery.map(({ state, message }) => [state, message]);
+    assert.deepEqual(await told(["one", "two"]), [["ok", "2 clusters"]]);
+    assert.deepEqual(await told([]), [["warning", "no cluster has the tags"]]);
+  });
+});
+
 describe("a cluster that the cloud no longer has", () => {
   const lost = async () => {
     const made = fleet();

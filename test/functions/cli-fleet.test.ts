@@ -222,6 +222,43 @@ describe("the command line and a fleet", () => {
       assert.match((await lifeboat([...command.split(" "), "--help"])).stdout, /--cluster <name> .*fleet/s);
   });
 
+  describe("whose cloud can't be asked", () => {
+    const NOWHERE = {
+      ...{ AWS_ENDPOINT_URL: "http://127.0.0.1:1", AWS_MAX_ATTEMPTS: "1" },
+      ...{ AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" },
+    };
+    let discovering: string;
+    before(async () => {
+      const schedules = { nightly: { schedule: "0 2 * * *", clusters: {} } };
+      const discover = { aws: { eks: { region: "eu-west-1", tags: { backup: "yes" } } } };
+      const content = { location: "./bucket", fleet: { discover }, schedules };
+      discovering = await scratch.write("discovering.yaml", JSON.stringify(content));
+    });
+
+    for (const args of [
+      ["fleet", "get"],
+      ["schedule", "get"],
+      ["schedule", "get", "nightly"],
+    ])
+      it(`tells so by ${args.join(" ")}, and ends with 3`, async () => {
+        const { code, stdout, stderr } = await lifeboat([...args, "--config", discovering], NOWHERE);
+        assert.equal(code, 3, stderr);
+        assert.match(stdout, /\n\nProblems:\n {2}discover aws: can't list the EKS clusters in eu-west-1.*\n/);
+        assert.equal(stdout.match(/discover aws/g)?.length, 1);
+      });
+
+    it("tells so by schedule unpause, which can't know all that is paused", async () => {
+      const { stderr } = await lifeboat(["schedule", "unpause", "nightly", "--config", discovering], NOWHERE);
+      assert.match(stderr, /^discover aws: can't list the EKS clusters/m);
+    });
+
+    it("tells so by location check, though no cluster is configured", async () => {
+      const { code, stdout } = await lifeboat(["location", "check", "--config", discovering], NOWHERE);
+      assert.equal(code, 1);
+      assert.match(stdout, /\n\ndiscovery aws\n {2}failed {3}list {10}can't list the EKS clusters.*\n +→ /);
+    });
+  });
+
   it("tells of a location that can be none, and what to do", async () => {
     const clusters = { blue: { kubeconfig: "file:a.kubeconfig" } };
     const schedules = { nightly: { schedule: "0 2 * * *", clusters: {} } };

@@ -10,6 +10,7 @@ import {
 import { fleetConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { ageText, columns, countText, plural, printable, printResult, say, timeText } from "../output.ts";
+import { lineBlock } from "../problems.ts";
 import { COMMAND, locationFlags } from "../session.ts";
 import { fleetReading } from "./reading.ts";
 
@@ -48,10 +49,6 @@ export async function getFleet({ options, signal }: Invocation): Promise<number>
 
 function table({ clusters, problems }: ClusterListDocument): string {
   const rows = clusters.map((cluster) => Object.values(COLUMNS).map((cell) => cell(cluster)));
-  const told = [
-    ...problems.map((problem) => printable(`  ${problem}`)),
-    ...clusters.flatMap(({ name, problems }) => problems.map((problem) => printable(`  ${name}: ${problem}`))),
-  ];
-  const block = told.length > 0 ? `\nProblems:\n${told.join("\n")}\n` : "";
-  return columns([Object.keys(COLUMNS), ...rows]) + block;
+  const ofClusters = clusters.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}`));
+  return columns([Object.keys(COLUMNS), ...rows]) + lineBlock("Problems", [...problems, ...ofClusters]);
 }

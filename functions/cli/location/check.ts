@@ -26,7 +26,7 @@ export async function checkLocation({ options, signal }: Invocation): Promise<nu
   const progress = startProgress("checking", options.cluster ?? options.location ?? "");
   let document: CheckDocument;
   try {
-    document = await check(() => checkedBy(options), { signal });
+    document = await check(() => checkedBy(options, signal), { signal });
   } finally {
     progress.end();
   }
@@ -37,7 +37,7 @@ export async function checkLocation({ options, signal }: Invocation): Promise<nu
   return failed.error ? ERROR_KINDS[failed.error].exit : EXIT_CODES.failed;
 }
 
-async function checkedBy(options: SharedOptions): Promise<Checked> {
+async function checkedBy(options: SharedOptions, signal: AbortSignal): Promise<Checked> {
   const config = await fleetConfig(options);
   const secrets = openSecrets(terminal);
   const sources = { secrets, clusters: terminal.clusters };
@@ -46,12 +46,14 @@ async function checkedBy(options: SharedOptions): Promise<Checked> {
     ...{ config, secrets, source: await configSource(options) },
     openBucket: (location) => openBucket(terminal, location),
     disks: terminal.disks,
-    clusters:
-      named || Object.keys(config.clusters).length === 0
-        ? await kubeconfigCluster(options, named)
-        : isFleet(config)
-          ? await fleetsClusters(config, sources, new AbortController().signal)
-          : configuredClusters(config, { name: options.cluster, ...sources }),
+    ...(!named && isFleet(config)
+      ? await fleetsClusters(config, sources, signal)
+      : {
+          clusters:
+            named || Object.keys(config.clusters).length === 0
+              ? await kubeconfigCluster(options, named)
+              : configuredClusters(config, { name: options.cluster, ...sources }),
+        }),
   };
 }
 

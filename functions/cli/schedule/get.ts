@@ -1,6 +1,7 @@
 import {
   anyScheduleOf,
   type Config,
+  EXIT_CODES,
   everySchedule,
   fleetPauses,
   fleetScheduleDocuments,
@@ -24,6 +25,7 @@ import {
   say,
   timeText,
 } from "../output.ts";
+import { lineBlock } from "../problems.ts";
 import { COMMAND, locationFlags, openConfigBucket } from "../session.ts";
 
 const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
@@ -51,19 +53,17 @@ const COLUMNS: Record<string, (document: ScheduleDocument) => string> = {
 /** So many clusters are named in a cell. */
 const MOST_NAMED = 3;
 
-/** `lifeboat schedule get [NAME]` */
-export async function getSchedules({ args, options, signal }: Invocation): Promise<undefined> {
+/** `lifeboat schedule get [NAME]`: exit code 3 where a cloud can't be asked for clusters. */
+export async function getSchedules({ args, options, signal }: Invocation): Promise<number> {
   const config = await fleetConfig(options);
   const name = args[0] as string | undefined;
   const schedules = name === undefined ? everySchedule(config) : [anyScheduleOf(config, name)];
   const { location, documents } = await documentsOf(config, schedules, { options, signal });
-  if (name !== undefined) {
-    await printResult(options.output, documents[0]!, () => table(documents, options));
-    return;
-  }
   if (documents.length === 0) say("The configuration has no schedules");
   const list = { schemaVersion: 1, kind: "scheduleList", location, schedules: documents };
-  await printResult(options.output, list, () => (documents.length === 0 ? "" : table(documents, options)));
+  const told = name === undefined ? list : documents[0]!;
+  await printResult(options.output, told, () => (documents.length === 0 ? "" : table(documents, options)));
+  return documents.some(({ problems }) => problems) ? EXIT_CODES.partial : EXIT_CODES.ok;
 }
 
 /** How schedules stand: of a fleet's cluster by what is said of the whole fleet, too. */
@@ -91,10 +91,10 @@ async function documentsOf(
 function table(documents: ScheduleDocument[], options: SharedOptions): string {
   const rows = documents.map((document) => Object.values(COLUMNS).map((cell) => cell(document)));
   const failures = documents.flatMap(({ lastFailure }) =>
-    lastFailure ? [printable(`  ${lastFailure.name}: ${lastFailure.message}`)] : [],
+    lastFailure ? [`${lastFailure.name}: ${lastFailure.message}`] : [],
   );
-  const block = failures.length
-    ? `\nFailed ("${COMMAND} backup logs NAME${locationFlags(options)}" tells more):\n${failures.join("\n")}\n`
-    : "";
-  return columns([Object.keys(COLUMNS), ...rows]) + block;
+  const logs = `"${COMMAND} backup logs NAME${locationFlags(options)}" tells more`;
+  const problems = new Set(documents.flatMap(({ problems = [] }) => problems));
+  const blocks = lineBlock(`Failed (${logs})`, failures) + lineBlock("Problems", [...problems]);
+  return columns([Object.keys(COLUMNS), ...rows]) + blocks;
 }

@@ -37,6 +37,7 @@ export async function unpauseSchedules(invocation: Invocation): Promise<undefine
 async function tellOfClusters(config: FleetConfig, names: string[], { options, signal }: Invocation): Promise<void> {
   const schedules = names.flatMap((name) => config.fleet.schedules[name] ?? []);
   const documents = await fleetScheduleDocuments(await fleetReading(config, options, signal), schedules, new Date());
+  for (const problem of documents[0]?.problems ?? []) say(printable(problem));
   for (const { name, pausedClusters = [] } of documents)
     if (pausedClusters.length > 0)
       say(printable(`${name} is still paused for: ${pausedClusters.join(", ")} (unpause it with --cluster)`));
