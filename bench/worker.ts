@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import type { Ended } from "../core/index.ts";
+import type { JobStatus } from "../core/index.ts";
 import { startS3 } from "../test/rig/s3.ts";
 import { type KubernetesObject, startApiServer } from "./lifeboat.ts";
 
@@ -93,7 +93,7 @@ async function measure(): Promise<void> {
 
     const kubeconfigReference = { LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${kubeconfigPath}` };
     const env = { ...s3.env, LIFEBOAT_LOCATION: s3.location("function"), ...kubeconfigReference };
-    const invoke = async (what: string, job: object, seconds: number): Promise<Ended> => {
+    const invoke = async (what: string, job: object, seconds: number): Promise<JobStatus> => {
       const start = performance.now();
       const entry = join(root, "dist/aws/index.mjs");
       const args = ["--input-type=module", "-e", INVOKE, entry, JSON.stringify(job), String(seconds * 1000)];
@@ -115,7 +115,7 @@ async function measure(): Promise<void> {
   }
 }
 
-type Invoke = (what: string, job: object, seconds: number) => Promise<Ended>;
+type Invoke = (what: string, job: object, seconds: number) => Promise<JobStatus>;
 
 async function measureShards(shards: number, invoke: Invoke): Promise<void> {
   const begun = performance.now();

@@ -134,7 +134,7 @@ export { readModifiers } from "./restore/modifiers/modifierfile.ts";
 export { groupOutcomes, groupProblems, readOutcomes, reportPage } from "./restore/outcomes.ts";
 export { runDryRun } from "./restore/plan/dryrun.ts";
 export { type PlanDocument, type PlanStep, readPlan, specOf } from "./restore/plan/plandocument.ts";
-export type { Planned } from "./restore/restore.ts";
+export type { RestorePlan } from "./restore/restore.ts";
 export { type RestoreEnd, type RestoreRun, runRestore } from "./restore/run.ts";
 export type { RestoreSpec } from "./restore/spec.ts";
 export { findUndo, rehearseUndo, runUndo } from "./restore/undo/undo.ts";
@@ -147,7 +147,7 @@ export { missedSlots, nameTime, readScheduledName, scheduledName } from "./sched
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
-export { createService, deliver, type Ended, openBucket, readClockKinds, type Service } from "./service.ts";
+export { createService, deliver, type JobStatus, openBucket, readClockKinds, type Service } from "./service.ts";
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
 export { counting, type Usage } from "./usage.ts";
 export { copiesText } from "./volumes/copies.ts";

@@ -19,7 +19,7 @@ export type Notification = z.infer<typeof notificationSchema>;
 export type Event = "failure" | "recovery" | "success";
 
 /** The part of a job's result document that every kind has. */
-export interface Ended {
+export interface JobDocument {
   schemaVersion: 1;
   kind: string;
   name: string;
@@ -56,7 +56,7 @@ export function isWanted(notifications: Record<string, Notification>, event: Eve
  */
 export async function notify(
   event: Event,
-  document: Ended,
+  document: JobDocument,
   context: { notifications: Record<string, Notification>; secrets: CachedSecrets; warn: (message: string) => void },
 ): Promise<void> {
   const { notifications, secrets, warn } = context;
@@ -73,7 +73,7 @@ export async function notify(
 }
 
 /** What a person is told, in a line. */
-export function eventText(event: Event, document: Ended): string {
+export function eventText(event: Event, document: JobDocument): string {
   const { kind, name, phase, cluster, errors, items, durationMs } = document;
   const subject = `${kind === "verifyList" ? "verify" : kind} ${name}${cluster ? ` of cluster ${cluster}` : ""}`;
   if (event === "failure") {
@@ -88,7 +88,7 @@ export function eventText(event: Event, document: Ended): string {
   return `${subject}: ${phase}${event === "recovery" ? " again" : ""}${facts.length ? ` (${facts.join(", ")})` : ""}`;
 }
 
-function bodyOf({ format }: Notification, event: Event, document: Ended): string {
+function bodyOf({ format }: Notification, event: Event, document: JobDocument): string {
   if (format === "slack") {
     const text = `${event === "failure" ? ":x:" : ":white_check_mark:"} ${escaped(eventText(event, document))}`;
     return JSON.stringify({ text });

@@ -14,7 +14,7 @@ export function newRun(): string {
 }
 
 /** What a run that is cut into slices knows so far, until it has ended. */
-export interface Progress<State> {
+export interface RunProgress<State> {
   /** What the slices before this one have left, or one that was killed at the rest. */
   readonly before: State | undefined;
   /** Leaves what is known now. Throws `conflict` where another run goes on with the same. */
@@ -37,7 +37,7 @@ const LEAVE_MS = 60_000;
 const LAST_MS = 10_000;
 
 /** Of a run that is not cut nothing is left: it knows all till its end. */
-export const UNCUT: Progress<never> = {
+export const UNCUT: RunProgress<never> = {
   before: undefined,
   leave: async () => {},
   goOn: async () => true,
@@ -63,7 +63,7 @@ interface CutRun<State> {
  * The progress of a run, in a row of numbered objects of its own. Throws `conflict` where somebody else has written there: what
  * was found must not be forged.
  */
-export async function openProgress<State>(run: CutRun<State>): Promise<Progress<State>> {
+export async function openProgress<State>(run: CutRun<State>): Promise<RunProgress<State>> {
   const { bucket, id, isRest, schema, slice, signal } = run;
   if (!slice && !isRest) return UNCUT;
   const folder = progressFolder(hash("sha256", id, "hex").slice(0, 12));

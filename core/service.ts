@@ -28,14 +28,14 @@ export interface Trigger {
   delivery?: string;
   /** When the platform will end the run. */
   deadline?: Date;
-  /** Whoever brings it does what is left of the job, as `Ended.parts` and `next` say; else that goes to the platform's `Jobs`. */
+  /** Whoever brings it does what is left of the job, as `JobStatus.parts` and `next` say; else that goes to the platform's `Jobs`. */
   loops?: boolean;
   signal?: AbortSignal;
   listen?: Listen;
 }
 
 /** How a job ended, in a few bytes: platforms limit what a function may return. Of a check, what it found. */
-export interface Ended extends Partial<Pick<CheckDocument, "ok" | "location" | "checks">> {
+export interface JobStatus extends Partial<Pick<CheckDocument, "ok" | "location" | "checks">> {
   kind?: Job["kind"] | "plan";
   name?: string;
   phase?: string;
@@ -58,7 +58,7 @@ export interface Service {
    * Runs the job that a trigger's message is. Throws `JobFailed` where it fails or ends PartiallyFailed, so that the
    * platform's retries and alarms see it. A check is answered, whatever it finds: somebody asks for it to read that.
    */
-  run(message: unknown, trigger?: Trigger): Promise<Ended>;
+  run(message: unknown, trigger?: Trigger): Promise<JobStatus>;
   /**
    * Hands over, as jobs, the backups that have come due, each slot once, retention and verification: for a platform with
    * one clock for all schedules.
@@ -353,7 +353,7 @@ async function ofPath(narrowing: Promise<Config>): Promise<Config> {
  * these fields stay together, in this order. Of a fleet only the whole run is its schedule's backup; in the lines of its parts the
  * cluster stands between.
  */
-function endLine(job: LockedJob, { phase = "", name = "" }: Ended): string {
+function endLine(job: LockedJob, { phase = "", name = "" }: JobStatus): string {
   const { kind, schedule, cluster = "", fleet } = { schedule: undefined, cluster: undefined, fleet: undefined, ...job };
   return logLine("info", "job ended", {
     job: kind === "fleet" ? "backup" : kind,
@@ -461,7 +461,7 @@ function judged({
   duplicate,
   skipped,
   items,
-}: Exclude<Outcome | FleetOutcome, { next: LockedJob }> & { items?: number }): Ended {
+}: Exclude<Outcome | FleetOutcome, { next: LockedJob }> & { items?: number }): JobStatus {
   if (!document) return { duplicate, skipped, ...(items !== undefined && { items }) };
   if (document.kind === "fleet") {
     const { kind, name, phase, counts, clusters, errors } = document;

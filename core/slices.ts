@@ -67,7 +67,7 @@ export interface SliceRow {
 const stateShape = z.object({ schemaVersion: z.literal(1), state: z.string(), signature: z.string().optional() });
 
 /** A state that a slice has left. */
-export interface SliceState<State> {
+export interface LeftState<State> {
   number: number;
   /** Of what was stored. */
   digest: string;
@@ -86,7 +86,7 @@ export interface FlawedState {
 export async function readSlice<State>(
   { bucket, folder, voucher, signal }: SliceRow,
   number?: number,
-): Promise<SliceState<State> | FlawedState | undefined> {
+): Promise<LeftState<State> | FlawedState | undefined> {
   const placed: Placed<z.infer<typeof stateShape>> | undefined =
     number === undefined
       ? await newestState(bucket, folder, stateShape, signal)

@@ -4,7 +4,7 @@ import { messageOf } from "./errors.ts";
 import { lastLocationVerification, lastVerification } from "./integrity/verified.ts";
 import { toldFolder } from "./layout.ts";
 import { type Listen, logLine } from "./log.ts";
-import { type Ended, type Event, isWanted, notify } from "./notify.ts";
+import { type Event, isWanted, type JobDocument, notify } from "./notify.ts";
 import type { Bucket } from "./ports.ts";
 import type { CachedSecrets } from "./secrets.ts";
 import { type Placed, say } from "./state.ts";
@@ -24,9 +24,9 @@ export interface Telling {
 
 /** The document of a job that failed before it made one. */
 export function failureDocument(
-  job: Pick<Ended, "kind" | "name" | "location" | "cluster" | "schedule">,
+  job: Pick<JobDocument, "kind" | "name" | "location" | "cluster" | "schedule">,
   error: unknown,
-): Ended {
+): JobDocument {
   return { schemaVersion: 1, ...job, phase: "Failed", warnings: [], errors: [{ message: messageOf(error) }] };
 }
 
@@ -39,7 +39,10 @@ type Told = z.infer<typeof toldSchema>;
  * tries again, is told of once. The first success after a failure is a recovery: of jobs of its kind and schedule, or,
  * without one, of its name. Never throws.
  */
-export async function tell(document: Ended, { config, bucket, secrets, listen, ...telling }: Telling): Promise<void> {
+export async function tell(
+  document: JobDocument,
+  { config, bucket, secrets, listen, ...telling }: Telling,
+): Promise<void> {
   const { notifications } = config;
   const warn = telling.warn ?? ((message) => listen?.(logLine("warning", message), "warning"));
   const failed = document.phase !== "Completed";
@@ -53,7 +56,7 @@ export async function tell(document: Ended, { config, bucket, secrets, listen, .
 }
 
 /** What an end is, and from now on it is known to have been told; undefined where it had been before. */
-async function eventOf({ kind, name, phase, schedule }: Ended, bucket: Bucket): Promise<Event | undefined> {
+async function eventOf({ kind, name, phase, schedule }: JobDocument, bucket: Bucket): Promise<Event | undefined> {
   // What is damaged stays so: it is told of every time.
   if (kind === "verify" || kind === "verifyList") {
     if (phase !== "Completed") return "failure";

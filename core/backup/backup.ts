@@ -15,7 +15,7 @@ import { traced } from "../telemetry.ts";
 import { checkMoving, type VolumeMeans } from "../volumes/means.ts";
 import { adoptArchive, leftoverHint } from "./adopt.ts";
 import { captureCluster, surveyCluster } from "./capture.ts";
-import type { Picked, Progress } from "./collect.ts";
+import type { BackupProgress, Picked } from "./collect.ts";
 import { encryptionOf } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type Archived, type ArchiveOutcome, backupRecord, secretFiles } from "./record.ts";
@@ -48,7 +48,7 @@ export interface BackupRun {
   log: RunLog;
   /** Takes the lock of the name, where that isn't held already: once the cluster has answered, before anything is written. */
   lock?: () => Promise<void>;
-  progress?: (progress: Progress) => void;
+  progress?: (progress: BackupProgress) => void;
   /** Hears what somebody who waits should know, as the log does: what copies of volumes wait for, what is taken back. */
   say?: (line: string) => void;
   signal: AbortSignal;

@@ -26,7 +26,7 @@ import type { BackupVolumes, StoredObject } from "./volumes.ts";
 export const LISTS_AHEAD = 4;
 
 /** What a run tells while it works: of which resource it reads, or what it does before; `remaining` is what the server says is left of that list, if it says. */
-export interface Progress {
+export interface BackupProgress {
   items: number;
   resource: string;
   remaining: number | undefined;
@@ -186,7 +186,7 @@ export interface Collection {
   log: Log;
   fail: (problem: Problem) => void;
   warn: (problem: Problem) => void;
-  progress: (progress: Progress) => void;
+  progress: (progress: BackupProgress) => void;
   /** Where another collection got to, of which this is the rest. */
   from?: CollectState;
   /** Of the LISTs only a part is made, and nothing of what follows them. */

@@ -15,9 +15,9 @@ import {
   inTheWay,
   isRead,
   PIECE_BYTES,
-  type Planned,
   readSlices,
   readState,
+  type ShardedState,
   type Sliced,
   type SliceState,
   surveyed,
@@ -49,7 +49,7 @@ export async function beginShards(reading: Reading, most: number): Promise<Backu
 /** What shards have left: which of them are unread, or, where none is, all of it as one backup in slices. */
 export async function gatherShards(
   run: BackupRun,
-  { number, state: planned }: Sliced<Planned>,
+  { number, state: planned }: Sliced<ShardedState>,
   signer: Signer | undefined,
 ): Promise<BackupMore | Sliced<SliceState>> {
   const { bucket, name, signal } = run;
@@ -115,7 +115,7 @@ export async function backupShard(given: ShardRun, shard: number, slice: Slice):
 }
 
 /** What a shard begins with; undefined for the first one, which begins as the backup does. */
-function beginning({ plan, ...planned }: Planned, shard: number): Sliced<SliceState> | undefined {
+function beginning({ plan, ...planned }: ShardedState, shard: number): Sliced<SliceState> | undefined {
   if (shard === 1) return undefined;
   const { header, resources, namespaces } = planned;
   const { resourceVersion } = header;
@@ -133,7 +133,7 @@ function beginning({ plan, ...planned }: Planned, shard: number): Sliced<SliceSt
 /** What a shard's slices have left. Nobody else's state passes for it. */
 async function readShard(
   run: BackupRun,
-  planned: Planned,
+  planned: ShardedState,
   shard: number,
   signer: Signer | undefined,
 ): Promise<Sliced<SliceState> | undefined> {
@@ -143,7 +143,7 @@ async function readShard(
 }
 
 /** Each attempt at a backup has its own: what is left of one that was deleted is none of the next one's. */
-function shardFolder({ header }: Planned, name: string, shard: number): string {
+function shardFolder({ header }: ShardedState, name: string, shard: number): string {
   return `${pieceFolder(name)}${header.run}-${shard}/`;
 }
 

@@ -50,7 +50,7 @@ export interface SliceState extends Surveyed {
 }
 
 /** What the first run of a sharded backup leaves: who reads what. */
-export interface Planned extends Surveyed {
+export interface ShardedState extends Surveyed {
   plan: ShardPlan;
   problems: Problems;
 }
@@ -69,8 +69,8 @@ export interface Sliced<State> {
 export async function readSlices(
   run: ShardRun,
   signer: Signer | undefined,
-): Promise<Sliced<SliceState | Planned> | undefined> {
-  const left = await readState<SliceState | Planned>(run, pieceFolder(run.name), signer);
+): Promise<Sliced<SliceState | ShardedState> | undefined> {
+  const left = await readState<SliceState | ShardedState>(run, pieceFolder(run.name), signer);
   if (!left) return undefined;
   if ("shard" in left.state) throw inTheWay(run, "can't be finished: what lies there is only a shard of it");
   const difference = await differenceOf(left.state.header, run);
@@ -110,7 +110,7 @@ export async function writeState(
   run: BackupRun,
   folder: string,
   number: number,
-  content: SliceState | Planned,
+  content: SliceState | ShardedState,
 ): Promise<void> {
   await leaveSlice(rowOf(run, folder, await run.signer?.()), number, content);
 }

@@ -1,7 +1,7 @@
 import pLimit from "p-limit";
 import { pause } from "../abort.ts";
 import type { LockedJob } from "../job.ts";
-import type { Ended, Service } from "../service.ts";
+import type { JobStatus, Service } from "../service.ts";
 
 /**
  * Does a job to its end in this process, as engines do it: its parts, so many at a time, none before its time and each until nothing
@@ -11,7 +11,7 @@ export async function drive(
   run: Service["run"],
   job: LockedJob,
   options: { atOnce: number; signal: AbortSignal; ended?: () => void },
-): Promise<Ended> {
+): Promise<JobStatus> {
   const { atOnce, signal, ended } = options;
   const limit = pLimit(atOnce);
   for (let now = job; ; ) {

@@ -9,7 +9,7 @@ import { BACKUPS, backupKeys, recordIn } from "../layout.ts";
 import { lockState } from "../lock.ts";
 import { checkName } from "../names.ts";
 import type { Bucket } from "../ports.ts";
-import { type Progress, UNCUT } from "../progress.ts";
+import { type RunProgress, UNCUT } from "../progress.ts";
 import { checkArchive, checkFiles } from "./checks.ts";
 import { type VerifyDocument, type VerifyListDocument, verifySchema } from "./document.ts";
 import { type Findings, findingsSchema, startFindings } from "./findings.ts";
@@ -37,7 +37,7 @@ export const verifyStateSchema = z.object({
 export type VerifyState = z.infer<typeof verifyStateSchema>;
 
 /** What cuts a verification into slices. */
-type Slicing<State> = Pick<Progress<State>, "before" | "goOn">;
+type Slicing<State> = Pick<RunProgress<State>, "before" | "goOn">;
 
 /**
  * Looks for damage in a backup: that all its files are there and no others, that they are what the record says and agree

@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import { damageLines, damageText } from "../integrity/findings.ts";
 import { ALL, type ClusterJob, isOfLocation, type LockedJob } from "../job.ts";
-import type { Ended } from "../notify.ts";
+import type { JobDocument } from "../notify.ts";
 import type { PlanDocument } from "../restore/plan/plandocument.ts";
 import { retentionName } from "../retention/document.ts";
 import { measureJob, traced } from "../telemetry.ts";
@@ -26,7 +26,7 @@ export async function runJob(job: ClusterJob, context: JobContext): Promise<Outc
   let { name } = subject;
   const attributes = { "lifeboat.job": job.kind, "lifeboat.cluster": cluster, "lifeboat.schedule": schedule };
   const began = performance.now();
-  const end = async (document: Ended) => {
+  const end = async (document: JobDocument) => {
     measureJob({ durationMs: performance.now() - began, ...document });
     await tell(document, context);
   };
@@ -90,7 +90,7 @@ async function doJob(job: ClusterJob, context: NamedContext): Promise<Outcome> {
 }
 
 /** How a job ended, as it is told of: a verification that found damage has failed. */
-function endOf(document: Exclude<Result, PlanDocument>): Ended {
+function endOf(document: Exclude<Result, PlanDocument>): JobDocument {
   if (document.kind === "verify") {
     const errors = damageLines(document.damaged).map((message) => ({ message }));
     return { ...document, phase: document.ok ? "Completed" : "Failed", warnings: [], errors };

@@ -21,7 +21,7 @@ import { ALL, readShare, type VerifyJob } from "../job.ts";
 import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
-import { newRun, openProgress, type Progress } from "../progress.ts";
+import { newRun, openProgress, type RunProgress } from "../progress.ts";
 import { settleRequest } from "../runs.ts";
 import type { JobContext, NamedContext, Outcome } from "./context.ts";
 import { locked } from "./locked.ts";
@@ -125,7 +125,7 @@ const NOTE_MS = 10_000;
 async function verifyChosen(
   job: VerifyJob,
   { bucket, config, secrets, signal, listen }: JobContext,
-  { before, goOn }: Progress<VerifyListState>,
+  { before, goOn }: RunProgress<VerifyListState>,
 ): Promise<VerifyListDocument | undefined> {
   const { backups = config.verify?.backups ?? "newest" } = job;
   const { readData, sample = "" } = (job.readData ?? job.sample) ? job : (config.verify ?? {});

@@ -69,7 +69,7 @@ export interface PlanInput {
 }
 
 /** What a restore will do, and all that it knows for doing it. */
-export interface Planned {
+export interface RestorePlan {
   survey: Survey;
   target: Target;
   discovery: Discovery;
@@ -115,7 +115,7 @@ export interface PlanCut {
  * `corrupt` for a damaged archive, `unreachable` when the server is gone, the signal's reason when cancelled; and
  * `invalid` for a spec that contradicts itself, and where data of the backup can't be brought (`checkMeans`).
  */
-export async function planRestore(input: PlanInput): Promise<Planned> {
+export async function planRestore(input: PlanInput): Promise<RestorePlan> {
   return (await planSlice(input))!;
 }
 
@@ -123,7 +123,7 @@ export async function planRestore(input: PlanInput): Promise<Planned> {
  * As `planRestore`, until a slice is over: then undefined, and what has been got to is in its progress. Of the same progress the
  * same plan is made, whatever has become of the target.
  */
-async function planSlice(input: PlanInput, cut?: PlanCut): Promise<Planned | undefined> {
+async function planSlice(input: PlanInput, cut?: PlanCut): Promise<RestorePlan | undefined> {
   const { kube, archive, spec, undoing, signal, log, waitMs = WAIT_MS } = input;
   const { progress, over } = cut ?? { progress: {} as PlanProgress, over: () => false };
   const { namespaceMapping = {}, existingResourcePolicy: policy = "none", preserveNodePorts = false } = spec;
@@ -322,11 +322,11 @@ export interface RestoreInput extends PlanInput, Pick<PostHooksInput, "withhold"
   /** Called once for each item, as it ends; `told`: an earlier slice has told of it. */
   outcome: (outcome: ItemOutcome, told: boolean) => void;
   /** Called with the plan, in each slice. */
-  planned?: (planned: Planned) => void;
+  planned?: (planned: RestorePlan) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
-  check?: (planned: Planned) => void | Promise<void>;
+  check?: (planned: RestorePlan) => void | Promise<void>;
   /** Called after that, and waited for before the first write. "more": it has more to do in the next slice. */
-  beforeWrites?: (planned: Planned) => Promise<"more" | undefined>;
+  beforeWrites?: (planned: RestorePlan) => Promise<"more" | undefined>;
 }
 
 /**
@@ -419,7 +419,7 @@ function isWrite({ action }: PlannedStep): boolean {
 
 /** The exec hooks of a restore that undoes none. */
 function hooksOf(
-  { steps, target, fixing, policy }: Planned,
+  { steps, target, fixing, policy }: RestorePlan,
   running: Pick<PostHooksInput, "kube" | "waitMs" | "log" | "withhold" | "report">,
 ): PostHooks {
   // Under recreate a change may become a new Pod, whose hooks are then its own.

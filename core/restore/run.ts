@@ -38,8 +38,8 @@ import { plannedSources } from "./plan/sources.ts";
 import {
   type ItemOutcome,
   type PlanInput,
-  type Planned,
   type RestoreInput,
+  type RestorePlan,
   type RestoreResult,
   type RestoreSpec,
   restoreSlice,
@@ -76,7 +76,7 @@ export interface RestoreRun {
   lock?: () => Promise<void>;
   progress?: (done: number, total: number) => void;
   /** Called with the plan before anything is written; what it throws ends the restore. */
-  check?: (planned: Planned) => void;
+  check?: (planned: RestorePlan) => void;
   signal: AbortSignal;
 }
 

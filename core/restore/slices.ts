@@ -8,7 +8,7 @@ import { readClusterUid } from "../kube/clusteruid.ts";
 import { sliceFolder } from "../layout.ts";
 import type { RunLog } from "../log.ts";
 import type { Bucket, Signer } from "../ports.ts";
-import { leaveSlice, readSlice, type Slice, type SliceRow, type SliceState, signerVoucher } from "../slices.ts";
+import { type LeftState, leaveSlice, readSlice, type Slice, type SliceRow, signerVoucher } from "../slices.ts";
 import { READS_AT_ONCE } from "../state.ts";
 import type { PlanCut, PlanProgress } from "./restore.ts";
 import type { RestoreSpec } from "./spec.ts";
@@ -182,8 +182,8 @@ export async function openCut(run: CutRun, backup: Backup, slice: Slice): Promis
 }
 
 interface Left {
-  plan: SliceState<PlanState>;
-  written: SliceState<WrittenState>[];
+  plan: LeftState<PlanState>;
+  written: LeftState<WrittenState>[];
 }
 
 /** The newest plan in a row and what follows it, or why that can't be gone on with; and the newest number. */
@@ -199,7 +199,7 @@ async function readStates(row: SliceRow, subject: Subject): Promise<{ number: nu
   const limit = pLimit(READS_AT_ONCE);
   const before = numbers.map((one) => limit(() => readSlice<State>(row, one).catch(absent)));
   const all = [...(await Promise.all(before)), newest];
-  const [plan, ...written] = all.filter((one): one is SliceState<State> => one !== undefined && !("flaw" in one));
+  const [plan, ...written] = all.filter((one): one is LeftState<State> => one !== undefined && !("flaw" in one));
   const isRow = written.every(
     ({ state }, at) => state.kind === "written" && state.previous === (written[at - 1] ?? plan)!.digest,
   );

@@ -9,7 +9,7 @@ import { type ErrorKind, isLifeboatError, type LifeboatError } from "../errors.t
 import { type CopyOwner, copyOwner } from "../integrity/copies.ts";
 import { BACKUPS } from "../layout.ts";
 import type { Log } from "../log.ts";
-import { type Progress, UNCUT } from "../progress.ts";
+import { type RunProgress, UNCUT } from "../progress.ts";
 import { readClock } from "../schedule/cron.ts";
 import { timestamp } from "../timestamp.ts";
 import { CopiesError, type Forgetting, forget, type RemovalMeans } from "../volumes/remover.ts";
@@ -76,7 +76,7 @@ export async function runRetention(scope: RetentionScope & { log: Log }): Promis
  */
 export async function runRetentionSlice(
   given: RetentionScope & { log: Log },
-  { before, leave, goOn }: Pick<Progress<RetentionState>, "before" | "leave" | "goOn">,
+  { before, leave, goOn }: Pick<RunProgress<RetentionState>, "before" | "leave" | "goOn">,
 ): Promise<RetentionDocument | undefined> {
   const { signal, log, volumes } = given;
   // What lies in the bucket makes no backup older than it is.

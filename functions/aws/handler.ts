@@ -1,5 +1,5 @@
 import type { Context, LambdaFunctionURLEventWithIAMAuthorizer, LambdaFunctionURLResult } from "aws-lambda";
-import { createService, type Ended } from "../../core/index.ts";
+import { createService, type JobStatus } from "../../core/index.ts";
 import { keepHeapSmall } from "../memory.ts";
 import { answer } from "./http.ts";
 import { aws } from "./platform.ts";
@@ -15,7 +15,7 @@ type Driven = { loops: true; delivery: string; job: unknown };
  * The Lambda function: a request to its URL, a job (of the state machine, of `aws lambda invoke`), or the event of an
  * EventBridge rule, which is named as the schedule it is for.
  */
-export async function handler(event: unknown, context: Context): Promise<Ended | LambdaFunctionURLResult> {
+export async function handler(event: unknown, context: Context): Promise<JobStatus | LambdaFunctionURLResult> {
   if (isRequest(event)) return answer(service, event);
   const deadline = new Date(Date.now() + context.getRemainingTimeInMillis());
   if (isDriven(event)) return service.run(event.job, { deadline, delivery: event.delivery, loops: true });

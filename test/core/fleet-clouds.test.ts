@@ -8,7 +8,7 @@ import { readSummary } from "../../core/fleet/document.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
 import type { Job, LockedJob } from "../../core/job.ts";
 import type { Bucket, EksReference, ManagedClusters, Platform } from "../../core/ports.ts";
-import { createService, type Ended, type JobFailed } from "../../core/service.ts";
+import { createService, type JobFailed, type JobStatus } from "../../core/service.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
 const SLOT = "2026-11-23T02:00:00.000Z";
@@ -61,8 +61,8 @@ function fleet() {
     fleetTiming: { poll: 0, quiet: 0 },
   });
   /** Runs what is handed over, until nothing is any more. */
-  const workOff = async (): Promise<(Ended | JobFailed)[]> => {
-    const ends: (Ended | JobFailed)[] = [];
+  const workOff = async (): Promise<(JobStatus | JobFailed)[]> => {
+    const ends: (JobStatus | JobFailed)[] = [];
     for (let job = jobs.shift(); job; job = jobs.shift())
       ends.push(await service.run(job).catch((error: JobFailed) => error));
     return ends;

@@ -18,7 +18,7 @@ import { fleetKeys } from "../../core/layout.ts";
 import { claimLock } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
-import { createService, type Ended, type JobFailed } from "../../core/service.ts";
+import { createService, type JobFailed, type JobStatus } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 
 const SLOT = "2026-11-23T02:00:00.000Z";
@@ -105,8 +105,8 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
     return service.run(job, { loops, signal: never });
   };
   /** Runs what is handed over, until nothing is any more. */
-  const workOff = async (lost: (job: LockedJob) => boolean = () => false): Promise<(Ended | JobFailed)[]> => {
-    const ends: (Ended | JobFailed)[] = [];
+  const workOff = async (lost: (job: LockedJob) => boolean = () => false): Promise<(JobStatus | JobFailed)[]> => {
+    const ends: (JobStatus | JobFailed)[] = [];
     for (let job = jobs.shift(); job; job = jobs.shift())
       if (!lost(job)) ends.push(await run(job).catch((error: JobFailed) => error));
     return ends;
@@ -398,7 +398,7 @@ describe("jobs of a fleet", () => {
       const given: (string | undefined)[] = [];
       const batches: number[] = [];
       for (let job: LockedJob | undefined = { kind }; job; ) {
-        const { parts = [], next }: Ended = await run(job, true);
+        const { parts = [], next }: JobStatus = await run(job, true);
         batches.push(parts.length);
         given.push(...parts.map((part) => ({ cluster: undefined, ...part }).cluster));
         const { cluster }: { cluster?: string } = { cluster: undefined, ...next };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { holdToPlan, type PlanBasis, type StoredPlan } from "../../core/restore/plan/plandocument.ts";
 import type { PlannedStep } from "../../core/restore/plan/steps.ts";
-import type { Planned } from "../../core/restore/restore.ts";
+import type { RestorePlan } from "../../core/restore/restore.ts";
 
 const basis: PlanBasis = { clusterUid: "blue", backupStart: "2026-01-01T00:00:00Z" };
 const sources = new Map();
@@ -30,7 +30,7 @@ function stored(steps: Record<string, Step>): StoredPlan {
 }
 
 /** As much of a plan as is held to another one. */
-function planned(steps: Record<string, Step>): Planned {
+function planned(steps: Record<string, Step>): RestorePlan {
   const now = Object.entries(steps);
   const target = {
     digests: new Map(now.flatMap(([, { live }], place) => (live ? [[place, live] as const] : []))),
@@ -45,7 +45,7 @@ function planned(steps: Record<string, Step>): Planned {
       ...(step.action === "prune" ? { place: undefined, state: live } : { place }),
       item: { entry: { resource: "configmaps" }, namespace: "shop", name },
     })),
-  } as unknown as Planned;
+  } as unknown as RestorePlan;
 }
 
 describe("a plan that is made anew is held to the stored one", () => {

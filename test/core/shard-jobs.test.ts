@@ -14,7 +14,7 @@ import { lockFolder, PIECES } from "../../core/layout.ts";
 import { memoryJobs } from "../../core/memoryjobs.ts";
 import { putJsonOnce } from "../../core/once.ts";
 import type { Platform } from "../../core/ports.ts";
-import { createService, type Ended, type Service } from "../../core/service.ts";
+import { createService, type JobStatus, type Service } from "../../core/service.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { cluster, signal } from "./slice-sample.ts";
 
@@ -49,7 +49,7 @@ function service(jobs: Platform["jobs"] = async () => ({ enqueue: async () => {}
 }
 
 /** Does what a job leaves, as a platform's engine does: the parts at the same time, each to its end, then the rest. */
-async function driven(run: Service["run"], job: Job): Promise<Ended> {
+async function driven(run: Service["run"], job: Job): Promise<JobStatus> {
   const ended = await run(job, { loops: true });
   await Promise.allSettled((ended.parts ?? []).map((part) => driven(run, part)));
   return ended.next ? driven(run, ended.next) : ended;

@@ -13,7 +13,7 @@ import { backupKeys, PROGRESS, verifiedFolder } from "../../core/layout.ts";
 import { lockState } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { scheduleDocument } from "../../core/schedule/standing.ts";
-import { createService, type Ended, JobFailed } from "../../core/service.ts";
+import { createService, JobFailed, type JobStatus } from "../../core/service.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { backupOf, settings } from "./integrity-sample.ts";
 
@@ -63,7 +63,7 @@ function service(env: Record<string, string> = {}) {
 }
 
 const names = async () => (await lastLocationVerification(bucket))?.document?.backups.map(({ name }) => name).sort();
-const failure = (run: Promise<Ended>) =>
+const failure = (run: Promise<JobStatus>) =>
   run.then(
     () => assert.fail("it did not fail"),
     (error) => (error instanceof JobFailed ? error : assert.fail(String(error))),

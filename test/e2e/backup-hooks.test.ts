@@ -5,7 +5,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { openArchive } from "../../core/archive/reader.ts";
 import { backup } from "../../core/backup/backup.ts";
-import type { Progress } from "../../core/backup/collect.ts";
+import type { BackupProgress } from "../../core/backup/collect.ts";
 import { backupDocument } from "../../core/documents.ts";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
@@ -140,7 +140,7 @@ describe("backup hooks", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () =>
     bucket?: Bucket;
     signal?: AbortSignal;
     as?: Kube;
-    progress?: (progress: Progress) => void;
+    progress?: (progress: BackupProgress) => void;
     log?: ReturnType<typeof startRunLog>;
   }
   async function run(name: string, spec: object, options: Options = {}) {
@@ -241,7 +241,7 @@ describe("backup hooks", { skip: requireOrSkip("rig", WITH_CONTROLLERS) }, () =>
 
   it("are undone when the cluster can't be read or the bucket takes nothing", async () => {
     const cancelled = new AbortController();
-    const progress = ({ items }: Progress) => items > 0 && cancelled.abort(new Error("in the middle"));
+    const progress = ({ items }: BackupProgress) => items > 0 && cancelled.abort(new Error("in the middle"));
     await assert.rejects(run("middle", only("begins"), { signal: cancelled.signal, progress }), /in the middle/);
     assert.deepEqual(await lines("order"), ["froze", "thawed"]);
     const full: Bucket = { ...memoryBucket(), put: async () => Promise.reject(new Error("the bucket is full")) };

@@ -8,7 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual, promisify } from "node:util";
 import { readBackup } from "../../core/catalog.ts";
-import type { Ended } from "../../core/index.ts";
+import type { JobStatus } from "../../core/index.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
@@ -44,7 +44,7 @@ describe("a backup in shards", { skip: requireOrSkip("rig", CONTROL_PLANE) }, ()
     for (let next: object | undefined = job, tries = 0; next; ) {
       try {
         const { stdout }: { stdout: string } = await run(process.execPath, [RUNNER, JSON.stringify(wish(next, 5_000))]);
-        next = (JSON.parse(stdout) as Ended).next;
+        next = (JSON.parse(stdout) as JobStatus).next;
       } catch (error) {
         if (!String(error).includes("JobFailedTryAgain") || ++tries === 10) throw error;
       }

@@ -1,4 +1,4 @@
-import { createService, type Ended } from "../../core/index.ts";
+import { createService, type JobStatus } from "../../core/index.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { keepHeapSmall } from "../../functions/memory.ts";
 
@@ -20,7 +20,7 @@ export interface SliceWish {
 export function runSlice(
   { directory, kubeconfig, job, deadlineMs, lockMs = 2_500 }: SliceWish,
   enqueue: (job: unknown) => void = () => {},
-): Promise<Ended> {
+): Promise<JobStatus> {
   const service = createService(
     {
       buckets: { "file:": async () => directoryBucket(directory) },

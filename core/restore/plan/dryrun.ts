@@ -6,7 +6,7 @@ import { checkNewName } from "../../names.ts";
 import { leavingLog } from "../../runs.ts";
 import { timestamp } from "../../timestamp.ts";
 import { withModifiers } from "../modifiers/modifiersource.ts";
-import { type Planned, planRestore } from "../restore.ts";
+import { planRestore, type RestorePlan } from "../restore.ts";
 import { alreadyExists, openingOf, type RestoreRun, type Source, volumesOf } from "../run.ts";
 import { checkSpec } from "../spec.ts";
 import {
@@ -43,7 +43,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
 export async function rehearseRestore(
   run: Omit<RestoreRun, "plan" | "caller">,
   { open, ...source }: Source,
-): Promise<{ document: PlanDocument; planned: Planned }> {
+): Promise<{ document: PlanDocument; planned: RestorePlan }> {
   const { bucket, name, spec, signal, log } = run;
   if ((await listFolder(bucket, restoreKeys(name).folder, signal)).has(restoreKeys(name).record))
     throw alreadyExists(bucket, name);

@@ -12,7 +12,7 @@ import type { Problem } from "../../report.ts";
 import { type RestoreSpec, restoreSpecSchema } from "../../specs.ts";
 import { restoredVolumesSchema } from "../../volumes/record.ts";
 import { restoredVolumes } from "../data.ts";
-import type { Planned } from "../restore.ts";
+import type { RestorePlan } from "../restore.ts";
 import { isChange } from "../write/sending.ts";
 import type { PlanAction, Rehearsed } from "./rehearsal.ts";
 import { type DataSource, SOURCES } from "./sources.ts";
@@ -94,13 +94,13 @@ const storedSchema = z.object({
 export type StoredPlan = z.infer<typeof storedSchema>;
 
 /** The steps of a plan as it tells them: in the order in which they would be done. */
-export function orderedSteps({ steps }: Planned): PlannedStep[] {
+export function orderedSteps({ steps }: RestorePlan): PlannedStep[] {
   return steps.toSorted((a, b) => a.rank - b.rank);
 }
 
 /** The document of a plan and of what its rehearsal showed, by step. */
 export function planDocument(
-  planned: Planned,
+  planned: RestorePlan,
   became: Map<PlannedStep, Rehearsed>,
   about: Pick<PlanDocument, "id" | "backup" | "location" | "cluster" | "timestamp" | "spec">,
 ): PlanDocument {
@@ -128,12 +128,12 @@ function unrehearsed({ action, reason, warning }: PlannedStep): Rehearsed {
 }
 
 /** The state of a step's live object, as plans keep it. */
-export function liveState(step: PlannedStep, { target }: Planned): string {
+export function liveState(step: PlannedStep, { target }: RestorePlan): string {
   return Buffer.from(plannedOn(step, target)?.state ?? "", "latin1").toString("base64");
 }
 
 /** What a plan of a backup is made against. */
-export function basisOf({ target }: Planned, { status }: Backup): PlanBasis {
+export function basisOf({ target }: RestorePlan, { status }: Backup): PlanBasis {
   return { clusterUid: target.clusterUid, backupStart: status?.startTimestamp ?? "" };
 }
 
@@ -194,7 +194,7 @@ const MOST_TOLD = 5;
  */
 export function holdToPlan(
   stored: StoredPlan,
-  planned: Planned,
+  planned: RestorePlan,
   { basis, sources }: { basis: PlanBasis; sources: ReadonlyMap<PlannedStep, DataSource> },
 ): void {
   const { id } = stored.document;

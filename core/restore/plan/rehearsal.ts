@@ -10,7 +10,7 @@ import { type FieldChange, fieldChanges } from "../../objects/diff.ts";
 import { goJson } from "../../objects/fields.ts";
 import { RESERVE, WITHHELD } from "../prune/extras.ts";
 import { pruneLive } from "../prune/pruning.ts";
-import { type PlanInput, type Planned, writesOf } from "../restore.ts";
+import { type PlanInput, type RestorePlan, writesOf } from "../restore.ts";
 import type { Item } from "../survey.ts";
 import { refusedUpdate } from "../write/apply.ts";
 import { adaptivePace, pacedKube } from "../write/pace.ts";
@@ -59,7 +59,7 @@ export interface Rehearsed {
  */
 export async function rehearse(
   { archive, kube, signal, waitMs = WAIT_MS }: PlanInput & { archive: Archive },
-  planned: Planned,
+  planned: RestorePlan,
   listen: (step: PlannedStep, rehearsed: Rehearsed) => void,
 ): Promise<void> {
   const pace = adaptivePace();
@@ -103,7 +103,7 @@ export async function rehearse(
 }
 
 /** The UIDs of owners: those that are there, and one for each that will be, so that the children name them. */
-function expectedUids({ target, steps }: Planned): Map<number, string> {
+function expectedUids({ target, steps }: RestorePlan): Map<number, string> {
   const uids = new Map(target.uids);
   for (const { place, action } of steps) {
     if (place !== undefined && action === "create") uids.set(place, "00000000-0000-0000-0000-000000000000");

@@ -1,6 +1,6 @@
 import type { Archive } from "../../archive/reader.ts";
 import { CLAIMS, VOLUMES } from "../../objects/resources.ts";
-import type { Planned } from "../restore.ts";
+import type { RestorePlan } from "../restore.ts";
 import type { Item } from "../survey.ts";
 import { type Applying, type Prepared, prepare } from "../write/sending.ts";
 import { bodies } from "../write/writes.ts";
@@ -27,7 +27,7 @@ export function sourceOf(
 }
 
 /** That of all claims and volumes that a plan creates, by their steps. */
-export async function plannedSources(planned: Planned, archive: Archive): Promise<Map<PlannedStep, DataSource>> {
+export async function plannedSources(planned: RestorePlan, archive: Archive): Promise<Map<PlannedStep, DataSource>> {
   const { steps, data } = planned;
   const sources = new Map<PlannedStep, DataSource>();
   const creates = steps.filter(

@@ -20,7 +20,7 @@ import type { Slice } from "../../slices.ts";
 import { timestamp } from "../../timestamp.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import { plannedOn, stateOf } from "../plan/unchanged.ts";
-import type { Planned } from "../restore.ts";
+import type { RestorePlan } from "../restore.ts";
 import { neverDeleted } from "../write/deletions.ts";
 import { isChange } from "../write/sending.ts";
 import { addName, hasName, listOwners, listRelatives, type Names, nameOf, ownersOf, takenAlong } from "./kin.ts";
@@ -53,7 +53,7 @@ interface Keeping {
  * With a `slice`, "more" where that is over before the backup is made: the next call for the same plan goes on with it. Throws where
  * not all of it could be stored: then nothing has been written to the cluster.
  */
-export async function keepBefore(run: Keeping, planned: Planned, slice?: Slice): Promise<"more" | undefined> {
+export async function keepBefore(run: Keeping, planned: RestorePlan, slice?: Slice): Promise<"more" | undefined> {
   const { bucket, name, signal } = run;
   const creates = namesOf(planned.steps.filter(({ action }) => action === "create"));
   const without = namesOf(planned.steps.filter((step) => comesWithout(step, planned)));
@@ -110,7 +110,7 @@ export async function readBefore(
 }
 
 /** Whether a step creates a claim that brings no data of the backup along. */
-function comesWithout({ action, item }: PlannedStep, { data }: Planned): boolean {
+function comesWithout({ action, item }: PlannedStep, { data }: RestorePlan): boolean {
   if (action !== "create" || item.entry.resource !== CLAIMS) return false;
   return !["csi", "files"].includes(data?.plan.of(item)?.how ?? "none");
 }
@@ -124,7 +124,7 @@ export function touches({ action }: PlannedStep): boolean {
  * What goes with the objects that are pruned, and who owns those that are deleted: which of the updates become a delete and
  * a create, under the policy "recreate", only shows then, and what such an object owns stays.
  */
-async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, discovery }: Planned): Promise<Names> {
+async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, discovery }: RestorePlan): Promise<Names> {
   const looking = { kube, resources: backupResources(discovery), log: log.log, signal };
   const pruned = namesOf(steps.filter(({ action }) => action === "prune"));
   const mayGo = ({ action, item }: PlannedStep) =>
@@ -137,7 +137,7 @@ async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, dis
 /** Those of `names` that no earlier backup holds as they were when this attempt planned on them. */
 async function notHeld(
   { bucket, signal }: Keeping,
-  { steps, target }: Planned,
+  { steps, target }: RestorePlan,
   names: Names,
   earlier: { name: string }[],
 ): Promise<Names> {

@@ -4,7 +4,7 @@ import { parseExact } from "../../kube/json.ts";
 import { sharedText } from "../data.ts";
 import { fix } from "../fixes.ts";
 import type { Report } from "../report.ts";
-import type { Planned } from "../restore.ts";
+import type { RestorePlan } from "../restore.ts";
 import type { Item } from "../survey.ts";
 import { hasName } from "../undo/kin.ts";
 import type { Note } from "../undo/notes.ts";
@@ -16,7 +16,7 @@ import { bodies } from "./writes.ts";
  * came with an empty volume. A run's note says that it was to create an object, the object's label that it did.
  */
 export async function takeEarlier(
-  { steps, target, data, fixing }: Planned,
+  { steps, target, data, fixing }: RestorePlan,
   { archive, notes, report }: { archive: Archive; notes: Note[]; report: Report },
 ): Promise<void> {
   if (!data) return;

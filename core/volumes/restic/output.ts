@@ -2,7 +2,7 @@ import type { Fields } from "../../objects/fields.ts";
 import { at, fieldsAt } from "../../objects/fields.ts";
 
 /** How far restic has come. */
-export interface Progress {
+export interface ResticProgress {
   bytes: number;
   files: number;
   /** Of those it knows of so far. */
@@ -13,7 +13,7 @@ export interface Progress {
 /** What restic wrote, line by line: its own JSON where it is that, else text. */
 export interface Output {
   /** The newest line of progress. */
-  progress?: Progress;
+  progress?: ResticProgress;
   /** What it says at its end. */
   summary?: Fields;
   /** What it could not read or write, and why: "/data/x: permission denied". */
@@ -64,7 +64,7 @@ function parseLine(line: string): Fields | undefined {
 }
 
 /** Copies and restores name what they have done differently. */
-function progressOf(status: Fields): Progress {
+function progressOf(status: Fields): ResticProgress {
   return {
     bytes: count(status, "bytes_done") || count(status, "bytes_restored"),
     files: count(status, "files_done") || count(status, "files_restored"),

@@ -1,8 +1,8 @@
-import { LifeboatError, type Planned, someOf } from "../../../core/index.ts";
+import { LifeboatError, type RestorePlan, someOf } from "../../../core/index.ts";
 import { plural } from "../output.ts";
 
 /** Throws `invalid`, before anything is written, where a restore would delete what nobody said yes to. */
-export function askBeforePruning({ yes }: { yes?: boolean }): (planned: Planned) => void {
+export function askBeforePruning({ yes }: { yes?: boolean }): (planned: RestorePlan) => void {
   return ({ steps }) => {
     const names = namesOf(steps.filter(({ action }) => action === "prune"));
     if (yes || names.length === 0) return;
@@ -11,7 +11,7 @@ export function askBeforePruning({ yes }: { yes?: boolean }): (planned: Planned)
 }
 
 /** As `askBeforePruning`, for an undo, which is asked for whatever it does. */
-export function askBeforeUndoing(restore: string, { yes }: { yes?: boolean }): (planned: Planned) => void {
+export function askBeforeUndoing(restore: string, { yes }: { yes?: boolean }): (planned: RestorePlan) => void {
   return ({ steps }) => {
     const deleted = namesOf(steps.filter(({ action }) => action === "prune"));
     const given = namesOf(steps.filter(({ action }) => !["prune", "skip", "blocked"].includes(action)));
@@ -28,7 +28,7 @@ function unasked(message: string): LifeboatError {
   return new LifeboatError("invalid", message, { hint: "--dry-run shows all of it; with --yes it is done" });
 }
 
-function namesOf(steps: Planned["steps"]): string[] {
+function namesOf(steps: RestorePlan["steps"]): string[] {
   return steps.map(
     ({ item: { entry, namespace, name } }) => `${entry.resource} ${namespace && `${namespace}/`}${name}`,
   );

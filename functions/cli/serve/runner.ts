@@ -3,9 +3,9 @@ import {
   abandonJob,
   type Bucket,
   drive,
-  type Ended,
   type everySchedule,
   type Job,
+  type JobStatus,
   type Jobs,
   messageOf,
   type Service,
@@ -40,7 +40,7 @@ export function createRunner(
   /** The schedules whose last slot is not done with. */
   const busy = new Set<string>();
 
-  async function runNow(job: Job, loops: boolean): Promise<Ended> {
+  async function runNow(job: Job, loops: boolean): Promise<JobStatus> {
     const { kind, name } = { name: undefined, ...job };
     const about = { kind, ...(name && { name }), ...subjectOf(job) };
     if (stopping.aborted) {
