@@ -46,8 +46,9 @@ async function ofEach(
 ): Promise<FleetOutcome> {
   const { config, bucket, signal } = context;
   if (job.kind === "verify") {
-    const names = new Set([...Object.keys(config.clusters), ...(await storedClusters(bucket, signal))]);
-    return eachOf(job, [...names].sort(), after);
+    const known = new Map(Object.entries(config.clusters));
+    const names = [...known.keys(), ...(await storedClusters(bucket, known, signal))];
+    return eachOf(job, names.sort(), after);
   }
   const { listen, clusters: clouds, fleetTiming } = context;
   const { tried = 0 } = job;

@@ -113,12 +113,9 @@ async function readMembers(
   { config, bucket, clouds, openMember, signal }: FleetReading,
   now: Date,
 ): Promise<{ members: Member[]; problems: string[] }> {
-  const [{ clusters, problems }, stored] = await Promise.all([
-    fleetClusters(config, clouds, signal),
-    storedClusters(bucket, signal),
-  ]);
+  const { clusters, problems } = await fleetClusters(config, clouds, signal);
+  const stored = await storedClusters(bucket, clusters, signal);
   const limit = pLimit(LOCATIONS_AT_ONCE);
-  const names = new Set([...clusters.keys(), ...stored]);
   const read = async (name: string): Promise<Member> => {
     const cluster = clusters.get(name);
     const own = cluster ? narrowed(config, name, cluster) : withEverySchedule(config, name);
@@ -135,7 +132,7 @@ async function readMembers(
       return { ...about, found: [], unread };
     }
   };
-  const members = await Promise.all([...names].sort().map((name) => limit(read, name)));
+  const members = await Promise.all([...clusters.keys(), ...stored].sort().map((name) => limit(read, name)));
   return { members, problems };
 }
 

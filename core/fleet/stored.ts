@@ -1,9 +1,24 @@
+import pLimit from "p-limit";
 import type { Bucket } from "../ports.ts";
 import { isClusterName } from "./settings.ts";
 
-/** The clusters whose folders lie in a fleet's location, be they still of the fleet or not. Throws what the bucket throws. */
-export async function storedClusters(bucket: Bucket, signal: AbortSignal): Promise<string[]> {
-  return (await foldersIn(bucket, "", signal)).filter(isClusterName);
+const LISTS_AT_ONCE = 16;
+
+/**
+ * The clusters beside the `known` ones of which backups or restores lie in a fleet's location: they are of the fleet no longer, or
+ * were not found. Throws what the bucket throws.
+ */
+export async function storedClusters(
+  bucket: Bucket,
+  known: ReadonlyMap<string, unknown>,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const folders = await foldersIn(bucket, "", signal);
+  const others = folders.filter((name) => isClusterName(name) && !known.has(name));
+  const limit = pLimit(LISTS_AT_ONCE);
+  const stored = (name: string) => limit(holdsAny, bucket, name, ["backups/", "restores/"], signal);
+  const are = await Promise.all(others.map(stored));
+  return others.filter((_, at) => are[at]);
 }
 
 /** The names of the folders below a prefix. Throws what the bucket throws. */
@@ -12,9 +27,14 @@ export async function foldersIn(bucket: Bucket, prefix: string, signal?: AbortSi
   return listed.flatMap(({ prefix: folder }) => (folder === undefined ? [] : folder.slice(prefix.length, -1)));
 }
 
-/** Whether anything of a cluster lies in a fleet's location. Throws what the bucket throws. */
+/** Whether anything of a cluster lies in a fleet's location, be it only of runs that failed. Throws what the bucket throws. */
 export async function isStored(bucket: Bucket, cluster: string, signal: AbortSignal): Promise<boolean> {
-  if (!isClusterName(cluster)) return false;
-  for await (const _ of bucket.list(`${cluster}/`, { delimiter: "/", signal })) return true;
+  return isClusterName(cluster) && holdsAny(bucket, cluster, ["backups/", "restores/", "metadata/lifeboat/"], signal);
+}
+
+/** Whether something lies in any of a cluster's folders. */
+async function holdsAny(bucket: Bucket, cluster: string, folders: string[], signal: AbortSignal): Promise<boolean> {
+  for (const folder of folders)
+    for await (const _ of bucket.list(`${cluster}/${folder}`, { delimiter: "/", signal })) return true;
   return false;
 }

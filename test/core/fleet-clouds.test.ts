@@ -233,8 +233,12 @@ describe("a cluster that the cloud no longer has", () => {
 
   it("is verified with the fleet, keeps its backups, and is told", async () => {
     const made = await lost();
+    await made.bucketOf().put("logs/backups.txt", Buffer.from("no cluster's"));
     await made.run({ kind: "verify" });
     assert.deepEqual(clustersOf(made.jobs.splice(0)), ["aws.one", "aws.two", "own"]);
+    assert.equal((await ask(made, "GET", "/clusters/logs/v1/backups")).status, 404);
+    await made.bucketOf("failing").put("metadata/lifeboat/runs/backups/x/1-log", Buffer.from(""));
+    assert.equal((await ask(made, "GET", "/clusters/failing/v1/backups")).status, 200);
     await made.run({ kind: "retention" });
     assert.deepEqual(clustersOf(made.jobs.splice(0)), ["aws.two", "own"]);
     const { clusters } = (await ask(made, "GET", "/v1/fleet")).body;

@@ -66,4 +66,37 @@ describe("how a fleet stands", () => {
     );
     assert.deepEqual(found[7]?.problems, ["its location can't be read: this location is not ours"]);
   });
+
+  it("takes a folder for that of a cluster which is gone only where backups or restores lie in it, by two requests at most", async () => {
+    const text =
+      "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { s: { schedule: '0 2 * * *', clusters: {} } } }";
+    const { config } = parseConfig(text, {});
+    assert(isFleet(config));
+    const bucket = memoryBucket();
+    for (const key of [
+      ...["own/metadata/x", "gone/backups/b/velero-backup.json", "restored/restores/r/restore-r.log"],
+      ...["logs/2026/backups/x", "backups.old/b/x", "left/metadata/lifeboat/x", "file.txt"],
+    ])
+      await bucket.put(key, Buffer.from("x"));
+    const listed: string[] = [];
+    const counting: Bucket = {
+      ...bucket,
+      list: (prefix, options) => {
+        listed.push(prefix);
+        return bucket.list(prefix, options);
+      },
+    };
+    const reading = { config, bucket: counting, clouds: {}, openMember: async () => memoryBucket(), signal };
+    const { clusters } = await fleetStanding(reading, NOW);
+    assert.deepEqual(
+      clusters.map(({ name, gone }) => [name, gone]),
+      [
+        ["gone", true],
+        ["own", undefined],
+        ["restored", true],
+      ],
+    );
+    const of = (folder: string) => listed.filter((prefix) => prefix.startsWith(`${folder}/`)).length;
+    assert.deepEqual(["own", "gone", "restored", "logs", "left"].map(of), [0, 1, 2, 2, 2]);
+  });
 });
