@@ -36,14 +36,22 @@ export const ERROR_KINDS = {
 export class LifeboatError extends Error {
   readonly kind: ErrorKind;
   readonly hint: string | undefined;
+  /** Whether the same thing done again may well succeed, with nobody's help. */
+  readonly retry: boolean;
   /** Of `corrupt`: the key of what is damaged, where that is one object or file. */
   readonly key: string | undefined;
 
-  constructor(kind: ErrorKind, message: string, options: { hint?: string; key?: string; cause?: unknown } = {}) {
+  /** `retry`: as of the kind, where not given. */
+  constructor(
+    kind: ErrorKind,
+    message: string,
+    options: { hint?: string; key?: string; retry?: boolean; cause?: unknown } = {},
+  ) {
     super(withoutIdentities(message), { cause: options.cause });
     this.name = "LifeboatError";
     this.kind = kind;
     this.hint = options.hint && withoutIdentities(options.hint);
+    this.retry = options.retry ?? ERROR_KINDS[kind].retry;
     this.key = options.key;
   }
 }
@@ -55,7 +63,7 @@ export function isLifeboatError(error: unknown, kind?: ErrorKind): error is Life
 
 /** Whether the same thing done again may well succeed; of what nobody expected that isn't known, so it may. */
 export function mayPass(error: unknown): boolean {
-  return !isLifeboatError(error) || ERROR_KINDS[error.kind].retry;
+  return !isLifeboatError(error) || error.retry;
 }
 
 /** What comes, or undefined where it rejects as `missing`. */

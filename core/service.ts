@@ -93,11 +93,13 @@ export function readClockKinds(text = ""): readonly ClockKind[] {
 /** A job's failure as a platform sees it; the name tells, for its retry rules, whether doing it again may help. */
 export class JobFailed extends Error {
   readonly status: number;
+  readonly retry: boolean;
 
   constructor(message: string, options: { retry: boolean; status: number; cause?: unknown }) {
     super(message, { cause: options.cause });
     this.name = options.retry ? "JobFailedTryAgain" : "JobFailedForGood";
     this.status = options.status;
+    this.retry = options.retry;
   }
 }
 

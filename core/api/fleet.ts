@@ -1,5 +1,4 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import type { FleetConfig } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import { readFleetRun } from "../fleet/job.ts";
 import { askOnce } from "../fleet/route.ts";
@@ -9,11 +8,7 @@ import { type ApiDeps, callerOf, type Env } from "./answers.ts";
 import { routes } from "./routes.ts";
 
 /** What the API of a whole fleet is made over, beside what every API has. */
-export interface FleetDeps {
-  config: FleetConfig;
-  clouds: FleetReading["clouds"];
-  openMember: FleetReading["openMember"];
-}
+export type FleetDeps = Omit<FleetReading, "bucket" | "signal">;
 
 /** Adds what the API can do with a fleet as a whole; each of its clusters has an API of its own. */
 export function addFleet(app: OpenAPIHono<Env>, { bucket, jobs }: ApiDeps, fleet: FleetDeps): void {
@@ -40,6 +35,6 @@ export function addFleet(app: OpenAPIHono<Env>, { bucket, jobs }: ApiDeps, fleet
 
   app.openapi(routes.getFleetRun, async (context) => {
     const { name } = context.req.valid("param");
-    return context.json(await readFleetRun(fleet.config, bucket, name, context.req.raw.signal), 200);
+    return context.json(await readFleetRun({ ...fleet, bucket }, name, context.req.raw.signal), 200);
   });
 }

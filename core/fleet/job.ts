@@ -1,33 +1,26 @@
 import pLimit from "p-limit";
 import { z } from "zod";
 import { FIRST_LOOK_MS, untilNextLook } from "../comeback.ts";
-import type { FleetConfig, FleetSchedule } from "../config.ts";
+import type { ConfiguredCluster, FleetConfig, FleetSchedule } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
 import { untilDue } from "../jobs/deadline.ts";
 import { fleetKeys } from "../layout.ts";
-import { lockState } from "../lock.ts";
+import { type LockTiming, lockState } from "../lock.ts";
 import { type Log, startRunLog } from "../log.ts";
 import { checkName, checkNewName } from "../names.ts";
-import { listObjects, putJsonOnce } from "../once.ts";
-import type { Bucket } from "../ports.ts";
+import { putJsonOnce } from "../once.ts";
+import { someOf } from "../report.ts";
 import { slotOf } from "../schedule/due.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { scheduledName } from "../schedule/slots.ts";
-import { newestState, newestStates } from "../state.ts";
-import { tell } from "../tell.ts";
+import { failureDocument, tell } from "../tell.ts";
 import { ASK_AGAIN_MS, asksAgain, fleetClusters } from "./discovery.ts";
-import {
-  type FleetDocument,
-  type FleetRun,
-  fleetDocument,
-  type MemberEnd,
-  memberEndSchema,
-  readJson,
-  readSummary,
-} from "./document.ts";
-import { type FleetContext, TRIES, triesFolder } from "./member.ts";
-import { memberLocation, narrowed } from "./narrow.ts";
+import { type FleetDocument, type FleetRun, fleetDocument, type MemberEnd, readJson, readSummary } from "./document.ts";
+import { endsOf, type FleetBuckets, type Noted, notedIn, withoutBackup } from "./ends.ts";
+import type { FleetContext } from "./member.ts";
+import { memberLocation } from "./narrow.ts";
+import { isChosen } from "./settings.ts";
 import { timeLimit } from "./time.ts";
 
 /** How a fleet's job ended: the members of a run are its parts, and what sums them up is the job itself, once more. */
@@ -56,6 +49,8 @@ const MINUTE_MS = 60_000;
 /** More jobs are not handed over at once: answers of functions, and what engines keep of them, are limited (some 256 KiB). */
 export const MOST_PARTS = 500;
 const LOCKS_AT_ONCE = 16;
+/** In an error. */
+const MOST_NAMED = 10;
 
 /** What is noted of a run that is handed over. */
 const askedSchema = z.object({
@@ -68,11 +63,27 @@ type Members = z.infer<typeof membersSchema>;
 /**
  * A fleet's schedule. The first time it chooses the clusters, once for all deliveries, and hands over a backup of each; then, as
  * `next`, it comes back until all have ended, hands over once more those that got lost, and in the end leaves the summary: one,
- * whoever comes. Who leaves it tells all that want to know.
+ * whoever comes. Who leaves it tells all that want to know, as does a job that fails before.
  *
  * `loops`: somebody runs the parts and waits for them, else that is up to the jobs themselves.
  */
 export async function runFleetJob(job: FleetJob, context: RunContext): Promise<FleetOutcome> {
+  const { schedule } = job;
+  let name = job.name ?? schedule;
+  const named = (known: string) => {
+    name = known;
+  };
+  try {
+    return await goOn(job, context, named);
+  } catch (error) {
+    const { location } = context.bucket;
+    if (!context.signal.aborted)
+      await tell(failureDocument({ kind: "fleet", name, schedule, location }, error), context);
+    throw error;
+  }
+}
+
+async function goOn(job: FleetJob, context: RunContext, named: (name: string) => void): Promise<FleetOutcome> {
   const { config, bucket, signal, listen } = context;
   const schedule = config.fleet.schedules[job.schedule];
   if (!schedule)
@@ -83,8 +94,12 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
   const slot = job.name === undefined ? slotOf(schedule, job.slot).toISOString() : undefined;
   const name = job.name ?? scheduledName(schedule.name, new Date(slot!));
   checkNewName("backup", name);
+  named(name);
   const before = await readSummary(bucket, name, signal);
-  if (before) return { document: before, duplicate: true };
+  if (before) {
+    await checkSummary(before, schedule, context);
+    return { document: before, duplicate: true };
+  }
   if (slot !== undefined && job.given === undefined && (await isPaused(bucket, schedule, signal)))
     return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
 
@@ -92,18 +107,19 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
   const asked: Asked = { job, name, slot, schedule, log };
   const members = await membersOf(asked, context);
   if (!members) return askAgain(asked, context);
-  const ended = await endedIn(bucket, name, signal);
-  const left = members.clusters.filter((cluster) => !ended.clusters.has(cluster));
   const { timeout } = config.fleet;
   const limit = timeLimit(timeout, schedule, members.at);
   const over = members.at.getTime() + limit.ms;
   const until = timeout === undefined ? undefined : new Date(over);
-  const run = { ...asked, members, ended, left, until };
-  if (left.length === 0) return sumUp(run, [], context);
-  const given = job.given ?? 0;
+  const run = { ...asked, members, until };
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
-  if (Date.now() > over + (loops ? 0 : fleetTiming.poll)) return sumUp(run, lateIn(run, limit.text), context);
-  return given < members.clusters.length ? handOver(run, given, context) : comeBack(run, context);
+  const { given = 0 } = job;
+  if (Date.now() > over + (loops ? 0 : fleetTiming.poll)) {
+    const ends = await endsOf(name, members.clusters, context);
+    return sumUp(run, withLate(ends, { clusters: members.clusters, given, limit: limit.text }), context);
+  }
+  if (given < members.clusters.length) return handOver(run, given, context);
+  return comeBack(run, await notedIn(bucket, name, signal), context);
 }
 
 /** A run of a fleet's schedule. */
@@ -115,11 +131,9 @@ interface Asked {
   log: Log;
 }
 
-/** The same as a job finds it; `left`: the clusters that have not ended for good. */
+/** The same once its clusters are chosen. */
 interface Run extends Asked {
   members: Members;
-  ended: Ended;
-  left: string[];
   /** When it is over, where the configuration says so: what runs then is cut off. */
   until?: Date;
 }
@@ -133,20 +147,23 @@ function askAgain(asked: Asked, { fleetTiming }: RunContext): FleetOutcome {
   return { duplicate: false, parts: [], next: restOf(asked, { tried }, at) };
 }
 
-/** Hands over the next clusters: as many as may be begun now, or, where somebody drives them, all with their times. */
+/**
+ * Hands over the next clusters: as many as may be begun now, or, where somebody drives them, all with their times. Nothing that lies in
+ * the fleet's folder keeps one from being backed up: of what has ended already a job of its own finds that.
+ */
 function handOver(
   run: Run,
   given: number,
   { config, loops = false, fleetTiming = FLEET_TIMING }: RunContext,
 ): FleetOutcome {
-  const { members, ended, log } = run;
+  const { members, log } = run;
   const now = Date.now();
   const { perMinute } = config.fleet;
   const most = loops ? MOST_PARTS : Math.min(perMinute ?? MOST_PARTS, MOST_PARTS);
   const upTo = Math.min(members.clusters.length, given + most);
-  const parts = members.clusters.slice(given, upTo).flatMap((cluster, at) => {
+  const parts = members.clusters.slice(given, upTo).map((cluster, at) => {
     const minute = perMinute === undefined ? 0 : Math.floor(at / perMinute);
-    return ended.clusters.has(cluster) ? [] : [partOf(run, cluster, minute && now + minute * MINUTE_MS)];
+    return partOf(run, cluster, minute && now + minute * MINUTE_MS);
   });
   log("info", "clusters are backed up", { clusters: parts.length, of: members.clusters.length });
   const wait = upTo === members.clusters.length ? fleetTiming.poll : MINUTE_MS;
@@ -154,21 +171,32 @@ function handOver(
 }
 
 /** All have been handed over: waits for those that are left, hands over once more what is lost, and in the end goes without them. */
-async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
-  const { job, name, members, ended, left, log } = run;
+async function comeBack(run: Run, noted: Noted, context: RunContext): Promise<FleetOutcome> {
+  const { job, name, members, log } = run;
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
   const now = Date.now();
   const looks = now + untilNextLook(members.at.getTime(), now, fleetTiming.poll);
-  const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), ended.newest);
+  const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), noted.newest);
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
-  if (!mayBeLost || (await someAreHeld(left, name, context)))
-    return { duplicate: false, parts: [], next: restOf(run, {}, looks) };
-  const lost = left.filter((cluster) => !ended.tried.has(cluster));
-  if (lost.length === 0) return sumUp(run, [], context);
+  const waitsFor = async (clusters: string[]) =>
+    clusters.length > 0 && (!mayBeLost || (await someAreHeld(clusters, name, context)));
+  const later = (): FleetOutcome => ({ duplicate: false, parts: [], next: restOf(run, {}, looks) });
+  const left = members.clusters.filter((cluster) => !noted.ended.has(cluster));
+  if (await waitsFor(left)) return later();
+  const ends = await endsOf(name, members.clusters, context);
+  const lost = members.clusters.filter((cluster) => !ends.has(cluster));
+  if (lost.length === 0) return sumUp(run, ends, context);
+  if (left.length === 0 && (await waitsFor(lost))) return later();
   if (job.again !== undefined) {
-    const message = "its run has ended without a word: it was killed, or could not be begun";
-    const without = lost.map((cluster): Lost => [cluster, { phase: "Failed", message }]);
-    return sumUp(run, without, context);
+    const message = (cluster: string) =>
+      noted.ended.has(cluster)
+        ? "its backup is noted as made, and is not in its location"
+        : "its run has ended without a word: it was killed, or could not be begun";
+    return sumUp(
+      run,
+      withFailed(ends, lost, (cluster) => ({ message: message(cluster) })),
+      context,
+    );
   }
   log("warning", "nothing is heard of clusters: they are handed over again", { clusters: lost.length });
   const parts = lost.map((cluster) => partOf(run, cluster));
@@ -176,15 +204,26 @@ async function comeBack(run: Run, context: RunContext): Promise<FleetOutcome> {
   return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : looks) };
 }
 
-type Lost = [cluster: string, end: MemberEnd];
+type Ends = ReadonlyMap<string, MemberEnd>;
 
-/** How those end that have not when the time is over. */
-function lateIn({ job, members, left }: Run, limit: string): Lost[] {
-  const begun = new Set(members.clusters.slice(0, job.given ?? 0));
-  return left.map((cluster) => {
-    const message = begun.has(cluster) ? `it has not ended within ${limit}` : `not begun before ${limit} was over`;
-    return [cluster, { phase: "Failed", message, reason: "timeout" }];
-  });
+/** What is known, and how those have failed of which nothing is. */
+function withFailed(
+  ends: Ends,
+  clusters: string[],
+  how: (cluster: string) => Pick<MemberEnd, "message" | "reason">,
+): Ends {
+  const failed = clusters.filter((cluster) => !ends.has(cluster));
+  const endOf = (cluster: string): MemberEnd => ({ phase: "Failed", ...how(cluster) });
+  return new Map([...ends, ...failed.map((cluster) => [cluster, endOf(cluster)] as const)]);
+}
+
+/** How all end when the time is over, of which so many were `given`. */
+function withLate(ends: Ends, { clusters, given, limit }: { clusters: string[]; given: number; limit: string }): Ends {
+  const begun = new Set(clusters.slice(0, given));
+  return withFailed(ends, clusters, (cluster) => ({
+    message: begun.has(cluster) ? `it has not ended within ${limit}` : `not begun before ${limit} was over`,
+    reason: "timeout",
+  }));
 }
 
 /** The backup of one cluster; `at`: not before, in milliseconds, where that is not at once. */
@@ -213,41 +252,41 @@ function restOf({ job, name, slot }: Asked, change: Partial<FleetJob>, at: numbe
 const GRACE_MS = 60_000;
 
 /**
- * What became of a run, or how far it is. One whose time is over and that nobody has summed up has failed. Throws `missing` where
- * nothing is known of it.
+ * What became of a run, or how far it is. One whose time is over, that nobody has summed up and nobody is at, has failed. Throws
+ * `missing` where nothing is known of it.
  */
 export async function readFleetRun(
-  { fleet }: Pick<FleetConfig, "fleet">,
-  bucket: Bucket,
+  buckets: FleetBuckets,
   name: string,
   signal?: AbortSignal,
 ): Promise<FleetDocument | FleetRun> {
   checkName("backup", name);
+  const { config, bucket } = buckets;
   const summary = await readSummary(bucket, name, signal);
   if (summary) return summary;
   const keys = fleetKeys(name);
   const about = { schemaVersion: 1, kind: "fleet", name, location: bucket.location } as const;
   const members = await readJson(bucket, keys.members, membersSchema, signal);
-  const asked = members ? undefined : await readJson(bucket, keys.asked, askedSchema, signal);
-  const begun = members ?? asked;
-  if (begun) {
-    const limit = timeLimit(fleet.timeout, fleet.schedules[begun.schedule], begun.at);
-    const over = begun.at.getTime() + limit.ms;
-    if (Date.now() > over + GRACE_MS) {
-      const message = `${members ? "it has not ended" : "not begun"} within ${limit.text}, and nobody is at it any more`;
-      const end: MemberEnd = { phase: "Failed", message, reason: "timeout" };
-      const lost = new Map(members?.clusters.map((cluster) => [cluster, end]));
-      const run = { clusters: [], problems: [], ...begun };
-      const { tried } = await endedIn(bucket, name, signal);
-      const document = await documentOf(bucket, { name, run, tried, at: new Date(over) }, lost, signal);
-      return members ? document : { ...document, errors: [{ message }] };
-    }
+  const begun = members ?? (await readJson(bucket, keys.asked, askedSchema, signal));
+  if (!begun) throw new LifeboatError("missing", `there is no run "${name}" of the fleet in ${bucket.location}`);
+  const { clusters = [], problems = [] } = members ?? {};
+  const noted = await notedIn(bucket, name, signal);
+  const limit = timeLimit(config.fleet.timeout, config.fleet.schedules[begun.schedule], begun.at);
+  const over = begun.at.getTime() + limit.ms;
+  const left = clusters.filter((cluster) => !noted.ended.has(cluster));
+  const isOver = Date.now() > over + GRACE_MS;
+  const isQuiet = Date.now() - noted.newest > FLEET_TIMING.quiet;
+  if (isOver && isQuiet && !(await someAreHeld(left, name, { ...buckets, signal }))) {
+    const message = `${members ? "it has not ended" : "not begun"} within ${limit.text}, and nobody is at it any more`;
+    const known = await endsOf(name, clusters, { ...buckets, signal });
+    const ends = withFailed(known, clusters, () => ({ message, reason: "timeout" }));
+    const run = { name, schedule: begun.schedule, location: bucket.location, began: begun.at, problems };
+    const document = fleetDocument(run, ends, new Date(over));
+    return members ? document : { ...document, errors: [{ message }] };
   }
-  if (asked) return { ...about, schedule: asked.schedule, phase: "New" };
-  if (!members) throw new LifeboatError("missing", `there is no run "${name}" of the fleet in ${bucket.location}`);
-  const { clusters } = await endedIn(bucket, name, signal);
-  const ended = clusters.size;
-  return { ...about, schedule: members.schedule, phase: "InProgress", clusters: members.clusters.length, ended };
+  if (!members) return { ...about, schedule: begun.schedule, phase: "New" };
+  const ended = noted.ended.size;
+  return { ...about, schedule: begun.schedule, phase: "InProgress", clusters: clusters.length, ended };
 }
 
 /**
@@ -265,79 +304,67 @@ async function membersOf({ job, name, schedule, log }: Asked, context: FleetCont
     for (const problem of problems) log("warning", problem);
     return undefined;
   }
-  const chosen = [...clusters].filter(([name, cluster]) =>
-    Object.hasOwn(narrowed(config, name, cluster).schedules, schedule.name),
-  );
   const at = new Date();
-  const members = { schedule: schedule.name, clusters: chosen.map(([name]) => name), problems };
+  const members = { schedule: schedule.name, clusters: chosenOf(schedule, clusters), problems };
   const content = { schemaVersion: 1, at: at.toISOString(), ...members };
   if (await putJsonOnce(bucket, key, content, signal)) return { at, ...members };
   return (await readJson(bucket, key, membersSchema, signal)) ?? { at, ...members };
 }
 
-/**
- * The clusters whose backup has ended for good; those of which a run has failed that may be tried again; and when anything was
- * last heard.
- */
-interface Ended {
-  clusters: Set<string>;
-  tried: Set<string>;
-  newest: number;
+function chosenOf({ clusters: choice }: FleetSchedule, clusters: Iterable<[string, ConfiguredCluster]>): string[] {
+  return [...clusters].flatMap(([name, { labels = {} }]) => (isChosen(choice, { name, labels }) ? [name] : []));
 }
 
-async function endedIn(bucket: Bucket, run: string, signal?: AbortSignal): Promise<Ended> {
-  const { ends } = fleetKeys(run);
-  const ended: Ended = { clusters: new Set(), tried: new Set(), newest: 0 };
-  for await (const { key, modified } of listObjects(bucket, ends, signal)) {
-    const [cluster = "", file = ""] = key.slice(ends.length).split("/");
-    (file === TRIES ? ended.tried : ended.clusters).add(cluster);
-    ended.newest = Math.max(ended.newest, modified.getTime());
-  }
-  return ended;
+/** The clusters of the configuration that a schedule chooses and a run does not know: they were added since, or left out by somebody else. */
+function leftOut(schedule: FleetSchedule, { clusters }: FleetConfig, known: string[]): string[] {
+  const all = new Set(known);
+  return chosenOf(schedule, Object.entries(clusters)).filter((cluster) => !all.has(cluster));
+}
+
+/** Who may write in the fleet's folder must not be able to do away with a run: throws `conflict` for a summary of backups that aren't there. */
+async function checkSummary(
+  { name, clusters }: FleetDocument,
+  schedule: FleetSchedule,
+  context: RunContext,
+): Promise<void> {
+  const good = clusters.filter(({ phase }) => phase === "Completed").map(({ cluster }) => cluster);
+  const known = clusters.map(({ cluster }) => cluster);
+  const none = [...leftOut(schedule, context.config, known), ...(await withoutBackup(name, good, context))];
+  if (none.length === 0) return;
+  throw new LifeboatError(
+    "conflict",
+    `run "${name}" is summed up already, and ${someOf(none, MOST_NAMED)} have no backup of it`,
+    {
+      hint: `where nobody has deleted these, and they were of the fleet then, ${fleetKeys(name).summary} is not the run's: find out who writes there, and run the schedule again`,
+    },
+  );
 }
 
 /** Whether a run is at one of these clusters. One whose location can't be read is not waited for. */
-async function someAreHeld(clusters: string[], name: string, { config, openMember, signal, timing }: FleetContext) {
+async function someAreHeld(
+  clusters: string[],
+  name: string,
+  { config, openMember, signal, timing }: FleetBuckets & { signal?: AbortSignal; timing?: LockTiming },
+): Promise<boolean> {
   const limit = pLimit(LOCKS_AT_ONCE);
   const isHeld = async (cluster: string) => {
     const bucket = await openMember(memberLocation(config.location, cluster));
     return (await lockState({ bucket, kind: "backups", name }, { signal, timing })).state === "held";
   };
   const held = await Promise.all(clusters.map((cluster) => limit(isHeld, cluster).catch(() => false)));
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
   return held.includes(true);
 }
 
-/** A run as it has ended at a time, in which nothing more is heard of the clusters that are `lost`. */
-async function documentOf(
-  bucket: Bucket,
-  { name, run, tried, at }: { name: string; run: Members; tried: Set<string>; at: Date },
-  lost: ReadonlyMap<string, MemberEnd>,
-  signal?: AbortSignal,
-): Promise<FleetDocument> {
-  const states = await newestStates(bucket, fleetKeys(name).ends, memberEndSchema, signal);
-  const limit = pLimit(LOCKS_AT_ONCE);
-  const addTry = async (cluster: string) => {
-    const state = await newestState(bucket, triesFolder(name, cluster), memberEndSchema, signal);
-    if (state) states.set(cluster, state);
-  };
-  await Promise.all([...tried].filter((one) => !states.has(one)).map((one) => limit(addTry, one)));
-  const unread: MemberEnd = { phase: "Failed", message: "how it ended can't be read" };
-  const ends = new Map(
-    run.clusters.map((cluster) => [cluster, states.get(cluster)?.state ?? lost.get(cluster) ?? unread]),
+async function sumUp({ name, schedule, members, log }: Run, ends: Ends, context: RunContext): Promise<FleetOutcome> {
+  const { bucket, config, signal } = context;
+  const problems = leftOut(schedule, config, members.clusters).map(
+    (cluster) =>
+      `${cluster}: the schedule chooses it, but it is not in ${fleetKeys(name).members}, which the run began with`,
   );
-  const { schedule, problems } = run;
-  return fleetDocument({ name, schedule, location: bucket.location, began: run.at, problems }, ends, at);
-}
-
-async function sumUp(
-  { name, schedule, members, ended, log }: Run,
-  lost: Lost[],
-  context: RunContext,
-): Promise<FleetOutcome> {
-  const { bucket, signal } = context;
-  const run = { ...members, schedule: schedule.name };
-  const document = await documentOf(bucket, { name, run, tried: ended.tried, at: new Date() }, new Map(lost), signal);
+  const run = { name, schedule: schedule.name, location: bucket.location, began: members.at };
+  const inOrder = new Map(members.clusters.map((cluster) => [cluster, ends.get(cluster)!]));
+  const document = fleetDocument({ ...run, problems: [...members.problems, ...problems] }, inOrder, new Date());
   if (!(await putJsonOnce(bucket, fleetKeys(name).summary, document, signal)))
     return { document: (await readSummary(bucket, name, signal)) ?? document, duplicate: true };
   for (const { message } of document.errors) log("error", message);

@@ -1,33 +1,16 @@
-import type { Config, FleetConfig } from "../config.ts";
+import type { Config } from "../config.ts";
 import { isLifeboatError, mayPass, messageOf } from "../errors.ts";
 import type { ClusterJob } from "../job.ts";
 import type { JobContext, Outcome } from "../jobs/context.ts";
 import { runJob } from "../jobs/run.ts";
-import { fleetKeys } from "../layout.ts";
 import { type Listen, logLine } from "../log.ts";
-import type { Bucket } from "../ports.ts";
-import { say } from "../state.ts";
-import { type MemberEnd, memberEndSchema } from "./document.ts";
+import type { MemberEnd } from "./document.ts";
+import { type FleetBuckets, noteEnd, noteTry } from "./ends.ts";
 import { narrowedTo, narrowedToStored } from "./narrow.ts";
 import { inTime } from "./time.ts";
 
 /** What the jobs of a fleet are run with: its configuration and its own bucket. */
-export interface FleetContext extends Omit<JobContext, "config"> {
-  config: FleetConfig;
-  /** The bucket of a location below the fleet's. */
-  openMember: (location: string) => Promise<Bucket>;
-}
-
-/** As long as it may take to note how a run ended whose time is up. */
-const NOTE_MS = 10_000;
-
-/** In the row of how a cluster's backup ended (`fleetKeys`.ends): a row of failures after which it may be tried again. */
-export const TRIES = "tries";
-
-/** That row, of one cluster in one run. */
-export function triesFolder(run: string, cluster: string): string {
-  return `${fleetKeys(run).ends}${cluster}/${TRIES}/`;
-}
+export interface FleetContext extends Omit<JobContext, "config" | "bucket">, FleetBuckets {}
 
 /**
  * Runs a job of one of the fleet's clusters, as if that were deployed alone. Of a backup that a run of the fleet has handed over
@@ -53,9 +36,7 @@ export async function runMember(job: ClusterJob & { cluster: string }, context: 
     const outcome = await inTime({ until, timeout: whole.fleet.timeout }, signal, work);
     const { document, duplicate, skipped } = outcome;
     if (document?.kind === "backup") {
-      const { phase, name, items, bytes, durationMs, errors } = document;
-      const message = errors[0] && { message: errors[0].message };
-      await note({ phase, name, items, bytes, durationMs, ...message });
+      await note({ phase: document.phase });
     }
     if (skipped !== undefined && !duplicate) await note({ phase: "Skipped", message: skipped });
     return outcome;
@@ -82,21 +63,4 @@ async function configOf(
   if (job.kind !== "restore" || job.from === undefined) return own;
   const { location } = await narrowedToStored(config, job.from, { bucket, clouds: clusters, signal });
   return { ...own, location };
-}
-
-/** Notes how the backup of a cluster ended, unless that is known: a job that is delivered again ends as the first time. */
-async function noteEnd(bucket: Bucket, run: string, cluster: string, end: MemberEnd): Promise<void> {
-  const isKnown = (known: MemberEnd | undefined) => known?.phase === end.phase && known.message === end.message;
-  await say(
-    bucket,
-    `${fleetKeys(run).ends}${cluster}/`,
-    memberEndSchema,
-    (placed) => (isKnown(placed?.state) ? undefined : end),
-    AbortSignal.timeout(NOTE_MS),
-  );
-}
-
-/** Notes a failure that is not the end: the platform may try again. Each is noted, as what was last heard. */
-async function noteTry(bucket: Bucket, run: string, cluster: string, end: MemberEnd): Promise<void> {
-  await say(bucket, triesFolder(run, cluster), memberEndSchema, () => end, AbortSignal.timeout(NOTE_MS));
 }

@@ -1,10 +1,9 @@
-import { listFolder } from "../contents.ts";
 import { LifeboatError } from "../errors.ts";
 import { type ClusterJob, type FleetJob, isOfLocation, type LockedJob } from "../job.ts";
 import type { Outcome } from "../jobs/context.ts";
 import { fleetKeys } from "../layout.ts";
 import { logLine } from "../log.ts";
-import { putJsonOnce } from "../once.ts";
+import { listObjects, putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import { ASK_AGAIN_MS, asksAgain, fleetClusters, MOST_TRIES } from "./discovery.ts";
 import { type FleetOutcome, type FleetTiming, MOST_PARTS, runFleetJob } from "./job.ts";
@@ -91,9 +90,13 @@ function eachOf(
   return { duplicate: false, skipped: "the fleet has no cluster that it would be of" };
 }
 
+/** How far the clocks of a platform and of its bucket may differ, in milliseconds. */
+const SKEW_MS = 60_000;
+
 /**
  * Hands over a fleet's schedule, unless a run of that name was before: whether it did. It is noted afterwards, so that what could
- * not be handed over is once more: of a job that comes twice there is one run. Throws what the bucket and the platform's `Jobs` throw.
+ * not be handed over is once more: of a job that comes twice there is one run. What lies there since before its slot is no trace of
+ * a run. Throws what the bucket and the platform's `Jobs` throw.
  */
 export async function askOnce(
   bucket: Bucket,
@@ -101,8 +104,10 @@ export async function askOnce(
   job: Pick<FleetJob, "schedule" | "slot" | "name" | "caller">,
   jobs: Jobs,
 ): Promise<boolean> {
-  const { asked, folder } = fleetKeys(name);
-  if ((await listFolder(bucket, folder)).size > 0) return false;
+  const { asked, members, summary } = fleetKeys(name);
+  const due = Date.parse(job.slot ?? "") || 0;
+  for await (const { key, modified } of listObjects(bucket, fleetKeys(name).folder))
+    if ([asked, members, summary].includes(key) && modified.getTime() >= due - SKEW_MS) return false;
   await jobs.enqueue({ kind: "fleet", ...job });
   return putJsonOnce(bucket, asked, { schemaVersion: 1, at: new Date().toISOString(), ...job });
 }

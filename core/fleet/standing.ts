@@ -11,7 +11,8 @@ import { readScheduledName } from "../schedule/slots.ts";
 import { expectation, type ScheduleDocument, scheduleDocument } from "../schedule/standing.ts";
 import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
-import { type FleetDocument, fleetDocumentSchema, readSummary } from "./document.ts";
+import { type FleetDocument, type FleetRun, fleetDocumentSchema, readSummary } from "./document.ts";
+import type { FleetBuckets } from "./ends.ts";
 import { readFleetRun } from "./job.ts";
 import { memberLocation, narrowed } from "./narrow.ts";
 import { fleetPauses, underFleet } from "./pause.ts";
@@ -65,11 +66,8 @@ const PATIENCE_MS = 30_000;
 const MOST_RUNS = 50;
 
 /** What reading a fleet takes. */
-export interface FleetReading {
-  config: FleetConfig;
-  bucket: Bucket;
+export interface FleetReading extends FleetBuckets {
   clouds: Platform["clusters"];
-  openMember: (location: string) => Promise<Bucket>;
   signal: AbortSignal;
 }
 
@@ -81,7 +79,11 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
   const { config, bucket, signal } = reading;
   const [{ members, problems }, runs, pauses] = await Promise.all([
     readMembers(reading, now),
-    Promise.all(Object.keys(config.fleet.schedules).map((name) => newestRun(bucket, name, signal, config))),
+    Promise.all(
+      Object.keys(config.fleet.schedules).map((name) =>
+        newestRun(bucket, name, (run) => readFleetRun(reading, run, signal), signal),
+      ),
+    ),
     fleetPauses(config, bucket, signal),
   ]);
   const clusters = members.map(({ found, unread, ...about }): ClusterDocument => {
@@ -192,12 +194,12 @@ function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: (Fleet
   );
 }
 
-/** The newest run of a schedule that has been summed up; with the configuration also one whose time is over without that. */
+/** The newest run of a schedule that has ended, as `read` tells of one by its name. */
 async function newestRun(
   bucket: Bucket,
   schedule: string,
+  read: (name: string) => Promise<FleetDocument | FleetRun | undefined>,
   signal?: AbortSignal,
-  config?: FleetConfig,
 ): Promise<FleetDocument | undefined> {
   const names: string[] = [];
   for await (const { prefix } of bucket.list(`${FLEET}${schedule}-`, { delimiter: "/", signal })) {
@@ -205,9 +207,7 @@ async function newestRun(
     if (readScheduledName(name)?.schedule === schedule) names.push(name);
   }
   for (const name of names.reverse().slice(0, MOST_RUNS)) {
-    const run = config
-      ? await unlessMissing(readFleetRun(config, bucket, name, signal))
-      : await readSummary(bucket, name, signal);
+    const run = await unlessMissing(read(name));
     if (run && "counts" in run) return run;
   }
   return undefined;
@@ -222,7 +222,7 @@ export async function lastSlot(
 ): Promise<Date | undefined> {
   const last =
     "clusters" in schedule
-      ? await newestRun(bucket, schedule.name, signal)
+      ? await newestRun(bucket, schedule.name, (run) => readSummary(bucket, run, signal), signal)
       : (await scheduleDocument(bucket, schedule, now, signal)).lastBackup;
   return readScheduledName(last?.name ?? "")?.slot;
 }
@@ -236,7 +236,7 @@ export async function fleetScheduleDocuments(
   schedules: FleetSchedule[],
   now: Date,
 ): Promise<ScheduleDocument[]> {
-  const { config, bucket, signal } = reading;
+  const { bucket, signal } = reading;
   const { members, problems } = await readMembers(reading, now);
   return Promise.all(
     schedules.map(async (schedule): Promise<ScheduleDocument> => {
@@ -244,7 +244,7 @@ export async function fleetScheduleDocuments(
       const clock = readClock(schedule);
       const [paused, last] = await Promise.all([
         isPaused(bucket, schedule, signal),
-        newestRun(bucket, name, signal, config),
+        newestRun(bucket, name, (run) => readFleetRun(reading, run, signal), signal),
       ]);
       const chosen = members
         .filter(({ schedules }) => schedules.includes(name))

@@ -26,7 +26,7 @@ export function timeLimit(
 }
 
 /**
- * Does `work` with a signal that aborts as `signal` does, and at `until`: the error is then a `timeout`. Work whose time is over is
+ * Does `work` with a signal that aborts as `signal` does, and at `until`: the error is then a `timeout` for good. Work whose time is over is
  * not begun.
  */
 export async function inTime<T>(
@@ -37,9 +37,10 @@ export async function inTime<T>(
   if (until === undefined) return work(signal);
   const limit = timeout === undefined ? `the run's end at ${until}` : `fleet.timeout ${timeout}`;
   const left = Date.parse(until) - Date.now();
-  if (left <= 0) throw new LifeboatError("timeout", `not begun before ${limit} was over`);
+  const late = (message: string) => new LifeboatError("timeout", message, { retry: false });
+  if (left <= 0) throw late(`not begun before ${limit} was over`);
   const over = new AbortController();
-  const cut = () => over.abort(new LifeboatError("timeout", `cut off by ${limit}`));
+  const cut = () => over.abort(late(`cut off by ${limit}`));
   const timer = setTimeout(cut, Math.min(left, LONGEST_TIMER_MS));
   try {
     return await work(AbortSignal.any([signal, over.signal]));

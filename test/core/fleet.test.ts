@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -18,6 +18,7 @@ import { fleetKeys } from "../../core/layout.ts";
 import { claimLock } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
+import { scheduledName } from "../../core/schedule/slots.ts";
 import { createService, type JobFailed, type JobStatus } from "../../core/service.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 
@@ -53,6 +54,7 @@ after(async () => {
 });
 
 let locations = 0;
+const BROKEN = "this bucket is broken";
 
 /**
  * A service of a fleet: `clusters` by whether their secret is good; `jobs`: what is handed over, while the queue is not `down`.
@@ -68,7 +70,11 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
   const bucketAt = ({ pathname }: URL): Bucket => {
     const bucket = directoryBucket(pathname);
     const denied = new LifeboatError("denied", "this credential may not delete");
-    return { ...bucket, delete: (...given) => (may.delete ? bucket.delete(...given) : Promise.reject(denied)) };
+    return {
+      ...bucket,
+      get: (...given) => (broken.has(pathname) ? Promise.reject(new Error(BROKEN)) : bucket.get(...given)),
+      delete: (...given) => (may.delete ? bucket.delete(...given) : Promise.reject(denied)),
+    };
   };
   const enqueue = async (job: Job) => {
     if (queue.down) throw new LifeboatError("unreachable", "the queue does not answer");
@@ -77,7 +83,7 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
   const platform: Platform = {
     buckets: {
       "file:": async (location) => {
-        if (broken.has(location.pathname)) throw new Error("this bucket is broken");
+        if (broken.has(location.pathname)) throw new Error(BROKEN);
         return bucketAt(location);
       },
     },
@@ -236,16 +242,23 @@ describe("a fleet's run", () => {
   });
 
   it("that nobody is at any more has failed once its time is over, whoever looks at it", async () => {
-    const { fetch, run, jobs, bucket } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1h" } });
+    const { fetch, run, jobs, bucket, member, root } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1h" } });
     await run(NIGHTLY);
     await run(jobs[0]!);
-    const { members } = fleetKeys(RUN);
+    const { members, ends } = fleetKeys(RUN);
     const begun = JSON.parse(Buffer.concat(await Array.fromAsync(await bucket.get(members))).toString());
     await bucket.delete(members);
     const at = new Date(Date.now() - 2 * 3_600_000).toISOString();
     await bucket.put(members, Buffer.from(JSON.stringify({ ...begun, at })));
-    const answer = await fetch(new Request(`http://lifeboat/v1/fleet/${RUN}`));
-    const { phase, errors, counts } = (await answer.json()) as FleetDocument;
+    const look = async () =>
+      (await (await fetch(new Request(`http://lifeboat/v1/fleet/${RUN}`))).json()) as FleetDocument;
+    assert.equal((await look()).phase, "InProgress", "something was heard just now");
+    await utimes(join(root, ends, "a/000001.json"), new Date(at), new Date(at));
+    const claim = await claimLock({ bucket: member("b"), kind: "backups", name: RUN }, { signal: never });
+    await claim.take();
+    assert.equal((await look()).phase, "InProgress", "a run is at b");
+    await claim[Symbol.asyncDispose]();
+    const { phase, errors, counts } = await look();
     assert.deepEqual([phase, counts.good], ["PartiallyFailed", 1]);
     assert.equal(errors[0]?.message, "b: it has not ended within fleet.timeout 1h, and nobody is at it any more");
     const standing = await (await fetch(new Request("http://lifeboat/v1/fleet"))).json();
@@ -284,8 +297,80 @@ describe("a fleet's run", () => {
     assert.deepEqual(jobs, []);
   });
 
+  const forged: [what: string, key: string, content: object][] = [
+    ["that a backup was made", `${fleetKeys(RUN).ends}b/000001.json`, { phase: "Completed" }],
+    ["what no one can read", `${fleetKeys(RUN).ends}b/000001.json`, []],
+    ["that a backup is being made", `${fleetKeys(RUN).ends}b/tries/000001.json`, { phase: "InProgress" }],
+  ];
+  for (const [what, key, content] of forged)
+    it(`makes the backup of a cluster of which somebody has noted ${what}`, async () => {
+      const { run, workOff, bucket, member } = fleet({ a: "good", b: "good" });
+      await bucket.put(key, Buffer.from(JSON.stringify(content)));
+      await run(NIGHTLY);
+      await workOff();
+      assert.deepEqual(
+        (await listBackups(member("b"))).map(({ name }) => name),
+        [RUN],
+      );
+      assert.equal((await readSummary(bucket, RUN))?.counts.good, 2);
+    });
+
+  it("believes no note of a backup that is not there", async () => {
+    const { run, workOff, bucket } = fleet({ a: "good", b: "good" });
+    await run(NIGHTLY);
+    await bucket.put(`${fleetKeys(RUN).ends}b/000001.json`, Buffer.from('{"phase":"Completed"}'));
+    let times = 0;
+    await workOff((job) => job.kind === "backup" && job.cluster === "b" && ++times > 0);
+    assert.equal(times, 2);
+    const summary = await readSummary(bucket, RUN);
+    assert.deepEqual(
+      [summary?.counts.good, summary?.errors[0]?.message],
+      [1, "b: its backup is noted as made, and is not in its location"],
+    );
+  });
+
+  it("takes a backup that is there for good, though it was noted that its time was over", async () => {
+    const { run, jobs, workOff, bucket } = fleet({ a: "good" });
+    await run(NIGHTLY);
+    await run(jobs[0]!);
+    const late = { phase: "Failed", message: "cut off by fleet.timeout 1h", reason: "timeout" };
+    await bucket.put(`${fleetKeys(RUN).ends}a/000002.json`, Buffer.from(JSON.stringify(late)));
+    await workOff();
+    assert.equal((await readSummary(bucket, RUN))?.phase, "Completed");
+  });
+
+  it("fails where its summary was there before the backups, or its clusters are not the configuration's", async () => {
+    const { run, workOff, bucket } = fleet({ a: "good", b: "good" });
+    await run(NIGHTLY);
+    await workOff();
+    const summary = (await readSummary(bucket, RUN))!;
+    const other = "nightly-20261124020000";
+    await bucket.put(fleetKeys(other).summary, Buffer.from(JSON.stringify({ ...summary, name: other })));
+    const tomorrow = { ...NIGHTLY, slot: "2026-11-24T02:00:00.000Z" };
+    const failed = await failure(run(tomorrow));
+    assert.match(failed.message, /is summed up already, and a, b have no backup of it/);
+    assert.equal(failed.name, "JobFailedForGood");
+
+    const third = "nightly-20261125020000";
+    const members = { schedule: "nightly", at: new Date(), clusters: ["a"], problems: [] };
+    await bucket.put(fleetKeys(third).members, Buffer.from(JSON.stringify(members)));
+    await run({ ...NIGHTLY, slot: "2026-11-25T02:00:00.000Z" });
+    await workOff();
+    const { phase, errors } = (await readSummary(bucket, third))!;
+    assert.equal(phase, "PartiallyFailed");
+    assert.match(errors[0]?.message ?? "", /^b: the schedule chooses it, but it is not in .*members.json/);
+  });
+
+  it("that is over fails for good: nobody begins what is left", async () => {
+    const { run } = fleet({ a: "good" }, { fleet: { timeout: "1h" } });
+    const { parts: [part = assert.fail()] = [] } = await run(NIGHTLY, true);
+    const failed = await failure(run({ ...part, until: new Date(0).toISOString() }, true));
+    assert.deepEqual([failed.name, failed.status], ["JobFailedForGood", 504]);
+    assert.match(failed.message, /not begun before fleet.timeout 1h was over/);
+  });
+
   it("is told of once, and not once for each of its clusters", async (t) => {
-    const told: { kind: string; phase: string }[] = [];
+    const told: { kind: string; phase: string; name: string }[] = [];
     const hook = createServer(async (request, response) => {
       told.push(JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString()));
       response.end();
@@ -295,12 +380,20 @@ describe("a fleet's run", () => {
     const url = join(dir, "hook.txt");
     await writeFile(url, `http://127.0.0.1:${(hook.address() as AddressInfo).port}/`);
     const notifications = { ops: { url: `file:${url}`, on: "always" } };
-    const { run, workOff } = fleet({ a: "good", b: "denied" }, { notifications });
+    const { run, workOff, bucket } = fleet({ a: "good", b: "denied" }, { notifications });
     await run(NIGHTLY);
     await workOff();
     assert.deepEqual(
-      told.map(({ kind, phase }) => [kind, phase]),
+      told.splice(0).map(({ kind, phase }) => [kind, phase]),
       [["fleet", "PartiallyFailed"]],
+    );
+    const name = "nightly-20261124020000";
+    await bucket.put(fleetKeys(name).members, Buffer.from("damaged"));
+    for (let time = 0; time < 2; time++) await failure(run({ kind: "fleet", schedule: "nightly", name }));
+    assert.deepEqual(
+      told.map(({ kind, phase, name }) => [kind, phase, name]),
+      [["fleet", "Failed", name]],
+      "a job that fails itself is told of, too",
     );
   });
 
@@ -328,6 +421,25 @@ describe("a fleet's run", () => {
     });
     assert.match((await failure(driven)).message, /b; /);
     assert.deepEqual([ended, (await readSummary(bucket, RUN))?.counts.good], [2, 1]);
+  });
+
+  it("is summed up by who drives it though the bucket fails meanwhile", async () => {
+    const { run, bucket, broken, root } = fleet({ a: "good" });
+    let failed = 0;
+    const driven = drive(
+      async (job, trigger) => {
+        const isRest = (job as FleetJob).given !== undefined;
+        if (isRest && ++failed < 3) broken.add(root);
+        const made = run(job as object, trigger?.loops);
+        await made.catch(() => {});
+        broken.clear();
+        return made;
+      },
+      NIGHTLY,
+      { atOnce: 1, signal: never, tryAgainMs: 1 },
+    );
+    assert.equal((await driven).phase, "Completed");
+    assert.deepEqual([failed, (await readSummary(bucket, RUN))?.counts.good], [3, 1]);
   });
 
   it("is not begun while its schedule is paused; a cluster whose own is paused is left out", async () => {
@@ -358,6 +470,25 @@ describe("a fleet's run", () => {
     assert.equal(new Set(slots.map(String)).size, jobs.length);
     assert(jobs.length > 0 && jobs.every(({ kind }) => kind === "fleet"));
     assert.equal((await listFolder(bucket, "metadata/lifeboat/fleet/")).size, jobs.length);
+  });
+
+  it("is handed over by a clock though something lies where its run is to be, or did before its slot", async () => {
+    const { tick, jobs, bucket, run, root } = fleet(
+      { a: "good" },
+      { schedules: { often: { schedule: "* * * * *", clusters: {} } } },
+    );
+    await run({ kind: "retention" });
+    jobs.splice(0);
+    const minute = 60_000;
+    const slots = [0, 1, 2, 3].map((number) => new Date((Math.floor(Date.now() / minute) - 2 + number) * minute));
+    for (const slot of slots) {
+      const { folder, asked } = fleetKeys(scheduledName("often", slot));
+      await bucket.put(`${folder}other.json`, Buffer.from("{}"));
+      await bucket.put(asked, Buffer.from("{}"));
+      await utimes(join(root, asked), new Date(0), new Date(0));
+    }
+    await tick(new Date(Date.now() - minute), ["backup"]);
+    assert(jobs.length > 0);
   });
 });
 

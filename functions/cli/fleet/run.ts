@@ -19,6 +19,7 @@ import { terminal } from "../platform.ts";
 import { problemBlock } from "../problems.ts";
 import { startProgress } from "../progress.ts";
 import { COMMAND, locationFlags, openConfigBucket } from "../session.ts";
+import { fleetReading } from "./reading.ts";
 
 const EXITS = { Completed: EXIT_CODES.ok, PartiallyFailed: EXIT_CODES.partial, Failed: EXIT_CODES.failed } as const;
 
@@ -55,7 +56,7 @@ export async function runFleet(
     });
     if (signal.aborted) {
       progress.end();
-      const run = await unlessMissing(readFleetRun(config, bucket, name));
+      const run = await unlessMissing(readFleetRun(await fleetReading(config, options, signal), name));
       if (run && "ended" in run) say(`Fleet ${name}: ${run.ended} of ${plural(run.clusters ?? 0, "cluster")} done`);
       say(`go on with it: ${COMMAND} schedule run ${schedule} ${name}${locationFlags(options)}`);
       throw signal.reason;
