@@ -64,7 +64,7 @@ export {
 export { type FleetDocument, readSummary } from "./fleet/document.ts";
 export { drive } from "./fleet/drive.ts";
 export { readFleetRun } from "./fleet/job.ts";
-export { isFleet, memberLocation, narrowedTo } from "./fleet/narrow.ts";
+export { isFleet, memberLocation, narrowedTo } from "./fleet/narrowed.ts";
 export { fleetPauses, underFleet } from "./fleet/pause.ts";
 export { ofOneCluster, rootRefusal } from "./fleet/root.ts";
 export {

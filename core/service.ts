@@ -6,7 +6,7 @@ import { type Config, type FleetConfig, parseConfig } from "./config.ts";
 import { unlockedBy } from "./encryption/configured.ts";
 import { ERROR_KINDS, isLifeboatError, LifeboatError, mayPass, messageOf } from "./errors.ts";
 import type { FleetOutcome, FleetTiming } from "./fleet/job.ts";
-import { isFleet, narrowedTo, narrowedToStored } from "./fleet/narrow.ts";
+import { isFleet, narrowedTo, narrowedToStored } from "./fleet/narrowed.ts";
 import type { Holder } from "./holder.ts";
 import { damageText } from "./integrity/findings.ts";
 import { readTrustedKeys } from "./integrity/keys.ts";

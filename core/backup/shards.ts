@@ -3,7 +3,7 @@ import type { Signer } from "../ports.ts";
 import type { Slice } from "../slices.ts";
 import type { BackupRun, ShardRun } from "./backup.ts";
 import { beginningAt, type CollectPart } from "./collect.ts";
-import { mergeReads } from "./mergereads.ts";
+import { mergeReads } from "./merge.ts";
 import { joinParts, MIDDLE } from "./pieces.ts";
 import type { Read, Reading } from "./readcluster.ts";
 import type { BackupSpec } from "./scope.ts";

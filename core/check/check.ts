@@ -3,7 +3,7 @@ import { type ClusterReference, openCluster } from "../cluster.ts";
 import type { Config, ConfiguredCluster, FleetConfig } from "../config.ts";
 import { clusterName, everySchedule } from "../configured.ts";
 import { fleetCluster, fleetClusters } from "../fleet/discovery.ts";
-import { isFleet, narrowed } from "../fleet/narrow.ts";
+import { isFleet, narrowed } from "../fleet/narrowed.ts";
 import { configuredSigner, readTrustedKeys } from "../integrity/keys.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import type { CachedSecrets } from "../secrets.ts";

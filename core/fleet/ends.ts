@@ -8,7 +8,7 @@ import { listObjects } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { newestState, READS_AT_ONCE, say } from "../state.ts";
 import { type MemberEnd, memberEndSchema } from "./document.ts";
-import { memberLocation } from "./narrow.ts";
+import { memberLocation } from "./narrowed.ts";
 
 /** Where a fleet's backups lie: its own bucket, and that of a location below it. */
 export interface FleetBuckets {

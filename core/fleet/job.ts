@@ -19,7 +19,7 @@ import { ASK_AGAIN_MS, asksAgain, fleetClusters } from "./discovery.ts";
 import { type FleetDocument, type FleetRun, fleetDocument, type MemberEnd, readJson, readSummary } from "./document.ts";
 import { endsOf, type FleetBuckets, type Noted, notedIn, withoutBackup } from "./ends.ts";
 import type { FleetContext } from "./member.ts";
-import { memberLocation } from "./narrow.ts";
+import { memberLocation } from "./narrowed.ts";
 import { isChosen } from "./settings.ts";
 import { timeLimit } from "./time.ts";
 

@@ -6,7 +6,7 @@ import { runJob } from "../jobs/run.ts";
 import { type Listen, logLine } from "../log.ts";
 import type { MemberEnd } from "./document.ts";
 import { type FleetBuckets, noteEnd, noteTry } from "./ends.ts";
-import { narrowedTo, narrowedToStored } from "./narrow.ts";
+import { narrowedTo, narrowedToStored } from "./narrowed.ts";
 import { inTime } from "./time.ts";
 
 /** What the jobs of a fleet are run with: its configuration and its own bucket. */

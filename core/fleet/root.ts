@@ -2,7 +2,7 @@ import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { FLEET } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";
-import { memberLocation } from "./narrow.ts";
+import { memberLocation } from "./narrowed.ts";
 import { RESERVED } from "./settings.ts";
 import { foldersIn } from "./stored.ts";
 

@@ -14,7 +14,7 @@ import { fleetClusters } from "./discovery.ts";
 import { type FleetDocument, type FleetRun, fleetDocumentSchema, readSummary } from "./document.ts";
 import type { FleetBuckets } from "./ends.ts";
 import { readFleetRun } from "./job.ts";
-import { memberLocation, narrowed } from "./narrow.ts";
+import { memberLocation, narrowed } from "./narrowed.ts";
 import { fleetPauses, underFleet } from "./pause.ts";
 import { choiceText } from "./settings.ts";
 import { storedClusters } from "./stored.ts";

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { type FleetConfig, parseConfig } from "../../core/config.ts";
 import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 import { fleetCluster, fleetClusters } from "../../core/fleet/discovery.ts";
-import { isFleet, memberLocation, narrowed, narrowedTo } from "../../core/fleet/narrow.ts";
+import { isFleet, memberLocation, narrowed, narrowedTo } from "../../core/fleet/narrowed.ts";
 import type { ManagedClusters, Platform } from "../../core/ports.ts";
 
 const never = new AbortController().signal;

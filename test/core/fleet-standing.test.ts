@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseConfig } from "../../core/config.ts";
 import { LifeboatError } from "../../core/errors.ts";
-import { isFleet } from "../../core/fleet/narrow.ts";
+import { isFleet } from "../../core/fleet/narrowed.ts";
 import { fleetStanding } from "../../core/fleet/standing.ts";
 import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
