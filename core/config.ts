@@ -95,7 +95,7 @@ export interface Schedule {
   retention?: Retention;
   /** Of its backups. */
   labels?: Record<string, string>;
-  /** In how many parts at most each is read, by functions of their own; in one where it is not said. */
+  /** In how many shards at most each is read, by functions of their own; in one where it is not said. */
   shards?: number;
 }
 

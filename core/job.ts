@@ -57,7 +57,7 @@ export const verifyWish = {
 /** Which backups are verified where none is named. */
 export const verifyChoice = { backups: z.enum(["newest", "all"]).optional() };
 
-/** In how many parts at most a backup is read, each by a function of its own. */
+/** In how many shards at most a backup is read, each by a function of its own. */
 export const shardsSchema = z.int().min(1).max(100);
 
 /** All of the data, or a share of it. */
@@ -84,7 +84,7 @@ export const recordedJobSchema = z.discriminatedUnion("kind", [
       slot: time.optional(),
       spec: backupSpecSchema.optional(),
       shards: shardsSchema.optional(),
-      /** What a sharded backup says to itself: of a part of it, which one; of the rest, when parts were last handed over, how often
+      /** What a sharded backup says to itself: of a shard of it, which one; of the rest, when shards were last handed over, how often
        * since something was last read, and how many items were. */
       shard: z.int().min(1).optional(),
       handed: z.strictObject({ at: time, times: z.int().min(0), items: z.int().min(0) }).optional(),

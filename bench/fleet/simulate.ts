@@ -348,31 +348,31 @@ export function simulate(scenario: Scenario, recording: Recording): Outcome {
     if (shards > 1 && !isDead) {
       const began = simulation.now;
       const each = Math.ceil(objects / shards);
-      const parts = Array.from({ length: shards }, (_, at): Reading => {
+      const readings = Array.from({ length: shards }, (_, at): Reading => {
         const own = Math.max(0, Math.min(each, objects - at * each));
         return { objects: own, left: own, pieces: 0, done: false };
       });
-      for (let times = 0; times < MOST_TIMES && parts.some(({ done }) => !done); times++) {
+      for (let times = 0; times < MOST_TIMES && readings.some(({ done }) => !done); times++) {
         yield* steps(STEPS[target].run, draw);
-        const running = parts.flatMap((part, at) =>
-          part.done
+        const running = readings.flatMap((one, at) =>
+          one.done
             ? []
             : simulation.start(
                 (function* shard(): Process {
                   const own = { ...about, pageDraw: random(seed * 15_485_863 + number * 64 + at) };
-                  part.done = (yield* sliced(part, own, false)) === "done";
+                  one.done = (yield* sliced(one, own, false)) === "done";
                 })(),
               ),
         );
         yield { ended: running };
       }
-      const isRead = parts.every(({ done }) => done);
+      const isRead = readings.every(({ done }) => done);
       if (!isRead) {
         count(outcome.failed, "throttled");
         return;
       }
       reading.left = 0;
-      reading.pieces = parts.reduce((sum, { pieces }) => sum + pieces, 0);
+      reading.pieces = readings.reduce((sum, { pieces }) => sum + pieces, 0);
       reading.began = began;
     }
     const ended = yield* sliced(reading, about, true);

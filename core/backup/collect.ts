@@ -132,8 +132,8 @@ export interface CollectState {
 /** Among the LISTs of what takes part, then of what comes along with that, then before the copies of volumes. */
 export type CollectPlace = { listing: number; from?: ListPosition } | "needed" | "read";
 
-/** A part of the LISTs of what takes part: it ends before that one of them which has the number `end`. */
-export interface CollectPart {
+/** Which of the LISTs of what takes part a shard makes: those before number `end`. */
+export interface ShardRange {
   byNamespace: ReadonlySet<string>;
   end: number;
 }
@@ -189,8 +189,8 @@ export interface Collection {
   progress: (progress: BackupProgress) => void;
   /** Where another collection got to, of which this is the rest. */
   from?: CollectState;
-  /** Of the LISTs only a part is made, and nothing of what follows them. */
-  part?: CollectPart;
+  /** Of a shard: only these LISTs are made, and nothing of what follows them. */
+  range?: ShardRange;
   /** Asked after each page: whether to go on, or to leave the rest to another. */
   goOn?: (place: CollectPlace, state: () => CollectState) => Promise<boolean>;
   signal: AbortSignal;
@@ -211,7 +211,7 @@ export interface Collected {
 export async function collect(collection: Collection): Promise<Collected | undefined> {
   const { kube, resources, scope, spec, only, namespaces, photograph, writer, from, signal } = collection;
   const { names, listings, listed, takesPart } = participants(scope, namespaces);
-  const { part } = collection;
+  const { range } = collection;
   if (!from) {
     const unmatched = scope.unmatched(names);
     for (const message of unmatched.included) collection.fail({ message });
@@ -360,10 +360,10 @@ export async function collect(collection: Collection): Promise<Collected | undef
     for (const name of names) if (found.has(name)) await storeListed(...found.get(name)!);
   }
   if (typeof place === "object") {
-    const row = collectedListings(scope, resources, namespaces, part?.byNamespace).slice(0, part?.end);
+    const row = collectedListings(scope, resources, namespaces, range?.byNamespace).slice(0, range?.end);
     for await (const next of storePages(row, storeListed, place)) if (!(await goesOn(next))) return undefined;
   }
-  if (part) return undefined;
+  if (range) return undefined;
   throwIfNothingMayBeListed(refusals);
   if (place !== "read") {
     for (let needed = related.listings(); needed.length > 0; needed = related.listings()) {

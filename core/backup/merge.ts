@@ -9,7 +9,7 @@ import type { InventoryState } from "./sidefiles.ts";
 import type { VolumesState } from "./volumes.ts";
 
 /**
- * What was read and learned in parts, each of the LISTs after those of the one before, as one that had made all LISTs knew it: what is
+ * What was read and learned by shards, each of the LISTs after those of the one before, as one that had made all LISTs knew it: what is
  * left is what comes along, and what follows that.
  */
 export function mergeReads(reads: Read[]): Read {
@@ -57,8 +57,8 @@ function mergeConsistencies(all: Consistency[]): Consistency {
 function mergeInventories(all: InventoryState[]): InventoryState {
   const comma = gzipSync(",");
   const texts = byKey(all.flatMap(({ texts }) => texts)).map(([kind, some]): [string, string] => {
-    const parts = some.flatMap((text, place) => [...(place ? [comma] : []), Buffer.from(text, "base64")]);
-    return [kind, Buffer.concat(parts).toString("base64")];
+    const joined = some.flatMap((text, place) => [...(place ? [comma] : []), Buffer.from(text, "base64")]);
+    return [kind, Buffer.concat(joined).toString("base64")];
   });
   return { texts, volumes: all.flatMap(({ volumes }) => volumes) };
 }

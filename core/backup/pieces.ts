@@ -51,9 +51,9 @@ export function writePieces(
 ): PieceWriter {
   const stored = { tar: [...(from?.tar ?? [])], index: [...(from?.index ?? [])] };
   const place = { bucket, folder, heldBytes, signal };
-  let part = startPart(from?.state);
+  let current = startPair(from?.state);
 
-  function startPart(state: ArchiveState | undefined) {
+  function startPair(state: ArchiveState | undefined) {
     const writer = writeArchive({ mtime, from: state });
     const abort = (error: unknown) => writer.abort(error);
     return {
@@ -69,28 +69,28 @@ export function writePieces(
   }
 
   return {
-    file: (...file) => part.writer.file(...file),
-    item: (item) => part.writer.item(item),
-    waiting: () => part.tar.size() + part.index.size(),
+    file: (...file) => current.writer.file(...file),
+    item: (item) => current.writer.item(item),
+    waiting: () => current.tar.size() + current.index.size(),
     async store() {
-      const state = await part.writer.pause();
-      const [tar, index] = await Promise.all([part.tar.stored(), part.index.stored()]);
+      const state = await current.writer.pause();
+      const [tar, index] = await Promise.all([current.tar.stored(), current.index.stored()]);
       stored.tar.push(...tar);
       stored.index.push(...index);
-      part = startPart(state);
+      current = startPair(state);
       return { state, tar: [...stored.tar], index: [...stored.index] };
     },
     async finish() {
-      await part.writer.finish();
-      const [tar, index] = await Promise.all([part.tar.ended(), part.index.ended()]);
+      await current.writer.finish();
+      const [tar, index] = await Promise.all([current.tar.ended(), current.index.ended()]);
       stored.tar.push(...tar);
       stored.index.push(...index);
     },
-    abort: (error) => part.writer.abort(error),
+    abort: (error) => current.writer.abort(error),
     stored: () => stored.tar.length,
     whole: () => ({
-      tar: () => following(stored.tar, part.tar.held),
-      index: () => following(stored.index, part.index.held),
+      tar: () => following(stored.tar, current.tar.held),
+      index: () => following(stored.index, current.index.held),
     }),
   };
 }
@@ -164,27 +164,27 @@ async function putPiece(
 }
 
 /**
- * One archive of parts, each of which was written as if it were the first but for the archive's beginning. Their indexes are written
+ * One archive of shards, each of which was written as if it were the first but for the archive's beginning. Their indexes are written
  * anew, in pieces of about so many bytes in `folder`: the segments that their items lie in have other numbers now. Throws as `whole`.
  */
-export async function joinParts(
+export async function joinShards(
   bucket: Bucket,
   folder: string,
-  parts: ArchiveInPieces[],
+  shards: ArchiveInPieces[],
   { pieceBytes, signal }: { pieceBytes: number; signal: AbortSignal },
 ): Promise<ArchiveInPieces> {
   const states: ArchiveState[] = [];
   const index: Piece[] = [];
   let segments = 0;
-  for (const part of parts) {
-    states.push({ ...part.state, index: await moved(part, segments) });
-    segments += part.state.segments.length;
+  for (const shard of shards) {
+    states.push({ ...shard.state, index: await moved(shard, segments) });
+    segments += shard.state.segments.length;
   }
 
-  async function moved(part: ArchiveInPieces, by: number): Promise<IndexMember[]> {
+  async function moved(shard: ArchiveInPieces, by: number): Promise<IndexMember[]> {
     if (by === 0) {
-      index.push(...part.index);
-      return part.state.index;
+      index.push(...shard.index);
+      return shard.state.index;
     }
     const members: IndexMember[] = [];
     let waiting: Buffer[] = [];
@@ -193,7 +193,7 @@ export async function joinParts(
       if (bytes > 0) index.push(await putPiece({ bucket, folder, signal }, INDEX, Buffer.concat(waiting)));
       [waiting, bytes] = [[], 0];
     };
-    for await (const one of moveMembers(joined(bucket, part.index, signal), part.state.index, by)) {
+    for await (const one of moveMembers(joined(bucket, shard.index, signal), shard.state.index, by)) {
       members.push(one.member);
       waiting.push(one.bytes);
       bytes += one.bytes.length;
@@ -203,7 +203,7 @@ export async function joinParts(
     return members;
   }
 
-  return { state: joinStates(states), tar: parts.flatMap(({ tar }) => tar), index };
+  return { state: joinStates(states), tar: shards.flatMap(({ tar }) => tar), index };
 }
 
 /** The bytes of pieces one after the other. Throws `corrupt` at the end of one that is not as it was written. */

@@ -5,7 +5,7 @@ import type { Log, LogLevel } from "../log.ts";
 import { type Problem, problemLine } from "../report.ts";
 import { openCopiers } from "../volumes/copiers.ts";
 import type { BackupRun } from "./backup.ts";
-import { type CollectPart, type CollectPlace, type CollectState, collect, type Namespaces } from "./collect.ts";
+import { type CollectPlace, type CollectState, collect, type Namespaces, type ShardRange } from "./collect.ts";
 import type { SecretsArchive } from "./encryption.ts";
 import { type Lint, type LintState, startLint } from "./lint.ts";
 import { type Consistency, type Photograph, photograph } from "./photograph.ts";
@@ -112,7 +112,7 @@ interface Reader {
   hooks?: PodHooks;
   from?: CollectState;
   /** As of `collect`. */
-  part?: CollectPart;
+  range?: ShardRange;
   goOn?: (place: CollectPlace, read: () => Read) => Promise<boolean>;
 }
 

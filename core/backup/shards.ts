@@ -2,9 +2,9 @@ import { pieceFolder } from "../layout.ts";
 import type { Signer } from "../ports.ts";
 import type { Slice } from "../slices.ts";
 import type { BackupRun, ShardRun } from "./backup.ts";
-import { beginningAt, type CollectPart } from "./collect.ts";
+import { beginningAt, type ShardRange } from "./collect.ts";
 import { mergeReads } from "./merge.ts";
-import { joinParts, MIDDLE } from "./pieces.ts";
+import { joinShards, MIDDLE } from "./pieces.ts";
 import type { Read, Reading } from "./readcluster.ts";
 import type { BackupSpec } from "./scope.ts";
 import { planShards } from "./shardplan.ts";
@@ -66,7 +66,7 @@ export async function gatherShards(
   const shards = states as SliceState[];
   const read = mergeReads(shards.map((state) => state.read));
   const logs = [log, ...shards.map((state) => state.log)].map((text) => Buffer.from(text, "base64"));
-  const pieces = await joinParts(
+  const pieces = await joinShards(
     bucket,
     pieceFolder(name),
     shards.map((state) => state.pieces),
@@ -96,8 +96,8 @@ export async function backupShard(given: ShardRun, shard: number, slice: Slice):
   const planned = begun.state;
   const run: BackupRun = { ...given, spec: planned.header.spec };
   const { cuts, byNamespace } = planned.plan;
-  const part: CollectPart = { byNamespace: new Set(byNamespace), end: cuts[shard]! };
-  const isDone = (read: Read) => isRead(read.collected.place, part.end);
+  const range: ShardRange = { byNamespace: new Set(byNamespace), end: cuts[shard]! };
+  const isDone = (read: Read) => isRead(read.collected.place, range.end);
   const left = await readShard(run, planned, shard, signer);
   if (left && isDone(left.state.read)) return { items: left.state.read.collected.items };
   const before = left ?? beginning(planned, shard);
@@ -110,7 +110,7 @@ export async function backupShard(given: ShardRun, shard: number, slice: Slice):
   );
   const reading = goOnReading(run, planned, before?.state.read, before ? undefined : planned.problems);
   const folder = shardFolder(planned, name, shard);
-  const ended = (await captureSlice(reading, slice, { folder, before, shard, part })) as BackupMore;
+  const ended = (await captureSlice(reading, slice, { folder, before, shard, range })) as BackupMore;
   return ended.whole ? { items: ended.items } : ended;
 }
 

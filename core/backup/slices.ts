@@ -9,7 +9,7 @@ import type { Signer } from "../ports.ts";
 import { leaveSlice, type More, readSlice, type Slice, type SliceRow, signerVoucher } from "../slices.ts";
 import { differenceOf, leftoverHint, takenMeanwhile } from "./adopt.ts";
 import type { BackupRun, ShardRun } from "./backup.ts";
-import type { CollectPart, CollectPlace } from "./collect.ts";
+import type { CollectPlace, ShardRange } from "./collect.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type ArchiveInPieces, MIDDLE, writePieces } from "./pieces.ts";
 import { type Problems, type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
@@ -29,8 +29,8 @@ export interface BackupMore extends More {
 /** No more is lost of a run that is killed. */
 export const PIECE_BYTES = 16 << 20;
 export const PIECE_MS = 60_000;
-/** The part of a piece that is held in memory: what a backup has less of is stored as by a run without a deadline. */
-const HELD_PART = 1 / 4;
+/** The share of a piece that is held in memory: what a backup has less of is stored as by a run without a deadline. */
+const HELD_SHARE = 1 / 4;
 
 /** What the survey found, as JSON. */
 interface Surveyed {
@@ -126,9 +126,9 @@ export interface SliceOptions {
   before?: Sliced<SliceState>;
   /** When the slice began, in milliseconds since the epoch, where that was not just now. */
   begun?: number;
-  /** Of a shard. */
+  /** Of a shard: its number, and which LISTs it makes. */
   shard?: number;
-  part?: CollectPart;
+  range?: ShardRange;
 }
 
 /** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. Of a shard all ends with `BackupMore`. */
@@ -138,12 +138,12 @@ export async function captureSlice(
   options: SliceOptions,
 ): Promise<Archived | BackupMore> {
   const { run, header, inventory, volumes, failing } = reading;
-  const { folder, before, begun = Date.now(), shard, part } = options;
+  const { folder, before, begun = Date.now(), shard, range } = options;
   const { signal } = run;
   const { ends, lengthMs = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES, pieceMs = PIECE_MS } = slice;
   const mtime = new Date(header.startTimestamp);
   const from = before?.state.pieces;
-  const pieces = writePieces(run.bucket, folder, { mtime, from, heldBytes: pieceBytes * HELD_PART, signal });
+  const pieces = writePieces(run.bucket, folder, { mtime, from, heldBytes: pieceBytes * HELD_SHARE, signal });
   const logBefore = Buffer.from(before?.state.log ?? "", "base64");
   let number = before?.number ?? 0;
   let stored = Date.now();
@@ -161,7 +161,7 @@ export async function captureSlice(
     return ends.aborted || (heavy && Date.now() - begun > lengthMs / 2);
   };
   const goOn = async (place: CollectPlace, readSoFar: () => Read) => {
-    whole = isRead(place, part?.end);
+    whole = isRead(place, range?.end);
     const over = whole || isOver(place);
     if (!over && pieces.waiting() < pieceBytes && Date.now() - stored < pieceMs) return true;
     const read = readSoFar();
@@ -177,7 +177,7 @@ export async function captureSlice(
     return !over;
   };
   try {
-    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.read.collected, part, goOn });
+    const outcome = await readCluster(reading, { writer: pieces, from: before?.state.read.collected, range, goOn });
     if (!outcome) return { more: true, items, whole };
     ended = true;
     await pieces.file(OUTCOME_FILE, Buffer.from(JSON.stringify(outcome)));
