@@ -268,8 +268,8 @@ describe("lifeboat serve", () => {
   });
 
   describe("told to stop in the middle of a backup", () => {
-    /** A server that has a backup "slow" under way, which ends once `open` is called. */
-    async function startSlow(name: string) {
+    /** A server that has a backup "slow" under way, which ends once `open` is called; the API of its cluster lies at `base`. */
+    async function startSlow(name: string, { base = "", ...rest }: { base?: string; fleet?: object } = {}) {
       let open = () => {};
       let reached = () => {};
       const opened = new Promise<undefined>((resolve) => {
@@ -284,18 +284,22 @@ describe("lifeboat serve", () => {
         return opened;
       });
       const slow = await scratch.write(`${name}.kubeconfig`, gate.kubeconfig);
-      const { file, bucket } = await configure(name, { clusters: { slow: { kubeconfig: `file:${slow}` } } });
+      const clusters = {
+        slow: { kubeconfig: `file:${slow}` },
+        ...(rest.fleet && { b: { kubeconfig: `file:${target.file}` } }),
+      };
+      const { file, bucket } = await configure(name, { clusters, ...rest });
       const server = await startServe(["--config", file]);
-      assert.equal((await server.send("POST", "/v1/backups", { name: "slow" })).status, 202);
+      assert.equal((await server.send("POST", `${base}/v1/backups`, { name: "slow" })).status, 202);
       await arrived;
-      assert.equal((await server.send("GET", "/v1/backups/slow")).document.phase, "InProgress");
+      assert.equal((await server.send("GET", `${base}/v1/backups/slow`)).document.phase, "InProgress");
       const keysIn = async (folder: string) => (await Array.fromAsync(bucket.list(folder))).map(({ key }) => key!);
       const committed = async (name: string) => (await keysIn(`backups/${name}/`)).includes(backupKeys(name).metadata);
-      const failure = async (name: string) => {
-        const key = (await keysIn(runFolder("backups", name))).find((key) => key.endsWith("-result.json"));
+      const failure = async (name: string, { kind = "backups" as "backups" | "restores", cluster = "" } = {}) => {
+        const key = (await keysIn(cluster + runFolder(kind, name))).find((key) => key.endsWith("-result.json"));
         return key && String(Buffer.concat(await Array.fromAsync(await bucket.get(key))));
       };
-      return { server, file, open, committed, failure, stop: gate.stop };
+      return { server, file, open, committed, failure, keysIn, stop: gate.stop };
     }
 
     it("finishes it, and takes nothing new", async () => {
@@ -313,6 +317,34 @@ describe("lifeboat serve", () => {
           [true, true, false],
         );
         assert.match((await failure("slow-3")) ?? "", /the server stopped before it was begun/);
+      } finally {
+        await server.stop();
+        await stop();
+      }
+    });
+
+    it("says of what it doesn't begin for a fleet's cluster so in the location that the work is of", async () => {
+      const base = "/clusters/slow";
+      const { server, open, failure, keysIn, stop } = await startSlow("stopped-fleet", {
+        base,
+        fleet: { concurrency: 2 },
+      });
+      try {
+        const ofB = "/clusters/b/v1";
+        const asked = await server.send("POST", `${ofB}/backups`, { name: "whole" });
+        assert.equal((await server.outcome(asked.location!)).phase, "Completed");
+        for (const name of ["slow-2", "slow-3"]) await server.send("POST", `${base}/v1/backups`, { name });
+        await server.until(/"begins" kind=backup name=slow-2/);
+        const restore = { name: "r", cluster: "slow", spec: { backupName: "whole" } };
+        assert.equal((await server.send("POST", `${ofB}/restores`, restore)).status, 202);
+        server.signal();
+        await server.until(/msg="stops;/);
+        open();
+        assert.equal(await server.ended, 0);
+        const stopped = /the server stopped before it was begun/;
+        assert.match((await failure("slow-3", { cluster: "slow/" })) ?? "", stopped);
+        assert.match((await failure("r", { kind: "restores", cluster: "b/" })) ?? "", stopped);
+        assert.deepEqual(await keysIn("metadata/"), []);
       } finally {
         await server.stop();
         await stop();

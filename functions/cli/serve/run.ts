@@ -8,8 +8,10 @@ import {
   LifeboatError,
   type LogLevel,
   logLine,
+  memberLocation,
   memoryJobs,
   messageOf,
+  openBucket,
   problemResponse,
   type Service,
   thisProcess,
@@ -51,6 +53,8 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
   const { fleet } = current.config;
   const schedules = everySchedule(current.config);
   const bucket = await openConfigBucket(current.config, options);
+  const bucketOf = async (cluster?: string) =>
+    fleet && cluster !== undefined ? openBucket(terminal, memberLocation(current.config.location, cluster)) : bucket;
 
   const jobs = memoryJobs((job) => runner.run(job));
   const service = createService(
@@ -58,7 +62,7 @@ export async function serve({ options, signal }: Invocation<ServeOptions>): Prom
     { config, token, by: thisProcess(), listen: say },
   );
   const runner = createRunner(
-    { service, jobs, bucket, tell, atOnce: fleet?.concurrency },
+    { service, jobs, bucketOf, tell, atOnce: fleet?.concurrency },
     { stopping: signal, stopped },
   );
 

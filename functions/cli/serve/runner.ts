@@ -25,15 +25,18 @@ export interface Runner {
   take(schedule: Timed, slot: Date): boolean;
 }
 
-/** Of jobs that are not begun when `stopping` aborts it is told that they won't be; `stopped` ends those that run. */
+/**
+ * Of jobs that are not begun when `stopping` aborts it is told that they won't be; `stopped` ends those that run. `bucketOf`: where
+ * the work on a cluster is recorded.
+ */
 export function createRunner(
   {
     service,
     jobs,
-    bucket,
+    bucketOf,
     tell,
     atOnce: most = RUNS_AT_ONCE,
-  }: { service: Service; jobs: Jobs; bucket: Bucket; tell: Tell; atOnce?: number },
+  }: { service: Service; jobs: Jobs; bucketOf: (cluster?: string) => Promise<Bucket>; tell: Tell; atOnce?: number },
   { stopping, stopped }: { stopping: AbortSignal; stopped: AbortSignal },
 ): Runner {
   const atOnce = pLimit(most);
@@ -41,12 +44,12 @@ export function createRunner(
   const busy = new Set<string>();
 
   async function runNow(job: Job, loops: boolean): Promise<JobStatus> {
-    const { kind, name } = { name: undefined, ...job };
+    const { kind, name, cluster, from = cluster } = { name: undefined, cluster: undefined, from: undefined, ...job };
     const about = { kind, ...(name && { name }), ...subjectOf(job) };
     if (stopping.aborted) {
       tell("warning", "is not begun any more", about);
       if (name && kind !== "fleet" && !isPart(job))
-        await abandonJob(bucket, { kind, name }, "the server stopped before it was begun");
+        await abandonJob(await bucketOf(from), { kind, name }, "the server stopped before it was begun");
       throw stopping.reason;
     }
     const isRest = job.kind === "fleet" && job.given !== undefined;
