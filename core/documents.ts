@@ -125,7 +125,7 @@ export interface Report {
   errors: Problem[];
 }
 
-/** The document of a backup's record. `durationMs` is that of its two timestamps, where it was not measured. */
+/** The document of a backup's record. `durationMs` is what was measured, or, of one in slices, where it was not, what its timestamps say. */
 export function backupDocument(
   record: Backup,
   location: string,
@@ -146,7 +146,7 @@ export function backupDocument(
     findingCount: annotations[FINDINGS] === undefined ? undefined : Number(annotations[FINDINGS]),
     volumes: parseOr<VolumeCounts | undefined>(annotations[VOLUME_COUNTS], undefined),
     hooks: hookCounts(status.hookStatus),
-    durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
+    durationMs: durationOf(status, report.durationMs),
     usage: report.usage,
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
@@ -186,7 +186,7 @@ export function restoreDocument(
     counts: { ...NO_COUNTS, ...counts },
     volumes: parseOr<RestoredVolumes | undefined>(metadata.annotations?.[VOLUME_COUNTS], undefined),
     undoes: metadata.annotations?.[UNDOES],
-    durationMs: report.durationMs ?? millisecondsBetween(status.startTimestamp, status.completionTimestamp),
+    durationMs: durationOf(status, report.durationMs),
     startTimestamp: status.startTimestamp,
     completionTimestamp: status.completionTimestamp,
     cluster: metadata.annotations?.[CLUSTER],
@@ -301,9 +301,16 @@ function hookCounts(status: NonNullable<Backup["status"]>["hookStatus"] = {}): B
   return attempted > 0 ? { attempted, failed } : undefined;
 }
 
-function millisecondsBetween(start: string | undefined, end: string | undefined): number | undefined {
-  const ms = Date.parse(end ?? "") - Date.parse(start ?? "");
-  return Number.isNaN(ms) ? undefined : ms;
+/** Timestamps are of whole seconds: what was measured differs by no more, unless that was the last slice alone. */
+const ROUNDED_MS = 2_000;
+
+function durationOf(
+  { startTimestamp = "", completionTimestamp = "" }: { startTimestamp?: string; completionTimestamp?: string },
+  measured?: number,
+): number | undefined {
+  const between = Date.parse(completionTimestamp) - Date.parse(startTimestamp);
+  if (Number.isNaN(between)) return measured;
+  return measured === undefined || between > measured + ROUNDED_MS ? between : measured;
 }
 
 function parseSideFile(text: string, key: string): object {
