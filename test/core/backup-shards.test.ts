@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
 import { backupShard } from "../../core/backup/shards.ts";
@@ -14,12 +13,12 @@ import { deleteBackup } from "../../core/delete.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
-import { connect, type Kube } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Kube } from "../../core/kube/client.ts";
 import { pieceFolder } from "../../core/layout.ts";
 import { numberedKey } from "../../core/once.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { embeddedCluster, inCluster } from "./embedded-cluster.ts";
 import { someCluster } from "./shard-sample.ts";
 import {
   cluster,
@@ -27,7 +26,6 @@ import {
   ENDLESS,
   failing,
   heldUp,
-  inCluster,
   runOn,
   sideFiles,
   signal,
@@ -85,19 +83,9 @@ async function inShards(kube: Kube, spec: BackupSpec, stored: Bucket, how: Shard
 
 const asJson = (value: unknown) => JSON.parse(JSON.stringify(value));
 
+const { kube } = await embeddedCluster(cluster());
+
 describe("a backup in shards", () => {
-  let server: ApiServer;
-  let kube: Kube;
-
-  before(async () => {
-    server = await startApiServer({ objects: cluster() });
-    kube = connect(readKubeconfig(server.kubeconfig));
-  });
-  after(async () => {
-    await kube.close();
-    await server.stop();
-  });
-
   it("is the same as one by a single worker, whatever the cluster, its filters, the order of shards and where they are cut", async () => {
     const numbers = fc.array(fc.nat(1000), { minLength: 40 });
     let cut = 0;

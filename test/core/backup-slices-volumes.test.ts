@@ -1,31 +1,20 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { test } from "node:test";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { type BackupResult, backupSlice } from "../../core/backup/backup.ts";
-import { connect, type Kube, type KubeResponse } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Kube, KubeResponse } from "../../core/kube/client.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { embeddedCluster } from "./embedded-cluster.ts";
 import { heldUp, sliceOf } from "./slice-sample.ts";
 
 const GROUP = "snapshot.storage.k8s.io";
 const CONTENTS = `/apis/${GROUP}/v1/volumesnapshotcontents`;
 const signal = new AbortController().signal;
-let server: ApiServer;
-let kube: Kube;
 /** Handles of the snapshots that the storage has. */
 const storage = new Set<string>();
-
-before(async () => {
-  server = await startApiServer({ objects: cluster() });
-  kube = connect(readKubeconfig(server.kubeconfig));
-});
-after(async () => {
-  await kube.close();
-  await server.stop();
-});
+const { kube } = await embeddedCluster(cluster());
 
 /** A claim on a CSI volume, among 600 ConfigMaps. */
 function cluster(): KubernetesObject[] {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { type BackupResult, backup, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
 import { listBackups, readLog } from "../../core/catalog.ts";
@@ -11,25 +10,15 @@ import { readFindings } from "../../core/documents.ts";
 import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
-import { connect, type Kube } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Kube } from "../../core/kube/client.ts";
 import { backupKeys, PIECES, pieceFolder } from "../../core/layout.ts";
 import { numberedKey } from "../../core/once.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { embeddedCluster } from "./embedded-cluster.ts";
 import { cluster, contents, failing, runOn, sideFiles, signal, signer, sliceOf, untilMade } from "./slice-sample.ts";
 
-let server: ApiServer;
-let kube: Kube;
-
-before(async () => {
-  server = await startApiServer({ objects: cluster() });
-  kube = connect(readKubeconfig(server.kubeconfig));
-});
-after(async () => {
-  await kube.close();
-  await server.stop();
-});
+const { kube } = await embeddedCluster(cluster());
 
 const runOf = (bucket: Bucket, spec?: BackupSpec) => runOn(kube, bucket, spec);
 

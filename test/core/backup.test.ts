@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync, hash, sign } from "node:crypto";
 import { buffer } from "node:stream/consumers";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { pack } from "tar-stream";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { startApiServer } from "../../core/apiserver/server.ts";
 import type { IndexEntry } from "../../core/archive/index.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive, readTar } from "../../core/archive/reader.ts";
@@ -16,26 +16,16 @@ import { listFolder, readObject, readSideFile } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { backupDocument, readFindings } from "../../core/documents.ts";
 import { sealOf, signedBy } from "../../core/integrity/seal.ts";
-import { connect, type Kube } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Kube } from "../../core/kube/client.ts";
 import { backupKeys } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { problemLine } from "../../core/report.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { embeddedCluster } from "./embedded-cluster.ts";
 import { backupOf } from "./integrity-sample.ts";
 
-let server: ApiServer;
-let kube: Kube;
-
-before(async () => {
-  server = await startApiServer({ objects: cluster() });
-  kube = connect(readKubeconfig(server.kubeconfig));
-});
-after(async () => {
-  await kube.close();
-  await server.stop();
-});
+const { server, kube } = await embeddedCluster(cluster());
 
 const run = (bucket: Bucket, name: string, spec: BackupSpec = {}) =>
   backup({ kube, bucket, name, spec, log: startRunLog({ backup: name }), signal: new AbortController().signal });

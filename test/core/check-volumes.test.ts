@@ -1,20 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { mayCopyVolumes } from "../../core/check/copying.ts";
 import { leftInCluster, orphanedSnapshots } from "../../core/check/orphans.ts";
 import { leftByRestores } from "../../core/check/restores.ts";
 import { LifeboatError } from "../../core/errors.ts";
-import { connect } from "../../core/kube/client.ts";
 import { readClusterUid } from "../../core/kube/clusteruid.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { restoreKeys } from "../../core/layout.ts";
 import { tryLock } from "../../core/lock.ts";
 import type { Bucket, Disks } from "../../core/ports.ts";
 import { storeNote } from "../../core/restore/undo/notes.ts";
 import type { BackupSpec } from "../../core/specs.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { inCluster } from "./embedded-cluster.ts";
 import { signal } from "./integrity-sample.ts";
 import { putBackup } from "./location-sample.ts";
 import { memoryDisks } from "./memory-disks.ts";
@@ -27,14 +25,9 @@ const VOLUME = {
 describe("snapshots of disks that no backup has any more", () => {
   const none = async () => memoryDisks(new Map());
   const ask = async ({ aws = none, bucket }: { aws?: () => Promise<Disks>; bucket: () => Promise<Bucket> }) => {
-    const server = await startApiServer({ objects: [VOLUME] });
-    const kube = connect(readKubeconfig(server.kubeconfig));
-    try {
+    return inCluster([VOLUME], async (kube) => {
       return await orphanedSnapshots(kube, { restic: false, disks: { aws }, bucket }, signal);
-    } finally {
-      await kube.close();
-      await server.stop();
-    }
+    });
   };
 
   it("are those with this location's tag whose backup is neither there nor being made", async () => {
@@ -136,9 +129,7 @@ describe("what backups have left in a cluster", () => {
       definition("VolumeSnapshotContent", "volumesnapshotcontents", "Cluster"),
     ];
     const objects = [...definitions, ...pair("another", "Delete"), ...pair("db", "Delete"), ...pair("kept", "Retain")];
-    const server = await startApiServer({ objects: objects as KubernetesObject[] });
-    const kube = connect(readKubeconfig(server.kubeconfig));
-    try {
+    await inCluster(objects as KubernetesObject[], async (kube) => {
       const found = await leftInCluster(kube, { restic: false, bucket: async () => bucket }, signal);
       assert.deepEqual(
         found.resources,
@@ -149,10 +140,7 @@ describe("what backups have left in a cluster", () => {
         /; whoever deletes one of these, or its namespace, deletes data of a stored backup: VolumeSnapshot shop\/db$/,
       );
       assert.match(found.todo ?? "", /^kubectl patch volumesnapshotcontent content-db --type merge /);
-    } finally {
-      await kube.close();
-      await server.stop();
-    }
+    });
   });
 });
 
@@ -184,16 +172,11 @@ describe("what restores have left in a cluster", () => {
       definition("VolumeSnapshot", "volumesnapshots", "Namespaced"),
       definition("VolumeSnapshotContent", "volumesnapshotcontents", "Cluster"),
     ];
-    const server = await startApiServer({ objects: [...definitions, ...objects] as KubernetesObject[] });
-    const kube = connect(readKubeconfig(server.kubeconfig));
     const bucket = memoryBucket();
-    try {
+    return inCluster([...definitions, ...objects] as KubernetesObject[], async (kube) => {
       await prepare(bucket, (await readClusterUid(kube, signal))!);
       return await leftByRestores(kube, { restic: false, bucket: async () => bucket }, signal);
-    } finally {
-      await kube.close();
-      await server.stop();
-    }
+    });
   };
   const note = (bucket: Bucket, restore: string, clusterUid: string) => {
     const [backups, none] = [[], new Map()];

@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
-import { connect } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { binaryQuantity } from "../../core/objects/quantity.ts";
 import { awaitSnapshot } from "../../core/volumes/csi/awaiting.ts";
 import { type ClassWish, chooseClass, snapshotClass, snapshotClasses } from "../../core/volumes/csi/classes.ts";
@@ -16,6 +13,7 @@ import { csiRun } from "../../core/volumes/csi/run.ts";
 import { namedBy, standingSnapshots } from "../../core/volumes/csi/standing.ts";
 import { asItWas, claimFromSnapshot, withSnapshot } from "../../core/volumes/csi/stored.ts";
 import { generatedName } from "../../core/volumes/csi/taking.ts";
+import { inCluster } from "./embedded-cluster.ts";
 import { type Answer, client, json, serve, status } from "./kube-server.ts";
 
 const never = new AbortController().signal;
@@ -305,17 +303,12 @@ describe("a claim that its first Pod is to bind", () => {
           spec: { containers: [], volumes: [{ name: "tmp", ...volume }] },
         },
       ];
-      const server = await startApiServer({ objects });
-      const kube = connect(readKubeconfig(server.kubeconfig));
-      try {
+      await inCluster(objects, async (kube) => {
         const restoring = csiRestore(kube, { restoreName: "again", signal: never });
         const sourced = { claim: { namespace: "shop", name: "web-tmp" }, snapshot: "one" };
         const [left] = await releaseSnapshots(restoring, [sourced], { waitMs: 0 });
         assert.equal(left?.unused, unused, left?.reason);
-      } finally {
-        await kube.close();
-        await server.stop();
-      }
+      });
     });
 });
 

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
-import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
+import { describe, it } from "node:test";
 import { photograph } from "../../core/backup/photograph.ts";
-import { connect, type Kube, type KubeRequest, type KubeResponse } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Kube, KubeRequest, KubeResponse } from "../../core/kube/client.ts";
 import type { Resource } from "../../core/kube/resource.ts";
+import { embeddedCluster } from "./embedded-cluster.ts";
 
 const configMaps: Resource = {
   group: "",
@@ -19,19 +18,10 @@ const configMaps: Resource = {
 };
 const events: Resource = { ...configMaps, name: "events", kind: "Event", singular: "event" };
 
-describe("a photograph", () => {
-  let server: ApiServer;
-  let kube: Kube;
-  let asked: (string | undefined)[];
+const { kube } = await embeddedCluster();
 
-  before(async () => {
-    server = await startApiServer();
-    kube = connect(readKubeconfig(server.kubeconfig));
-  });
-  after(async () => {
-    await kube.close();
-    await server.stop();
-  });
+describe("a photograph", () => {
+  let asked: (string | undefined)[];
 
   /** The cluster, where a list pinned to a revision is answered by `pinned`, and `asked` hears which were asked for. */
   const answering = (pinned: (request: KubeRequest) => Promise<KubeResponse>): Kube => {

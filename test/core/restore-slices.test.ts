@@ -18,8 +18,9 @@ import { mayBeCut } from "../../core/restore/slices.ts";
 import { readNotes } from "../../core/restore/undo/notes.ts";
 import { findUndo, runUndo } from "../../core/restore/undo/undo.ts";
 import type { Slice } from "../../core/slices.ts";
+import { inCluster } from "./embedded-cluster.ts";
 import { backedUp, sample, shop } from "./restore-sample.ts";
-import { inCluster, signal, signer, sliceOf } from "./slice-sample.ts";
+import { signal, signer, sliceOf } from "./slice-sample.ts";
 
 const labelled = (labels: Record<string, string>) => ({
   metadata: { labels } as unknown as KubernetesObject["metadata"],

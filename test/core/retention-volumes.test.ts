@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { startApiServer } from "../../core/apiserver/server.ts";
 import { listFolder } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { LifeboatError } from "../../core/errors.ts";
-import { connect } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
 import { backupKeys, removalKey } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { previewRetention, runRetention } from "../../core/retention/retention.ts";
@@ -13,6 +10,7 @@ import type { VolumeRecord } from "../../core/volumes/record.ts";
 import type { RemovalMeans } from "../../core/volumes/remover.ts";
 import { RESTIC_TIMING, type ResticSettings } from "../../core/volumes/restic/settings.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { inCluster } from "./embedded-cluster.ts";
 import { signal } from "./integrity-sample.ts";
 import { putBackup, type SampleBackup } from "./location-sample.ts";
 import { memoryDisks } from "./memory-disks.ts";
@@ -135,9 +133,7 @@ describe("retention of backups with copies of volumes", () => {
         return Promise.reject(new LifeboatError("denied", "no right to read the password"));
       },
     };
-    const server = await startApiServer({ objects: [] });
-    const kube = connect(readKubeconfig(server.kubeconfig));
-    try {
+    await inCluster([], async (kube) => {
       const volumes = async () => ({ files, cluster: async () => kube });
       const first = await runRetention({ ...scope(bucket), log: () => {}, volumes });
       assert.equal(asked, 2);
@@ -154,9 +150,6 @@ describe("retention of backups with copies of volumes", () => {
       await deleteBackup(bucket, "one", signal, { volumes: "removed" });
       await deleteBackup(bucket, "two", signal, { volumes: "keep" });
       assert.deepEqual([...(await listFolder(bucket, "")).keys()], []);
-    } finally {
-      await kube.close();
-      await server.stop();
-    }
+    });
   });
 });

@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
-import { startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { openArchive } from "../../core/archive/reader.ts";
 import type { BackupResult, backupSlice } from "../../core/backup/backup.ts";
 import type { BackupSpec } from "../../core/backup/scope.ts";
 import { listFolder, readSideFile } from "../../core/contents.ts";
 import { LifeboatError } from "../../core/errors.ts";
-import { connect, type Kube } from "../../core/kube/client.ts";
-import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
+import type { Kube } from "../../core/kube/client.ts";
 import { backupKeys } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
@@ -149,16 +147,4 @@ export function signer(): Signer {
     publicKey: publicKey.export({ format: "jwk" }).x!,
     sign: async (message) => sign(null, message, privateKey),
   };
-}
-
-/** A cluster of the embedded API server, for as long as `work` lasts. */
-export async function inCluster<T>(objects: KubernetesObject[], work: (kube: Kube) => Promise<T>): Promise<T> {
-  const server = await startApiServer({ objects });
-  const kube = connect(readKubeconfig(server.kubeconfig));
-  try {
-    return await work(kube);
-  } finally {
-    await kube.close();
-    await server.stop();
-  }
 }
