@@ -66,7 +66,7 @@ export { drive } from "./fleet/drive.ts";
 export { readFleetRun } from "./fleet/job.ts";
 export { isFleet, memberLocation, narrowedTo } from "./fleet/narrowed.ts";
 export { fleetPauses, underFleet } from "./fleet/pause.ts";
-export { ofOneCluster, rootRefusal } from "./fleet/root.ts";
+export { ofOneCluster } from "./fleet/root.ts";
 export {
   type ClusterDocument,
   type ClusterListDocument,

@@ -9,7 +9,7 @@ import { foldersIn } from "./stored.ts";
 const MOST_NAMED = 10;
 
 /** Why nobody reads or writes backups at the location of a fleet itself: those of its clusters lie in folders of their own. */
-export function rootRefusal(location: string, clusters: string[]): LifeboatError {
+function rootRefusal(location: string, clusters: string[]): LifeboatError {
   const [first = "CLUSTER"] = clusters;
   const there = clusters.length > 0 ? `its clusters are ${someOf(clusters, MOST_NAMED)}: ` : "";
   return new LifeboatError(

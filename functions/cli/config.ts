@@ -5,10 +5,10 @@ import {
   isFleet,
   isLifeboatError,
   LifeboatError,
+  memberLocation,
   narrowedTo,
   parseConfig,
   parseLocation,
-  rootRefusal,
   samePlace,
 } from "../../core/index.ts";
 import type { SharedOptions } from "./options.ts";
@@ -59,12 +59,19 @@ async function narrowedBy(found: ConfigText | undefined, options: SharedOptions)
   const config = parse(found, options);
   if (!isFleet(config) || cluster === undefined) return config;
   const own = location && configuredLocation(found);
-  if (own && samePlace(parseLocation(own).href, parseLocation(location).href)) throw rootRefusal(location, [cluster]);
+  if (own && samePlace(parseLocation(own).href, parseLocation(location).href))
+    throw new LifeboatError(
+      "invalid",
+      `${location} is the fleet's location, and the backups of ${cluster} lie below it`,
+      {
+        hint: `leave --location out, or take ${memberLocation(location, cluster)}`,
+      },
+    );
   const narrow = await narrowedTo(config, cluster, terminal.clusters, new AbortController().signal);
   return location ? { ...narrow, location } : narrow;
 }
 
-/** What the configuration says itself, where it does. */
+/** What the configuration says itself, the environment before the file, where one does. */
 function configuredLocation(found: ConfigText | undefined): string | undefined {
   try {
     return parse(found, {}).location;

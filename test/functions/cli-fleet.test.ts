@@ -192,6 +192,32 @@ describe("the command line and a fleet", () => {
     });
   });
 
+  describe("whose location LIFEBOAT_LOCATION says", () => {
+    const ofBlue = ["backup", "get", "--cluster", "blue"];
+    const moved = { LIFEBOAT_LOCATION: "" };
+    before(async () => {
+      moved.LIFEBOAT_LOCATION = scratch.path("moved");
+      const made = await lifeboat(["schedule", "run", "nightly", "--config", config], moved);
+      assert.equal(made.code, 0, made.stderr);
+    });
+
+    it("has its clusters below that, not below what the file says", async () => {
+      const { stdout } = await lifeboat([...ofBlue, "--config", config], moved);
+      const own = await lifeboat(["backup", "get", "--location", scratch.path("moved/blue")]);
+      assert.match(stdout, /^NAME.*\nnightly-\d+ +Completed[^\n]*\n$/s);
+      assert.equal(stdout, own.stdout);
+    });
+
+    it("refuses that as the location of one cluster, and says what to do", async () => {
+      const { code, stderr } = await lifeboat(
+        [...ofBlue, "--location", scratch.path("moved"), "--config", config],
+        moved,
+      );
+      assert.equal(code, 2);
+      assert.match(stderr, /moved is the fleet's location.*\nhint: leave --location out, or take .*\/moved\/blue\n/);
+    });
+  });
+
   it("gives hints that hold for one cluster", async () => {
     const made = await run("backup", "create", "mine", "--cluster", "blue");
     const place = pathToFileURL(scratch.path("bucket/blue")).href;
