@@ -18,6 +18,16 @@ export async function listFolder(bucket: Bucket, folder: string, signal?: AbortS
   return keys;
 }
 
+/** The names of the folders in a folder of the location ("": in the location itself) that begin with `stem`, in their order. */
+export async function folderNames(
+  bucket: Bucket,
+  folder: string,
+  { stem = "", signal }: { stem?: string; signal?: AbortSignal } = {},
+): Promise<string[]> {
+  const listed = await Array.fromAsync(bucket.list(`${folder}${stem}`, { delimiter: "/", signal }));
+  return listed.flatMap(({ prefix }) => (prefix === undefined ? [] : prefix.slice(folder.length, -1)));
+}
+
 function isObject(listed: Listed): listed is Listed & { key: string } {
   return listed.key !== undefined;
 }

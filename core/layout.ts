@@ -3,7 +3,7 @@ export const BACKUPS = "backups/";
 export const RESTORES = "restores/";
 
 /** Where all lies that belongs to no backup or restore itself: a place that Velero allows (design: 6.2). */
-const OURS = "metadata/lifeboat/";
+export const OURS = "metadata/lifeboat/";
 export const LOCKS = `${OURS}locks/`;
 export const RUNS = `${OURS}runs/`;
 export const PLANS = `${OURS}plans/`;

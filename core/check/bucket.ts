@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { folderNames } from "../contents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
-import { PROBES } from "../layout.ts";
+import { BACKUPS, PROBES } from "../layout.ts";
 import { listObjects, putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";
@@ -84,8 +85,7 @@ async function listsBackups(
   signal: AbortSignal,
 ): Promise<Answer<Bucket>> {
   const bucket = await open();
-  let backups = 0;
-  for await (const { prefix } of bucket.list("backups/", { delimiter: "/", signal })) if (prefix) backups++;
+  const { length: backups } = await folderNames(bucket, BACKUPS, { signal });
   const foreign: string[] = [];
   let entries = 0;
   for await (const { prefix } of bucket.list("", { delimiter: "/", signal })) {

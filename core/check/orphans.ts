@@ -1,11 +1,12 @@
 import { basename } from "node:path/posix";
 import { readBackup } from "../catalog.ts";
+import { folderNames } from "../contents.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readStoredVolumes } from "../integrity/volumes.ts";
 import type { Kube } from "../kube/client.ts";
 import { listObjects, placeOf } from "../kube/object.ts";
 import { BACKUP_NAME, LOCATION, labelValue, MANAGED, selectorOf } from "../labels.ts";
-import { REMOVALS } from "../layout.ts";
+import { BACKUPS, REMOVALS } from "../layout.ts";
 import { placeDigest, samePlace } from "../location.ts";
 import { lockState } from "../lock.ts";
 import { at } from "../objects/fields.ts";
@@ -136,9 +137,7 @@ async function knownIn(open: () => Promise<Bucket>, signal: AbortSignal): Promis
   try {
     const bucket = await open();
     const names: string[] = [];
-    for (const folder of ["backups/", REMOVALS])
-      for await (const { prefix } of bucket.list(folder, { delimiter: "/", signal }))
-        if (prefix) names.push(prefix.slice(folder.length, -1));
+    for (const folder of [BACKUPS, REMOVALS]) names.push(...(await folderNames(bucket, folder, { signal })));
     const states = new Map<string, Promise<boolean>>();
     const meant = (backup: string) =>
       backup.length < 63 ? [backup] : [...new Set([backup, ...names.filter((name) => labelValue(name) === backup)])];

@@ -1,10 +1,10 @@
+import { folderNames } from "../contents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import { FLEET } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";
 import { memberLocation } from "./narrowed.ts";
 import { RESERVED } from "./settings.ts";
-import { foldersIn } from "./stored.ts";
 
 const MOST_NAMED = 10;
 
@@ -60,8 +60,8 @@ export function ofOneCluster(bucket: Bucket): Bucket {
 /** A location with backups of its own is one cluster's, whatever else lies there. Who may not list can't be told. */
 async function refuseRoot(bucket: Bucket): Promise<void> {
   try {
-    const folders = await foldersIn(bucket, "");
-    if (folders.some((folder) => OF_ONE_CLUSTER.includes(folder)) || (await foldersIn(bucket, FLEET)).length === 0)
+    const folders = await folderNames(bucket, "");
+    if (folders.some((folder) => OF_ONE_CLUSTER.includes(folder)) || (await folderNames(bucket, FLEET)).length === 0)
       return;
     throw rootRefusal(
       bucket.location,

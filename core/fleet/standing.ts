@@ -8,7 +8,7 @@ import type { Bucket, Platform } from "../ports.ts";
 import { readClock } from "../schedule/cron.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { readScheduledName } from "../schedule/slots.ts";
-import { expectation, type ScheduleDocument, scheduleDocument } from "../schedule/standing.ts";
+import { expectation, type ScheduleDocument, scheduleDocument, slotFolders } from "../schedule/standing.ts";
 import { timestamp } from "../timestamp.ts";
 import { fleetClusters } from "./discovery.ts";
 import { type FleetDocument, type FleetRun, fleetDocumentSchema, readSummary } from "./document.ts";
@@ -201,12 +201,8 @@ async function newestRun(
   read: (name: string) => Promise<FleetDocument | FleetRun | undefined>,
   signal?: AbortSignal,
 ): Promise<FleetDocument | undefined> {
-  const names: string[] = [];
-  for await (const { prefix } of bucket.list(`${FLEET}${schedule}-`, { delimiter: "/", signal })) {
-    const name = prefix?.slice(FLEET.length, -1) ?? "";
-    if (readScheduledName(name)?.schedule === schedule) names.push(name);
-  }
-  for (const name of names.reverse().slice(0, MOST_RUNS)) {
+  const runs = await slotFolders(bucket, FLEET, schedule, signal);
+  for (const { name } of runs.reverse().slice(0, MOST_RUNS)) {
     const run = await unlessMissing(read(name));
     if (run && "counts" in run) return run;
   }

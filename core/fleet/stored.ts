@@ -1,4 +1,6 @@
 import pLimit from "p-limit";
+import { folderNames } from "../contents.ts";
+import { BACKUPS, OURS, RESTORES } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { isClusterName } from "./settings.ts";
 
@@ -13,23 +15,17 @@ export async function storedClusters(
   known: ReadonlyMap<string, unknown>,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const folders = await foldersIn(bucket, "", signal);
+  const folders = await folderNames(bucket, "", { signal });
   const others = folders.filter((name) => isClusterName(name) && !known.has(name));
   const limit = pLimit(LISTS_AT_ONCE);
-  const stored = (name: string) => limit(holdsAny, bucket, name, ["backups/", "restores/"], signal);
+  const stored = (name: string) => limit(holdsAny, bucket, name, [BACKUPS, RESTORES], signal);
   const are = await Promise.all(others.map(stored));
   return others.filter((_, at) => are[at]);
 }
 
-/** The names of the folders below a prefix. Throws what the bucket throws. */
-export async function foldersIn(bucket: Bucket, prefix: string, signal?: AbortSignal): Promise<string[]> {
-  const listed = await Array.fromAsync(bucket.list(prefix, { delimiter: "/", signal }));
-  return listed.flatMap(({ prefix: folder }) => (folder === undefined ? [] : folder.slice(prefix.length, -1)));
-}
-
 /** Whether anything of a cluster lies in a fleet's location, be it only of runs that failed. Throws what the bucket throws. */
 export async function isStored(bucket: Bucket, cluster: string, signal: AbortSignal): Promise<boolean> {
-  return isClusterName(cluster) && holdsAny(bucket, cluster, ["backups/", "restores/", "metadata/lifeboat/"], signal);
+  return isClusterName(cluster) && holdsAny(bucket, cluster, [BACKUPS, RESTORES, OURS], signal);
 }
 
 /** Whether something lies in any of a cluster's folders. */

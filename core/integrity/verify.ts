@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { basename } from "node:path/posix";
 import { z } from "zod";
 import { sha256 } from "../archive/gzip.ts";
 import { type Backup, backupKeysOf, FINDINGS, readBackup } from "../catalog.ts";
-import { listFolder } from "../contents.ts";
+import { folderNames, listFolder } from "../contents.ts";
 import { isLifeboatError } from "../errors.ts";
 import { BACKUPS, backupKeys, recordIn } from "../layout.ts";
 import { lockState } from "../lock.ts";
@@ -97,7 +96,7 @@ export async function verifyLocationSlice(
   { before, goOn }: Slicing<VerifyListState>,
 ): Promise<VerifyListDocument | undefined> {
   const { location } = bucket;
-  const names = before?.names ?? options.names ?? (await backupFolders(bucket, options.signal));
+  const names = before?.names ?? options.names ?? (await folderNames(bucket, BACKUPS, { signal: options.signal }));
   const backups = [...(before?.backups ?? [])];
   const orphans = [...(before?.orphans ?? [])];
   let current = before?.current;
@@ -124,14 +123,6 @@ export async function verifyLocationSlice(
   }
   const ok = orphans.length === 0 && backups.every((backup) => backup.ok);
   return { schemaVersion: 1, kind: "verifyList", location, ok, backups, orphans };
-}
-
-/** The names of all folders of backups, of those too that hold no record. */
-export async function backupFolders(bucket: Bucket, signal?: AbortSignal): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { prefix } of bucket.list(BACKUPS, { delimiter: "/", signal }))
-    if (prefix !== undefined) names.push(basename(prefix));
-  return names;
 }
 
 /** A backup's files as they lie in a bucket, and its record, unless that is damaged. */

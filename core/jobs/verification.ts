@@ -1,4 +1,5 @@
 import { listBackups, newestBackup, RESTORABLE, SCHEDULE_LABEL } from "../catalog.ts";
+import { folderNames } from "../contents.ts";
 import { messageOf } from "../errors.ts";
 import type { VerifyDocument, VerifyListDocument } from "../integrity/document.ts";
 import { damageLines } from "../integrity/findings.ts";
@@ -10,7 +11,6 @@ import {
   readAllVerified,
 } from "../integrity/verified.ts";
 import {
-  backupFolders,
   type VerifyListState,
   verifyListStateSchema,
   verifyLocationSlice,
@@ -18,6 +18,7 @@ import {
   verifyStateSchema,
 } from "../integrity/verify.ts";
 import { ALL, readShare, type VerifyJob } from "../job.ts";
+import { BACKUPS } from "../layout.ts";
 import { heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
 import type { Bucket } from "../ports.ts";
@@ -152,7 +153,7 @@ async function verifyChosen(
 
 /** Those of which nothing is known first, then the ones that were verified longest ago. */
 async function namesOf(bucket: Bucket, chosen: Chosen, signal: AbortSignal): Promise<string[]> {
-  const names = chosen === "all" ? await backupFolders(bucket, signal) : await newestNames(bucket, signal);
+  const names = chosen === "all" ? await folderNames(bucket, BACKUPS, { signal }) : await newestNames(bucket, signal);
   const verified = await readAllVerified(bucket, signal);
   const time = (name: string) => verified.get(name)?.at ?? "";
   return names.sort((a, b) => (time(a) === time(b) ? 0 : time(a) < time(b) ? -1 : 1));

@@ -1,12 +1,11 @@
-import { basename } from "node:path/posix";
 import { z } from "zod";
 import { readBackup, rowProblem } from "../catalog.ts";
 import type { Schedule } from "../config.ts";
-import { readObject } from "../contents.ts";
+import { folderNames, readObject } from "../contents.ts";
 import { backupDocument } from "../documents.ts";
 import { isLifeboatError } from "../errors.ts";
 import { readVerified } from "../integrity/verified.ts";
-import { BACKUPS, runFolder, verifiedFolder } from "../layout.ts";
+import { BACKUPS, runFolder, VERIFIED } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { timestamp } from "../timestamp.ts";
 import { type Clock, readClock } from "./cron.ts";
@@ -115,18 +114,27 @@ export function expectation(clock: Clock, now: Date, paused: boolean, since: Dat
   return { intervalSeconds: intervalMs / 1000, overdue };
 }
 
+/** The folders in one of the location's that are called as the backups of a schedule's slots, oldest first. */
+export async function slotFolders(
+  bucket: Bucket,
+  folder: string,
+  schedule: string,
+  signal?: AbortSignal,
+): Promise<{ name: string; slot: Date }[]> {
+  const names = await folderNames(bucket, folder, { stem: `${schedule}-`, signal });
+  return names.flatMap((name) => {
+    const read = readScheduledName(name);
+    return read?.schedule === schedule ? { name, slot: read.slot } : [];
+  });
+}
+
 /** By their names: Velero's backups of a schedule of that name are among them. */
 async function newestCommitted(
   bucket: Bucket,
   schedule: string,
   { good, signal }: { good?: boolean; signal?: AbortSignal },
 ) {
-  const found: { name: string; slot: Date }[] = [];
-  for await (const { prefix } of bucket.list(`${BACKUPS}${schedule}-`, { delimiter: "/", signal })) {
-    const name = prefix?.slice(BACKUPS.length, -1) ?? "";
-    const read = readScheduledName(name);
-    if (read?.schedule === schedule) found.push({ name, slot: read.slot });
-  }
+  const found = await slotFolders(bucket, BACKUPS, schedule, signal);
   for (const { name, slot } of found.reverse()) {
     const backup = await committed(bucket, name, signal);
     if (!backup || (good && backup.phase !== "Completed")) continue;
@@ -138,11 +146,7 @@ async function newestCommitted(
 
 /** By the backups' names. */
 async function newestVerified(bucket: Bucket, schedule: string, signal?: AbortSignal) {
-  let name: string | undefined;
-  for await (const { prefix } of bucket.list(verifiedFolder(`${schedule}-`).slice(0, -1), { delimiter: "/", signal })) {
-    const found = basename(prefix ?? "");
-    if (readScheduledName(found)?.schedule === schedule) name = found;
-  }
+  const name = (await slotFolders(bucket, VERIFIED, schedule, signal)).at(-1)?.name;
   const verified = name === undefined ? undefined : await readVerified(bucket, name, signal);
   return name !== undefined && verified ? { name, at: verified.at, ok: verified.ok } : undefined;
 }
