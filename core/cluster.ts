@@ -4,7 +4,7 @@ import { strictFields } from "./fields.ts";
 import { connect, type Kube } from "./kube/client.ts";
 import { AWS_REGION, CLOUD_NAMES, type CloudReferences, EKS_NAME, ROLE_ARN } from "./kube/clouds.ts";
 import { type Authorize, bearer } from "./kube/credentials.ts";
-import { type Chosen, type ClusterAccess, readKubeconfig } from "./kube/kubeconfig.ts";
+import { type ChosenContext, type ClusterAccess, readKubeconfig } from "./kube/kubeconfig.ts";
 import { type CloudUser, vetKubeconfig } from "./kube/untrusted.ts";
 import { labelsSchema } from "./labels.ts";
 import type { AksReference, EksReference, GkeReference, ManagedClusters, Platform } from "./ports.ts";
@@ -85,7 +85,7 @@ async function secretAccess(
   reading: Reading,
 ): Promise<ClusterAccess> {
   const yaml = await secrets.read(kubeconfig, reading);
-  const vet = (chosen: Chosen) => {
+  const vet = (chosen: ChosenContext) => {
     const user = vetKubeconfig(chosen);
     return user && cloudTokens(clusters, user);
   };

@@ -120,7 +120,7 @@ const NO_COUNTS: RestoreCounts = {
 };
 
 /** What a run or its `-results.gz` says beside the record. */
-export interface Report {
+export interface RunReport {
   warnings: Problem[];
   errors: Problem[];
 }
@@ -129,7 +129,7 @@ export interface Report {
 export function backupDocument(
   record: Backup,
   location: string,
-  report: Report & { durationMs?: number; usage?: Usage; pin?: Pin; verified?: Verified },
+  report: RunReport & { durationMs?: number; usage?: Usage; pin?: Pin; verified?: Verified },
 ): BackupDocument {
   const { metadata, spec = {}, status = {} } = record;
   const annotations = metadata.annotations ?? {};
@@ -172,7 +172,7 @@ export function backupDocument(
 export function restoreDocument(
   record: Restore,
   location: string,
-  report: Report & { durationMs?: number },
+  report: RunReport & { durationMs?: number },
 ): RestoreDocument {
   const { metadata, spec, status } = record;
   const counts = parseOr<Partial<RestoreCounts>>(metadata.annotations?.["lifeboat/counts"], {});
@@ -264,7 +264,7 @@ async function readReport(
   key: string,
   counts: { warnings?: number; errors?: number },
   signal?: AbortSignal,
-): Promise<Report> {
+): Promise<RunReport> {
   if (!counts.warnings && !counts.errors) return { warnings: [], errors: [] };
   const text = await readSideFile(bucket, key, signal);
   if (text !== undefined) {

@@ -1,5 +1,5 @@
 /** A page of facts and tables, for people. All text is plain: what is markup in it is shown, not obeyed. */
-export interface Page {
+export interface HtmlPage {
   title: string;
   facts: [name: string, value: string][];
   sections: Section[];
@@ -9,10 +9,10 @@ export interface Section {
   heading: string;
   /** What stands under the heading where there is nothing to show. */
   empty?: string;
-  tables: Table[];
+  tables: HtmlTable[];
 }
 
-export interface Table {
+export interface HtmlTable {
   caption: string;
   columns: string[];
   rows: string[][];
@@ -24,7 +24,7 @@ export interface Table {
  * One self-contained HTML document: nothing is loaded, nothing runs. Readable in light and dark, on paper and on a phone,
  * and with a screen reader (headings in order, captions, header cells).
  */
-export function htmlPage({ title, facts, sections }: Page): string {
+export function htmlPage({ title, facts, sections }: HtmlPage): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -52,7 +52,7 @@ function section({ heading, empty, tables }: Section): string {
   return `<section>\n<h2>${escaped(heading)}</h2>\n${body}\n</section>`;
 }
 
-function table({ caption, columns, rows, open }: Table): string {
+function table({ caption, columns, rows, open }: HtmlTable): string {
   const head = columns.map((column) => `<th scope="col">${escaped(column)}</th>`).join("");
   const body = rows.map((row) => `<tr>${row.map((cell) => `<td>${escaped(cell)}</td>`).join("")}</tr>`).join("\n");
   return `<details${open ? " open" : ""}>

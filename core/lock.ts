@@ -109,7 +109,7 @@ async function lockOrHolder(
 }
 
 /** A lock that is looked at before the work and taken in it, right before the first thing is written. */
-export interface Claim extends AsyncDisposable {
+export interface LockClaim extends AsyncDisposable {
   /** As that of the lock, once it is taken. */
   readonly signal: AbortSignal;
   /** Throws `busy` where another run holds the lock, or has worked under it since the claim was made. */
@@ -123,7 +123,7 @@ export interface Claim extends AsyncDisposable {
 export async function claimLock(
   scope: LockScope,
   { signal, by, timing = LOCK_TIMING }: { signal: AbortSignal; by?: Holder; timing?: LockTiming },
-): Promise<Claim> {
+): Promise<LockClaim> {
   const seen = await newestRung(scope, signal);
   checkState(scope, standing(seen, timing));
   const lost = new AbortController();

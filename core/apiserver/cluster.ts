@@ -6,7 +6,7 @@ import { DEFINITIONS } from "../objects/resources.ts";
 import { timestamp } from "../timestamp.ts";
 import type { Objects, Scan } from "./list.ts";
 import { adopted, created, present, updated } from "./objects.ts";
-import { builtIn, definedResources, type Served } from "./resources.ts";
+import { builtIn, definedResources, type ServedResource } from "./resources.ts";
 import { alreadyExists, conflict, forbidden, invalid, notFound, StatusError } from "./status.ts";
 import { createStore, objectKey, type Store } from "./store.ts";
 import { companions, filled } from "./upkeep.ts";
@@ -14,7 +14,7 @@ import { companions, filled } from "./upkeep.ts";
 /** A cluster's state: its objects, and the resources that it serves at the moment. */
 export interface Cluster {
   store: Store;
-  served: Served[];
+  served: ServedResource[];
 }
 
 /** How a write is to be done. */
@@ -33,7 +33,7 @@ export function createCluster(): Cluster {
 /** A cluster's objects, each shown in any version by its stored fields (conversion "None"). */
 export function objectsOf({ store }: Cluster): Objects {
   const within = ({ namespace, ...range }: Scan) => ({ prefix: namespace === "" ? "" : `${namespace}/`, ...range });
-  function* scan(resource: Served, range: Scan) {
+  function* scan(resource: ServedResource, range: Scan) {
     for (const { key, object } of store.scan(resource.collection, within(range)))
       yield { key, object: present(resource, object) };
   }
@@ -49,7 +49,7 @@ export function objectsOf({ store }: Cluster): Objects {
 }
 
 /** The object stored under that name, or NotFound. */
-export function read(cluster: Cluster, resource: Served, namespace: string, name: string): KubernetesObject {
+export function read(cluster: Cluster, resource: ServedResource, namespace: string, name: string): KubernetesObject {
   const object = cluster.store.get(resource.collection, objectKey(namespace, name));
   if (!object) throw notFound(resource, name);
   return object;
@@ -58,7 +58,7 @@ export function read(cluster: Cluster, resource: Served, namespace: string, name
 /** Stores a new object and returns it. AlreadyExists; NotFound or Forbidden where its namespace is missing or ending. */
 export function create(
   cluster: Cluster,
-  resource: Served,
+  resource: ServedResource,
   object: KubernetesObject,
   { dryRun }: WriteOptions,
 ): KubernetesObject {
@@ -78,7 +78,7 @@ export function create(
  */
 export function replace(
   cluster: Cluster,
-  resource: Served,
+  resource: ServedResource,
   live: KubernetesObject,
   next: KubernetesObject,
   options: WriteOptions,
@@ -116,7 +116,7 @@ const PROTECTED = ["default", "kube-system", "kube-public"];
  */
 export function remove(
   cluster: Cluster,
-  resource: Served,
+  resource: ServedResource,
   live: KubernetesObject,
   { dryRun }: WriteOptions,
 ): KubernetesObject | undefined {
@@ -162,14 +162,14 @@ export function adopt(cluster: Cluster, objects: Iterable<KubernetesObject>): vo
   }
 }
 
-function store(cluster: Cluster, resource: Served, object: KubernetesObject): KubernetesObject {
+function store(cluster: Cluster, resource: ServedResource, object: KubernetesObject): KubernetesObject {
   const before = cluster.store.get(resource.collection, objectKey(object.metadata.namespace, object.metadata.name));
   const stored = cluster.store.put(resource.collection, object);
   settle(cluster, resource, before, stored);
   return stored;
 }
 
-function erase(cluster: Cluster, resource: Served, object: KubernetesObject): void {
+function erase(cluster: Cluster, resource: ServedResource, object: KubernetesObject): void {
   if (resource.collection === DEFINITIONS) {
     const collection = object.metadata.name;
     for (const { key } of [...cluster.store.scan(collection)]) cluster.store.remove(collection, key);
@@ -179,7 +179,7 @@ function erase(cluster: Cluster, resource: Served, object: KubernetesObject): vo
 }
 
 /** After a write: what is served follows the definitions, and companions come and go. */
-function settle(cluster: Cluster, resource: Served, before?: KubernetesObject, after?: KubernetesObject): void {
+function settle(cluster: Cluster, resource: ServedResource, before?: KubernetesObject, after?: KubernetesObject): void {
   const wanted = after ? companions(resource, after) : [];
   if (resource.collection === DEFINITIONS) {
     const definitions = [...cluster.store.scan(DEFINITIONS)].map(({ object }) => object);
@@ -206,7 +206,7 @@ function placeOf(cluster: Cluster, { kind, metadata }: KubernetesObject) {
   return { collection, key, object: cluster.store.get(collection, key) };
 }
 
-function requireLivingNamespace(cluster: Cluster, resource: Served, namespace: string, name: string): void {
+function requireLivingNamespace(cluster: Cluster, resource: ServedResource, namespace: string, name: string): void {
   const { metadata } = read(cluster, NAMESPACES, "", namespace);
   if (!metadata.deletionTimestamp) return;
   const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
@@ -219,7 +219,7 @@ function pendingFinalizers({ metadata }: KubernetesObject): string[] {
   return (metadata.finalizers ?? []).filter((finalizer) => !own.test(finalizer));
 }
 
-function* contents(cluster: Cluster, namespace: string): Generator<[Served, KubernetesObject]> {
+function* contents(cluster: Cluster, namespace: string): Generator<[ServedResource, KubernetesObject]> {
   for (const collection of cluster.store.collections()) {
     const resource = cluster.served.find((one) => one.collection === collection && one.namespaced);
     if (!resource) continue;

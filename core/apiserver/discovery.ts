@@ -1,5 +1,5 @@
 import { resourceApiVersion } from "../kube/resource.ts";
-import { compareVersions, type Served } from "./resources.ts";
+import { compareVersions, type ServedResource } from "./resources.ts";
 
 /** The verbs of every resource of a cluster in memory: those of the real server but watch and deletecollection. */
 export const VERBS = ["create", "delete", "get", "list", "patch", "update"];
@@ -31,19 +31,24 @@ export function coreVersions(): object {
 }
 
 /** `/apis`, unaggregated. */
-export function groupList(served: Served[]): object {
+export function groupList(served: ServedResource[]): object {
   const groups = [...byGroup(served)].map(([group, resources]) => groupEntry(group, resources));
   return { kind: "APIGroupList", apiVersion: "v1", groups };
 }
 
 /** `/apis/<group>`, or undefined where nothing of that group is served. */
-export function oneGroup(served: Served[], group: string): object | undefined {
+export function oneGroup(served: ServedResource[], group: string): object | undefined {
   const resources = byGroup(served).get(group);
   return resources && { kind: "APIGroup", apiVersion: "v1", ...groupEntry(group, resources) };
 }
 
 /** `/api/v1` and `/apis/<group>/<version>`, or undefined where nothing of that version is served. */
-export function resourceList(served: Served[], verbs: string[], group: string, version: string): object | undefined {
+export function resourceList(
+  served: ServedResource[],
+  verbs: string[],
+  group: string,
+  version: string,
+): object | undefined {
   const resources = served.filter((resource) => resource.group === group && resource.version === version);
   if (resources.length === 0) return undefined;
   const entries = resources.flatMap((resource) => {
@@ -61,7 +66,7 @@ export function resourceList(served: Served[], verbs: string[], group: string, v
 }
 
 /** `/api` (the core group alone) or `/apis` (all others), aggregated. */
-export function aggregated(served: Served[], verbs: string[], core: boolean): object {
+export function aggregated(served: ServedResource[], verbs: string[], core: boolean): object {
   const groups = core ? [["", served.filter(({ group }) => group === "")] as const] : [...byGroup(served)];
   const items = groups.map(([group, resources]) => ({
     metadata: group === "" ? {} : { name: group },
@@ -76,7 +81,7 @@ export function aggregated(served: Served[], verbs: string[], core: boolean): ob
   return { kind: "APIGroupDiscoveryList", apiVersion: "apidiscovery.k8s.io/v2", metadata: {}, items };
 }
 
-function aggregatedEntry(resource: Served, verbs: string[]): object {
+function aggregatedEntry(resource: ServedResource, verbs: string[]): object {
   const { group, version, kind, name, namespaced, singular, hasStatus } = resource;
   const responseKind = { group, version, kind };
   const status = { subresource: "status", responseKind, verbs: STATUS_VERBS };
@@ -91,18 +96,18 @@ function aggregatedEntry(resource: Served, verbs: string[]): object {
   };
 }
 
-function names({ shortNames, categories }: Served): object {
+function names({ shortNames, categories }: ServedResource): object {
   return { ...(shortNames.length > 0 ? { shortNames } : {}), ...(categories.length > 0 ? { categories } : {}) };
 }
 
-function byGroup(served: Served[]): Map<string, Served[]> {
+function byGroup(served: ServedResource[]): Map<string, ServedResource[]> {
   return Map.groupBy(
     served.filter(({ group }) => group !== ""),
     ({ group }) => group,
   );
 }
 
-function groupEntry(group: string, resources: Served[]): object {
+function groupEntry(group: string, resources: ServedResource[]): object {
   const versions = versionsOf(resources).map((version) => ({
     groupVersion: resourceApiVersion({ group, version }),
     version,
@@ -111,6 +116,6 @@ function groupEntry(group: string, resources: Served[]): object {
 }
 
 /** The versions of a group, the preferred one first. */
-function versionsOf(resources: Served[]): string[] {
+function versionsOf(resources: ServedResource[]): string[] {
   return [...new Set(resources.map(({ version }) => version))].sort(compareVersions);
 }

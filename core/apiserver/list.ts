@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
-import type { Served } from "./resources.ts";
+import type { ServedResource } from "./resources.ts";
 import { fieldSelector, labelSelector, selectedName } from "./selectors.ts";
-import { type Shown, showList } from "./shown.ts";
+import { type Presentation, showList } from "./shown.ts";
 import { invalid, StatusError } from "./status.ts";
 
 /** The objects that a server shows. */
@@ -9,14 +9,14 @@ export interface Objects {
   /** The revision of the newest of them. */
   revision(): number;
   get(
-    resource: Served,
+    resource: ServedResource,
     namespace: string,
     name: string,
   ): KubernetesObject | undefined | Promise<KubernetesObject | undefined>;
   /** In an order that stays; each with a key that tells its place in it. May throw a StatusError. */
-  scan(resource: Served, range: Scan): Iterable<Keyed> | AsyncIterable<Keyed>;
+  scan(resource: ServedResource, range: Scan): Iterable<Keyed> | AsyncIterable<Keyed>;
   /** How many a scan gives, where that is cheap to tell. */
-  count?(resource: Served, range: Scan): number;
+  count?(resource: ServedResource, range: Scan): number;
 }
 
 /** An object with its key. */
@@ -51,10 +51,10 @@ interface Continue {
  */
 export async function* list(
   objects: Objects,
-  resource: Served,
+  resource: ServedResource,
   namespace: string,
   query: URLSearchParams,
-  shown: Shown,
+  shown: Presentation,
 ): AsyncGenerator<string> {
   const limit = wholeNumber(query, "limit") || Number.POSITIVE_INFINITY;
   const from = query.get("continue") ? parseContinue(query.get("continue")!, query) : undefined;
@@ -86,7 +86,7 @@ export async function* list(
 /** The objects that a query's selectors select. */
 export async function* selected(
   objects: Objects,
-  resource: Served,
+  resource: ServedResource,
   namespace: string,
   query: URLSearchParams,
   range: Omit<Scan, "namespace" | "likely"> = {},

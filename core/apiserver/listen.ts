@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { LifeboatError } from "../errors.ts";
-import type { Answer, Call } from "./routes.ts";
+import type { Call, ServerAnswer } from "./routes.ts";
 import { failure, StatusError } from "./status.ts";
 
 /** An API server that listens. */
@@ -29,7 +29,7 @@ const HELD_BACK = 1024 * 1024;
  * clientcmd leaves it out), but all keep a server's path. Throws `invalid` where the port can't be had.
  */
 export async function listen(
-  handle: (call: Call) => Promise<Answer>,
+  handle: (call: Call) => Promise<ServerAnswer>,
   { port = 0, secret = false, name = "lifeboat" }: { port?: number; secret?: boolean; name?: string } = {},
 ): Promise<Listening> {
   const root = secret ? `/${randomBytes(24).toString("base64url")}` : "";
@@ -71,8 +71,8 @@ export async function listen(
 async function respond(
   request: IncomingMessage,
   root: string,
-  handle: (call: Omit<Call, "signal">) => Promise<Answer>,
-): Promise<Answer> {
+  handle: (call: Omit<Call, "signal">) => Promise<ServerAnswer>,
+): Promise<ServerAnswer> {
   const body = await readBody(request);
   refuseForeignHost(request.headers.host ?? "");
   const { pathname, searchParams } = new URL(request.url ?? "/", "http://127.0.0.1");
@@ -106,7 +106,7 @@ function refuseForeignHost(host: string): void {
   throw new StatusError("Forbidden", "this server answers only to 127.0.0.1 and localhost", {});
 }
 
-async function send(response: ServerResponse, answer: Answer): Promise<void> {
+async function send(response: ServerResponse, answer: ServerAnswer): Promise<void> {
   const { code, body, contentType = "application/json", live = false } = answer;
   const head = { "content-type": contentType };
   if (!isStream(body)) {
@@ -126,7 +126,7 @@ async function send(response: ServerResponse, answer: Answer): Promise<void> {
   else response.writeHead(code, { ...head, "content-length": Buffer.byteLength(held) }).end(held);
 }
 
-function isStream(body: Answer["body"]): body is AsyncIterable<string> {
+function isStream(body: ServerAnswer["body"]): body is AsyncIterable<string> {
   return Symbol.asyncIterator in body;
 }
 

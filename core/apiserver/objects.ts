@@ -4,7 +4,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { resourceApiVersion } from "../kube/resource.ts";
 import { timestamp } from "../timestamp.ts";
 import { isRecord } from "./patch.ts";
-import type { Served } from "./resources.ts";
+import type { ServedResource } from "./resources.ts";
 import { invalid, StatusError } from "./status.ts";
 
 /** The fields of `metadata` that only the server writes. */
@@ -14,13 +14,13 @@ const SERVER_OWNED = [
 ];
 
 /** An object as a resource's version shows it: with that apiVersion and else as it is stored (conversion "None"). */
-export function present(resource: Served, object: KubernetesObject): KubernetesObject {
+export function present(resource: ServedResource, object: KubernetesObject): KubernetesObject {
   const apiVersion = resourceApiVersion(resource);
   return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
 }
 
 /** A request's body as an object of that resource and place; BadRequest or Invalid where it is none. */
-export function incoming(resource: Served, body: unknown, namespace: string, name?: string): KubernetesObject {
+export function incoming(resource: ServedResource, body: unknown, namespace: string, name?: string): KubernetesObject {
   if (!isRecord(body)) throw new StatusError("BadRequest", "the body of the request is not a JSON object");
   const metadata = isRecord(body.metadata) ? body.metadata : {};
   const wanted = `${resourceApiVersion(resource)} ${resource.kind}`;
@@ -48,7 +48,7 @@ export function incoming(resource: Served, body: unknown, namespace: string, nam
 
 const SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
 
-function nameOf(resource: Served, { name, generateName }: Record<string, unknown>): string {
+function nameOf(resource: ServedResource, { name, generateName }: Record<string, unknown>): string {
   if (!name && typeof generateName === "string" && generateName !== "") {
     return generateName + Array.from({ length: 5 }, () => SUFFIX_LETTERS[randomInt(SUFFIX_LETTERS.length)]).join("");
   }
@@ -67,7 +67,7 @@ function nameOf(resource: Served, { name, generateName }: Record<string, unknown
 }
 
 /** A new object as the server stores it: its own identity, and the status that all begin with. */
-export function created(resource: Served, object: KubernetesObject): KubernetesObject {
+export function created(resource: ServedResource, object: KubernetesObject): KubernetesObject {
   const { status, ...rest } = object;
   const metadata = {
     ...without(object.metadata, SERVER_OWNED),
@@ -79,14 +79,14 @@ export function created(resource: Served, object: KubernetesObject): KubernetesO
 }
 
 /** An object taken over from a list of objects, a cluster's or a backup's: it keeps its identity and status where it has them. */
-export function adopted(resource: Served, object: KubernetesObject): KubernetesObject {
+export function adopted(resource: ServedResource, object: KubernetesObject): KubernetesObject {
   const { resourceVersion, ...metadata } = object.metadata;
   const status = resource.initialStatus ? { status: resource.initialStatus } : {};
   return { ...status, ...object, metadata: { ...identity(resource, object), ...metadata } };
 }
 
 /** What an update makes of `live`: the new content, with the identity (and status, where it has its own subresource) kept. */
-export function updated(resource: Served, live: KubernetesObject, next: KubernetesObject): KubernetesObject {
+export function updated(resource: ServedResource, live: KubernetesObject, next: KubernetesObject): KubernetesObject {
   const own = Object.fromEntries(Object.entries(live.metadata).filter(([field]) => SERVER_OWNED.includes(field)));
   const metadata = { ...without(next.metadata, SERVER_OWNED), ...own } as KubernetesObject["metadata"];
   const result: KubernetesObject = { ...next, apiVersion: live.apiVersion, metadata };
@@ -101,7 +101,7 @@ export function updated(resource: Served, live: KubernetesObject, next: Kubernet
   return result;
 }
 
-function identity(resource: Served, object: KubernetesObject): object {
+function identity(resource: ServedResource, object: KubernetesObject): object {
   const counted = resource.custom || resource.name === "pods" || (resource.group !== "" && "spec" in object);
   return { uid: randomUUID(), creationTimestamp: timestamp(new Date()), ...(counted ? { generation: 1 } : {}) };
 }

@@ -3,7 +3,7 @@ import { resourceKey } from "../kube/resource.ts";
 import { isRecord } from "./patch.ts";
 
 /** One resource in one version, as the server serves it. */
-export interface Served {
+export interface ServedResource {
   group: string;
   version: string;
   /** The plural name in paths. */
@@ -137,9 +137,9 @@ const CATEGORIES = {
 const SHARED: Record<string, string> = { "events.events.k8s.io": "events" };
 
 /** The built-in resources. */
-export const builtIn: Served[] = Object.entries(BUILT_IN).flatMap(([groupVersion, rows]) => {
+export const builtIn: ServedResource[] = Object.entries(BUILT_IN).flatMap(([groupVersion, rows]) => {
   const { group, version } = parseGroupVersion(groupVersion);
-  return rows.map(([name, kind, namespaced, short = "", initialStatus]): Served => {
+  return rows.map(([name, kind, namespaced, short = "", initialStatus]): ServedResource => {
     const collection = resourceKey({ group, name });
     return {
       ...{ group, version, name, kind, listKind: `${kind}List`, singular: kind.toLowerCase(), namespaced },
@@ -188,7 +188,7 @@ export function definitionSpec({ spec }: KubernetesObject): DefinitionSpec | und
 }
 
 /** The resources that a CustomResourceDefinition defines: one for each served version, the preferred one first. */
-export function definedResources(definition: KubernetesObject): Served[] {
+export function definedResources(definition: KubernetesObject): ServedResource[] {
   const spec = definitionSpec(definition);
   if (!spec) return [];
   const { group, scope, names, versions } = spec;

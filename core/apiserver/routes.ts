@@ -9,7 +9,7 @@ import {
   wantsAggregated,
 } from "./discovery.ts";
 import { list, type Objects } from "./list.ts";
-import type { Served } from "./resources.ts";
+import type { ServedResource } from "./resources.ts";
 import { shownAs, showOne } from "./shown.ts";
 import { notFound, StatusError } from "./status.ts";
 import { isWatch, watch } from "./watch.ts";
@@ -27,7 +27,7 @@ export interface Call {
 }
 
 /** Its answer: a document to send as JSON, or the text of one in pieces, which are sent as they come where it is `live`. */
-export interface Answer {
+export interface ServerAnswer {
   code: number;
   body: object | AsyncIterable<string>;
   contentType?: string;
@@ -37,7 +37,7 @@ export interface Answer {
 /** What a server is in front of. */
 export interface Backend {
   /** The resources that it serves at the moment. */
-  served: Served[];
+  served: ServedResource[];
   /** What may be done with each. */
   verbs: string[];
   objects: Objects;
@@ -46,19 +46,19 @@ export interface Backend {
   /** When it is, for ages. */
   now(): Date;
   /** Answers what is no reading: creates, updates, patches, deletes. */
-  other(target: Target): Answer;
+  other(target: RequestTarget): ServerAnswer;
 }
 
 /** What a request is about: a resource's objects, in a namespace ("": in all, or in none), or one by name. */
-export interface Target {
-  resource: Served;
+export interface RequestTarget {
+  resource: ServedResource;
   namespace: string;
   name: string | undefined;
   status: boolean;
 }
 
 /** Answers one request; throws a StatusError where Kubernetes would answer with a failure. */
-export async function answer(backend: Backend, call: Call): Promise<Answer> {
+export async function answer(backend: Backend, call: Call): Promise<ServerAnswer> {
   if (!/(^|,)\s*(application\/(json|\*)|\*\/\*)/.test(call.accept || "*/*")) {
     const message = "only the following media types are accepted: application/json";
     throw new StatusError("NotAcceptable", message, {});
@@ -72,7 +72,7 @@ export async function answer(backend: Backend, call: Call): Promise<Answer> {
   return aboutServer(backend, call, segments);
 }
 
-function aboutServer({ served, verbs, gitVersion }: Backend, { path, accept }: Call, segments: string[]): Answer {
+function aboutServer({ served, verbs, gitVersion }: Backend, { path, accept }: Call, segments: string[]): ServerAnswer {
   const [root, group, version] = segments;
   if ((root === "api" || root === "apis") && segments.length === 1 && wantsAggregated(accept)) {
     return { code: 200, body: aggregated(served, verbs, root === "api"), contentType: AGGREGATED };
@@ -95,7 +95,7 @@ function aboutServer({ served, verbs, gitVersion }: Backend, { path, accept }: C
   return { code: 200, body: document };
 }
 
-function targetOf(served: Served[], group: string, version: string, rest: string[]): Target {
+function targetOf(served: ServedResource[], group: string, version: string, rest: string[]): RequestTarget {
   const inNamespace = rest[0] === "namespaces" && rest.length > 2 && rest[2] !== "status";
   const [plural, name, subresource, ...more] = inNamespace ? rest.slice(2) : rest;
   const resource = served.find((one) => one.name === plural && one.group === group && one.version === version);
@@ -105,7 +105,7 @@ function targetOf(served: Served[], group: string, version: string, rest: string
   return { resource, namespace: inNamespace ? rest[1]! : "", name, status };
 }
 
-async function onResource(backend: Backend, target: Target, call: Call): Promise<Answer> {
+async function onResource(backend: Backend, target: RequestTarget, call: Call): Promise<ServerAnswer> {
   if (call.method !== "GET") return backend.other(target);
   const { objects, now } = backend;
   const { resource, namespace, name } = target;
@@ -120,7 +120,12 @@ async function onResource(backend: Backend, target: Target, call: Call): Promise
   return { code: 200, body: showOne(shown, await read(objects, resource, namespace, name)) };
 }
 
-async function read(objects: Objects, resource: Served, namespace: string, name: string): Promise<KubernetesObject> {
+async function read(
+  objects: Objects,
+  resource: ServedResource,
+  namespace: string,
+  name: string,
+): Promise<KubernetesObject> {
   const object = await objects.get(resource, namespace, name);
   if (!object) throw notFound(resource, name);
   return object;

@@ -7,13 +7,13 @@ import { StatusError } from "./status.ts";
 export type Selector = (object: KubernetesObject) => boolean;
 
 /** Whether an object is selected of which only these are known. */
-export type LabelSelector = (object: { metadata: { labels?: Record<string, string> } }) => boolean;
+export type LabelMatch = (object: { metadata: { labels?: Record<string, string> } }) => boolean;
 
 /**
  * Parses a label selector (`app=web,tier!=db,env in (a,b),!legacy`); empty selects all. BadRequest where it is no
  * selector; of Kubernetes' operators `>` and `<` are not known here.
  */
-export function labelSelector(text: string): LabelSelector {
+export function labelSelector(text: string): LabelMatch {
   if (text === "") return () => true;
   try {
     const selector = parseSelector(text);

@@ -1,27 +1,31 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { resourceApiVersion } from "../kube/resource.ts";
 import { accepted } from "./discovery.ts";
-import type { Served } from "./resources.ts";
+import type { ServedResource } from "./resources.ts";
 import { type Table, tableOf } from "./table.ts";
 
 /** How a request wants objects to be shown: as they are, their metadata alone, or as rows of a table. */
-export interface Shown {
+export interface Presentation {
   as: "object" | "metadata" | "table";
-  resource: Served;
+  resource: ServedResource;
   table: Table;
   /** Of what goes with each row of a table. */
   include: string;
 }
 
 /** Reads how a request wants objects to be shown. `now`: when it is, for ages. */
-export function shownAs(call: { accept: string; query: URLSearchParams }, resource: Served, now: () => Date): Shown {
+export function shownAs(
+  call: { accept: string; query: URLSearchParams },
+  resource: ServedResource,
+  now: () => Date,
+): Presentation {
   const [wanted = ""] = accepted(call.accept, "meta.k8s.io", "v1");
   const as = wanted === "Table" ? "table" : wanted.startsWith("PartialObjectMetadata") ? "metadata" : "object";
   return { as, resource, table: tableOf(resource, now), include: call.query.get("includeObject") || "Metadata" };
 }
 
 /** One object. */
-export function showOne(shown: Shown, object: KubernetesObject): object {
+export function showOne(shown: Presentation, object: KubernetesObject): object {
   if (shown.as === "object") return object;
   if (shown.as === "metadata") return metadataOf(object);
   const { resourceVersion } = object.metadata;
@@ -30,7 +34,7 @@ export function showOne(shown: Shown, object: KubernetesObject): object {
 
 /** A list, in pieces; `metadata` may get more while the objects come. Items of built-in kinds come without their type. */
 export async function* showList(
-  shown: Shown,
+  shown: Presentation,
   objects: AsyncIterable<KubernetesObject>,
   metadata: object,
 ): AsyncGenerator<string> {
@@ -40,7 +44,7 @@ export async function* showList(
     metadata: { kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1" },
     table: { ...TABLE, ...columnsOf(shown) },
   }[as];
-  const items: Record<Shown["as"], (object: KubernetesObject) => object> = {
+  const items: Record<Presentation["as"], (object: KubernetesObject) => object> = {
     object: resource.custom ? (object) => object : ({ apiVersion, kind, ...rest }) => rest,
     metadata: metadataOf,
     table: (object) => rowOf(shown, object),
@@ -56,11 +60,11 @@ export async function* showList(
 
 const TABLE = { kind: "Table", apiVersion: "meta.k8s.io/v1" };
 
-function columnsOf({ table }: Shown): object {
+function columnsOf({ table }: Presentation): object {
   return { columnDefinitions: table.columns };
 }
 
-function rowOf({ table, include }: Shown, object: KubernetesObject): object {
+function rowOf({ table, include }: Presentation, object: KubernetesObject): object {
   const cells = table.cells(object);
   if (include === "None") return { cells };
   return { cells, object: include === "Object" ? object : metadataOf(object) };

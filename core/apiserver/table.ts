@@ -8,7 +8,7 @@ import { NETWORK } from "./columns/network.ts";
 import { OTHERS } from "./columns/others.ts";
 import { STORAGE } from "./columns/storage.ts";
 import { WORKLOADS } from "./columns/workloads.ts";
-import type { PrinterColumn, Served } from "./resources.ts";
+import type { PrinterColumn, ServedResource } from "./resources.ts";
 
 /** A resource's Table: its columns, as `columnDefinitions` has them, and the cells of an object. */
 export interface Table {
@@ -22,7 +22,7 @@ const COLUMNS: Record<string, Column[]> = { ...WORKLOADS, ...NETWORK, ...STORAGE
  * The Table of a resource: of Kubernetes' own with the columns of its API server (1.36), of a custom one with those of
  * its definition. Ages are told as of `now`.
  */
-export function tableOf(resource: Served, now: () => Date): Table {
+export function tableOf(resource: ServedResource, now: () => Date): Table {
   const columns = columnsOf(resource);
   return {
     columns: columns.map(({ name, type = "string", format = "", description = "", wide = 0 }) => ({
@@ -33,7 +33,7 @@ export function tableOf(resource: Served, now: () => Date): Table {
   };
 }
 
-function columnsOf(resource: Served): Column[] {
+function columnsOf(resource: ServedResource): Column[] {
   if (resource.columns?.length) return [NAME, ...resource.columns.map(definedColumn)];
   if (resource.custom) return [NAME, AGE];
   return COLUMNS[resourceKey(resource)] ?? [NAME, createdAt];

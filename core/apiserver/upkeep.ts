@@ -4,7 +4,7 @@ import type { KubernetesObject } from "../archive/item.ts";
 import { DEFINITIONS } from "../objects/resources.ts";
 import { timestamp } from "../timestamp.ts";
 import { isRecord } from "./patch.ts";
-import { builtIn, type DefinitionSpec, definitionSpec, type Served } from "./resources.ts";
+import { builtIn, type DefinitionSpec, definitionSpec, type ServedResource } from "./resources.ts";
 import { invalid, StatusError } from "./status.ts";
 import type { Store } from "./store.ts";
 
@@ -15,7 +15,12 @@ const ADDRESSES = "ipaddresses.networking.k8s.io";
 /** The range that Services get their addresses from; the first one is the Service `kubernetes`. */
 export const SERVICE_RANGE = { cidr: "10.96.0.0/16", first: "10.96.0.1" };
 
-type Fill = (resource: Served, object: KubernetesObject, store: Store, live?: KubernetesObject) => KubernetesObject;
+type Fill = (
+  resource: ServedResource,
+  object: KubernetesObject,
+  store: Store,
+  live?: KubernetesObject,
+) => KubernetesObject;
 
 /** What the API server itself writes into objects of some kinds, on create and on update. */
 const FILLS: Record<string, Fill> = {
@@ -33,7 +38,7 @@ const FILLS: Record<string, Fill> = {
 
 /** `object` with what the server writes into objects of its kind; Invalid where that can't be. */
 export function filled(
-  resource: Served,
+  resource: ServedResource,
   object: KubernetesObject,
   store: Store,
   live?: KubernetesObject,
@@ -42,7 +47,7 @@ export function filled(
 }
 
 function withAddress(
-  resource: Served,
+  resource: ServedResource,
   object: KubernetesObject,
   store: Store,
   live?: KubernetesObject,
@@ -69,7 +74,7 @@ function freeAddress(store: Store): string {
   throw new StatusError("InternalError", "failed to allocate a serviceIP: range is full");
 }
 
-function withConditions(resource: Served, object: KubernetesObject): KubernetesObject {
+function withConditions(resource: ServedResource, object: KubernetesObject): KubernetesObject {
   const { name } = object.metadata;
   const spec = definitionSpec(object);
   if (!spec) throw invalid(resource, name, "spec", "Required value: group, names.plural, names.kind and versions");
@@ -118,7 +123,7 @@ const COMPANIONS: Record<string, (object: KubernetesObject) => KubernetesObject[
 };
 
 /** The objects that come and go with `object`. */
-export function companions(resource: Served, object: KubernetesObject): KubernetesObject[] {
+export function companions(resource: ServedResource, object: KubernetesObject): KubernetesObject[] {
   return COMPANIONS[resource.collection]?.(object) ?? [];
 }
 

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { resourceApiVersion } from "../kube/resource.ts";
 import { type Objects, selected } from "./list.ts";
-import type { Call, Target } from "./routes.ts";
-import { type Shown, showOne } from "./shown.ts";
+import type { Call, RequestTarget } from "./routes.ts";
+import { type Presentation, showOne } from "./shown.ts";
 
 /** Whether a query asks for a watch. */
 export function isWatch(query: URLSearchParams): boolean {
@@ -16,9 +16,9 @@ export function isWatch(query: URLSearchParams): boolean {
  */
 export async function* watch(
   objects: Objects,
-  { resource, namespace, name }: Target,
+  { resource, namespace, name }: RequestTarget,
   { query: given, signal }: Call,
-  shown: Shown,
+  shown: Presentation,
 ): AsyncGenerator<string> {
   const query = new URLSearchParams(given);
   if (name !== undefined) query.set("fieldSelector", `metadata.name=${name}`);

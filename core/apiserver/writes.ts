@@ -4,11 +4,11 @@ import { parseExact } from "../kube/json.ts";
 import { type Cluster, create, read, remove, replace } from "./cluster.ts";
 import { incoming, present } from "./objects.ts";
 import { isRecord, mergePatch } from "./patch.ts";
-import { type Answer, type Call, notAllowed, type Target } from "./routes.ts";
+import { type Call, notAllowed, type RequestTarget, type ServerAnswer } from "./routes.ts";
 import { conflict, StatusError } from "./status.ts";
 
 /** Answers a request that writes; throws a StatusError where Kubernetes would answer with a failure. */
-export function write(cluster: Cluster, target: Target, call: Call): Answer {
+export function write(cluster: Cluster, target: RequestTarget, call: Call): ServerAnswer {
   const { resource, namespace, name, status } = target;
   const dryRun = isDryRun(call.query.getAll("dryRun"));
   const written = (code: number, object: KubernetesObject) => ({ code, body: present(resource, object) });
@@ -27,7 +27,7 @@ export function write(cluster: Cluster, target: Target, call: Call): Answer {
   );
 }
 
-function onDelete(cluster: Cluster, { resource, namespace, name }: Target, call: Call): Answer {
+function onDelete(cluster: Cluster, { resource, namespace, name }: RequestTarget, call: Call): ServerAnswer {
   const options = call.body.length > 0 ? parse(call.body) : {};
   const { dryRun, preconditions } = isRecord(options) ? options : {};
   const live = read(cluster, resource, namespace, name!);

@@ -14,10 +14,10 @@ import type { BackupRun } from "./backup.ts";
 import { fixRevision, labelledNamespaces, listingsOf, listNamespaces, type Namespaces } from "./collect.ts";
 import { type Encryption, writeSecrets } from "./encryption.ts";
 import { holding, retentionOf } from "./hold.ts";
-import { type HookRule, readHooks } from "./hooks.ts";
+import { type BackupHookRule, readHooks } from "./hooks.ts";
 import { findHooks, type PodHooks, podHooks } from "./podhooks.ts";
 import { policiesText } from "./policies.ts";
-import { type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
+import { type ClusterReading, readCluster, reporting, startReading } from "./readcluster.ts";
 import type { Archived, ArchiveHeader, ArchiveOutcome } from "./record.ts";
 import { type BackupScope, type BackupSpec, backupResources, backupScope, settledSpec } from "./scope.ts";
 import { beginShards, unshardable } from "./shards.ts";
@@ -25,7 +25,7 @@ import { type BackupMore, captureSlice } from "./slices.ts";
 import { takeBack } from "./takeback.ts";
 
 /** What a run knows of the cluster before it writes anything. */
-export interface Survey {
+export interface BackupSurvey {
   startedAt: Date;
   discovery: Discovery;
   resources: Resource[];
@@ -33,14 +33,14 @@ export interface Survey {
   settled: BackupSpec;
   scope: BackupScope;
   /** Of the spec. */
-  rules: HookRule[];
+  rules: BackupHookRule[];
   /** As they are, and the revision that counts where no hook is run. */
   namespaces: Namespaces;
   clusterUid: string | undefined;
 }
 
 /** Asks the cluster what it serves, checks filters and hooks against it and fixes the revision. Writes nothing. */
-export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Promise<Survey> {
+export async function surveyCluster({ kube, spec, only, signal }: BackupRun): Promise<BackupSurvey> {
   const startedAt = new Date();
   const discovery = await discover(kube, { signal });
   const resources = backupResources(discovery);
@@ -84,7 +84,7 @@ function scopeOf(settled: BackupSpec, { resources, namespaces }: ClusterFacts): 
  */
 export async function captureCluster(
   run: BackupRun,
-  survey: Survey,
+  survey: BackupSurvey,
   encryption: Encryption | undefined,
   slice?: Slice,
   shards = 1,
@@ -131,7 +131,11 @@ export async function captureCluster(
   return await streamArchive(reading, encryption, hooks);
 }
 
-async function streamArchive(reading: Reading, encryption: Encryption | undefined, hooks: PodHooks): Promise<Archived> {
+async function streamArchive(
+  reading: ClusterReading,
+  encryption: Encryption | undefined,
+  hooks: PodHooks,
+): Promise<Archived> {
   const { run, header, inventory, volumes, failing } = reading;
   const { name, signal } = run;
   const mtime = new Date(header.startTimestamp);

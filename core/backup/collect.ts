@@ -5,7 +5,7 @@ import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf } from "../kube/json.ts";
-import { type ListPosition, listPages, type Page } from "../kube/list.ts";
+import { type ListPage, type ListPosition, listPages } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey } from "../kube/resource.ts";
 import { EXCLUDE_LABEL } from "../labels.ts";
 import type { Log } from "../log.ts";
@@ -297,7 +297,7 @@ export async function collect(collection: Collection): Promise<Collected | undef
   const pages = async function* (
     listing: Listing,
     position?: ListPosition,
-  ): AsyncGenerator<Page | { failure: unknown }> {
+  ): AsyncGenerator<ListPage | { failure: unknown }> {
     try {
       yield* photograph.pages(listing, position);
     } catch (error) {

@@ -11,7 +11,7 @@ export type HookPhase = "pre" | "post";
 export type BackupHook = Omit<Hook, "container"> & { container?: string };
 
 /** One entry of `spec.hooks.resources`, whose selectors are read. */
-export type HookRule = Record<HookPhase, BackupHook[]> & {
+export type BackupHookRule = Record<HookPhase, BackupHook[]> & {
   /** To a Pod of these labels. */
   applies(namespace: string, labels: Record<string, string>): boolean;
 };
@@ -34,7 +34,7 @@ const MODES = new Map((["Continue", "Fail"] as const).map((mode) => [mode as str
 const LONGEST_MS = 4 * 3_600_000;
 
 /** Reads `spec.hooks`. Entries that are for no Pods are left out. Throws `invalid` for names or selectors that can't be. */
-export function readHooks(hooks: BackupSpec["hooks"], resources: Resource[]): HookRule[] {
+export function readHooks(hooks: BackupSpec["hooks"], resources: Resource[]): BackupHookRule[] {
   return (hooks?.resources ?? []).flatMap(({ name, includedResources, excludedResources, pre, post, ...selector }) => {
     const read = (given: SpecHooks = []) =>
       given.map(({ exec }): BackupHook => {
@@ -53,7 +53,7 @@ export function readHooks(hooks: BackupSpec["hooks"], resources: Resource[]): Ho
 export function hooksOf(
   { annotations, namespace = "", labels = {} }: Metadata,
   phase: HookPhase,
-  rules: HookRule[],
+  rules: BackupHookRule[],
 ): { hooks: BackupHook[]; warnings: string[] } {
   for (const prefix of PREFIXES[phase]) {
     const { text, oneOf, duration, warnings } = hookAnnotations(annotations, prefix);

@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../archive/item.ts";
 import { isLifeboatError, messageOf } from "../errors.ts";
 import type { Kube } from "../kube/client.ts";
-import { type ListPosition, listPages, type Page } from "../kube/list.ts";
+import { type ListPage, type ListPosition, listPages } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { EVENTS } from "../objects/resources.ts";
 
@@ -35,7 +35,7 @@ export const PAGE_SIZE = 250;
 /** Reads lists at one revision of the cluster, and keeps account of those that the server could not give at it. */
 export interface Photograph {
   /** The pages of a LIST, from where an earlier run of it got to, if one did. */
-  pages(listing: Listing, from?: ListPosition): AsyncIterable<Page>;
+  pages(listing: Listing, from?: ListPosition): AsyncIterable<ListPage>;
   consistency(): Consistency;
 }
 

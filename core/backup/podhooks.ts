@@ -11,7 +11,7 @@ import type { Log } from "../log.ts";
 import { at, entriesOf } from "../objects/fields.ts";
 import type { Problem } from "../report.ts";
 import { LISTS_AHEAD, type Namespaces, participants } from "./collect.ts";
-import { type BackupHook, HOOK_ANNOTATION, type HookPhase, type HookRule, hooksOf, PODS } from "./hooks.ts";
+import { type BackupHook, type BackupHookRule, HOOK_ANNOTATION, type HookPhase, hooksOf, PODS } from "./hooks.ts";
 import type { Listing } from "./photograph.ts";
 import { readAhead } from "./readahead.ts";
 import type { BackupScope } from "./scope.ts";
@@ -54,7 +54,7 @@ export interface PodHooks extends AsyncDisposable {
 export interface HookRun {
   kube: Kube;
   /** Of the spec. */
-  rules: HookRule[];
+  rules: BackupHookRule[];
   log: Log;
   /** As of `runHook`. */
   withhold?: boolean;

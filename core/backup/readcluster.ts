@@ -18,7 +18,7 @@ import { type Inventory, type InventoryState, startInventory } from "./sidefiles
 import { type BackupVolumes, backupVolumes, type VolumesState } from "./volumes.ts";
 
 /** What is read of the cluster, and what is learned of it on the way. */
-export interface Reading {
+export interface ClusterReading {
   run: BackupRun;
   header: ArchiveHeader;
   resources: Resource[];
@@ -54,9 +54,9 @@ export function reporting(log: Log, from?: Problems): { problems: Problems; repo
 /** Begins to read, or goes on with what another has read. */
 export function startReading(
   run: BackupRun,
-  facts: Pick<Reading, "header" | "resources" | "scope" | "namespaces" | "problems" | "report">,
+  facts: Pick<ClusterReading, "header" | "resources" | "scope" | "namespaces" | "problems" | "report">,
   from?: Read,
-): Reading {
+): ClusterReading {
   const { kube, signal } = run;
   const { header, resources, report } = facts;
   const { log } = run.log;
@@ -117,7 +117,7 @@ interface Reader {
 }
 
 /** Reads the cluster, or the rest of it, into an archive, all but its end. Undefined where it did not go on to the end. */
-export async function readCluster(reading: Reading, reader: Reader): Promise<ArchiveOutcome | undefined> {
+export async function readCluster(reading: ClusterReading, reader: Reader): Promise<ArchiveOutcome | undefined> {
   const { run, header, problems, report, photograph, inventory, lint, volumes } = reading;
   const { writer, secrets, hooks, goOn } = reader;
   const { spec } = header;

@@ -6,7 +6,7 @@ import { type Resource, resourceKey } from "../kube/resource.ts";
 import { EVENTS } from "../objects/resources.ts";
 import { collectedListings, participants } from "./collect.ts";
 import type { Listing } from "./photograph.ts";
-import type { Reading } from "./readcluster.ts";
+import type { ClusterReading } from "./readcluster.ts";
 
 /** What each shard of a backup reads. */
 export interface ShardPlan {
@@ -24,7 +24,7 @@ const COUNTS_AT_ONCE = 8;
  * there is nothing to cut.
  */
 export async function planShards(
-  { run: { kube, signal }, header, resources, scope, namespaces }: Reading,
+  { run: { kube, signal }, header, resources, scope, namespaces }: ClusterReading,
   most: number,
 ): Promise<ShardPlan | undefined> {
   const limit = pLimit(COUNTS_AT_ONCE);

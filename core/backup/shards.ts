@@ -5,7 +5,7 @@ import type { BackupRun, ShardRun } from "./backup.ts";
 import { beginningAt, type ShardRange } from "./collect.ts";
 import { mergeReads } from "./merge.ts";
 import { joinShards, MIDDLE } from "./pieces.ts";
-import type { Read, Reading } from "./readcluster.ts";
+import type { ClusterReading, Read } from "./readcluster.ts";
 import type { BackupSpec } from "./scope.ts";
 import { planShards } from "./shardplan.ts";
 import {
@@ -36,7 +36,7 @@ export function unshardable(
 }
 
 /** Stores who is to read what of a cluster that was surveyed. Undefined where it is too little for two. */
-export async function beginShards(reading: Reading, most: number): Promise<BackupMore | undefined> {
+export async function beginShards(reading: ClusterReading, most: number): Promise<BackupMore | undefined> {
   const { run, header, problems } = reading;
   const plan = await planShards(reading, most);
   if (!plan) return undefined;

@@ -12,7 +12,7 @@ import type { BackupRun, ShardRun } from "./backup.ts";
 import type { CollectPlace, ShardRange } from "./collect.ts";
 import { holding, retentionOf } from "./hold.ts";
 import { type ArchiveInPieces, MIDDLE, writePieces } from "./pieces.ts";
-import { type Problems, type Read, type Reading, readCluster, reporting, startReading } from "./readcluster.ts";
+import { type ClusterReading, type Problems, type Read, readCluster, reporting, startReading } from "./readcluster.ts";
 import type { Archived, ArchiveHeader } from "./record.ts";
 import { backupScope } from "./scope.ts";
 import type { ShardPlan } from "./shardplan.ts";
@@ -133,7 +133,7 @@ export interface SliceOptions {
 
 /** Reads until all is read or the slice ends; what waits in memory becomes a piece from time to time. Of a shard all ends with `BackupMore`. */
 export async function captureSlice(
-  reading: Reading,
+  reading: ClusterReading,
   slice: Slice,
   options: SliceOptions,
 ): Promise<Archived | BackupMore> {
@@ -199,7 +199,10 @@ export function isRead(place: CollectPlace, end: number | undefined): boolean {
 }
 
 /** What the next run is to know beside what was read. */
-export function surveyed({ header, resources, namespaces, run }: Reading, logBefore = Buffer.alloc(0)): Surveyed {
+export function surveyed(
+  { header, resources, namespaces, run }: ClusterReading,
+  logBefore = Buffer.alloc(0),
+): Surveyed {
   const log = Buffer.concat([logBefore, run.log.gzipped()]).toString("base64");
   return { header, resources, namespaces: namespaces.items.map(({ body }) => body.toString()), log };
 }
@@ -223,7 +226,7 @@ export function goOnReading(
   { header, resources, namespaces }: Surveyed,
   read: Read | undefined,
   problems = read?.problems,
-): Reading {
+): ClusterReading {
   const items = namespaces.map((text) => ({ body: Buffer.from(text), object: JSON.parse(text) as KubernetesObject }));
   const names = items.map(({ object }) => object.metadata.name);
   const facts = {

@@ -36,7 +36,7 @@ import {
 import type { Lint } from "./lint.ts";
 import type { BackupSpec } from "./scope.ts";
 import { type Told, type VolumeProblems, volumeProblems } from "./volumeproblems.ts";
-import { type Awaited, watchCopies } from "./waits.ts";
+import { type AwaitedCopy, watchCopies } from "./waits.ts";
 
 /** An object that is stored. */
 export interface StoredObject extends HeldObject {
@@ -105,7 +105,7 @@ interface Copying extends VolumesRun {
   problems: VolumeProblems;
   records: VolumeRecord[];
   /** What is not whole yet. */
-  awaited: Set<Awaited>;
+  awaited: Set<AwaitedCopy>;
   copies: Whole[];
   /** Once they have been asked for. */
   opened?: Copiers;
@@ -338,7 +338,7 @@ async function make(
   fixed: () => void,
 ): Promise<Copied> {
   const { method, moved } = copying.choice;
-  const waiting: Awaited = { name: placeOf(copying.one.claim.metadata), doing: () => ITS_TURN };
+  const waiting: AwaitedCopy = { name: placeOf(copying.one.claim.metadata), doing: () => ITS_TURN };
   awaited.add(waiting);
   try {
     const { done } = await limits[moved ? "CSISnapshot" : method](async () => {

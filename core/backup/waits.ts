@@ -3,7 +3,7 @@ import type { Doing } from "../volumes/doing.ts";
 import type { Method } from "../volumes/volume.ts";
 
 /** A copy of a claim's data that is not whole yet. */
-export interface Awaited {
+export interface AwaitedCopy {
   /** The claim's, "namespace/name". */
   name: string;
   /** Once it has begun. */
@@ -20,7 +20,7 @@ const AGAIN_MS = 2 * LOOK_MS;
  * Looks again and again at the copies that are under way, until it is disposed of, and says which claims do what for long: one line
  * for all that do the same. A claim is in one line in half a minute.
  */
-export function watchCopies(awaited: ReadonlySet<Awaited>, total: number, say: (line: string) => void): Disposable {
+export function watchCopies(awaited: ReadonlySet<AwaitedCopy>, total: number, say: (line: string) => void): Disposable {
   const look = looking(total);
   const timer = setInterval(() => {
     for (const line of look(awaited, performance.now())) say(line);
@@ -30,8 +30,8 @@ export function watchCopies(awaited: ReadonlySet<Awaited>, total: number, say: (
 }
 
 /** What is said at a look, by what the looks before have seen; times in milliseconds. */
-export function looking(total: number): (awaited: Iterable<Awaited>, now: number) => string[] {
-  const seen = new Map<Awaited, Seen>();
+export function looking(total: number): (awaited: Iterable<AwaitedCopy>, now: number) => string[] {
+  const seen = new Map<AwaitedCopy, Seen>();
   return (awaited, now) => {
     const due: Seen[] = [];
     for (const one of awaited) {

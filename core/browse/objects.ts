@@ -1,5 +1,5 @@
 import type { Objects, Scan } from "../apiserver/list.ts";
-import type { Served } from "../apiserver/resources.ts";
+import type { ServedResource } from "../apiserver/resources.ts";
 import { StatusError } from "../apiserver/status.ts";
 import { objectKey } from "../apiserver/store.ts";
 import type { IndexEntry } from "../archive/index.ts";
@@ -15,7 +15,7 @@ import type { Holdings } from "./served.ts";
  * read for each question, bodies only of what may be wanted.
  */
 export function backupObjects({ archive, withoutSecrets }: OpenBackup, { revision, sorted }: Holdings): Objects {
-  function refuseSecrets(resource: Served): void {
+  function refuseSecrets(resource: ServedResource): void {
     if (resource.collection !== "secrets" || !withoutSecrets) return;
     const { message, hint } = withoutSecrets;
     throw new StatusError("Forbidden", `secrets is forbidden: ${message}${hint ? `; ${hint}` : ""}`);
@@ -43,7 +43,7 @@ export function backupObjects({ archive, withoutSecrets }: OpenBackup, { revisio
 
 async function* entriesOf(
   archive: Archive,
-  { collection: resource, version }: Served,
+  { collection: resource, version }: ServedResource,
   { namespace, after, likely = () => true }: Scan,
   sorted: boolean,
 ): AsyncGenerator<IndexEntry> {

@@ -1,4 +1,4 @@
-import type { Answer, Call } from "../apiserver/routes.ts";
+import type { Call, ServerAnswer } from "../apiserver/routes.ts";
 import { StatusError } from "../apiserver/status.ts";
 import { parseExact } from "../kube/json.ts";
 import { type Fields, isFields } from "../objects/fields.ts";
@@ -13,7 +13,7 @@ const SCHEMAS = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const RUNNING = /\/(pods|nodes|services)\/[^/]+\/(log|exec|attach|portforward|proxy)(\/|$)/;
 
 /** Answers what of a request isn't reading: questions about rights; all else is refused. `what`: for messages. */
-export function answerReadOnly({ method, path, contentType, body }: Call, what: string): Answer | undefined {
+export function answerReadOnly({ method, path, contentType, body }: Call, what: string): ServerAnswer | undefined {
   if (RUNNING.test(path)) {
     throw new StatusError("MethodNotAllowed", `this is ${what}: nothing runs in it, and it holds no logs`, {});
   }

@@ -1,4 +1,4 @@
-import { builtIn, type Served } from "../apiserver/resources.ts";
+import { builtIn, type ServedResource } from "../apiserver/resources.ts";
 import { objectKey } from "../apiserver/store.ts";
 import type { Archive } from "../archive/reader.ts";
 import { resourceKey } from "../kube/resource.ts";
@@ -8,7 +8,7 @@ import { unserved } from "../restore/selection.ts";
 /** What a backup's index tells of all it holds. */
 export interface Holdings {
   /** The resources that are served, each in the versions that its objects are stored in. */
-  served: Served[];
+  served: ServedResource[];
   /** The newest revision of an object. */
   revision: number;
   /** Of which resources (group-resource strings) the objects come in the order of their keys. */
@@ -45,7 +45,7 @@ export async function surveyHoldings(archive: Archive): Promise<Holdings> {
  * What is known of Kubernetes and by the definitions is served in the versions in which there are objects, and in all
  * where there are none; of what nothing defines the objects tell the kind.
  */
-function servedOf(known: Served[], held: Map<string, Held>): Served[] {
+function servedOf(known: ServedResource[], held: Map<string, Held>): ServedResource[] {
   const byKey = Map.groupBy(known, resourceKey);
   const served = [...byKey].flatMap(([key, resources]) => {
     const versions = held.get(key)?.versions;
@@ -58,7 +58,7 @@ function servedOf(known: Served[], held: Map<string, Held>): Served[] {
   return served.map((resource) => ({ ...resource, collection: resourceKey(resource), hasStatus: false }));
 }
 
-function undefinedResource(key: string, { kind, namespaced, versions }: Held): Served[] {
+function undefinedResource(key: string, { kind, namespaced, versions }: Held): ServedResource[] {
   const named = unserved(key, kind);
   return [...versions].map((version) => ({
     ...{ ...named, version, namespaced, collection: key, listKind: `${kind}List`, categories: [] },

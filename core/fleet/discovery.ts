@@ -3,7 +3,7 @@ import type { ConfiguredCluster, FleetConfig } from "../config.ts";
 import { LifeboatError, mayPass, messageOf } from "../errors.ts";
 import type { CloudReferences } from "../kube/clouds.ts";
 import type { Platform } from "../ports.ts";
-import { DISCOVERED_NAME, type Discovery } from "./settings.ts";
+import { type ClusterDiscovery, DISCOVERED_NAME } from "./settings.ts";
 
 /** The label of each discovered cluster that tells which entry of `discover` it was found by. */
 const DISCOVERED_BY = "lifeboat/discovered-by";
@@ -124,7 +124,7 @@ interface Asking {
 }
 
 /** The clusters of an entry that have its tags, by their names. */
-async function* discovered(discovery: Discovery, asking: Asking): AsyncGenerator<[string, ConfiguredCluster]> {
+async function* discovered(discovery: ClusterDiscovery, asking: Asking): AsyncGenerator<[string, ConfiguredCluster]> {
   if ("eks" in discovery) {
     const { tags, ...place } = discovery.eks;
     for await (const [name, eks, labels] of tagged("eks", place, tags, asking)) yield [name, { eks, labels }];

@@ -10,14 +10,14 @@ import { type LabelSelector, labelSelectorSchema, matchesSelector, selectorText 
 export type ClusterChoice = LabelSelector & { names?: string[] };
 
 /** Where a cloud is asked for clusters, and which tags those have that are the fleet's. */
-export type Discovery =
+export type ClusterDiscovery =
   | { eks: { region: string; roleArn?: string; tags: Record<string, string> } }
   | { gke: { project: string; location?: string; labels: Record<string, string> } }
   | { aks: { subscription: string; clientId?: string; tags: Record<string, string> } };
 
 /** What a configuration says of its fleet beside clusters and schedules. */
 export interface FleetSettings {
-  discover: Record<string, Discovery>;
+  discover: Record<string, ClusterDiscovery>;
   /** As many clusters are backed up at a time, where this process does it. */
   concurrency: number;
   /** As many clusters are begun in a minute. */
@@ -40,11 +40,11 @@ const discoverySchema = strictFields({
   }).optional(),
   gke: strictFields({ project: text, location: text.optional(), labels: tags }).optional(),
   aks: strictFields({ subscription: text, clientId: text.optional(), tags }).optional(),
-}).transform((fields, { addIssue }): Discovery => {
+}).transform((fields, { addIssue }): ClusterDiscovery => {
   const told = CLOUDS.filter((cloud) => fields[cloud] !== undefined);
   if (told.length !== 1)
     addIssue(`needs exactly one of ${CLOUDS.join(", ")}, and ${told.length ? `has ${told.join(", ")}` : "has none"}`);
-  return fields as Discovery;
+  return fields as ClusterDiscovery;
 });
 
 /** The configuration's `fleet`; `name`: what an entry may be called. */

@@ -126,7 +126,7 @@ export async function verifyLocationSlice(
 }
 
 /** A backup's files as they lie in a bucket, and its record, unless that is damaged. */
-export interface Verified {
+export interface StoredBackup {
   bucket: Bucket;
   name: string;
   record: Backup | undefined;
@@ -135,12 +135,12 @@ export interface Verified {
 }
 
 /** `verifyBackup` of files whose record has been read, which need not lie beside them. */
-export async function verifyFiles(verified: Verified, options: VerifyOptions = {}): Promise<VerifyDocument> {
+export async function verifyFiles(verified: StoredBackup, options: VerifyOptions = {}): Promise<VerifyDocument> {
   return (await verifyFilesSlice(verified, options, UNCUT))!;
 }
 
 async function verifyFilesSlice(
-  { bucket, name, record, present, found: early = startFindings() }: Verified,
+  { bucket, name, record, present, found: early = startFindings() }: StoredBackup,
   options: VerifyOptions,
   { before, goOn }: Slicing<VerifyState>,
 ): Promise<VerifyDocument | undefined> {

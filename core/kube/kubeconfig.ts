@@ -27,7 +27,7 @@ export interface ClusterAccess {
 }
 
 /** The cluster and the user of the chosen context, as the kubeconfig has them. */
-export interface Chosen {
+export interface ChosenContext {
   server: URL;
   cluster: Record<string, unknown>;
   user: Record<string, unknown>;
@@ -42,7 +42,7 @@ export interface Chosen {
  */
 export function readKubeconfig(
   yaml: string,
-  options: { context?: string; directory?: string; vet?: (chosen: Chosen) => Authorize | undefined } = {},
+  options: { context?: string; directory?: string; vet?: (chosen: ChosenContext) => Authorize | undefined } = {},
 ): ClusterAccess {
   const directory = options.directory ?? ".";
   const config = parse(yaml);

@@ -6,7 +6,7 @@ import { type Resource, resourceApiVersion, resourceKey, resourcePath } from "./
 import { parseStatus } from "./status.ts";
 
 /** One page of a list. */
-export interface Page {
+export interface ListPage {
   /** Each item's bytes exactly as the server sent them, but with `apiVersion` and `kind` where it left them out. */
   items: Buffer[];
   /** The revision this page shows. */
@@ -55,7 +55,7 @@ export async function* listPages(
     accept?: string;
     signal?: AbortSignal;
   } = {},
-): AsyncGenerator<Page, void, undefined> {
+): AsyncGenerator<ListPage, void, undefined> {
   const { namespace, labelSelector, fieldSelector, resourceVersion, accept, signal } = options;
   const type = { apiVersion: resourceApiVersion(resource), kind: resource.kind };
   const path = resourcePath(resource, namespace);

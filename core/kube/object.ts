@@ -8,13 +8,13 @@ import { type Resource, resourcePath } from "./resource.ts";
 export type Kind = Pick<Resource, "group" | "version" | "name" | "kind">;
 
 /** Which object of its kind is meant; without a namespace where it has none. */
-export interface Place {
+export interface NamespacedName {
   namespace?: string;
   name: string;
 }
 
 /** "namespace/name", or the name alone. */
-export function placeOf({ namespace, name }: Place): string {
+export function placeOf({ namespace, name }: NamespacedName): string {
   return namespace ? `${namespace}/${name}` : name;
 }
 
@@ -22,7 +22,7 @@ export function placeOf({ namespace, name }: Place): string {
 export async function getObject(
   kube: Kube,
   kind: Kind,
-  place: Place,
+  place: NamespacedName,
   signal: AbortSignal,
 ): Promise<KubernetesObject | undefined> {
   const response = await kube.request({ path: resourcePath(kind, place.namespace, place.name), signal });
@@ -63,7 +63,7 @@ export async function createObject(
 export async function patchObject(
   kube: Kube,
   kind: Kind,
-  place: Place,
+  place: NamespacedName,
   patch: object,
   signal: AbortSignal,
 ): Promise<KubernetesObject | undefined> {
@@ -84,7 +84,7 @@ export async function patchObject(
 export async function deleteObject(
   kube: Kube,
   kind: Kind,
-  place: Place & { uid?: string },
+  place: NamespacedName & { uid?: string },
   signal: AbortSignal,
   propagationPolicy: "Background" | "Foreground" | "Orphan" = "Background",
 ): Promise<void> {

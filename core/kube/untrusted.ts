@@ -11,7 +11,7 @@ import {
   ROLE_ARN,
 } from "./clouds.ts";
 import { withoutTokens } from "./exec.ts";
-import { type Chosen, textOf } from "./kubeconfig.ts";
+import { type ChosenContext, textOf } from "./kubeconfig.ts";
 
 /** A user whose tokens a cloud gives, and what a kubeconfig tells about them. */
 export type CloudUser<Cloud extends keyof CloudReferences = keyof CloudReferences> = {
@@ -28,7 +28,7 @@ export type CloudUser<Cloud extends keyof CloudReferences = keyof CloudReference
  *
  * Throws `invalid` in one line for everything else. Of the kubeconfig, only a program's or provider's name is quoted.
  */
-export function vetKubeconfig(chosen: Chosen): CloudUser | undefined {
+export function vetKubeconfig(chosen: ChosenContext): CloudUser | undefined {
   for (const rule of RULES) {
     if (rule.breaks(chosen)) throw refused(rule.what, rule.hint);
   }
@@ -43,7 +43,7 @@ export function vetKubeconfig(chosen: Chosen): CloudUser | undefined {
 }
 
 /** Whoever wrote the kubeconfig wrote its authority as well: a proxy of his could pass for any server. */
-function checkWay(cloud: keyof CloudReferences, chosen: Chosen): void {
+function checkWay(cloud: keyof CloudReferences, chosen: ChosenContext): void {
   const token = `the function's token for ${CLOUD_NAMES[cloud]}`;
   if (chosen.cluster["proxy-url"]) {
     throw refused(`its proxy-url could get ${token}`, "leave it out, or give a service account's token for the user");
@@ -56,7 +56,7 @@ function checkWay(cloud: keyof CloudReferences, chosen: Chosen): void {
 }
 
 interface Rule {
-  breaks(chosen: Chosen): boolean;
+  breaks(chosen: ChosenContext): boolean;
   what: string;
   hint: string;
 }
@@ -65,12 +65,12 @@ const FLATTEN = "kubectl config view --raw --minify --flatten prints a kubeconfi
 
 const RULES: Rule[] = [
   ...(["certificate-authority", "client-certificate", "client-key"] as const).map((field) => ({
-    breaks: ({ cluster, user }: Chosen) => Boolean(cluster[field] || user[field]),
+    breaks: ({ cluster, user }: ChosenContext) => Boolean(cluster[field] || user[field]),
     what: `its ${field} is a path to a local file`,
     hint: `give ${field}-data; ${FLATTEN}`,
   })),
   ...(["tokenFile", "token-file"] as const).map((field) => ({
-    breaks: ({ user }: Chosen) => Boolean(user[field]),
+    breaks: ({ user }: ChosenContext) => Boolean(user[field]),
     what: `its ${field} is a path to a local file`,
     hint: "give the token itself as `token`",
   })),
@@ -87,7 +87,7 @@ const RULES: Rule[] = [
 ];
 
 /** Whether the server is this machine, and the way to it no proxy, whose 127.0.0.1 would be another. */
-function staysHere({ server, cluster }: Chosen): boolean {
+function staysHere({ server, cluster }: ChosenContext): boolean {
   return isLoopback(server.hostname) && !cluster["proxy-url"];
 }
 

@@ -6,7 +6,7 @@ import { type Problem, someOf } from "../report.ts";
 import { type OpenBackup, openToRead, type Reading } from "./open.ts";
 
 /** Which backups of a location are looked into: all of them where neither is given. */
-export interface Choice {
+export interface BackupChoice {
   /** Their names. */
   backups?: string[];
   /** Only those of this schedule. */
@@ -38,7 +38,7 @@ const BACKUPS_AHEAD = 4;
  * The backups that are chosen. Only their indexes are read, and what is asked for by ranges: those without one, as Velero's, are
  * left out and told, as are those that are damaged or encrypted to others. Throws `missing` for a name or a schedule that has none.
  */
-export async function chooseBackups(bucket: Bucket, choice: Choice, reading: Reading = {}): Promise<Backups> {
+export async function chooseBackups(bucket: Bucket, choice: BackupChoice, reading: Reading = {}): Promise<Backups> {
   const { signal } = reading;
   const unread = new Map<string, string>();
   const withoutIndex = new Set<string>();
@@ -100,7 +100,7 @@ function placeOf({ metadata, status }: Backup): string {
 
 async function recordsOf(
   bucket: Bucket,
-  { backups, schedule }: Choice,
+  { backups, schedule }: BackupChoice,
   unread: Map<string, string>,
   signal: AbortSignal | undefined,
 ): Promise<Backup[]> {

@@ -1,4 +1,4 @@
-import { builtIn, definedResources, type Served } from "../apiserver/resources.ts";
+import { builtIn, definedResources, type ServedResource } from "../apiserver/resources.ts";
 import type { IndexEntry } from "../archive/index.ts";
 import { itemsPath, type KubernetesObject } from "../archive/item.ts";
 import type { Archive } from "../archive/reader.ts";
@@ -13,7 +13,7 @@ import { findResource, type NamedItem, parseItem, resolveResource } from "../sel
 import type { OpenBackup } from "./open.ts";
 
 /** The resources that a backup's cluster served, as far as the backup tells: Kubernetes' own, and those that its definitions define. */
-export async function resourcesOf(archive: Archive): Promise<Served[]> {
+export async function resourcesOf(archive: Archive): Promise<ServedResource[]> {
   const within = [itemsPath(DEFINITIONS)];
   const definitions = archive.entries(({ resource }) => resource === DEFINITIONS, { within });
   const resources = [...builtIn];
@@ -31,7 +31,7 @@ export async function resourcesOf(archive: Archive): Promise<Served[]> {
 export async function findItem({ record, archive, withoutSecrets }: OpenBackup, text: string): Promise<IndexEntry> {
   const wanted = parseItem(text);
   if (withoutSecrets && resolveResource(wanted.resource, builtIn) === "secrets") throw withoutSecrets;
-  const find = (resources: Served[]) => findAs(archive, resolveResource(wanted.resource, resources), wanted);
+  const find = (resources: ServedResource[]) => findAs(archive, resolveResource(wanted.resource, resources), wanted);
   const found = (await find(builtIn)) ?? (await find(await resourcesOf(archive)));
   return found ?? (await findAnywhere(archive, wanted, { text, backup: `backup "${record.metadata.name}"` }));
 }
@@ -93,7 +93,12 @@ async function findAnywhere(
   });
 }
 
-function unknownKind(name: string, backup: string, kinds: Map<string, string>, resources: Served[]): LifeboatError {
+function unknownKind(
+  name: string,
+  backup: string,
+  kinds: Map<string, string>,
+  resources: ServedResource[],
+): LifeboatError {
   const known = findResource(name, resources);
   if (known) return new LifeboatError("missing", `${backup} holds no ${resourceKey(known)}`);
   const names = [...kinds].flatMap(([resource, kind]) => [resource, resource.split(".")[0]!, kind.toLowerCase()]);

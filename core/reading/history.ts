@@ -7,7 +7,7 @@ import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { movedTo } from "../restore/apiversions.ts";
 import type { CompareFacts } from "../restore/plan/comparable.ts";
-import { type BackupTime, type Choice, chooseBackups, timeOf } from "./backups.ts";
+import { type BackupChoice, type BackupTime, chooseBackups, timeOf } from "./backups.ts";
 import { changesOf, factsOf, isAlike, resourceOf } from "./compare.ts";
 import { knownTo } from "./diff.ts";
 import { readItem } from "./find.ts";
@@ -16,7 +16,7 @@ import { type OpenBackup, openToRead, type Reading } from "./open.ts";
 import { absenceIn, backupSide } from "./sides.ts";
 
 /** What is asked of an object's past. */
-export interface HistoryRequest extends Choice {
+export interface HistoryRequest extends BackupChoice {
   /** Named as `findAmong` reads it. */
   item: string;
   /** With the fields that were changed. */

@@ -13,7 +13,7 @@ import { expectOk, type Kube } from "../kube/client.ts";
 import { discover } from "../kube/discovery.ts";
 import { throwIfGone } from "../kube/gone.ts";
 import { metadataOf } from "../kube/json.ts";
-import type { Page } from "../kube/list.ts";
+import type { ListPage } from "../kube/list.ts";
 import { type Resource, resourceApiVersion, resourceKey, resourcePath } from "../kube/resource.ts";
 import { NAMESPACES } from "../objects/resources.ts";
 import { release } from "../release.ts";
@@ -52,7 +52,7 @@ export async function liveSide(input: LiveInput): Promise<Side & { resources: Re
   /** By resource or group: why it can't be told what there is of it. */
   const unread = new Map(discovery.warnings.map(({ group, message }) => [group, message]));
 
-  async function* pages(listing: Listing): AsyncGenerator<Page> {
+  async function* pages(listing: Listing): AsyncGenerator<ListPage> {
     try {
       yield* photo.pages(listing);
     } catch (error) {

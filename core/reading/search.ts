@@ -1,4 +1,4 @@
-import { builtIn, type Served } from "../apiserver/resources.ts";
+import { builtIn, type ServedResource } from "../apiserver/resources.ts";
 import type { IndexEntry, Narrowing, Visit } from "../archive/index.ts";
 import { itemPath, itemsPath } from "../archive/item.ts";
 import { LifeboatError } from "../errors.ts";
@@ -8,7 +8,7 @@ import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { means } from "../restore/selection.ts";
 import { anyGlob, findResource, isGlob, matchesSelector, parseSelector, resolveResource } from "../select.ts";
-import { type Backups, type BackupTime, type Choice, chooseBackups, timeOf } from "./backups.ts";
+import { type BackupChoice, type Backups, type BackupTime, chooseBackups, timeOf } from "./backups.ts";
 import { resourcesOf } from "./find.ts";
 import type { Reading } from "./open.ts";
 
@@ -69,7 +69,7 @@ const MOST_KNOWN = 50_000;
  */
 export async function search(
   bucket: Bucket,
-  { criteria, ...choice }: Choice & { criteria: Criteria },
+  { criteria, ...choice }: BackupChoice & { criteria: Criteria },
   { most = MOST_FOUND, ...reading }: Reading & { most?: number } = {},
 ): Promise<SearchDocument> {
   const given = Object.fromEntries(Object.entries(criteria).filter(([, value]) => value)) as Criteria;
@@ -200,7 +200,7 @@ async function kindOf(kind: string | undefined, backups: Backups) {
 }
 
 /** Kubernetes' own resources, and those that the newest backup defines that holds definitions. */
-export async function definedIn(backups: Backups): Promise<Served[]> {
+export async function definedIn(backups: Backups): Promise<ServedResource[]> {
   const defined = backups.each(backups.records.toReversed(), ({ archive }) => resourcesOf(archive));
   for await (const { found } of defined) if (found.length > builtIn.length) return found;
   return builtIn;

@@ -7,7 +7,7 @@ import { findItem, readItem } from "./find.ts";
 import { openNamed, type Reading } from "./open.ts";
 
 /** An object as a backup holds it. */
-export interface Shown {
+export interface ShownObject {
   object: KubernetesObject;
   /** It is a Secret, and its values are left out. */
   hidden: boolean;
@@ -21,7 +21,7 @@ export async function showItem(
   bucket: Bucket,
   { backup, item }: { backup: string; item: string },
   { secrets = false, managedFields = false, ...reading }: Reading & { secrets?: boolean; managedFields?: boolean } = {},
-): Promise<Shown> {
+): Promise<ShownObject> {
   const opened = await openNamed(bucket, backup, reading);
   try {
     const entry = await findItem(opened, item);

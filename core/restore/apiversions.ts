@@ -6,7 +6,7 @@ import type { Discovery } from "../kube/discovery.ts";
 import { type Resource, resourceApiVersion, resourceKey, resourcePath } from "../kube/resource.ts";
 import { at, fieldsAt } from "../objects/fields.ts";
 import { DEFINITIONS } from "../objects/resources.ts";
-import type { Survey } from "./survey.ts";
+import type { RestoreSurvey } from "./survey.ts";
 
 /** A version that Kubernetes has dropped, whose objects say the same in a later one. */
 interface Successor {
@@ -162,7 +162,7 @@ function successorOf(resource: string, apiVersion: string): Successor | undefine
  * None). One request for each such definition.
  */
 export async function findConversions(
-  { items }: Survey,
+  { items }: RestoreSurvey,
   { resources }: Discovery,
   { kube, signal }: { kube: Kube; signal: AbortSignal },
 ): Promise<Conversions> {

@@ -10,7 +10,7 @@ import { type Conversions, convert } from "./apiversions.ts";
 import { CLONE_FIXES, type CloneOptions } from "./clone/clone.ts";
 import { type ModifierRule, mayModify, modify } from "./modifiers/modifiers.ts";
 import { dropChosenNodePorts } from "./nodeports.ts";
-import { addHookContainers, type HookRule, INIT_ANNOTATION } from "./write/hooks.ts";
+import { addHookContainers, INIT_ANNOTATION, type RestoreHookRule } from "./write/hooks.ts";
 
 /** What the fixes of one restore know beside the object. */
 export interface FixContext extends CloneOptions {
@@ -22,7 +22,7 @@ export interface FixContext extends CloneOptions {
   /** A restore is undone: objects get back the labels they had, and no others. */
   exact?: boolean;
   /** Of the spec; none where not given. */
-  hooks?: HookRule[];
+  hooks?: RestoreHookRule[];
   /** None where not given. */
   conversions?: Conversions;
   modifiers?: ModifierRule[];

@@ -4,7 +4,7 @@ import { type Restore, restoreKeysOf } from "../catalog.ts";
 import { readObject } from "../contents.ts";
 import type { RestoreDocument } from "../documents.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
-import type { Page, Section, Table } from "../html.ts";
+import type { HtmlPage, HtmlTable, Section } from "../html.ts";
 import type { Bucket } from "../ports.ts";
 import type { Problem } from "../report.ts";
 import { volumesText } from "../volumes/record.ts";
@@ -70,11 +70,11 @@ export function groupProblems(problems: Problem[]): { message: string; names: st
 const NAMES_SHOWN = 1000;
 
 /** The report of a restore as a page: what needs a person first, then what became of every object. */
-export function reportPage(document: RestoreDocument, outcomes: ItemOutcome[] = []): Page {
+export function reportPage(document: RestoreDocument, outcomes: ItemOutcome[] = []): HtmlPage {
   const { name, backup, cluster, caller, phase, location, counts, volumes, spec, errors, warnings } = document;
   const { startTimestamp = "", completionTimestamp = "" } = document;
   const told = Object.entries(counts).filter(([, count]) => count > 0);
-  const facts: Page["facts"] = [
+  const facts: HtmlPage["facts"] = [
     ["Phase", phase],
     ["Backup", backup ?? "none"],
     ...(cluster ? [["Cluster", cluster] as [string, string]] : []),
@@ -100,7 +100,7 @@ export function reportPage(document: RestoreDocument, outcomes: ItemOutcome[] = 
   };
 }
 
-function problemTable(caption: string, problems: Problem[]): Table[] {
+function problemTable(caption: string, problems: Problem[]): HtmlTable[] {
   const rows = groupProblems(problems).map(({ message, names }) => [message, shown(names)]);
   if (rows.length === 0) return [];
   return [{ caption: `${caption} (${problems.length})`, columns: ["What", "Objects"], rows, open: true }];
@@ -127,7 +127,7 @@ function outcomeSections(outcomes: ItemOutcome[]): Section[] {
 /** They hold commands and contents, and so perhaps what not every reader of a page should see. */
 const UNSHOWN = new Set(["hooks", "resourceModifierRules"]);
 
-function specTable(spec: Record<string, unknown>): Table {
+function specTable(spec: Record<string, unknown>): HtmlTable {
   const rows = Object.entries(spec).map(([field, value]) => [
     field,
     UNSHOWN.has(field) ? "(in the restore's record)" : typeof value === "string" ? value : JSON.stringify(value),

@@ -29,7 +29,7 @@ export interface RestoreResult {
   problems: { warnings: Problem[]; errors: Problem[] };
 }
 
-export interface Report {
+export interface RestoreReport {
   /** Tells of an item's end; `warning` says that the reason is worth the user's attention. */
   item(item: Item, action: ItemOutcome["action"], reason?: string, warning?: boolean): void;
   /** Tells of something that concerns no single item. */
@@ -46,7 +46,7 @@ export interface Report {
 export function startReport(listen: {
   outcome: (outcome: ItemOutcome) => void;
   progress: (done: number) => void;
-}): Report {
+}): RestoreReport {
   const counts = { created: 0, updated: 0, recreated: 0, pruned: 0, skipped: 0, blocked: 0, failed: 0 };
   const problems: RestoreResult["problems"] = { warnings: [], errors: [] };
   let done = 0;

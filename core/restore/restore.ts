@@ -22,14 +22,14 @@ import { modifiersOf, withModifiers } from "./modifiers/modifiersource.ts";
 import type { Policy } from "./plan/plan.ts";
 import { isAlike, nothingSkimmed, type Skim, skimArchive } from "./plan/skim.ts";
 import { type PlannedStep, planSteps } from "./plan/steps.ts";
-import { ALIKE, type Extras, type Listed, nothingListed, readTarget, type Target } from "./plan/target.ts";
+import { ALIKE, type Extras, type ListedTarget, nothingListed, readTarget, type Target } from "./plan/target.ts";
 import { findExtras, withheld } from "./prune/extras.ts";
-import { type ItemOutcome, type Report, type RestoreResult, startReport } from "./report.ts";
+import { type ItemOutcome, type RestoreReport, type RestoreResult, startReport } from "./report.ts";
 import { type Selection, selection } from "./selection.ts";
 import { type Served, servedBy } from "./served.ts";
 import type { RestoreCut } from "./slices.ts";
 import { checkSpec, type RestoreSpec } from "./spec.ts";
-import { type Item, type Survey, surveyArchive } from "./survey.ts";
+import { type Item, type RestoreSurvey, surveyArchive } from "./survey.ts";
 import type { Note } from "./undo/notes.ts";
 import { findRemains, type Undoing } from "./undo/remains.ts";
 import { createdVolumes, findsVolume, freeVolumes } from "./volumes.ts";
@@ -70,7 +70,7 @@ export interface PlanInput {
 
 /** What a restore will do, and all that it knows for doing it. */
 export interface RestorePlan {
-  survey: Survey;
+  survey: RestoreSurvey;
   target: Target;
   discovery: Discovery;
   served: Served;
@@ -94,7 +94,7 @@ export interface PlanProgress {
   spec?: RestoreSpec;
   conversions?: Conversions;
   clone?: CloneOptions;
-  listed?: Listed;
+  listed?: ListedTarget;
   /** What is to be deleted. */
   found?: Awaited<ReturnType<Extras["found"]>>;
   skim?: Skim;
@@ -271,12 +271,12 @@ function dataOf({ kube, name, spec, volumes, signal }: PlanInput, { resources }:
 }
 
 /** What wasn't read since the target has it. Nothing is written on the word of a backup with a damaged part. */
-function* unread({ items }: Survey, { digests }: Target): Generator<IndexEntry> {
+function* unread({ items }: RestoreSurvey, { digests }: Target): Generator<IndexEntry> {
   for (const [place, { entry }] of items.entries()) if (digests.get(place) === ALIKE) yield entry;
 }
 
 /** What the backup lacks, or all of it. */
-function backupWarnings({ backup, backupName }: PlanInput, { items }: Survey): string[] {
+function backupWarnings({ backup, backupName }: PlanInput, { items }: RestoreSurvey): string[] {
   return [
     ...(backup?.status?.phase === "PartiallyFailed"
       ? [
@@ -305,13 +305,13 @@ function heldBy(finalizers: Map<string, number[]>, steps: PlannedStep[]): Map<st
 }
 
 /** The API groups whose definitions are restored. */
-function groupsOf({ definitions }: Survey): string[] {
+function groupsOf({ definitions }: RestoreSurvey): string[] {
   return [...definitions].map((definition) => definition.slice(definition.indexOf(".") + 1));
 }
 
 async function extrasOf(
   { archive, backup, spec }: PlanInput,
-  known: { discovery: Discovery; survey: Survey; selection: Selection },
+  known: { discovery: Discovery; survey: RestoreSurvey; selection: Selection },
 ): Promise<Extras | undefined> {
   return spec.prune ? await findExtras({ archive, backup, spec, ...known }) : undefined;
 }
@@ -437,7 +437,7 @@ function hooksOf(
 }
 
 /** Reports the steps that need no request. */
-function reportUnchanged(steps: PlannedStep[], report: Report): void {
+function reportUnchanged(steps: PlannedStep[], report: RestoreReport): void {
   for (const { item, action, reason, warning } of steps) {
     if (action === "skip") report.item(item, "skipped", reason, warning);
     else if (action === "blocked") report.item(item, "blocked", reason);

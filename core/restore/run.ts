@@ -131,18 +131,22 @@ export interface RestoreEnd {
 }
 
 /** What is restored: a backup, or what was there before the restore that is undone. */
-export interface Source {
+export interface RestoreSource {
   open: () => Promise<Archive>;
   backup?: Backup;
   undoing?: Undoing;
 }
 
 /** Restores what `source` opens, and records it; as `runRestore`, which see. */
-export async function recordRestore(run: RestoreRun, source: Source): Promise<RestoreEnd> {
+export async function recordRestore(run: RestoreRun, source: RestoreSource): Promise<RestoreEnd> {
   return (await recordSlice(run, source)) as RestoreEnd;
 }
 
-async function recordSlice(run: RestoreRun, { open, ...source }: Source, slice?: Slice): Promise<RestoreEnd | More> {
+async function recordSlice(
+  run: RestoreRun,
+  { open, ...source }: RestoreSource,
+  slice?: Slice,
+): Promise<RestoreEnd | More> {
   const { bucket, name, spec, plan, signal } = run;
   const { backup } = source;
   checkNewName("restore", name);
@@ -225,7 +229,7 @@ async function recordSlice(run: RestoreRun, { open, ...source }: Source, slice?:
 /** What the backup has of its volumes' data; undefined where a restore is undone. */
 export async function volumesOf(
   { bucket, volumes, signal }: Pick<RestoreRun, "bucket" | "volumes" | "signal">,
-  { backup, undoing }: Pick<Source, "backup" | "undoing">,
+  { backup, undoing }: Pick<RestoreSource, "backup" | "undoing">,
 ): Promise<PlanInput["volumes"]> {
   if (!backup || undoing) return undefined;
   return { ...volumes, stored: await readStoredVolumes(bucket, backup, signal) };
@@ -242,7 +246,7 @@ function volumeInfo({ item, data }: RestoreData["brought"][number], { namespaceM
 }
 
 async function storeReport(
-  run: RestoreRun & Pick<Source, "undoing">,
+  run: RestoreRun & Pick<RestoreSource, "undoing">,
   startedAt: Date,
   result: RestoreResult,
   files: { list: Record<string, string[]>; outcomes: Buffer; volumes: object[]; logBefore?: Buffer },
@@ -285,7 +289,7 @@ function objectName({ namespace, name }: ItemOutcome): string {
 }
 
 function restoreRecord(
-  { name, spec, cluster, caller, plan, undoing }: RestoreRun & Pick<Source, "undoing">,
+  { name, spec, cluster, caller, plan, undoing }: RestoreRun & Pick<RestoreSource, "undoing">,
   startedAt: Date,
   result: RestoreResult,
   attempt: number,

@@ -27,7 +27,7 @@ export interface Item {
 }
 
 /** What a restore takes out of the backup. Items are known by their place in `items`. */
-export interface Survey {
+export interface RestoreSurvey {
   /** In archive order. */
   items: Item[];
   /** Items of lower ranks are restored first. */
@@ -60,7 +60,7 @@ export async function surveyArchive(
   { namespaceMapping, volumeClones }: Pick<FixContext, "namespaceMapping" | "volumeClones">,
   resources: Resource[],
   backup?: Backup,
-): Promise<Survey> {
+): Promise<RestoreSurvey> {
   const narrow = Object.keys(namespaceMapping).length ? undefined : selection.within;
   let choice = await choose(archive, selection, narrow);
   if (narrow && selection.missing()) choice = await choose(archive, selection);
@@ -171,12 +171,16 @@ function idOf({ resource, namespace, name }: IndexEntry): string {
 }
 
 /** Who comes before whom, and why: owners before what they own, adopted children before their owner. */
-function kinship(entries: IndexEntry[]): { order: Before[]; owners: Survey["owners"]; keepers: Survey["keepers"] } {
+function kinship(entries: IndexEntry[]): {
+  order: Before[];
+  owners: RestoreSurvey["owners"];
+  keepers: RestoreSurvey["keepers"];
+} {
   const asked = new Set(entries.flatMap(({ owners }) => owners));
-  const owners: Survey["owners"] = new Map();
+  const owners: RestoreSurvey["owners"] = new Map();
   for (const [place, { uid }] of entries.entries()) if (asked.has(uid)) owners.set(compactUid(uid), place);
   const order: Before[] = [];
-  const keepers: Survey["keepers"] = new Map();
+  const keepers: RestoreSurvey["keepers"] = new Map();
   for (const [child, entry] of entries.entries()) {
     for (const uid of entry.owners) {
       const owner = owners.get(compactUid(uid));

@@ -6,7 +6,7 @@ import { cloudScheduler, eventBridge, ncrontab, platformZone } from "./dialects.
 import { gapsOf, offsetsOf } from "./offsets.ts";
 
 /** The clouds whose clocks schedules can be written for. */
-export type Target = "aws" | "gcp" | "azure";
+export type ClockCloud = "aws" | "gcp" | "azure";
 
 /** What a cloud's clock sends, but for the slot, which is the clock's to say. */
 type SentJob = { kind: "backup"; schedule: string } | { kind: "retention" } | { kind: "verify" };
@@ -40,7 +40,7 @@ const AGAIN = "0 */15 * * * *";
  */
 export function renderSchedules(
   config: Pick<Config, "schedules" | "fleet" | "retentionSchedule" | "verify">,
-  target: Target,
+  target: ClockCloud,
   now = new Date(),
 ): RenderedSchedules {
   const all = everySchedule(config);

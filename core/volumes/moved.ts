@@ -2,7 +2,7 @@ import type { LimitFunction } from "p-limit";
 import { abortedAfter, abortedBy } from "../abort.ts";
 import type { KubernetesObject } from "../archive/item.ts";
 import { isLifeboatError, LifeboatError, messageOf } from "../errors.ts";
-import { getObject, type Kind, type Place, placeOf } from "../kube/object.ts";
+import { getObject, type Kind, type NamespacedName, placeOf } from "../kube/object.ts";
 import { at } from "../objects/fields.ts";
 import { timestamp } from "../timestamp.ts";
 import { awaitSnapshot } from "./csi/awaiting.ts";
@@ -88,7 +88,7 @@ async function throughClone(
 }
 
 /** The error of a copy that may have failed since its clone got no volume, which then stands in it. */
-async function withReason({ kube, signal }: CsiRun, place: Place, error: unknown): Promise<unknown> {
+async function withReason({ kube, signal }: CsiRun, place: NamespacedName, error: unknown): Promise<unknown> {
   if (!isLifeboatError(error) || error instanceof LeftoverError) return error;
   const clone = await getObject(kube, CLAIM, place, signal).catch(() => undefined);
   if (!clone || at(clone, "status", "phase") === "Bound") return error;

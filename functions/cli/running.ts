@@ -1,9 +1,9 @@
 import {
   type Bucket,
-  type Claim,
   type Config,
   claimLock,
   type Kube,
+  type LockClaim,
   type RunLog,
   startRunLog,
   thisProcess,
@@ -80,7 +80,7 @@ export async function underLock<T>(
 ): Promise<{ result: T; durationMs: number }> {
   const [name = ""] = names;
   await using claims = new AsyncDisposableStack();
-  const taken: Claim[] = [];
+  const taken: LockClaim[] = [];
   for (const locked of names)
     taken.push(claims.use(await claimLock({ bucket, kind: `${kind}s`, name: locked }, { signal, by: thisProcess() })));
   const log = startRunLog({ [kind]: `velero/${name}` }, options.verbose ? progress.line : undefined);

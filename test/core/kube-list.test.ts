@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { listPages, type Page } from "../../core/kube/list.ts";
+import { type ListPage, listPages } from "../../core/kube/list.ts";
 import type { Resource } from "../../core/kube/resource.ts";
 import { type Answer, client, json, type ScriptedServer, serve, status } from "./kube-server.ts";
 
@@ -22,11 +22,11 @@ const page = (items: object[] | null, metadata: object) =>
 const expired = (token?: string) =>
   status(410, "Expired", "The provided continue parameter is too old", { metadata: token ? { continue: token } : {} });
 
-async function collect(server: ScriptedServer, options?: Parameters<typeof listPages>[2]): Promise<Page[]> {
+async function collect(server: ScriptedServer, options?: Parameters<typeof listPages>[2]): Promise<ListPage[]> {
   await using kube = client(server);
   return await Array.fromAsync(listPages(kube, pods, options));
 }
-const names = (pages: Page[]) =>
+const names = (pages: ListPage[]) =>
   pages.map(({ items }) => items.map((item) => JSON.parse(item.toString()).metadata.name));
 const queries = (server: ScriptedServer) =>
   server.requests.map(({ url }) => Object.fromEntries(new URL(url, server.url).searchParams));

@@ -6,7 +6,7 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { unlocked } from "../../core/encryption/buckets.ts";
 import { backupKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
-import type { Choice } from "../../core/reading/backups.ts";
+import type { BackupChoice } from "../../core/reading/backups.ts";
 import { type Criteria, search } from "../../core/reading/search.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { backedUp } from "./integrity-sample.ts";
@@ -35,7 +35,7 @@ describe("a search of backups", () => {
     });
     await putBackup(bucket, "b", [web("acme/web:2"), sample("v1", "Node", "web-1")], { at: at(2) });
   });
-  const found = async (criteria: Criteria, choice: Choice = {}) =>
+  const found = async (criteria: Criteria, choice: BackupChoice = {}) =>
     (await search(bucket, { criteria, ...choice })).objects.map(
       ({ resource, namespace, name, backups, first, last }) =>
         `${resource} ${namespace}/${name} ${backups} ${first.backup}-${last.backup}`,
@@ -45,7 +45,7 @@ describe("a search of backups", () => {
   const CART = "configmaps shop/Cart 2 a-c";
   const GEAR = "widgets.example.com blog/gear 1 c-c";
   const DEFINITION = "customresourcedefinitions.apiextensions.k8s.io /widgets.example.com 1 c-c";
-  const cases: [Criteria, Choice, string[]][] = [
+  const cases: [Criteria, BackupChoice, string[]][] = [
     [{ text: "web" }, {}, [WEB, "nodes /web-1 1 b-b"]],
     [{ text: "cArT" }, {}, [CART]],
     [{ text: "web:1" }, {}, ["deployments.apps shop/web 1 a-a"]],
@@ -73,7 +73,7 @@ describe("a search of backups", () => {
       assert.deepEqual(await found(criteria, choice), objects));
   }
 
-  const refusals: [Criteria, Choice, string][] = [
+  const refusals: [Criteria, BackupChoice, string][] = [
     [{}, {}, "invalid | nothing is looked for | give a text, or a kind, a name, a namespace, an image or a label"],
     [
       { text: "" },

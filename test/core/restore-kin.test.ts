@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Names, ownersOf, type Relative, takenAlong } from "../../core/restore/undo/kin.ts";
+import { type ObjectNames, ownersOf, type Relative, takenAlong } from "../../core/restore/undo/kin.ts";
 
 /** "deployments.apps shop/web", its UID the same text; owners by theirs. */
 const one = (id: string, ...owners: string[]): Relative => {
@@ -8,15 +8,15 @@ const one = (id: string, ...owners: string[]): Relative => {
   const [namespace, name] = place.includes("/") ? (place.split("/") as [string, string]) : ["", place];
   return { resource, namespace, name, uid: id, owners: owners.map((uid) => ({ uid, resource: uid.split(" ")[0] })) };
 };
-const names = (...ids: string[]): Names => {
-  const found: Names = new Map();
+const names = (...ids: string[]): ObjectNames => {
+  const found: ObjectNames = new Map();
   for (const id of ids) {
     const [resource = "", name = ""] = id.split(" ");
     found.set(resource, (found.get(resource) ?? new Set()).add(name));
   }
   return found;
 };
-const listed = (found: Names) =>
+const listed = (found: ObjectNames) =>
   [...found].flatMap(([resource, some]) => [...some].map((name) => `${resource} ${name}`)).sort();
 
 const ALL = [

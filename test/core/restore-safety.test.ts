@@ -7,7 +7,7 @@ import { backupKeys } from "../../core/layout.ts";
 import { startRunLog } from "../../core/log.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { planRestore, type RestoreSpec } from "../../core/restore/restore.ts";
-import type { Names } from "../../core/restore/undo/kin.ts";
+import type { ObjectNames } from "../../core/restore/undo/kin.ts";
 import { readNotes } from "../../core/restore/undo/notes.ts";
 import { keepBefore } from "../../core/restore/undo/safety.ts";
 import { memoryBucket } from "../memory-bucket.ts";
@@ -44,7 +44,8 @@ async function keep(items: KubernetesObject[], spec: Partial<RestoreSpec> = {}):
   await keepBefore({ kube, bucket, name: "r", spec: { backupName: "b" }, log, signal }, planned);
 }
 
-const listed = (names: Names) => [...names].flatMap(([key, some]) => [...some].sort().map((name) => `${key} ${name}`));
+const listed = (names: ObjectNames) =>
+  [...names].flatMap(([key, some]) => [...some].sort().map((name) => `${key} ${name}`));
 
 /** What was kept: the objects of each backup, and the notes. */
 async function kept() {

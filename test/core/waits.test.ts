@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Awaited, looking } from "../../core/backup/waits.ts";
+import { type AwaitedCopy, looking } from "../../core/backup/waits.ts";
 import type { Doing } from "../../core/volumes/doing.ts";
 
 const CUT = "waits for its snapshot to be cut";
 const SILENT: Doing = { what: CUT, why: "the CSI driver has not answered" };
-const copy = (name: string, doing: Doing): Awaited & { now: Doing } => {
+const copy = (name: string, doing: Doing): AwaitedCopy & { now: Doing } => {
   const one = { name: `shop/${name}`, now: doing, doing: () => one.now };
   return one;
 };

@@ -3,7 +3,7 @@ import { after, before, suite, test } from "node:test";
 import { connect, type Kube } from "../../core/kube/client.ts";
 import { discover } from "../../core/kube/discovery.ts";
 import { readKubeconfig } from "../../core/kube/kubeconfig.ts";
-import { listPages, type Page } from "../../core/kube/list.ts";
+import { type ListPage, listPages } from "../../core/kube/list.ts";
 import { type Resource, resourceKey } from "../../core/kube/resource.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";
 import { WITHOUT_SNAPSHOTS } from "../rig/control-plane.ts";
@@ -47,8 +47,8 @@ suite("the client, on a real API server", { skip: requireOrSkip("rig", CONTROL_P
   }
   const pagesOf = (options: Parameters<typeof listPages>[2]) =>
     listPages(kube, configMaps, { namespace: "default", limit: 100, ...options });
-  const parsed = (pages: Page[]) => pages.flatMap(({ items }) => items.map((item) => JSON.parse(item.toString())));
-  const count = (pages: Page[], prefix: string) =>
+  const parsed = (pages: ListPage[]) => pages.flatMap(({ items }) => items.map((item) => JSON.parse(item.toString())));
+  const count = (pages: ListPage[], prefix: string) =>
     parsed(pages).filter(({ metadata }) => metadata.name.startsWith(prefix)).length;
 
   test("discovers what every cluster serves, from three answers, and goes on without a dead group", async () => {
@@ -119,7 +119,7 @@ suite("the client, on a real API server", { skip: requireOrSkip("rig", CONTROL_P
     assert.equal(count(await Array.fromAsync(pagesOf({})), "late-"), LATE);
 
     const running = pagesOf({ resourceVersion, limit: 50 })[Symbol.asyncIterator]();
-    const begun: Page[] = [(await running.next()).value!];
+    const begun: ListPage[] = [(await running.next()).value!];
     await cluster.compact();
     for (let next = await running.next(); !next.done; next = await running.next()) begun.push(next.value);
     assert.equal(count(begun, "old-"), OLD, "the list went on at a newer revision, with nothing lost or given twice");

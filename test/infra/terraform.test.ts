@@ -9,7 +9,7 @@ import { runInNewContext } from "node:vm";
 import { parseAllDocuments } from "yaml";
 import { neededForCopies } from "../../core/check/copying.ts";
 import { parseConfig } from "../../core/config.ts";
-import { renderSchedules, type Target } from "../../core/schedule/render.ts";
+import { type ClockCloud, renderSchedules } from "../../core/schedule/render.ts";
 import { requireOrSkip, sharedDir } from "../rig/require.ts";
 import { type Block, blocksOf } from "./blocks.ts";
 
@@ -222,7 +222,7 @@ function holds(expression: string, name: string): boolean {
 }
 
 /** Writes a test beside the module's own that plans the module with what `schedule render` prints. */
-async function writeRendered(tests: string, cloud: Target): Promise<void> {
+async function writeRendered(tests: string, cloud: ClockCloud): Promise<void> {
   const rendered = renderSchedules(parseConfig(CONFIG, {}).config, cloud);
   const variables = Object.entries(rendered).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
   const [given] = (await readFile(join(tests, "module.tftest.hcl"), "utf8")).split(/^run /m);

@@ -5,7 +5,7 @@ import type { Log } from "../../log.ts";
 import type { Fix } from "../fixes.ts";
 import type { Served } from "../served.ts";
 import type { RestoreSpec } from "../spec.ts";
-import type { Survey } from "../survey.ts";
+import type { RestoreSurvey } from "../survey.ts";
 import { CLASS_FIXES } from "./classes.ts";
 import { DOMAIN_FIXES } from "./domains.ts";
 import { IMAGE_FIXES, type ImageRule } from "./images.ts";
@@ -32,7 +32,13 @@ const STORAGE_CLASSES = "storageclasses.storage.k8s.io";
  */
 export async function readClone(
   spec: RestoreSpec,
-  { kube, served, survey, signal, log }: { kube: Kube; served: Served; survey: Survey; signal: AbortSignal; log: Log },
+  {
+    kube,
+    served,
+    survey,
+    signal,
+    log,
+  }: { kube: Kube; served: Served; survey: RestoreSurvey; signal: AbortSignal; log: Log },
 ): Promise<CloneOptions> {
   const { domainMapping, registryMapping, ingressClassMapping, scaleTo } = spec;
   const config = await readPluginConfig(kube, signal).catch((error) => {

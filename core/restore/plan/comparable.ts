@@ -6,7 +6,7 @@ import { rowsByResource } from "../../objects/rows.ts";
 import { withRequest } from "../../volumes/csi/stored.ts";
 import { FIXES, type FixContext } from "../fixes.ts";
 import { dropNodePorts } from "../nodeports.ts";
-import { dropHookContainers, type HookRule } from "../write/hooks.ts";
+import { dropHookContainers, type RestoreHookRule } from "../write/hooks.ts";
 
 /** What comparing knows beside the object. */
 export interface CompareFacts {
@@ -17,7 +17,7 @@ export interface CompareFacts {
   /** The node ports (as nodeports.ts names them) that are asked for, of the Service compared; none where not given. */
   askedPorts?: { has(port: string): boolean };
   /** Of the restore's spec; none where not given. */
-  hooks?: HookRule[];
+  hooks?: RestoreHookRule[];
   /** Bytes that claims of the target ("namespace/name") are made to ask for, at least, since they are made of a snapshot. */
   snapshotSizes?: ReadonlyMap<string, number>;
 }

@@ -7,7 +7,7 @@ import { leavingLog } from "../../runs.ts";
 import { timestamp } from "../../timestamp.ts";
 import { withModifiers } from "../modifiers/modifiersource.ts";
 import { planRestore, type RestorePlan } from "../restore.ts";
-import { alreadyExists, openingOf, type RestoreRun, type Source, volumesOf } from "../run.ts";
+import { alreadyExists, openingOf, type RestoreRun, type RestoreSource, volumesOf } from "../run.ts";
 import { checkSpec } from "../spec.ts";
 import {
   basisOf,
@@ -42,7 +42,7 @@ export async function runDryRun(run: Omit<RestoreRun, "plan" | "caller">): Promi
 /** Plans and rehearses the restore of what `source` opens. Nothing is stored. Throws as `runRestore`. */
 export async function rehearseRestore(
   run: Omit<RestoreRun, "plan" | "caller">,
-  { open, ...source }: Source,
+  { open, ...source }: RestoreSource,
 ): Promise<{ document: PlanDocument; planned: RestorePlan }> {
   const { bucket, name, spec, signal, log } = run;
   if ((await listFolder(bucket, restoreKeys(name).folder, signal)).has(restoreKeys(name).record))

@@ -12,7 +12,7 @@ import { isForeign } from "../finalizers.ts";
 import { type FixContext, fix, fixesNothing, refersElsewhere } from "../fixes.ts";
 import { mayModify } from "../modifiers/modifiers.ts";
 import { nodePorts } from "../nodeports.ts";
-import type { Survey } from "../survey.ts";
+import type { RestoreSurvey } from "../survey.ts";
 import { nodePath } from "../volumes.ts";
 import { mayHaveExecHooks } from "../write/hooks.ts";
 import { PODS } from "../write/posthooks.ts";
@@ -97,7 +97,7 @@ const MANAGED_FIELDS = [Buffer.from("managedFields")];
  */
 export async function skimArchive(input: {
   archive: Archive;
-  survey: Survey;
+  survey: RestoreSurvey;
   target: Target;
   fixing: FixContext;
   facts: SkipFacts;
@@ -164,7 +164,7 @@ export async function skimArchive(input: {
 function compare(
   place: number,
   body: Buffer,
-  { survey, target, fixing }: { survey: Survey; target: Target; fixing: FixContext },
+  { survey, target, fixing }: { survey: RestoreSurvey; target: Target; fixing: FixContext },
 ): Comparison {
   const { resource } = survey.items[place]!.entry;
   const object = parseExact(body) as KubernetesObject;

@@ -3,7 +3,7 @@ import { API_SERVICES, NAMESPACES, VOLUMES } from "../../objects/resources.ts";
 import { diskZone, type RestoreData } from "../data.ts";
 import type { FixContext } from "../fixes.ts";
 import type { Served } from "../served.ts";
-import type { Item, Survey } from "../survey.ts";
+import type { Item, RestoreSurvey } from "../survey.ts";
 import { waveOf } from "../write/waves.ts";
 import { type Known, type Policy, plan, type Step } from "./plan.ts";
 import type { Skim } from "./skim.ts";
@@ -31,7 +31,7 @@ export interface PlannedStep extends Step {
 
 /** What planning takes. */
 interface Planning {
-  survey: Survey;
+  survey: RestoreSurvey;
   target: Target;
   skim: Skim;
   served: Served;
@@ -116,7 +116,7 @@ function unmade(item: Item, { data, target, fixing: { restoreName } }: Planning)
 }
 
 /** The controller in the target that has, or will have, the item's like: the owner that adopts it, or that owner's. */
-function keeperOf(place: number, survey: Survey, target: Target): string | undefined {
+function keeperOf(place: number, survey: RestoreSurvey, target: Target): string | undefined {
   const keepers = new Set<number>();
   for (
     let keeper = survey.keepers.get(place);

@@ -14,11 +14,11 @@ import { release } from "../../release.ts";
 import { neverRestored } from "../../skips.ts";
 import { nodePorts } from "../nodeports.ts";
 import type { Served } from "../served.ts";
-import type { Item, Survey } from "../survey.ts";
+import type { Item, RestoreSurvey } from "../survey.ts";
 import { type LiveVolume, readVolume, waits } from "../volumes.ts";
 import { BackendDown, noticingBackends } from "../write/backends.ts";
 import { FILLING } from "../write/filled.ts";
-import type { HookRule } from "../write/hooks.ts";
+import type { RestoreHookRule } from "../write/hooks.ts";
 import { namespaceGone, type Waiting } from "../write/waits.ts";
 import { type CompareFacts, comparable, digest, scaledKey } from "./comparable.ts";
 import type { PlannedStep } from "./steps.ts";
@@ -102,13 +102,13 @@ interface Reading extends Waiting {
   /** The restore's. */
   name: string;
   served: Served;
-  survey: Survey;
+  survey: RestoreSurvey;
   /** The spec's: autoscalers decide on nothing that is scaled to zero. */
   scaleTo?: number;
   extras?: Extras;
   /** As that of `CompareFacts`. */
   exact?: boolean;
-  hooks?: HookRule[];
+  hooks?: RestoreHookRule[];
   /** As that of `CompareFacts`. */
   snapshotSizes?: CompareFacts["snapshotSizes"];
   /** Whether a live object surely says what the restore would make of the item. */
@@ -117,7 +117,7 @@ interface Reading extends Waiting {
 }
 
 /** How far the listing of the target has got. */
-export interface Listed {
+export interface ListedTarget {
   target: Target;
   /** The revision at which lists are asked for, once one is known. */
   revision?: string;
@@ -129,7 +129,7 @@ export interface Listed {
 }
 
 /** Of a target nothing is known yet. */
-export function nothingListed(): Listed {
+export function nothingListed(): ListedTarget {
   const target: Target = {
     digests: new Map(),
     nodePorts: new Map(),
@@ -260,7 +260,7 @@ function listsOf({ survey, served, extras }: Reading, target: Target): Map<strin
   return lists;
 }
 
-function nameOf({ items }: Survey, place: number): string {
+function nameOf({ items }: RestoreSurvey, place: number): string {
   const { namespace, name } = items[place]!.entry;
   return namespace ? `${namespace}/${name}` : name;
 }
@@ -305,7 +305,7 @@ const FACTS: Record<string, { neededBy?: string[]; note: (object: KubernetesObje
  */
 async function readList(
   { kube, survey, extras, signal, log, scaleTo, alike, ...reading }: Reading,
-  { target, revision, begun }: Listed,
+  { target, revision, begun }: ListedTarget,
   { resource, namespace, places, key: listKey }: List & { key: string },
   paged: (next: ListPosition | undefined) => boolean,
 ): Promise<{ revision?: string; ended: boolean }> {

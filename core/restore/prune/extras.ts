@@ -18,7 +18,7 @@ import type { Extras, Target } from "../plan/target.ts";
 import { stateOf } from "../plan/unchanged.ts";
 import type { Selectable, Selection } from "../selection.ts";
 import type { RestoreSpec } from "../spec.ts";
-import type { Survey } from "../survey.ts";
+import type { RestoreSurvey } from "../survey.ts";
 import { waveOf } from "../write/waves.ts";
 import { keptReason, neverPruned } from "./prune.ts";
 
@@ -27,7 +27,7 @@ interface Input {
   backup: Backup | undefined;
   spec: RestoreSpec;
   discovery: Discovery;
-  survey: Survey;
+  survey: RestoreSurvey;
   selection: Selection;
 }
 

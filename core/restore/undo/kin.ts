@@ -11,7 +11,7 @@ import { DEFINITIONS, NAMESPACES } from "../../objects/resources.ts";
 import { neverRestored } from "../../skips.ts";
 
 /** Names, "namespace/name" or "name", by their group-resource strings. */
-export type Names = Map<string, Set<string>>;
+export type ObjectNames = Map<string, Set<string>>;
 
 /** A live object, as far as kinship goes. */
 export interface Relative extends ItemId {
@@ -32,13 +32,13 @@ export function nameOf({ namespace, name }: Pick<ItemId, "namespace" | "name">):
 }
 
 /** Adds an object to `names`. */
-export function addName(names: Names, id: ItemId): void {
+export function addName(names: ObjectNames, id: ItemId): void {
   const known = names.get(id.resource) ?? new Set();
   names.set(id.resource, known.add(nameOf(id)));
 }
 
 /** Whether `names` holds the object. */
-export function hasName(names: Names, id: ItemId): boolean {
+export function hasName(names: ObjectNames, id: ItemId): boolean {
   return names.get(id.resource)?.has(nameOf(id)) ?? false;
 }
 
@@ -46,14 +46,14 @@ export function hasName(names: Names, id: ItemId): boolean {
  * What goes with objects that are deleted: what only they own, and what is in them where they are Namespaces or
  * definitions, and so on. Pure.
  */
-export function takenAlong(all: Relative[], deleted: Names): Names {
+export function takenAlong(all: Relative[], deleted: ObjectNames): ObjectNames {
   const children = Map.groupBy(
     all.flatMap((child) => child.owners.map(({ uid }) => ({ uid, child }))),
     ({ uid }) => uid,
   );
   const isIn = ({ resource, namespace }: Relative) =>
     (namespace !== "" && deleted.get(NAMESPACES)?.has(namespace)) || deleted.get(DEFINITIONS)?.has(resource);
-  const along: Names = new Map();
+  const along: ObjectNames = new Map();
   const gone = new Set<string>();
   for (const going = all.filter((one) => hasName(deleted, one) || isIn(one)); going.length; ) {
     const one = going.pop()!;
@@ -67,14 +67,14 @@ export function takenAlong(all: Relative[], deleted: Names): Names {
 }
 
 /** Who owns objects, and who owns those, and so on: for they come back with references to them. Pure. */
-export function ownersOf(all: Relative[], owned: Names): Names {
-  const owners: Names = new Map();
+export function ownersOf(all: Relative[], owned: ObjectNames): ObjectNames {
+  const owners: ObjectNames = new Map();
   for (const one of withOwners(all, owned)) if (!hasName(owned, one)) addName(owners, one);
   return owners;
 }
 
 /** The objects of these names, and all above them, as far as they are among `all`. */
-function withOwners(all: Relative[], names: Names): Set<Relative> {
+function withOwners(all: Relative[], names: ObjectNames): Set<Relative> {
   const byUid = new Map(all.map((one) => [one.uid, one]));
   const found = new Set(all.filter((one) => hasName(names, one)));
   for (const { owners } of found) for (const { uid } of owners) if (byUid.has(uid)) found.add(byUid.get(uid)!);
@@ -95,12 +95,12 @@ interface Looking {
  * owners live in the same namespace or in none. What may not be listed is left out, and `log` tells of it; throws what
  * listing throws otherwise.
  */
-export async function listRelatives(looking: Looking, names: Names): Promise<Relative[]> {
+export async function listRelatives(looking: Looking, names: ObjectNames): Promise<Relative[]> {
   return await listSome(looking, looking.resources, names);
 }
 
 /** As `listRelatives`, but only of the resources of these objects and of those above them. */
-export async function listOwners(looking: Looking, names: Names): Promise<Relative[]> {
+export async function listOwners(looking: Looking, names: ObjectNames): Promise<Relative[]> {
   const relatives: Relative[] = [];
   const listed = new Set<string>();
   for (let wanted = new Set(names.keys()); wanted.size > 0; ) {
@@ -113,7 +113,7 @@ export async function listOwners(looking: Looking, names: Names): Promise<Relati
   return relatives;
 }
 
-async function listSome(looking: Looking, resources: Resource[], names: Names): Promise<Relative[]> {
+async function listSome(looking: Looking, resources: Resource[], names: ObjectNames): Promise<Relative[]> {
   const { kube, log, signal } = looking;
   const relatives: Relative[] = [];
   const namespace = sharedNamespace([...names.values()].flatMap((some) => [...some]));

@@ -6,7 +6,7 @@ import { backupKeys, noteFolder, recordIn } from "../../layout.ts";
 import { backupBefore } from "../../names.ts";
 import { putOnce } from "../../once.ts";
 import type { Bucket } from "../../ports.ts";
-import type { Names } from "./kin.ts";
+import type { ObjectNames } from "./kin.ts";
 
 /**
  * What one attempt of a restore was about to do, noted before its first write. With it an undo knows what is the
@@ -22,15 +22,15 @@ export interface Note {
   /** The backups of what it and the attempts before it were about to touch, in their order. */
   backups: string[];
   /** What was missing and planned to be created. */
-  creates: Names;
+  creates: ObjectNames;
   /** Of `creates`: the claims that were to come without data of the backup. */
-  without: Names;
+  without: ObjectNames;
   /** What existed and was planned to be changed or deleted. */
-  touches: Names;
+  touches: ObjectNames;
   /** Of `touches`: what was planned to get the status that the backup holds. */
-  statuses: Names;
+  statuses: ObjectNames;
   /** What its backup holds although it isn't touched itself: it goes, or comes, with what is deleted. */
-  kin: Names;
+  kin: ObjectNames;
 }
 
 const names = z.record(z.string(), z.array(z.string()));
@@ -72,7 +72,7 @@ export async function storeNote(bucket: Bucket, restore: string, note: Note, sig
 }
 
 /** Those of `names` that are in none of `others`. */
-export function withoutNames(names: Names, others: Names[]): Names {
+export function withoutNames(names: ObjectNames, others: ObjectNames[]): ObjectNames {
   const known = joinNames(others);
   const left = [...names].map(
     ([resource, some]) => [resource, new Set([...some].filter((name) => !known.get(resource)?.has(name)))] as const,
@@ -81,8 +81,8 @@ export function withoutNames(names: Names, others: Names[]): Names {
 }
 
 /** The names of several notes together. */
-export function joinNames(all: Names[]): Names {
-  const joined: Names = new Map();
+export function joinNames(all: ObjectNames[]): ObjectNames {
+  const joined: ObjectNames = new Map();
   for (const names of all)
     for (const [resource, some] of names) joined.set(resource, new Set([...(joined.get(resource) ?? []), ...some]));
   return joined;
@@ -109,11 +109,11 @@ function noteKey(restore: string, number: number): string {
   return `${noteFolder(restore)}${String(number).padStart(6, "0")}.json.gz`;
 }
 
-function namesOf(lists: Record<string, string[]>): Names {
+function namesOf(lists: Record<string, string[]>): ObjectNames {
   return new Map(Object.entries(lists).map(([resource, list]) => [resource, new Set(list)]));
 }
 
-function listsOf(names: Names): Record<string, string[]> {
+function listsOf(names: ObjectNames): Record<string, string[]> {
   return Object.fromEntries([...names].map(([resource, set]) => [resource, [...set].sort()]));
 }
 

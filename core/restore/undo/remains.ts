@@ -10,10 +10,10 @@ import { CLAIMS, DEFINITIONS, NAMESPACES, VOLUMES } from "../../objects/resource
 import type { PlannedStep } from "../plan/steps.ts";
 import type { Extras } from "../plan/target.ts";
 import { liveEntry, pruneStep } from "../prune/extras.ts";
-import type { Survey } from "../survey.ts";
+import type { RestoreSurvey } from "../survey.ts";
 import { compactUid } from "../uid.ts";
 import { objectGone } from "../write/waits.ts";
-import { hasName, type Names } from "./kin.ts";
+import { hasName, type ObjectNames } from "./kin.ts";
 
 /** A restore that is undone, as far as its notes tell. */
 export interface Undoing {
@@ -23,11 +23,11 @@ export interface Undoing {
   /** When it ended, or its last attempt began. */
   since: Date;
   /** What was missing before it, and it was going to create. */
-  creates: Names;
+  creates: ObjectNames;
   /** What it was going to give a status. */
-  statuses: Names;
+  statuses: ObjectNames;
   /** What its backups hold though it didn't touch it: it is given back only where it is missing. */
-  kin: Names;
+  kin: ObjectNames;
 }
 
 /** What is told of what goes with an object that is deleted. */
@@ -48,7 +48,7 @@ const CLUSTERS_MANAGERS =
  * not come to, and is as others made it, or it is a later restore's now. Of what others have changed beside the label is told
  * that it is undone with the rest. Makes of the survey's items those that are only given back where they are missing.
  */
-export async function findRemains(undoing: Undoing, survey: Survey, archive: Archive): Promise<Extras> {
+export async function findRemains(undoing: Undoing, survey: RestoreSurvey, archive: Archive): Promise<Extras> {
   const { restore, clusterUid, since, creates, kin } = undoing;
   const ours = labelValue(restore);
   for (const item of survey.items) if (hasName(kin, { ...item, resource: item.entry.resource })) item.needed = true;
@@ -137,7 +137,7 @@ const COLLECTED_MS = 60_000;
  * objects; the survey knows the owners' UIDs as they were before. Pure.
  */
 export function uncollected(
-  survey: Pick<Survey, "owners">,
+  survey: Pick<RestoreSurvey, "owners">,
   uids: Map<number, string>,
   owners: Map<number, string[]>,
 ): number[] {

@@ -23,7 +23,7 @@ import { plannedOn, stateOf } from "../plan/unchanged.ts";
 import type { RestorePlan } from "../restore.ts";
 import { neverDeleted } from "../write/deletions.ts";
 import { isChange } from "../write/sending.ts";
-import { addName, hasName, listOwners, listRelatives, type Names, nameOf, ownersOf, takenAlong } from "./kin.ts";
+import { addName, hasName, listOwners, listRelatives, nameOf, type ObjectNames, ownersOf, takenAlong } from "./kin.ts";
 import { backupsBefore, joinNames, readNotes, storeNote } from "./notes.ts";
 
 /** The restore that is about to write. */
@@ -124,7 +124,10 @@ export function touches({ action }: PlannedStep): boolean {
  * What goes with the objects that are pruned, and who owns those that are deleted: which of the updates become a delete and
  * a create, under the policy "recreate", only shows then, and what such an object owns stays.
  */
-async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, discovery }: RestorePlan): Promise<Names> {
+async function kinOfDeleted(
+  { kube, log, signal }: Keeping,
+  { steps, policy, discovery }: RestorePlan,
+): Promise<ObjectNames> {
   const looking = { kube, resources: backupResources(discovery), log: log.log, signal };
   const pruned = namesOf(steps.filter(({ action }) => action === "prune"));
   const mayGo = ({ action, item }: PlannedStep) =>
@@ -138,9 +141,9 @@ async function kinOfDeleted({ kube, log, signal }: Keeping, { steps, policy, dis
 async function notHeld(
   { bucket, signal }: Keeping,
   { steps, target }: RestorePlan,
-  names: Names,
+  names: ObjectNames,
   earlier: { name: string }[],
-): Promise<Names> {
+): Promise<ObjectNames> {
   const left = joinNames([names]);
   if (earlier.length === 0) return left;
   const stepOf = new Map(steps.filter(touches).map((step) => [itemPath(idOf(step)), step]));
@@ -165,7 +168,7 @@ async function notHeld(
 async function store(
   run: Keeping,
   name: string,
-  { names, made, slice }: { names: Names; made: Names; slice: Slice | undefined },
+  { names, made, slice }: { names: ObjectNames; made: ObjectNames; slice: Slice | undefined },
 ): Promise<"more" | undefined> {
   const ours = labelValue(run.name);
   const unless = (id: ItemId, { metadata }: KubernetesObject) =>
@@ -203,8 +206,8 @@ function backupRun(run: Keeping, name: string) {
   };
 }
 
-function namesOf(steps: PlannedStep[]): Names {
-  const names: Names = new Map();
+function namesOf(steps: PlannedStep[]): ObjectNames {
+  const names: ObjectNames = new Map();
   for (const step of steps) addName(names, idOf(step));
   return names;
 }

@@ -6,7 +6,7 @@ import { checkName, undoName } from "../../names.ts";
 import type { Bucket } from "../../ports.ts";
 import { rehearseRestore } from "../plan/dryrun.ts";
 import type { PlanDocument } from "../plan/plandocument.ts";
-import { type RestoreEnd, type RestoreRun, recordRestore, type Source } from "../run.ts";
+import { type RestoreEnd, type RestoreRun, type RestoreSource, recordRestore } from "../run.ts";
 import type { RestoreSpec } from "../spec.ts";
 import { backupsBefore, joinNames, type Note, readNotes, withoutNames } from "./notes.ts";
 import type { Undoing } from "./remains.ts";
@@ -77,7 +77,7 @@ export async function rehearseUndo(run: UndoRun, undo: Undo): Promise<PlanDocume
 
 type UndoRun = Omit<RestoreRun, "name" | "spec" | "plan">;
 
-function sourceOf({ bucket, signal, trustedKeys }: UndoRun, { backups, undoing }: Undo): Source {
+function sourceOf({ bucket, signal, trustedKeys }: UndoRun, { backups, undoing }: Undo): RestoreSource {
   const open = async (before: string) =>
     openBackup(bucket, await readBefore(bucket, before, undoing.restore, signal), { trustedKeys, signal });
   // What a later attempt kept once more, others had changed before any attempt touched it.

@@ -1,6 +1,6 @@
 import { CLAIMS, DEFINITIONS } from "../../objects/resources.ts";
 import type { PlannedStep } from "../plan/steps.ts";
-import type { Report } from "../report.ts";
+import type { RestoreReport } from "../report.ts";
 import type { RestorePlan } from "../restore.ts";
 import type { RestoreCut } from "../slices.ts";
 import type { Item } from "../survey.ts";
@@ -51,7 +51,11 @@ export function isToBeServed({ item, action }: PlannedStep, became: Applied["act
 }
 
 /** Goes on with what slices before this one have written: tells the report of it, and `planned` what came of it. */
-export function writeCut(cut: RestoreCut, { steps, survey, target, data }: RestorePlan, report: Report): WriteCut {
+export function writeCut(
+  cut: RestoreCut,
+  { steps, survey, target, data }: RestorePlan,
+  report: RestoreReport,
+): WriteCut {
   const numbers = new Map(steps.map((step, number) => [step, number]));
   const definitions = new Map(
     steps.flatMap(({ item }, number) => (item.entry.resource === DEFINITIONS ? [[item, number] as const] : [])),

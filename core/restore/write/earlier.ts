@@ -3,7 +3,7 @@ import type { Archive } from "../../archive/reader.ts";
 import { parseExact } from "../../kube/json.ts";
 import { sharedText } from "../data.ts";
 import { fix } from "../fixes.ts";
-import type { Report } from "../report.ts";
+import type { RestoreReport } from "../report.ts";
 import type { RestorePlan } from "../restore.ts";
 import type { Item } from "../survey.ts";
 import { hasName } from "../undo/kin.ts";
@@ -17,7 +17,7 @@ import { bodies } from "./writes.ts";
  */
 export async function takeEarlier(
   { steps, target, data, fixing }: RestorePlan,
-  { archive, notes, report }: { archive: Archive; notes: Note[]; report: Report },
+  { archive, notes, report }: { archive: Archive; notes: Note[]; report: RestoreReport },
 ): Promise<void> {
   if (!data) return;
   const made = steps.filter(

@@ -20,7 +20,7 @@ export interface ExecHooks {
 }
 
 /** One entry of `spec.hooks.resources`, whose selectors are read. */
-export interface HookRule {
+export interface RestoreHookRule {
   name: string;
   /** Of a Pod in the target: its namespace and labels. */
   applies(namespace: string, labels: Record<string, string>): boolean;
@@ -38,7 +38,7 @@ export const INIT_ANNOTATION = `${INIT}container-image`;
 const VOLUMES_WAIT = "restore-wait";
 
 /** Reads `spec.hooks`. Throws `invalid` for namespaces or selectors that can't be. The resources named in it mean nothing: hooks are for Pods. */
-export function readHooks(hooks: RestoreSpec["hooks"]): HookRule[] {
+export function readHooks(hooks: RestoreSpec["hooks"]): RestoreHookRule[] {
   return (hooks?.resources ?? []).map(({ name, postHooks = [], ...selector }) => ({
     name,
     applies: hookSelector(selector),
@@ -48,12 +48,12 @@ export function readHooks(hooks: RestoreSpec["hooks"]): HookRule[] {
 }
 
 /** Whether commands may be to be run in a Pod, given as JSON, once it is up. */
-export function mayHaveExecHooks(pod: Buffer, rules: HookRule[] = []): boolean {
+export function mayHaveExecHooks(pod: Buffer, rules: RestoreHookRule[] = []): boolean {
   return pod.includes(POST) || rules.some(({ exec }) => exec.length > 0);
 }
 
 /** The init containers that hooks give a Pod, which is in its namespace of the target: of its annotations, or else of the spec. */
-export function hookContainers(pod: KubernetesObject, namespace: string, rules: HookRule[]): Fields[] {
+export function hookContainers(pod: KubernetesObject, namespace: string, rules: RestoreHookRule[]): Fields[] {
   const annotated = annotatedContainer(pod);
   if (annotated) return [annotated];
   return rules
@@ -65,7 +65,7 @@ export function hookContainers(pod: KubernetesObject, namespace: string, rules: 
  * Puts the hooks' init containers before the Pod's own. One of that name that the Pod has already came out of an earlier
  * restore's hook, and is replaced.
  */
-export function addHookContainers(pod: KubernetesObject, namespace: string, rules: HookRule[]): void {
+export function addHookContainers(pod: KubernetesObject, namespace: string, rules: RestoreHookRule[]): void {
   const added = hookContainers(pod, namespace, rules);
   const spec = fieldsAt(pod, "spec");
   if (!spec || added.length === 0) return;
@@ -75,7 +75,7 @@ export function addHookContainers(pod: KubernetesObject, namespace: string, rule
 }
 
 /** Removes the hooks' init containers from a Pod, live or to be created: they are how it was restored, not what it is. */
-export function dropHookContainers(pod: KubernetesObject, rules: HookRule[]): void {
+export function dropHookContainers(pod: KubernetesObject, rules: RestoreHookRule[]): void {
   const spec = fieldsAt(pod, "spec");
   const added = hookContainers(pod, pod.metadata.namespace ?? "", rules);
   if (!spec?.initContainers || added.length === 0) return;
@@ -104,7 +104,7 @@ function namesake(...parts: (string | undefined)[]): string {
 }
 
 /** The commands to run in a Pod as it is in the target, in their order: that of its annotations, or else those of the spec. */
-export function execHooks(pod: KubernetesObject, rules: HookRule[]): ExecHooks {
+export function execHooks(pod: KubernetesObject, rules: RestoreHookRule[]): ExecHooks {
   const containers = entriesOf(pod, "spec", "containers").map(({ name }) => String(name));
   const { hooks, warnings } = annotatedHook(pod, containers[0] ?? "") ?? {
     hooks: ruledHooks(pod, containers[0] ?? "", rules),
@@ -122,7 +122,7 @@ export function execHooks(pod: KubernetesObject, rules: HookRule[]): ExecHooks {
   };
 }
 
-function ruledHooks({ metadata }: KubernetesObject, first: string, rules: HookRule[]): ExecHook[] {
+function ruledHooks({ metadata }: KubernetesObject, first: string, rules: RestoreHookRule[]): ExecHook[] {
   const { namespace = "", labels = {} } = metadata;
   return rules
     .filter(({ applies }) => applies(namespace, labels))

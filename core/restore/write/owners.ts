@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../../archive/item.ts";
-import type { Survey } from "../survey.ts";
+import type { RestoreSurvey } from "../survey.ts";
 import { compactUid } from "../uid.ts";
 import { adopts } from "./adoptions.ts";
 
@@ -13,7 +13,7 @@ type References = NonNullable<KubernetesObject["metadata"]["ownerReferences"]>;
 export function newReferences(
   object: KubernetesObject,
   resource: string,
-  survey: Pick<Survey, "owners" | "items">,
+  survey: Pick<RestoreSurvey, "owners" | "items">,
   uids: Map<number, string>,
 ): { references: References; leftOut: string[] } {
   const references: References = [];

@@ -9,9 +9,9 @@ import { listPages } from "../../kube/list.ts";
 import { RESTORE_NAME } from "../../labels.ts";
 import type { Log } from "../../log.ts";
 import { at, entriesOf } from "../../objects/fields.ts";
-import type { Report } from "../report.ts";
+import type { RestoreReport } from "../report.ts";
 import type { Item } from "../survey.ts";
-import { type ExecHook, execHooks, type HookRule, readiness } from "./hooks.ts";
+import { type ExecHook, execHooks, type RestoreHookRule, readiness } from "./hooks.ts";
 import { WRITER } from "./sending.ts";
 
 const POLL_MS = 1000;
@@ -27,7 +27,7 @@ const PODS_V1 = { group: "", version: "v1", name: PODS, kind: "Pod" };
 export interface PostHooksInput {
   kube: Kube;
   /** Of the spec. */
-  rules: HookRule[];
+  rules: RestoreHookRule[];
   /** The value of the label velero.io/restore-name on what this restore makes. */
   restoreLabel: string;
   /** Pods that exist already, by "namespace/name": an earlier run of this restore may have made them. */
@@ -37,7 +37,7 @@ export interface PostHooksInput {
   log: Log;
   /** As of `runHook`. */
   withhold?: boolean;
-  report: Pick<Report, "error" | "warn" | "tell">;
+  report: Pick<RestoreReport, "error" | "warn" | "tell">;
 }
 
 /** The exec hooks of one restore. */
@@ -54,7 +54,7 @@ export interface PostHooks {
 }
 
 /** A Pod with hooks that have not been run. */
-export interface Awaited {
+export interface AwaitedPod {
   item: Item;
   uid: string | undefined;
   /** In their order. */
@@ -67,7 +67,7 @@ export interface Awaited {
 
 /** The hooks of one restore under way. */
 interface Hooking extends PostHooksInput {
-  awaited: Set<Awaited>;
+  awaited: Set<AwaitedPod>;
   /** More Pods may be created. */
   open: boolean;
   /** Ends the rest between two looks. */
@@ -112,7 +112,7 @@ async function runAll(hooking: Hooking, outer: AbortSignal): Promise<void> {
   const signal = AbortSignal.any([outer, failure.signal]);
   const limit = pLimit(PODS_AT_ONCE);
   const tasks = new Set<Promise<void>>();
-  const start = (pod: Awaited, containers: Set<string>) => {
+  const start = (pod: AwaitedPod, containers: Set<string>) => {
     pod.running = true;
     const task = limit(() => runHooks(hooking, pod, containers, signal))
       .catch((error) => failure.abort(error))
@@ -170,7 +170,7 @@ async function resume(hooking: Hooking, signal: AbortSignal): Promise<void> {
 async function look(
   hooking: Hooking,
   signal: AbortSignal,
-  start: (pod: Awaited, containers: Set<string>) => void,
+  start: (pod: AwaitedPod, containers: Set<string>) => void,
 ): Promise<void> {
   const waiting = [...hooking.awaited].filter(({ running }) => !running);
   await pLimit(LISTS_AT_ONCE).map(
@@ -204,7 +204,7 @@ async function* livePods(
 
 /** The containers with hooks whose turn it is, of a Pod as it is now; or why it will never be anyone's turn. Pure. */
 export function turnOf(
-  { uid, hooks, since, deadline }: Pick<Awaited, "uid" | "hooks" | "since" | "deadline">,
+  { uid, hooks, since, deadline }: Pick<AwaitedPod, "uid" | "hooks" | "since" | "deadline">,
   live: KubernetesObject | undefined,
   now: number,
 ): { containers: Set<string> } | { never: string } {
@@ -222,7 +222,12 @@ export function turnOf(
 }
 
 /** Runs the hooks of containers that are up. */
-async function runHooks(hooking: Hooking, pod: Awaited, containers: Set<string>, signal: AbortSignal): Promise<void> {
+async function runHooks(
+  hooking: Hooking,
+  pod: AwaitedPod,
+  containers: Set<string>,
+  signal: AbortSignal,
+): Promise<void> {
   for (const hook of pod.hooks.filter(({ container }) => containers.has(container))) {
     pod.hooks.splice(pod.hooks.indexOf(hook), 1);
     const why = await tryHook(hooking, pod, hook, signal);
@@ -237,7 +242,7 @@ async function runHooks(hooking: Hooking, pod: Awaited, containers: Set<string>,
 /** Runs one hook; resolves with why it failed. */
 async function tryHook(
   { kube, log, withhold }: Hooking,
-  { item, since }: Awaited,
+  { item, since }: AwaitedPod,
   hook: ExecHook,
   signal: AbortSignal,
 ): Promise<string | undefined> {
@@ -252,12 +257,12 @@ async function tryHook(
   }
 }
 
-function giveUp(hooking: Hooking, pod: Awaited, why: string): void {
+function giveUp(hooking: Hooking, pod: AwaitedPod, why: string): void {
   for (const hook of pod.hooks.splice(0)) fail(hooking, pod, hook, `not run: ${why}`);
   hooking.awaited.delete(pod);
 }
 
-function fail({ log, report }: Hooking, { item }: Awaited, hook: ExecHook, why: string): void {
+function fail({ log, report }: Hooking, { item }: AwaitedPod, hook: ExecHook, why: string): void {
   const message = hookFailure(hook, why);
   log("error", message, { pod: `${item.namespace}/${item.name}` });
   report.error(item, message);

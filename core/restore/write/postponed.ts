@@ -2,7 +2,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import { metadataOf } from "../../kube/json.ts";
 import { DEFINITIONS, NAMESPACES } from "../../objects/resources.ts";
 import type { PlannedStep } from "../plan/steps.ts";
-import type { Survey } from "../survey.ts";
+import type { RestoreSurvey } from "../survey.ts";
 import { compactUid } from "../uid.ts";
 import type { Applied } from "./apply.ts";
 
@@ -34,7 +34,7 @@ export interface Postponed {
  * Nothing waits yet. After a waiting step come: what its object owns (the new UID is needed), the owner whose controller
  * would make its like anew, what lies in its Namespace, and what its definition defines.
  */
-export function nonePostponed(survey: Pick<Survey, "owners" | "keepers">): Postponed {
+export function nonePostponed(survey: Pick<RestoreSurvey, "owners" | "keepers">): Postponed {
   const waits = new Map<PlannedStep, Wait>();
   const holders = new Map<string, Set<PlannedStep>>();
 
@@ -75,7 +75,7 @@ export function nonePostponed(survey: Pick<Survey, "owners" | "keepers">): Postp
 }
 
 /** By what a step is known to those that come after it. */
-function keysAfter({ item, place }: PlannedStep, { keepers }: Pick<Survey, "keepers">): string[] {
+function keysAfter({ item, place }: PlannedStep, { keepers }: Pick<RestoreSurvey, "keepers">): string[] {
   const keys = place === undefined ? [] : [`owner ${place}`];
   const keeper = place === undefined ? undefined : keepers.get(place);
   if (keeper !== undefined) keys.push(`adopted by ${keeper}`);

@@ -15,7 +15,7 @@ import type { Policy } from "../plan/plan.ts";
 import type { Target } from "../plan/target.ts";
 import type { PlannedOn } from "../plan/unchanged.ts";
 import type { Served } from "../served.ts";
-import type { Item, Survey } from "../survey.ts";
+import type { Item, RestoreSurvey } from "../survey.ts";
 import { freeing, nodePath } from "../volumes.ts";
 import { newReferences } from "./owners.ts";
 import type { Statuses } from "./statuses.ts";
@@ -24,7 +24,7 @@ import type { Waiting } from "./waits.ts";
 /** What applying one step needs. */
 export interface Applying extends Waiting {
   served: Served;
-  survey: Survey;
+  survey: RestoreSurvey;
   target: Target;
   fixing: FixContext;
   statuses: Statuses;

@@ -10,13 +10,13 @@ import { type RestoredSnapshot, restoredSnapshots } from "../../volumes/csi/rest
 import { CLAIM, VOLUME } from "../../volumes/volume.ts";
 import type { ItemData, RestoreData } from "../data.ts";
 import type { PlannedStep } from "../plan/steps.ts";
-import type { Report } from "../report.ts";
+import type { RestoreReport } from "../report.ts";
 import type { Item } from "../survey.ts";
 
 interface Settling {
   kube: Kube;
   steps: PlannedStep[];
-  report: Report;
+  report: RestoreReport;
   waitMs: number;
   signal: AbortSignal;
 }

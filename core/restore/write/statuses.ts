@@ -2,7 +2,7 @@ import type { KubernetesObject } from "../../archive/item.ts";
 import type { Resource } from "../../kube/resource.ts";
 import { resourceFilter } from "../../select.ts";
 import type { RestoreSpec } from "../../specs.ts";
-import { hasName, type Names } from "../undo/kin.ts";
+import { hasName, type ObjectNames } from "../undo/kin.ts";
 
 /** Whose statuses are restored. */
 export interface Statuses {
@@ -15,7 +15,7 @@ export interface Statuses {
 const ANNOTATION = "velero.io/restore-status";
 
 /** The statuses of these objects, whose namespaces are the same in the backup and in the target. */
-export function statusesIn(names: Names): Statuses {
+export function statusesIn(names: ObjectNames): Statuses {
   return {
     of: ({ namespace = "", name }, resource) => hasName(names, { resource, namespace, name }),
     mayBeOf: (_body, resource) => names.has(resource),

@@ -5,7 +5,7 @@ import type { Log } from "../../log.ts";
 import { DEFINITIONS } from "../../objects/resources.ts";
 import type { PlannedStep } from "../plan/steps.ts";
 import { WITHHELD } from "../prune/extras.ts";
-import type { Report } from "../report.ts";
+import type { RestoreReport } from "../report.ts";
 import { type Served, servedBy } from "../served.ts";
 import type { Item } from "../survey.ts";
 import { adopts } from "./adoptions.ts";
@@ -26,7 +26,7 @@ const ADOPTABLE_MS = 500;
 
 interface Writing extends Applying {
   archive: Archive;
-  report: Report;
+  report: RestoreReport;
   /** None where a restore is undone. */
   hooks?: PostHooks;
   /** Of writes that may be left to a next slice. */

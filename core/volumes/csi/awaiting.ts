@@ -1,6 +1,6 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
-import { getObject, type Place, placeOf } from "../../kube/object.ts";
+import { getObject, type NamespacedName, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
 import { CLAIM } from "../volume.ts";
 import { errorOf, type SnapshotKinds } from "./kinds.ts";
@@ -23,8 +23,8 @@ interface Seen {
 }
 
 /** Which VolumeSnapshot is waited for, until when (`performance.now()`). */
-export interface Awaited {
-  place: Place;
+export interface AwaitedSnapshot {
+  place: NamespacedName;
   stage: keyof typeof STAGES;
   deadline: number;
   /** Whose snapshot is taken: that is what messages are about then, and what they say may hold of many claims. */
@@ -38,7 +38,7 @@ export interface Awaited {
  */
 export async function awaitSnapshot(
   looking: Looking & Pick<Required<Patience>, "errorMs">,
-  awaited: Awaited,
+  awaited: AwaitedSnapshot,
   signal: AbortSignal,
 ): Promise<KubernetesObject> {
   const { place, stage, claim } = awaited;

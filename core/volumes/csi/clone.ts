@@ -2,7 +2,7 @@ import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
-import { deleteObject, getObject, listObjects, type Place, patchObject } from "../../kube/object.ts";
+import { deleteObject, getObject, listObjects, type NamespacedName, patchObject } from "../../kube/object.ts";
 import type { BackupIn } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import { parseQuantity } from "../../objects/quantity.ts";
@@ -43,7 +43,7 @@ export function cloneOf(
  * Once a clone has a volume, sees to it that this goes with it whatever its class says, and that it is in no backup. What keeps it
  * from that is not thrown: `removeClone` does the first as well, and tells.
  */
-export async function markVolume(cloning: Cloning, clone: Place, signal: AbortSignal): Promise<void> {
+export async function markVolume(cloning: Cloning, clone: NamespacedName, signal: AbortSignal): Promise<void> {
   try {
     for (;;) {
       const live = await getObject(cloning.kube, CLAIM, clone, signal);
@@ -63,7 +63,7 @@ export async function markVolume(cloning: Cloning, clone: Place, signal: AbortSi
  * Deletes a clone with its volume, also in the storage, and waits until both are gone. What is gone already is no failure. Throws
  * what the API server answers, and `timeout`, which says what is left.
  */
-export async function removeClone(cloning: Cloning, clone: Place, signal: AbortSignal): Promise<void> {
+export async function removeClone(cloning: Cloning, clone: NamespacedName, signal: AbortSignal): Promise<void> {
   const { kube, pollMs } = cloning;
   const gone = goneWithin(cloning);
   const claim = () => getObject(kube, CLAIM, clone, signal);

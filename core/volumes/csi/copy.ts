@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "../../archive/item.ts";
-import type { Place } from "../../kube/object.ts";
+import type { NamespacedName } from "../../kube/object.ts";
 import type { Copied, Discard, VolumeCopy } from "../volume.ts";
 import type { SnapshotClass } from "./classes.ts";
 import { SNAPSHOT_API, SNAPSHOTS } from "./kinds.ts";
@@ -30,7 +30,7 @@ async function copy(run: CsiRun, claim: KubernetesObject, chosen: SnapshotClass,
 }
 
 /** Of its copy it keeps no more than the place: it is kept until the run's end. */
-function discarding(run: CsiRun, place: Place): Discard {
+function discarding(run: CsiRun, place: NamespacedName): Discard {
   return (signal) => removeWholly(run, place, signal);
 }
 

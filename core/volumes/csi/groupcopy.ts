@@ -1,7 +1,7 @@
 import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
-import { listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { listObjects, type NamespacedName, patchObject, placeOf } from "../../kube/object.ts";
 import { resourceApiVersion } from "../../kube/resource.ts";
 import { at } from "../../objects/fields.ts";
 import { CLAIM, type ClaimedVolume, type Copied, type Discard, type VolumeCopy } from "../volume.ts";
@@ -9,7 +9,7 @@ import { chooseGroupClass, groupApi, groupKinds, NO_GROUPS, type VolumeGroup, vo
 import { SNAPSHOTS, type SnapshotKinds } from "./kinds.ts";
 import { membersOf, removeGroup } from "./removal.ts";
 import { type CsiRun, lookingAt } from "./run.ts";
-import { asked, copiedOf, cutSnapshot, generatedName, type Member, readySnapshot, underWay } from "./taking.ts";
+import { asked, copiedOf, cutSnapshot, generatedName, readySnapshot, type SnapshotMember, underWay } from "./taking.ts";
 
 /** Claims of one namespace and one driver that are copied at one moment. */
 export interface ClaimGroup {
@@ -93,7 +93,7 @@ async function copyGroup(run: CsiRun, group: ClaimGroup, cut: () => void): Promi
 }
 
 /** For all members alike, and once. Of their copies it keeps no more than the place: it is kept until the run's end. */
-function discarding(run: CsiRun, groups: CsiRun, place: Place): Discard {
+function discarding(run: CsiRun, groups: CsiRun, place: NamespacedName): Discard {
   let discarded: Promise<void> | undefined;
   return (signal) => {
     discarded ??= removeGroup(run, groups, place, signal);
@@ -140,7 +140,7 @@ async function labelledMembers(
   created: KubernetesObject,
   { claims }: ClaimGroup,
   deadline: number,
-): Promise<Member[]> {
+): Promise<SnapshotMember[]> {
   const { kube, labels, signal } = run;
   for (;;) {
     const found = new Map((await membersOf(kube, created, signal)).map((one) => [claimOf(one), one.metadata]));

@@ -2,7 +2,7 @@ import pLimit from "p-limit";
 import { pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { messageOf } from "../../errors.ts";
-import { getObject, type Kind, listObjects, type Place, placeOf } from "../../kube/object.ts";
+import { getObject, type Kind, listObjects, type NamespacedName, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
 import { claimsOf } from "../mounts.ts";
 import { CLAIM, POD } from "../volume.ts";
@@ -16,7 +16,7 @@ const AT_ONCE = 16;
 
 /** A claim that is made of a snapshot, and the name of that in the claim's namespace (`dataSource.name`) and of its content. */
 export interface SourcedClaim {
-  claim: Place & { namespace: string };
+  claim: NamespacedName & { namespace: string };
   snapshot: string;
 }
 

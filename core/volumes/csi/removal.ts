@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
-import { deleteObject, getObject, listObjects, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { deleteObject, getObject, listObjects, type NamespacedName, patchObject, placeOf } from "../../kube/object.ts";
 import { contentNameOf, KEPT, SNAPSHOTS } from "./kinds.ts";
 import type { Looking } from "./run.ts";
 
@@ -38,7 +38,7 @@ export async function deletePair(looking: Looking, snapshot: KubernetesObject, s
  * Deletes a snapshot's object, its content and the snapshot in the storage, unless that was to be kept (`retain`). Throws as
  * `deletePair`.
  */
-export async function removeWholly(looking: Looking, place: Place, signal: AbortSignal): Promise<void> {
+export async function removeWholly(looking: Looking, place: NamespacedName, signal: AbortSignal): Promise<void> {
   const { kube, kinds } = looking;
   const snapshot = await getObject(kube, kinds.snapshot, place, signal);
   if (!snapshot) return;
@@ -68,7 +68,12 @@ export async function removeContent(looking: Looking, name: string, signal: Abor
 }
 
 /** Deletes a group's snapshot with all of its members, as `removeWholly`. `looking` is at those, `groups` at the group. */
-export async function removeGroup(looking: Looking, groups: Looking, place: Place, signal: AbortSignal): Promise<void> {
+export async function removeGroup(
+  looking: Looking,
+  groups: Looking,
+  place: NamespacedName,
+  signal: AbortSignal,
+): Promise<void> {
   const { kube, kinds } = groups;
   const group = await getObject(kube, kinds.snapshot, place, signal);
   if (!group) return;

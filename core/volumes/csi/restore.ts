@@ -2,7 +2,7 @@ import { sha256 } from "../../archive/gzip.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
-import { createObject, getObject, type Kind, type Place } from "../../kube/object.ts";
+import { createObject, getObject, type Kind, type NamespacedName } from "../../kube/object.ts";
 import { EXCLUDE_LABEL, labelValue, RESTORE_NAME, VOLUME_COPY } from "../../labels.ts";
 import { at } from "../../objects/fields.ts";
 import { awaitSnapshot } from "./awaiting.ts";
@@ -59,7 +59,7 @@ export function restoredName(restoreName: string, namespace: string, snapshotNam
  */
 export async function snapshotForClaim(
   restoring: CsiRestore,
-  { claim, from }: { claim: Place & { namespace: string }; from: SnapshotSource },
+  { claim, from }: { claim: NamespacedName & { namespace: string }; from: SnapshotSource },
 ): Promise<ClaimSource> {
   const { kube, restoreName, signal } = restoring;
   const { namespace } = claim;

@@ -1,7 +1,7 @@
 import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
-import { listObjects, type Place } from "../../kube/object.ts";
+import { listObjects, type NamespacedName } from "../../kube/object.ts";
 import { labelValue, RESTORE_NAME, selectorOf, VOLUME_COPY } from "../../labels.ts";
 import { at, fieldsAt } from "../../objects/fields.ts";
 import { CLAIM } from "../volume.ts";
@@ -12,7 +12,7 @@ export const CSI_RESTORE = "csi-restore";
 
 /** A snapshot that a restore has made known in a cluster, so that a claim is made of it: a VolumeSnapshot and its content, of one name. */
 export interface RestoredSnapshot {
-  snapshot: Place & { namespace: string };
+  snapshot: NamespacedName & { namespace: string };
   /** Which of the two are there. */
   kinds: string[];
   /** The value of its label velero.io/restore-name. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { NEVER, pause } from "../../abort.ts";
 import type { KubernetesObject } from "../../archive/item.ts";
 import { isLifeboatError, LifeboatError } from "../../errors.ts";
-import { createObject, getObject, type Kind, type Place, patchObject, placeOf } from "../../kube/object.ts";
+import { createObject, getObject, type Kind, type NamespacedName, patchObject, placeOf } from "../../kube/object.ts";
 import { at } from "../../objects/fields.ts";
 import { lastTold } from "../doing.ts";
 import { orRemoved } from "../leftover.ts";
@@ -58,15 +58,15 @@ export function generatedName(stem: string): string {
 }
 
 /** A VolumeSnapshot, and the claim that it is of. */
-export interface Member {
-  place: Place;
+export interface SnapshotMember {
+  place: NamespacedName;
   claim: KubernetesObject;
 }
 
 /** Waits until a snapshot is cut; its content then has the labels by which it is looked for, and its handle. */
 export async function cutSnapshot(
   looking: CsiRun,
-  { place, claim }: Pick<Member, "place"> & Partial<Member>,
+  { place, claim }: Pick<SnapshotMember, "place"> & Partial<SnapshotMember>,
   deadline: number,
 ): Promise<void> {
   const { kube, kinds, labels, signal } = looking;
@@ -88,7 +88,7 @@ export interface Taken {
 }
 
 /** Waits until a VolumeSnapshot can be used. */
-export async function readySnapshot(run: CsiRun, { place, claim }: Member, deadline: number): Promise<Taken> {
+export async function readySnapshot(run: CsiRun, { place, claim }: SnapshotMember, deadline: number): Promise<Taken> {
   const snapshot = await awaitSnapshot(run, { place, claim, stage: "ready", deadline }, run.signal);
   const content = await getObject(run.kube, CONTENTS, { name: contentNameOf(snapshot) }, run.signal);
   if (!content || !storedSnapshot(content))
