@@ -1,5 +1,6 @@
 import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
+import { CLUSTER } from "./catalog.ts";
 import { type ClusterReference, clusterReferenceSchema } from "./cluster.ts";
 import { dictionary } from "./configured.ts";
 import { parseDuration } from "./duration.ts";
@@ -173,7 +174,7 @@ export function parseConfig(
   env: Record<string, string | undefined>,
 ): { config: Config; warnings: string[] } {
   const problems: string[] = [];
-  const raw = rawConfig(text ?? "", problems);
+  const { raw, manifests } = rawConfig(text ?? "", problems);
   if (problems.length > 0) throw refused(problems);
   const { settings, unknown } = readEnvironment(configSchema, env);
   problems.push(...unknown);
@@ -181,7 +182,7 @@ export function parseConfig(
   const schedules = entriesOf(raw.schedules);
   for (const schedule of schedules.map(([, schedule]) => schedule)) liftLabels(schedule);
   const isFleet = raw.fleet !== undefined || schedules.some(([, { clusters }]) => clusters !== undefined);
-  problems.push(...(isFleet ? unlikeFleet(schedules) : chooseClusters(raw, schedules)));
+  problems.push(...(isFleet ? unlikeFleet(schedules, manifests) : chooseClusters(raw, schedules)));
 
   const parsed = configSchema.safeParse(raw);
   if (!parsed.success) {
@@ -238,8 +239,8 @@ function unmovable(
   });
 }
 
-/** The documents of the text as one configuration. */
-function rawConfig(text: string, problems: string[]): Raw & Record<string, unknown> {
+/** The documents of the text as one configuration; `manifests`: the names of the schedules that are Velero's. */
+function rawConfig(text: string, problems: string[]): { raw: Raw & Record<string, unknown>; manifests: Set<string> } {
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { prettyErrors: false, lineCounter: lines, logLevel: "error" });
   let config: Record<string, unknown> = {};
@@ -274,13 +275,14 @@ function rawConfig(text: string, problems: string[]): Raw & Record<string, unkno
       config = value as Record<string, unknown>;
     }
   }
-  if (schedules.length === 0) return config;
+  const manifests = new Set(schedules.map(([name]) => name));
+  if (schedules.length === 0) return { raw: config, manifests };
   const all: Record<string, unknown> = { ...(config.schedules as object | undefined) };
   for (const [name, schedule] of schedules) {
     if (Object.hasOwn(all, name)) problems.push(`schedules.${name} stands there twice`);
     else all[name] = schedule;
   }
-  return { ...config, schedules: all };
+  return { raw: { ...config, schedules: all }, manifests };
 }
 
 /** A field that is null is not there, but a cluster or schedule of which nothing is said is one to complain about. */
@@ -314,9 +316,22 @@ function liftLabels(schedule: Record<string, unknown>): void {
   schedule.template = { ...template, metadata };
 }
 
-/** Velero takes no location in which other folders lie than its own: so all schedules are a fleet's, or none. */
-function unlikeFleet(schedules: [string, Record<string, unknown>][]): string[] {
-  return schedules.flatMap(([name, { cluster, clusters }]) => {
+/**
+ * Velero takes no location in which other folders lie than its own: so all schedules are a fleet's, or none. A manifest has no other
+ * words for that than one cluster's name.
+ */
+function unlikeFleet(schedules: [string, Record<string, unknown>][], manifests: ReadonlySet<string>): string[] {
+  return schedules.flatMap(([name, schedule]) => {
+    if (manifests.has(name) && schedule.clusters === undefined) {
+      const { cluster } = schedule;
+      if (cluster === undefined)
+        return [
+          `schedules.${name}: a fleet's Velero Schedule names its cluster by the annotation ${CLUSTER}, and it has none`,
+        ];
+      schedule.clusters = { names: [cluster] };
+      delete schedule.cluster;
+    }
+    const { cluster, clusters } = schedule;
     if (cluster !== undefined)
       return [`schedules.${name}.cluster: the configuration is a fleet's: write clusters: { names: [${cluster}] }`];
     return clusters === undefined

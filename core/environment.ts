@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { meant } from "./nearest.ts";
+import { someOf } from "./report.ts";
 
 /** One value of the configuration that an environment variable gives. */
 export interface Setting {
@@ -8,12 +9,16 @@ export interface Setting {
   value: unknown;
 }
 
-/** What of a schema a variable can give: its name in upper snake case, where it lies, how its text is read. */
-interface Leaf {
+/** A value of a schema: its name in upper snake case, and where it lies. */
+interface Place {
   name: string;
   path: string[];
-  read: (text: string) => unknown;
+  /** How the text of a variable is read; absent where no text gives it. */
+  read?: (text: string) => unknown;
 }
+
+/** One that a variable can give. */
+type Leaf = Required<Place>;
 
 const PREFIX = "LIFEBOAT_";
 
@@ -22,7 +27,7 @@ const PREFIX = "LIFEBOAT_";
  * value in upper snake case; the name of an entry stands in it with "_" for "-": LIFEBOAT_SCHEDULES_EU_HOURLY_TIME_ZONE
  * is `schedules.eu-hourly.timeZone`. Lists are written "a,b", mappings of texts "a=1,b=2". An empty variable is as
  * none. `unknown`: a line for each variable that can't be meant for anything else, or comes near to one of the schema's, and names
- * nothing of it.
+ * nothing of it, or what no variable can give.
  */
 export function readEnvironment(
   schema: z.ZodObject,
@@ -34,14 +39,16 @@ export function readEnvironment(
     const inner = unwrapped(fieldSchema);
     const isEntries = inner instanceof z.ZodRecord;
     const isGroup = inner instanceof z.ZodObject;
-    const leaves = isEntries ? leavesOf(inner.valueType, "", []) : leavesOf(inner, "", [field]);
+    const places = isEntries ? placesIn(inner.valueType, "", []) : placesIn(inner, "", [field]);
     const stem = `${PREFIX}${upperSnake(field)}`;
     for (const [variable, text] of Object.entries(env).sort()) {
-      if (!text || !(isEntries || isGroup ? variable.startsWith(`${stem}_`) : variable === stem)) continue;
+      const below = isEntries || isGroup;
+      if (!text || !((below && variable.startsWith(`${stem}_`)) || (!isEntries && variable === stem))) continue;
       const rest = variable.slice(stem.length + 1);
-      const found = isEntries ? entryLeaf(rest, field, leaves) : leaves.find(({ name }) => name === rest);
-      if (found) settings.push({ variable, path: found.path, value: found.read(text) });
-      else unknown.push(`${variable} names nothing of the configuration${suggestion(variable, stem, leaves, isGroup)}`);
+      const found = isEntries ? entryPlace(rest, field, places) : placeOf(rest, places);
+      if (found?.read) settings.push({ variable, path: found.path, value: found.read(text) });
+      else if (found) unknown.push(noText(variable, found, places));
+      else unknown.push(`${variable} names nothing of the configuration${suggestion(variable, stem, places, isGroup)}`);
     }
   }
   return { settings, unknown: [...unknown, ...mistyped(schema, env)] };
@@ -60,7 +67,7 @@ function mistyped(schema: z.ZodObject, env: Record<string, string | undefined>):
   const groups = fields.filter(({ inner }) => inner instanceof z.ZodObject).map(({ stem }) => stem);
   const others = fields
     .filter(({ stem }) => !entries.includes(stem))
-    .flatMap(({ stem, inner }) => leavesOf(inner, stem, []));
+    .flatMap(({ stem, inner }) => placesIn(inner, stem, []).filter(isLeaf));
   const singles = ["CONFIG", ...others.map(({ name }) => name)];
   return Object.keys(env)
     .sort()
@@ -75,9 +82,35 @@ function mistyped(schema: z.ZodObject, env: Record<string, string | undefined>):
     });
 }
 
-/** The leaf that "EU_HOURLY_TIME_ZONE" ends in, the longest one, under the entry that the rest names. */
-function entryLeaf(words: string, field: string, leaves: Leaf[]): Leaf | undefined {
-  const ending = leaves
+function isLeaf(place: Place): place is Leaf {
+  return place.read !== undefined;
+}
+
+/** What is called that, or holds it where nothing of what it holds has a name here. */
+function placeOf(words: string, places: Place[]): Place | undefined {
+  const isHeld = ({ name }: Place) => words.startsWith(`${name}_`) && namesIn(name, places).length === 0;
+  return places.find(({ name }) => name === words) ?? places.find((place) => !isLeaf(place) && isHeld(place));
+}
+
+/** The names of what a variable can give in a mapping of that name, without the mapping's. */
+function namesIn(name: string, places: Place[]): string[] {
+  const stem = name && `${name}_`;
+  return places
+    .filter((place) => isLeaf(place) && place.name.startsWith(stem))
+    .map((leaf) => leaf.name.slice(stem.length));
+}
+
+/** What to write in place of a variable that is called as one that no text gives. */
+function noText(variable: string, { name, path }: Place, places: Place[]): string {
+  const variables = namesIn(name, places).map((rest) => `${variable}_${rest}`);
+  const todo =
+    variables.length > 0 ? `give what is in it: ${someOf(variables, 3)}` : "only the configuration's file can say it";
+  return `${variable}: ${path.join(".")} is no text: ${todo}`;
+}
+
+/** The place that "EU_HOURLY_TIME_ZONE" ends in, the longest one, under the entry that the rest names. */
+function entryPlace(words: string, field: string, places: Place[]): Place | undefined {
+  const ending = places
     .filter(({ name }) => words.endsWith(`_${name}`) && words.length > name.length + 1)
     .sort((a, b) => b.name.length - a.name.length)[0];
   if (!ending) return undefined;
@@ -88,8 +121,8 @@ function entryLeaf(words: string, field: string, leaves: Leaf[]): Leaf | undefin
   return { ...ending, path: [field, entry, ...ending.path] };
 }
 
-function suggestion(variable: string, stem: string, leaves: Leaf[], isGroup: boolean): string {
-  const names = leaves.map(({ name }) => name);
+function suggestion(variable: string, stem: string, places: Place[], isGroup: boolean): string {
+  const names = places.filter(isLeaf).map(({ name }) => name);
   const words = variable.slice(stem.length + 1).split("_");
   for (let cut = isGroup ? 0 : 1; cut < words.length; cut++) {
     const near = meant(words.slice(cut).join("_"), names);
@@ -98,18 +131,20 @@ function suggestion(variable: string, stem: string, leaves: Leaf[], isGroup: boo
   return `: it would be ${stem}_${isGroup ? "" : "<NAME>_"}${names[0]} or the like`;
 }
 
-/** Every value below a schema that one text can give. */
-function leavesOf(schema: z.core.$ZodType, name: string, path: string[]): Leaf[] {
+/** Every value of a schema. */
+function placesIn(schema: z.core.$ZodType, name: string, path: string[]): Place[] {
   const inner = unwrapped(schema);
-  const leaf = (read: Leaf["read"]) => [{ name, path, read }];
+  const leaf = (read?: Place["read"]) => [{ name, path, read }];
   if (inner instanceof z.ZodObject) {
-    return Object.entries(inner.shape).flatMap(([key, value]) =>
-      leavesOf(value, name ? `${name}_${upperSnake(key)}` : upperSnake(key), [...path, key]),
+    const fields = Object.entries(inner.shape).flatMap(([key, value]) =>
+      placesIn(value, name ? `${name}_${upperSnake(key)}` : upperSnake(key), [...path, key]),
     );
+    return path.length > 0 ? [...leaf(), ...fields] : fields;
   }
   if (inner instanceof z.ZodUnion || inner instanceof z.ZodDiscriminatedUnion) {
-    const all = inner.options.flatMap((option) => leavesOf(option as z.core.$ZodType, name, path));
-    return [...new Map(all.map((one) => [one.name, one])).values()];
+    const all = inner.options.flatMap((option) => placesIn(option as z.core.$ZodType, name, path));
+    const known = all.filter((one) => isLeaf(one) || !all.some((other) => isLeaf(other) && other.name === one.name));
+    return [...new Map(known.map((one) => [one.name, one])).values()];
   }
   if (inner instanceof z.ZodArray && unwrapped(inner.element) instanceof z.ZodString) return leaf(listOf);
   if (inner instanceof z.ZodRecord && unwrapped(inner.valueType) instanceof z.ZodString) return leaf(pairsOf);
@@ -117,7 +152,7 @@ function leavesOf(schema: z.core.$ZodType, name: string, path: string[]): Leaf[]
   if (inner instanceof z.ZodBoolean) return leaf((text) => ({ true: true, false: false })[text] ?? text);
   if (inner instanceof z.ZodNumber)
     return leaf((text) => (text.trim() && !Number.isNaN(Number(text)) ? Number(text) : text));
-  return [];
+  return leaf();
 }
 
 /** The schema that says what a text is to be, out of what only wraps it. */

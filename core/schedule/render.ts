@@ -9,7 +9,10 @@ import { gapsOf, offsetsOf } from "./offsets.ts";
 export type ClockCloud = "aws" | "gcp" | "azure";
 
 /** What a cloud's clock sends, but for the slot, which is the clock's to say. */
-type SentJob = { kind: "backup"; schedule: string } | { kind: "retention" } | { kind: "verify" };
+type SentJob = ({ kind: "backup"; schedule: string } | { kind: "retention" } | { kind: "verify" }) & {
+  /** Of a fleet. */
+  cluster?: string;
+};
 
 /** A schedule as the Terraform modules take it. */
 export interface Rendered {
@@ -33,16 +36,21 @@ export interface RenderedSchedules {
 const AGAIN = "0 */15 * * * *";
 
 /**
- * The configuration's schedules, by their names, for the clock of a cloud; also `retention` and `verify` where they have
+ * The configuration's schedules, by their names, for the clock of a cloud, or those of the cluster to which a fleet is narrowed; also `retention` and `verify` where they have
  * a schedule, or `retention_job` and `verify_job` where a schedule has that name.
  *
  * Throws `invalid` with all that the cloud's clock can't be told.
  */
 export function renderSchedules(
-  config: Pick<Config, "schedules" | "fleet" | "retentionSchedule" | "verify">,
+  config: Pick<Config, "schedules" | "fleet" | "member" | "retentionSchedule" | "verify">,
   target: ClockCloud,
   now = new Date(),
 ): RenderedSchedules {
+  const { member } = config;
+  if (member && target === "azure")
+    throw new LifeboatError("invalid", "the one clock of Azure's function is that of the whole configuration", {
+      hint: "leave --cluster out",
+    });
   const all = everySchedule(config);
   const entries: [name: string, written: Written, job: SentJob, paused: boolean][] = all.map((schedule) => [
     schedule.name,
@@ -61,7 +69,8 @@ export function renderSchedules(
   const clock = new Set<string>();
   const refused: string[] = [];
   const schedules: Record<string, Rendered> = {};
-  for (const [name, written, job, paused] of entries) {
+  for (const [name, written, sent, paused] of entries) {
+    const job = { ...sent, ...(member && { cluster: member.of }) };
     const common = { job, interval_seconds: longestInterval(written, now), paused };
     try {
       if (target === "azure") {

@@ -102,7 +102,7 @@ function parse(found: ConfigText | undefined, { location }: SharedOptions): Conf
   const env = location ? { ...process.env, LIFEBOAT_LOCATION: location } : process.env;
   try {
     const { config, warnings } = parseConfig(found?.text, env);
-    for (const warning of warnings) warnOnce(`${found?.source}: ${warning}`);
+    for (const warning of warnings) warnOnce(`${found?.source ?? "the environment"}: ${warning}`);
     return found?.folder === undefined ? config : withPathsFrom(found.folder, config, env);
   } catch (error) {
     if (!isLifeboatError(error)) throw error;

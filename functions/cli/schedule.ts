@@ -46,7 +46,7 @@ export function addSchedule(program: Command, signal: AbortSignal): void {
     )
     .addOption(new Option("--target <cloud>", "whose clock").choices(["aws", "gcp", "azure"]).makeOptionMandatory())
     .addHelpText("after", "\nExamples:\n  lifeboat schedule render --target aws > lifeboat.auto.tfvars.json\n");
-  addShared(render, ["config"]);
+  addShared(render, ["cluster", "config"]);
   addAction(render, signal, async () => (await import("./schedule/render.ts")).printRendered);
 
   const run = schedule

@@ -379,7 +379,7 @@ describe("the configuration from the environment", () => {
       }),
       [
         "LIFEBOAT_CLUSTERS_TEST_KUBECONFG names nothing of the configuration: did you mean LIFEBOAT_CLUSTERS_TEST_KUBECONFIG?",
-        "LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS names nothing of the configuration: it would be LIFEBOAT_SCHEDULES_<NAME>_SCHEDULE or the like",
+        "LIFEBOAT_SCHEDULES_A_TEMPLATE_HOOKS: schedules.a.template.hooks is no text: only the configuration's file can say it",
         "LIFEBOAT_SIGNING_PUBLIC_KEY names nothing of the configuration: did you mean LIFEBOAT_SIGNING_PUBLIC_KEYS?",
         "LIFEBOAT_CLUSTER_PROD_KUBECONFIG names nothing of the configuration: did you mean LIFEBOAT_CLUSTERS_PROD_KUBECONFIG?",
         "LIFEBOAT_CONFG names nothing of the configuration: did you mean LIFEBOAT_CONFIG?",

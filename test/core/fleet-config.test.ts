@@ -63,6 +63,55 @@ describe("a fleet's schedule", () => {
     assert.equal(config.fleet.concurrency, 7);
   });
 
+  it("says of what no variable can say that the file has it alone", () => {
+    const told = (variable: string) => {
+      const env = {
+        LIFEBOAT_SCHEDULES_A_SCHEDULE: "@daily",
+        LIFEBOAT_SCHEDULES_A_CLUSTERS_NAMES: "dev",
+        [variable]: "x",
+      };
+      try {
+        parseConfig(`location: s3://acme\n${CLUSTERS}`, env);
+      } catch (error) {
+        assert(isLifeboatError(error, "invalid"), String(error));
+        return error.message.replace("the configuration can't be used: ", "");
+      }
+      return assert.fail(`${variable} was taken`);
+    };
+    const prefix = "LIFEBOAT_SCHEDULES_A_CLUSTERS";
+    const inFile = "only the configuration's file can say it";
+    assert.deepEqual(
+      [prefix, `${prefix}_MATCH_EXPRESSIONS`, "LIFEBOAT_FLEET_DISCOVER", "LIFEBOAT_FLEET_DISCOVER_AWS_EKS_REGION"].map(
+        told,
+      ),
+      [
+        `${prefix}: schedules.a.clusters is no text: give what is in it: ${prefix}_NAMES, ${prefix}_MATCH_LABELS`,
+        `${prefix}_MATCH_EXPRESSIONS: schedules.a.clusters.matchExpressions is no text: ${inFile}`,
+        `LIFEBOAT_FLEET_DISCOVER: fleet.discover is no text: ${inFile}`,
+        `LIFEBOAT_FLEET_DISCOVER_AWS_EKS_REGION: fleet.discover is no text: ${inFile}`,
+      ],
+    );
+    assert.match(told("LIFEBOAT_FLEET"), /^LIFEBOAT_FLEET: fleet is no text: .*LIFEBOAT_FLEET_CONCURRENCY/);
+  });
+
+  describe("in Velero's words", () => {
+    const manifest = (annotations: string) =>
+      `fleet: {}\n---\napiVersion: velero.io/v1\nkind: Schedule\nmetadata: { name: nightly${annotations} }\nspec: { schedule: "@daily" }`;
+
+    it("is of the cluster that its annotation names", () => {
+      const { schedules } = fleet(manifest(", annotations: { lifeboat/cluster: dev }")).fleet;
+      assert.deepEqual(schedules.nightly?.clusters, { names: ["dev"] });
+    });
+
+    it("is refused without one, and says what to write", () => {
+      assert.match(problems(manifest("")), /schedules\.nightly.*annotat.*lifeboat\/cluster/);
+    });
+
+    it("is refused where there is no such cluster", () => {
+      assert.match(problems(manifest(", annotations: { lifeboat/cluster: no }")), /no cluster "no", the clusters are/);
+    });
+  });
+
   const wrong: [what: string, rest: string, said: RegExp][] = [
     [
       "one cluster",

@@ -218,6 +218,29 @@ describe("the command line and a fleet", () => {
     });
   });
 
+  it("that variables alone say is warned of what chooses nothing", async () => {
+    const { code, stderr } = await lifeboat(["schedule", "next"], {
+      LIFEBOAT_LOCATION: scratch.path("variables"),
+      LIFEBOAT_CLUSTERS_BLUE_KUBECONFIG: "env:NONE",
+      LIFEBOAT_SCHEDULES_NIGHTLY_SCHEDULE: "@daily",
+      LIFEBOAT_SCHEDULES_NIGHTLY_CLUSTERS_MATCH_LABELS: "tier=prod",
+    });
+    assert.deepEqual([code, stderr], [0, "warning: the environment: schedules.nightly.clusters chooses no cluster\n"]);
+  });
+
+  it("renders clocks that hand over the fleet's runs, or those of one cluster", async () => {
+    const jobsOf = async (...flags: string[]) => {
+      const { schedules } = JSON.parse((await run("schedule", "render", "--target", "aws", ...flags)).stdout);
+      return Object.values<{ job: object }>(schedules).map(({ job }) => job);
+    };
+    const job = (schedule: string) => ({ kind: "backup", schedule });
+    assert.deepEqual(await jobsOf(), [job("nightly"), job("all")]);
+    assert.deepEqual(await jobsOf("--cluster", "lost"), [{ ...job("all"), cluster: "lost" }]);
+    const { code, stderr } = await run("schedule", "render", "--target", "azure", "--cluster", "lost");
+    assert.equal(code, 2);
+    assert.match(stderr, /clock .* whole .*\nhint: leave --cluster out/);
+  });
+
   it("gives hints that hold for one cluster", async () => {
     const made = await run("backup", "create", "mine", "--cluster", "blue");
     const place = pathToFileURL(scratch.path("bucket/blue")).href;
