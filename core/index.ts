@@ -62,7 +62,7 @@ export {
   unlessMissing,
 } from "./errors.ts";
 export { type FleetDocument, readSummary } from "./fleet/document.ts";
-export { drive } from "./fleet/drive.ts";
+export { drive } from "./fleet/engine.ts";
 export { readFleetRun } from "./fleet/job.ts";
 export { isFleet, memberLocation, narrowedTo } from "./fleet/narrowed.ts";
 export { fleetPauses, underFleet } from "./fleet/pause.ts";

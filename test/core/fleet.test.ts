@@ -10,7 +10,7 @@ import { listBackups } from "../../core/catalog.ts";
 import { listFolder } from "../../core/contents.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { type FleetDocument, readSummary } from "../../core/fleet/document.ts";
-import { drive } from "../../core/fleet/drive.ts";
+import { drive } from "../../core/fleet/engine.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
 import { sweepRuns } from "../../core/fleet/sweep.ts";
 import type { FleetJob, Job, LockedJob } from "../../core/job.ts";

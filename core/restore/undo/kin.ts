@@ -26,7 +26,7 @@ interface Owner {
   resource: string | undefined;
 }
 
-/** How `Names` names an object. */
+/** How `ObjectNames` names an object. */
 export function nameOf({ namespace, name }: Pick<ItemId, "namespace" | "name">): string {
   return namespace ? `${namespace}/${name}` : name;
 }
