@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { PRICES, type Target } from "./cost.ts";
+import { isLifeboatError, LifeboatError, messageOf } from "../core/errors.ts";
+import type { Target } from "./cost.ts";
 import { cpusOf, instancesOf, LIMITS, REVISION, SIZES, secondPrice } from "./fleet/limits.ts";
 import type { Recording } from "./fleet/recording.ts";
 import {
@@ -296,52 +297,92 @@ export function arithmetic(target: Target, recording: Recording): string[] {
   ];
 }
 
-if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      recording: { type: "string" },
-      target: { type: "string" },
-      clusters: { type: "string" },
-      objects: { type: "string" },
-      concurrency: { type: "string" },
-      "per-minute": { type: "string" },
-      "memory-mb": { type: "string" },
-      shards: { type: "string" },
-      instances: { type: "string" },
-      interval: { type: "string" },
-      seed: { type: "string" },
-    },
+/** The flags that are numbers, each with what it is of a scenario. */
+const NUMBERS = {
+  ...{ clusters: "clusters", objects: "objects", concurrency: "concurrency", "per-minute": "perMinute" },
+  ...{ "memory-mb": "memoryMB", shards: "shards", instances: "instances", interval: "intervalSeconds", seed: "seed" },
+} as const satisfies Record<string, keyof Scenario>;
+
+const USAGE = `usage: node bench/fleet.ts [--recording FILE] [--target ${TARGETS.join("|")} ${Object.keys(NUMBERS)
+  .map((flag) => `[--${flag} N]`)
+  .join(" ")}]`;
+
+const refused = (message: string) => new LifeboatError("invalid", message);
+
+/** What is to be simulated; without a scenario, all tables. Throws `invalid`. */
+function readFlags(args: string[]): { recording: Recording; scenario?: Scenario } {
+  const text = { type: "string" } as const;
+  const numbers = Object.keys(NUMBERS) as (keyof typeof NUMBERS)[];
+  const options = { recording: text, target: text, ...Object.fromEntries(numbers.map((flag) => [flag, text])) };
+  let values: Partial<Record<"recording" | "target" | keyof typeof NUMBERS, string>>;
+  try {
+    ({ values } = parseArgs({ args, options }));
+  } catch (error) {
+    throw refused(messageOf(error));
+  }
+  const recording = values.recording === undefined ? recorded() : readRecording(values.recording);
+  const given = numbers.flatMap((flag) => (values[flag] === undefined ? [] : [[flag, values[flag]] as const]));
+  const target = TARGETS.find((one) => one === values.target);
+  if (values.target !== undefined && !target)
+    throw refused(`--target is ${TARGETS.join(", ").replace(/, (?=\w+$)/, " or ")}, not ${values.target}`);
+  if (!target) {
+    if (given[0]) throw refused(`--${given[0][0]} goes with --target`);
+    return { recording };
+  }
+  const change = given.map(([flag, value]) => {
+    if (!/^[1-9]\d*$/.test(value)) throw refused(`--${flag} is a whole number from 1, not ${value}`);
+    return [NUMBERS[flag], Number(value)];
   });
-  const recording: Recording = values.recording ? JSON.parse(readFileSync(values.recording, "utf8")) : recorded();
-  const given = (text: string | undefined) => (text === undefined ? undefined : Number(text));
-  const print = (text: string) => process.stdout.write(`${text}\n`);
-  if (values.target !== undefined) {
-    if (!(values.target in PRICES)) throw new Error(`--target is one of ${TARGETS.join(", ")}, not ${values.target}`);
-    const change = {
-      ...{ clusters: given(values.clusters), objects: given(values.objects), concurrency: given(values.concurrency) },
-      ...{ perMinute: given(values["per-minute"]), memoryMB: given(values["memory-mb"]), shards: given(values.shards) },
-      ...{ intervalSeconds: given(values.interval), instances: given(values.instances), seed: given(values.seed) },
-    };
-    const said = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
-    const outcome = simulate(fleetOf(values.target as Target, said), recording);
-    print(
-      JSON.stringify({ ...outcome, breaks: breaks(outcome), dollarsOfMonth: dollarsOfMonth(outcome) }, undefined, 2),
-    );
-  } else {
-    const parts: [string, string][] = [
-      ["What is reckoned with", modelTable(recording)],
-      ["A run", runTable(recording)],
-      ["The bill", billOfRunTable(recording)],
-      ["Where it breaks first", limitTable(recording)],
-      ["Sizes of functions", sizeTable(recording)],
-      ["Shards, on AWS", shardTable(recording)],
-      ["Photographs", photographTable(recording)],
-      ["Limits", platformTable()],
-      [
-        "Arithmetic",
-        TARGETS.map((target) => `${NAMES[target]}: ${arithmetic(target, recording).join("; ")}`).join("\n"),
-      ],
-    ];
-    for (const [title, text] of parts) print(`${title}\n\n${text}\n`);
+  return { recording, scenario: fleetOf(target, Object.fromEntries(change)) };
+}
+
+function readRecording(file: string): Recording {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw refused(`--recording ${file} can't be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
+  try {
+    const recording = JSON.parse(text) as Recording;
+    modelOf(recording);
+    return recording;
+  } catch {
+    throw refused(`--recording ${file} was not made by bench/fleet/record.ts`);
   }
 }
+
+/** Prints what the flags ask for; gives the exit code. */
+function main(args: string[]): number {
+  const print = (text: string) => process.stdout.write(`${text}\n`);
+  let flags: ReturnType<typeof readFlags>;
+  try {
+    flags = readFlags(args);
+  } catch (error) {
+    if (!isLifeboatError(error, "invalid")) throw error;
+    process.stderr.write(`${error.message}\n${USAGE}\n`);
+    return 2;
+  }
+  const { recording, scenario } = flags;
+  if (scenario) {
+    const outcome = simulate(scenario, recording);
+    const told = { ...outcome, breaks: breaks(outcome), dollarsOfMonth: dollarsOfMonth(outcome) };
+    print(JSON.stringify(told, undefined, 2));
+    return 0;
+  }
+  const parts: [string, string][] = [
+    ["What is reckoned with", modelTable(recording)],
+    ["A run", runTable(recording)],
+    ["The bill", billOfRunTable(recording)],
+    ["Where it breaks first", limitTable(recording)],
+    ["Sizes of functions", sizeTable(recording)],
+    ["Shards, on AWS", shardTable(recording)],
+    ["Photographs", photographTable(recording)],
+    ["Limits", platformTable()],
+    ["Arithmetic", TARGETS.map((target) => `${NAMES[target]}: ${arithmetic(target, recording).join("; ")}`).join("\n")],
+  ];
+  for (const [title, text] of parts) print(`${title}\n\n${text}\n`);
+  return 0;
+}
+
+if (import.meta.main) process.exitCode = main(process.argv.slice(2));

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -244,6 +245,37 @@ describe("the limits", () => {
     for (const target of TARGETS)
       for (const limit of Object.values(LIMITS[target]) as { source?: string; value: number }[])
         assert.ok(limit.value > 0 && (limit.source ?? "https://").startsWith("https://"));
+  });
+});
+
+describe("node bench/fleet.ts", () => {
+  const cwd = join(import.meta.dirname, "../..");
+  const run = (args: string[]) => spawnSync(process.execPath, ["bench/fleet.ts", ...args], { cwd, encoding: "utf8" });
+  const wrong: [args: string, says: RegExp][] = [
+    ["--nope", /^unknown option '--nope'/i],
+    ["--clusters", /^option '--clusters .* argument missing/i],
+    ["extra", /^unexpected argument 'extra'/i],
+    ["--target vax", /^--target is aws, gcp or azure, not vax\n/],
+    ["--target constructor", /^--target is aws/],
+    ["--target aws --clusters x", /^--clusters is a whole number from 1, not x\n/],
+    ["--target aws --per-minute 0", /^--per-minute is a whole number from 1, not 0\n/],
+    ["--target gcp --memory-mb 1.5", /^--memory-mb is a whole number from 1, not 1.5\n/],
+    ["--clusters 5", /^--clusters goes with --target\n/],
+    ["--recording /none", /^--recording \/none can't be read: ENOENT/],
+    ["--recording package.json", /^--recording package\.json was not made by bench\/fleet\/record\.ts\n/],
+  ];
+  for (const [args, says] of wrong)
+    it(`${args} ends with 2, one line and the usage`, () => {
+      const { status, stdout, stderr } = run(args.split(" "));
+      assert.deepEqual([status, stdout], [2, ""]);
+      assert.match(stderr, says);
+      assert.match(stderr, /^[^\n]+\nusage: node bench\/fleet\.ts \[[^\n]+\n$/);
+    });
+
+  it("simulates what its flags say", () => {
+    const { status, stdout } = run("--target gcp --clusters 3 --objects 1000 --per-minute 2 --seed 4".split(" "));
+    const { clusters, objects, perMinute, seed } = JSON.parse(stdout).scenario;
+    assert.deepEqual([status, clusters, objects, perMinute, seed], [0, 3, 1000, 2, 4]);
   });
 });
 
