@@ -26,7 +26,7 @@ export type CopyWish =
   | "removed";
 
 /** What becomes of copies, and who hears where that is something else than that they go. */
-export interface Telling {
+export interface CopiesFate {
   /** Where not given, a backup that has some is refused. */
   volumes?: CopyWish;
   tell?: (message: string) => void;
@@ -34,7 +34,7 @@ export interface Telling {
 
 /** The copies of a backup's volumes that go with it, opened and noted; undefined where there are none. */
 export async function openedCopies(
-  { volumes, tell, ...deleted }: Telling & Deleted,
+  { volumes, tell, ...deleted }: CopiesFate & Deleted,
   signal: AbortSignal,
 ): Promise<(OpenedCopies & { means: RemovalMeans }) | undefined> {
   const { bucket, name } = deleted;
@@ -127,7 +127,7 @@ async function readNote(bucket: Bucket, key: string, signal: AbortSignal): Promi
 /** Forgets copies of files now, or leaves them to who does it for many backups at once. */
 export async function forgetOrDefer(
   { files, means }: OpenedCopies & { means: RemovalMeans },
-  { volumes, tell }: Telling,
+  { volumes, tell }: CopiesFate,
   signal: AbortSignal,
 ): Promise<"done" | "later"> {
   if (files.length === 0) return "done";

@@ -1,6 +1,6 @@
 import { type Backup, RETAINED_UNTIL, readBackup } from "./catalog.ts";
 import { listFolder } from "./contents.ts";
-import { forgetOrDefer, openedCopies, type Telling } from "./copies.ts";
+import { type CopiesFate, forgetOrDefer, openedCopies } from "./copies.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import type { Holder } from "./holder.ts";
 import {
@@ -21,7 +21,7 @@ import { checkUnpinned } from "./pins.ts";
 import type { Bucket } from "./ports.ts";
 
 /** How a backup is deleted. */
-export interface Deletion extends Telling {
+export interface Deletion extends CopiesFate {
   /** Only what an interrupted run left: `conflict` where a record is there. */
   unfinished?: boolean;
   by?: Holder;

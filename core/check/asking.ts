@@ -1,5 +1,5 @@
 import { type ErrorKind, isLifeboatError, LifeboatError } from "../errors.ts";
-import { type Check, type Finding, QUESTIONS, type Subject } from "./document.ts";
+import { type Check, type Judgement, QUESTIONS, type Subject } from "./document.ts";
 
 /** The longest that one question is waited for. */
 const PATIENCE_MS = 60_000;
@@ -17,7 +17,7 @@ const TODO: Record<ErrorKind, string> = {
 };
 
 /** What a question's work gives: the answer and, for the questions after it, a value. */
-export type Answer<Value = undefined> = Finding & { value?: Value };
+export type Answer<Value = undefined> = Judgement & { value?: Value };
 
 /** The questions about one subject, as they are asked one after the other. */
 export interface Asking<Question extends string> {
@@ -35,7 +35,7 @@ export function asking<S extends Subject>(
   subject: S,
   { name, signal }: { name?: string; signal: AbortSignal },
 ): Asking<(typeof QUESTIONS)[S][number]> {
-  const findings = new Map<string, Finding>();
+  const judgements = new Map<string, Judgement>();
   return {
     async ask(question, work) {
       const patience = new AbortController();
@@ -44,13 +44,13 @@ export function asking<S extends Subject>(
       });
       const timer = setTimeout(() => patience.abort(late), PATIENCE_MS);
       try {
-        const { value, ...finding } = await work(AbortSignal.any([signal, patience.signal]));
-        findings.set(question, finding);
+        const { value, ...judgement } = await work(AbortSignal.any([signal, patience.signal]));
+        judgements.set(question, judgement);
         return value;
       } catch (error) {
         signal.throwIfAborted();
         if (!isLifeboatError(error)) throw error;
-        findings.set(question, {
+        judgements.set(question, {
           state: "failed",
           message: error.message,
           todo: error.hint ?? TODO[error.kind],
@@ -64,7 +64,7 @@ export function asking<S extends Subject>(
     answers: () =>
       QUESTIONS[subject].map((question) => ({
         ...{ subject, ...(name !== undefined && { name }), question },
-        ...(findings.get(question) ?? { state: "notAsked", message: "what comes before it failed" }),
+        ...(judgements.get(question) ?? { state: "notAsked", message: "what comes before it failed" }),
       })),
   };
 }

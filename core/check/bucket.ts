@@ -7,7 +7,7 @@ import type { Bucket } from "../ports.ts";
 import { someOf } from "../report.ts";
 import { type Answer, asking } from "./asking.ts";
 import { judgeClock, type Reading } from "./clock.ts";
-import type { Check, Finding } from "./document.ts";
+import type { Check, Judgement } from "./document.ts";
 
 /** A location to ask about. */
 export interface CheckedLocation {
@@ -129,7 +129,7 @@ async function creates(bucket: Bucket, key: string, signal: AbortSignal): Promis
 }
 
 /** Tries to overwrite the probe, and to delete it: that cleans up. */
-async function mayUndo(bucket: Bucket, key: string, signal: AbortSignal): Promise<Finding> {
+async function mayUndo(bucket: Bucket, key: string, signal: AbortSignal): Promise<Judgement> {
   const overwrites = await isDone(bucket.put(key, Buffer.from("{}\n"), { signal }));
   const deletes = await isDone(bucket.delete(key, { signal }));
   const left = "the probe goes with a retention after a day";
@@ -153,7 +153,7 @@ async function isDone(work: Promise<void>): Promise<boolean> {
   }
 }
 
-async function mayHold(bucket: Bucket, key: string | false, signal: AbortSignal): Promise<Finding> {
+async function mayHold(bucket: Bucket, key: string | false, signal: AbortSignal): Promise<Judgement> {
   if (!key) return { state: "notAsked", message: "no schedule has retainFor" };
   const retain = { until: new Date(Date.now() + HELD_MS), mode: "governance" } as const;
   await bucket.put(key, Buffer.from("{}\n"), { ifAbsent: true, retain, signal });

@@ -12,7 +12,7 @@ import { resticSettings } from "../volumes/restic/settings.ts";
 import { asking } from "./asking.ts";
 import { type CheckedLocation, checkLocation } from "./bucket.ts";
 import { type CheckedCluster, checkCluster } from "./cluster.ts";
-import type { Check, CheckDocument, Finding } from "./document.ts";
+import type { Check, CheckDocument, Judgement } from "./document.ts";
 
 /** What a deployment is asked about: its configuration, and what that names. */
 export interface Checked {
@@ -196,7 +196,7 @@ async function checkLimits(limits: Surroundings | undefined): Promise<Check[]> {
   return [{ ...question, ...judgeLimits(limits) }];
 }
 
-function judgeLimits(limits: Surroundings | undefined): Finding {
+function judgeLimits(limits: Surroundings | undefined): Judgement {
   const { time } = limits ?? {};
   const memory = limits?.memory !== undefined && limits.memory < UNLIMITED ? limits.memory : undefined;
   const told = [

@@ -1,4 +1,4 @@
-import type { Finding } from "./document.ts";
+import type { Judgement } from "./document.ts";
 
 /** What another clock said, and between which times of ours (all in milliseconds) it did. */
 export interface Reading {
@@ -33,7 +33,7 @@ export function offBy({ sent, received, said }: Reading): number {
 }
 
 /** Whether our clock is right, by that of `whose`. */
-export function judgeClock(reading: Reading, whose: string): Finding {
+export function judgeClock(reading: Reading, whose: string): Judgement {
   const off = offBy(reading);
   const seconds = Math.round(Math.abs(off) / 1000);
   if (seconds === 0) return { state: "ok", message: `as ${whose}'s, to the second` };

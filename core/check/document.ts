@@ -24,7 +24,7 @@ export const STATES = ["ok", "note", "warning", "failed", "notAsked"] as const;
 const kinds = Object.keys(ERROR_KINDS) as [ErrorKind, ...ErrorKind[]];
 const questions = [...new Set(Object.values(QUESTIONS).flat())] as [string, ...string[]];
 
-const findingSchema = z.object({
+const judgementSchema = z.object({
   state: z.enum(STATES),
   message: z.string(),
   todo: z.string().optional().describe("what to do about it; several commands are a line each"),
@@ -38,7 +38,7 @@ const checkSchema = z
     name: z.string().optional().describe("the cluster's, or that of an entry of fleet.discover"),
     question: z.enum(questions),
   })
-  .extend(findingSchema.shape);
+  .extend(judgementSchema.shape);
 
 /** What a check of a deployment found. No value of a secret is in it, only references. */
 export const checkDocumentSchema = z
@@ -52,6 +52,6 @@ export const checkDocumentSchema = z
   .meta({ id: "Check" });
 
 export type Subject = keyof typeof QUESTIONS;
-export type Finding = z.infer<typeof findingSchema>;
+export type Judgement = z.infer<typeof judgementSchema>;
 export type Check = z.infer<typeof checkSchema>;
 export type CheckDocument = z.infer<typeof checkDocumentSchema>;

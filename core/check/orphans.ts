@@ -21,7 +21,7 @@ import { JOBS } from "../volumes/restic/removal.ts";
 import { VOLUME } from "../volumes/volume.ts";
 import { regionOfZone } from "../volumes/zone.ts";
 import type { CheckedVolumes } from "./copying.ts";
-import type { Finding } from "./document.ts";
+import type { Judgement } from "./document.ts";
 
 /**
  * What runs to this location that died have left in the cluster: VolumeSnapshots and their contents, claims that were made of them,
@@ -32,7 +32,7 @@ export async function leftInCluster(
   kube: Kube,
   { bucket: open }: CheckedVolumes,
   signal: AbortSignal,
-): Promise<Finding> {
+): Promise<Judgement> {
   const left: string[] = [];
   const todo: string[] = [];
   const risky: string[] = [];
@@ -193,7 +193,7 @@ function snapshotName(id: string): string {
   return basename(id).toLowerCase();
 }
 
-const UNKNOWN: Finding = { state: "notAsked", message: "the location can't be listed" };
+const UNKNOWN: Judgement = { state: "notAsked", message: "the location can't be listed" };
 
 /** How somebody deletes a snapshot by hand. */
 const DELETE: Record<DiskCloud, (id: string) => string> = {
@@ -210,7 +210,7 @@ export async function orphanedSnapshots(
   kube: Kube,
   { disks = {}, bucket: open }: CheckedVolumes,
   signal: AbortSignal,
-): Promise<Finding> {
+): Promise<Judgement> {
   const orphans: { cloud: DiskCloud; id: string }[] = [];
   let seen = 0;
   try {

@@ -19,7 +19,7 @@ import { restoredSnapshots } from "../volumes/csi/restored.ts";
 import { JOBS } from "../volumes/restic/removal.ts";
 import { CLAIM } from "../volumes/volume.ts";
 import type { CheckedVolumes } from "./copying.ts";
-import type { Finding } from "./document.ts";
+import type { Judgement } from "./document.ts";
 
 /** Something that a restore has left in the cluster. */
 interface Left {
@@ -39,7 +39,7 @@ export async function leftByRestores(
   kube: Kube,
   { bucket: open }: CheckedVolumes,
   signal: AbortSignal,
-): Promise<Finding> {
+): Promise<Judgement> {
   let left: Left[];
   try {
     left = [...(await halfFilled(kube, signal)), ...(await snapshots(kube, signal)), ...(await jobs(kube, signal))];

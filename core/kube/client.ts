@@ -6,7 +6,7 @@ import type { ClusterAccess } from "./kubeconfig.ts";
 import { type NetworkFailure, networkFailure } from "./network.ts";
 import { type ExecResult, execInPod, type PodExec } from "./podexec.ts";
 import { NOTHING_DONE, retryAfterMs, retryDelay, type Trouble, troubleOf } from "./retry.ts";
-import { type Answer, openPool, send } from "./send.ts";
+import { type HttpResponse, openPool, send } from "./send.ts";
 
 export { expectOk } from "./status.ts";
 
@@ -28,7 +28,7 @@ export interface KubeRequest {
   pausing?: (trouble: Trouble, pause: () => Promise<void>) => Promise<void>;
 }
 
-export interface KubeResponse extends Answer {
+export interface KubeResponse extends HttpResponse {
   /** Requests sent. After more than one, a write's 409 or 404 may be the work of an earlier attempt. */
   attempts: number;
   /** Of the last attempt. */
@@ -163,7 +163,7 @@ async function openSession(
 }
 
 type Attempt = { latencyMs: number } & (
-  | { answer: Answer; failed?: undefined }
+  | { answer: HttpResponse; failed?: undefined }
   | { answer?: undefined; failed: NetworkFailure }
 );
 

@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import { abortedBy } from "../abort.ts";
 import { LifeboatError } from "../errors.ts";
 import { resourcePath } from "./resource.ts";
-import type { Answer } from "./send.ts";
+import type { HttpResponse } from "./send.ts";
 import { expectOk } from "./status.ts";
 import { handshake, hearWebSocket } from "./websocket.ts";
 
@@ -53,7 +53,7 @@ const OUTPUT_BYTES = 4 << 10;
  */
 export async function execInPod(
   exec: PodExec,
-  open: (upgrade: Upgrade) => Promise<Answer>,
+  open: (upgrade: Upgrade) => Promise<HttpResponse>,
   closing: AbortSignal,
 ): Promise<ExecResult> {
   const where = `container ${exec.container} of pod ${exec.namespace}/${exec.pod}`;
@@ -175,7 +175,7 @@ function pathOf({ namespace, pod, container, command }: PodExec): string {
   return `${resourcePath({ group: "", version: "v1", name: "pods" }, namespace, pod, "exec")}?${query}`;
 }
 
-function protocolOf({ headers }: Answer): string {
+function protocolOf({ headers }: HttpResponse): string {
   return headers["sec-websocket-protocol"] ?? "";
 }
 

@@ -33,7 +33,7 @@ export async function openPool(
 }
 
 /** One attempt's complete answer. */
-export interface Answer {
+export interface HttpResponse {
   status: number;
   headers: Record<string, string>;
   body: Buffer;
@@ -49,9 +49,9 @@ export function send(
   pool: Dispatcher,
   request: Dispatcher.DispatchOptions,
   { signal, timeoutMs }: { signal: AbortSignal; timeoutMs: number },
-): Promise<Answer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const answer: Answer = { status: 0, headers: {}, body: EMPTY };
+): Promise<HttpResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
+  const answer: HttpResponse = { status: 0, headers: {}, body: EMPTY };
   const chunks: Buffer[] = [];
   let controller: Dispatcher.DispatchController | undefined;
   let over = false;

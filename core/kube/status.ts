@@ -1,5 +1,5 @@
 import { type ErrorKind, LifeboatError } from "../errors.ts";
-import type { Answer } from "./send.ts";
+import type { HttpResponse } from "./send.ts";
 
 /** The API server's `Status` document, as far as it is used. */
 export interface KubeStatus {
@@ -46,7 +46,7 @@ const STATUS_RULES: StatusRule[] = [
  * `invalid` (every other 4xx), `timeout` (504) or `unreachable` (429, every other 5xx), with the server's own message.
  * `wanted` says what was asked for: "list pods".
  */
-export function expectOk<Response extends Answer>(response: Response, wanted: string): Response {
+export function expectOk<Response extends HttpResponse>(response: Response, wanted: string): Response {
   const { status, body } = response;
   if (status < 400) return response;
   const rule = STATUS_RULES.find(({ statuses }) => statuses.includes(status));

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Config } from "../config.ts";
-import type { Telling } from "../copies.ts";
+import type { CopiesFate } from "../copies.ts";
 import type { Holder } from "../holder.ts";
 import { ALL } from "../job.ts";
 import type { Bucket } from "../ports.ts";
@@ -45,7 +45,7 @@ export interface Judged {
   /** Of a backup: what decided. */
   facts?: BackupFacts;
   /** Of a backup, and of what is left of one: with what becomes of copies of volumes. */
-  remove: (signal: AbortSignal, how?: Telling) => Promise<unknown>;
+  remove: (signal: AbortSignal, how?: CopiesFate) => Promise<unknown>;
 }
 
 /** What retention would do, or has done: the same for the command line and functions. */
