@@ -9,9 +9,11 @@ export const ALL = "all";
 const time = z.iso.datetime({ offset: true });
 /** Of backups, and of the runs of a fleet that make them. */
 const runName = z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, "is no name of a backup");
+/** In characters: names of identities that are longer are cut. */
+export const LONGEST_CALLER = 500;
 const asked = {
   /** Who asked for it, where somebody did: for the record. */
-  caller: z.string().max(500).optional(),
+  caller: z.string().max(LONGEST_CALLER).optional(),
   /** Not to be begun before: for platforms that can't delay a delivery. */
   notBefore: time.optional(),
 };

@@ -3,6 +3,7 @@ import { readLog } from "../catalog.ts";
 import type { CheckDocument } from "../check/document.ts";
 import type { Config } from "../config.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { LONGEST_CALLER } from "../job.ts";
 import { RUN_KINDS } from "../layout.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import { checkJob, type NamedJob, submitJob } from "../requests.ts";
@@ -35,11 +36,9 @@ export interface ApiDeps {
 /** What comes with a request, beside it. */
 export type Env = { Bindings: { caller?: string } };
 
-const MAX_CALLER = 500;
-
 /** Who the platform says is asking. */
 export function callerOf(context: Context<Env>): string | undefined {
-  return context.env.caller?.slice(0, MAX_CALLER);
+  return context.env.caller?.slice(0, LONGEST_CALLER);
 }
 
 /** Checks a job, records it and hands it over: 202. */

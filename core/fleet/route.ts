@@ -21,17 +21,43 @@ export async function runInFleet(
   job: LockedJob,
   context: FleetContext & { loops?: boolean; fleetTiming?: FleetTiming },
 ): Promise<Outcome | FleetOutcome> {
-  if (job.kind === "fleet") return runFleetJob(job, context);
+  if (job.kind === "fleet") return ofSchedule(job, context);
   const { cluster } = job;
   if (cluster !== undefined) return runMember({ ...job, cluster }, context);
   if (job.kind === "backup" && job.schedule !== undefined) {
     const { schedule, slot, name, caller, notBefore } = job;
-    return runFleetJob({ kind: "fleet", schedule, slot, name, caller, notBefore }, context);
+    return ofSchedule({ kind: "fleet", schedule, slot, name, caller, notBefore }, context);
   }
   if (job.kind === "retention" || (job.kind === "verify" && isOfLocation(job))) return ofEach(job, context);
   throw new LifeboatError("invalid", `the job names no cluster of the fleet, and a ${job.kind} is of one`, {
     hint: 'name it: "cluster"',
   });
+}
+
+/** The fleet's job; those of its parts for which one answer has no room are the next one's. */
+async function ofSchedule(
+  job: FleetJob,
+  context: FleetContext & { loops?: boolean; fleetTiming?: FleetTiming },
+): Promise<FleetOutcome> {
+  const outcome = await runFleetJob(job, context);
+  if (!context.loops || !outcome.next) return outcome;
+  const { next } = outcome;
+  const parts = inOneAnswer(outcome.parts);
+  if (next.kind !== "fleet" || next.given === job.given || parts.length === outcome.parts.length) return outcome;
+  return { ...outcome, parts, next: { ...next, given: (job.given ?? 0) + parts.length } };
+}
+
+/** What engines take as an answer is limited, Step Functions to 256 KiB; in bytes, without what stands beside the parts. */
+const MOST_BYTES = 240 * 1024;
+
+/** The first of the parts, as many as one answer has room for. */
+function inOneAnswer(parts: LockedJob[]): LockedJob[] {
+  let bytes = 0;
+  const over = parts.findIndex((part) => {
+    bytes += Buffer.byteLength(JSON.stringify(part)) + 1;
+    return bytes > MOST_BYTES;
+  });
+  return over < 0 ? parts : parts.slice(0, over);
 }
 
 /**
@@ -68,24 +94,21 @@ async function ofEach(
     schedule === undefined || isChosen(schedule.clusters, { name, labels }) ? [name] : [],
   );
   const each = { ...job, notBefore: undefined };
-  if (found.failure === undefined || namesAfter(names, after).length > MOST_PARTS) return eachOf(each, names, after);
+  if (found.failure === undefined) return eachOf(each, names, after);
   if (names.length === 0) throw found.failure;
-  const parts = namesAfter(names, after).map((cluster): LockedJob => ({ ...each, cluster }));
-  return { duplicate: false, parts, next: { ...each, tried: MOST_TRIES + 1 } };
+  return eachOf(each, names, after, { ...each, tried: MOST_TRIES + 1 });
 }
 
-function namesAfter(names: string[], after = ""): string[] {
-  return names.filter((name) => name > after);
-}
-
+/** `last`: what is done when all have ended, else one of them. */
 function eachOf(
   job: Extract<ClusterJob, { kind: "retention" | "verify" }>,
   names: string[],
-  after?: string,
+  after = "",
+  last?: LockedJob,
 ): FleetOutcome {
-  const left = namesAfter(names, after);
-  const parts = left.slice(0, MOST_PARTS).map((cluster): LockedJob => ({ ...job, cluster }));
-  const next = left.length > parts.length ? { ...job, after: left[parts.length - 1]! } : parts.pop();
+  const left = names.filter((name) => name > after);
+  const parts = inOneAnswer(left.slice(0, MOST_PARTS).map((cluster): LockedJob => ({ ...job, cluster })));
+  const next = left.length > parts.length ? { ...job, after: left[parts.length - 1]! } : (last ?? parts.pop());
   if (next) return { duplicate: false, next, parts };
   return { duplicate: false, skipped: "the fleet has no cluster that it would be of" };
 }
