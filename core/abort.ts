@@ -3,6 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** Of requests that are not to be given up: they end by themselves, after the client's own attempts. */
 export const NEVER = new AbortController().signal;
 
+/** The longest delay that a Node timer takes, 24.8 days, in milliseconds: a longer one ends at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Settles as `promise` does, or rejects with the signal's reason once that aborts; `promise` itself goes on. */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
@@ -20,6 +23,12 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | un
 /** Waits so many milliseconds, or rejects with the signal's reason (Node's own would be an AbortError around it). */
 export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(Math.ceil(milliseconds), undefined, { signal }).catch(() => signal?.throwIfAborted());
+}
+
+/** Waits until a time, as ISO text, where that is ahead; rejects as `pause`. */
+export async function pauseUntil(time: string, signal: AbortSignal | undefined): Promise<void> {
+  const left = () => Date.parse(time) - Date.now();
+  for (let wait = left(); wait > 0; wait = left()) await pause(Math.min(wait, LONGEST_TIMER_MS), signal);
 }
 
 /** Asks again and again, so many milliseconds after each answer, until one comes that isn't undefined, or the signal aborts. */

@@ -164,7 +164,7 @@ export function runKeys(kind: RunKind, name: string, run: string) {
   return { job: `${folder}${run}-job.json`, log: `${folder}${run}-logs.gz`, result: `${folder}${run}-result.json` };
 }
 
-/** Where the attempts of a restore note, before their first write, what they are about to do (restore/notes.ts). */
+/** Where the attempts of a restore note, before their first write, what they are about to do (restore/undo/notes.ts). */
 export function noteFolder(restore: string): string {
   return `${NOTES}${restore}/`;
 }

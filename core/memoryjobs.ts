@@ -1,9 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
+import { LONGEST_TIMER_MS } from "./abort.ts";
 import type { Job } from "./job.ts";
 import type { Jobs } from "./ports.ts";
-
-/** The longest delay that a Node timer takes: 24.8 days. */
-const LONGEST_MS = 2 ** 31 - 1;
 
 /**
  * Jobs that run in this process, each in a turn of its own after `enqueue` has resolved; what has not ended with the
@@ -42,5 +40,5 @@ export function memoryJobs(
 function at(time: number, act: () => void): void {
   const wait = time - Date.now();
   if (wait <= 0) act();
-  else setTimeout(() => at(time, act), Math.min(wait, LONGEST_MS)).unref();
+  else setTimeout(() => at(time, act), Math.min(wait, LONGEST_TIMER_MS)).unref();
 }

@@ -210,7 +210,7 @@ const restoreFields = {
   ingressClassMapping: mapping.optional(),
   /** Ours: workloads come up with at most so many replicas, until `restore activate`. */
   scaleTo: z.int().min(0).optional(),
-  /** Ours: what the filters select and the backup doesn't hold is deleted (restore/prune.ts). */
+  /** Ours: what the filters select and the backup doesn't hold is deleted (restore/prune/prune.ts). */
   prune: z.boolean().optional(),
 };
 

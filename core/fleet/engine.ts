@@ -1,16 +1,16 @@
 import pLimit from "p-limit";
-import { pause } from "../abort.ts";
+import { pause, pauseUntil } from "../abort.ts";
 import type { LockedJob } from "../job.ts";
 import { JobFailed, type JobStatus, type Service } from "../service.ts";
 
-/** How often the rest of a job is tried again, and after how many milliseconds: what was begun is to be summed up. */
+/** How often a call of a fleet's own job is tried again, and after how many milliseconds: its slot does not come back. */
 const TRIES = 3;
 const TRY_AGAIN_MS = 10_000;
 
 /**
  * Does a job to its end in this process, as engines do it: its parts, so many at a time, none before its time and each until nothing
- * is left of it; then, however they ended, what is left, again where that fails and may not the next time. `ended` hears of each
- * part that has. Throws what the last run throws.
+ * is left of it; then, however they ended, what is left. A fleet's own job is called again where that fails and may not the next time; a
+ * part is not: how it failed is noted for the summary. `ended` hears of each part that has. Throws what the last call throws.
  */
 export async function drive(
   run: Service["run"],
@@ -21,9 +21,9 @@ export async function drive(
   const limit = pLimit(atOnce);
   for (let now = job, tries = 0; ; ) {
     signal.throwIfAborted();
-    await untilDue(now, signal);
+    await pauseUntil(now.notBefore ?? "", signal);
     const made = await run(now, { loops: true, signal }).catch((error: unknown) => {
-      if (now === job || ++tries > TRIES || !(error instanceof JobFailed && error.retry)) throw error;
+      if (now.kind !== "fleet" || ++tries > TRIES || !(error instanceof JobFailed && error.retry)) throw error;
     });
     if (!made) {
       await pause(tryAgainMs, signal);
@@ -39,9 +39,4 @@ export async function drive(
     if (!next) return end;
     now = next;
   }
-}
-
-async function untilDue({ notBefore = "" }: LockedJob, signal: AbortSignal): Promise<void> {
-  const wait = Date.parse(notBefore) - Date.now();
-  if (wait > 0) await pause(wait, signal);
 }

@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from "../abort.ts";
 import { parseDuration } from "../duration.ts";
 import { LifeboatError } from "../errors.ts";
 import { readClock } from "../schedule/cron.ts";
@@ -5,8 +6,6 @@ import { readClock } from "../schedule/cron.ts";
 /** The longest run, where the configuration names none and the schedule's slots are further apart. */
 const LONGEST_MS = 24 * 3_600_000;
 const MINUTE_MS = 60_000;
-/** The longest delay that a Node timer takes. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * How long a run may last that was begun at that time, in milliseconds, and that in words: as the configuration's `timeout` says, else

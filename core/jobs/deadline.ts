@@ -1,4 +1,4 @@
-import { pause } from "../abort.ts";
+import { LONGEST_TIMER_MS, pauseUntil } from "../abort.ts";
 import { LifeboatError } from "../errors.ts";
 import type { Slice } from "../slices.ts";
 
@@ -19,9 +19,9 @@ export const BACKUP_RESERVE_SHARE = 1 / 5;
 
 /** Waits for a job's time. Throws `invalid` where that is too far ahead. */
 export async function untilDue({ notBefore = "" }: { notBefore?: string }, signal: AbortSignal): Promise<void> {
-  const wait = Date.parse(notBefore) - Date.now();
-  if (wait > LONGEST_DELAY) throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
-  if (wait > 0) await pause(wait, signal);
+  if (Date.parse(notBefore) - Date.now() > LONGEST_DELAY)
+    throw new LifeboatError("invalid", "notBefore is more than 15 minutes ahead");
+  await pauseUntil(notBefore, signal);
 }
 
 /**
@@ -41,7 +41,7 @@ export function beforeDeadline(
   const [most, share] = isBackup ? [BACKUP_RESERVE_MS, BACKUP_RESERVE_SHARE] : [RESERVE_MS, RESERVE_SHARE];
   const after = Math.max(0, left - Math.min(most, left * share));
   const timed = (then: AbortController, ms: number) =>
-    ms < LONGEST_TIMER ? setTimeout(() => then.abort(error), ms) : undefined;
+    ms <= LONGEST_TIMER_MS ? setTimeout(() => then.abort(error), ms) : undefined;
   const lengthMs = after - Math.min(SLICE_END_MS, after * SLICE_END_SHARE);
   const timers = [timed(ended, after), timed(sliceEnded, lengthMs)];
   return {
@@ -50,6 +50,3 @@ export function beforeDeadline(
     [Symbol.dispose]: () => timers.forEach(clearTimeout),
   };
 }
-
-/** Longer ones end at once. */
-const LONGEST_TIMER = 2 ** 31;

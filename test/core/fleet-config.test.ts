@@ -4,6 +4,7 @@ import { type FleetConfig, parseConfig } from "../../core/config.ts";
 import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
 import { fleetCluster, fleetClusters } from "../../core/fleet/discovery.ts";
 import { isFleet, memberLocation, narrowed, narrowedTo } from "../../core/fleet/narrowed.ts";
+import { isClusterName } from "../../core/fleet/settings.ts";
 import type { ManagedClusters, Platform } from "../../core/ports.ts";
 
 const never = new AbortController().signal;
@@ -168,6 +169,16 @@ describe("a fleet's schedule", () => {
     });
   }
 });
+
+for (const [name, may] of [
+  ["aws-eu.a", true],
+  ["aws-eu.prod_1", true],
+  ["gcp.europe-west1.prod", true],
+  ["aws-eu.", false],
+  ["aws-eu..", false],
+  ["prod.-/x", false],
+] as const)
+  it(`a cluster may ${may ? "" : "not "}be called ${name}`, () => assert.equal(isClusterName(name), may));
 
 describe("a fleet narrowed to one cluster", () => {
   it("is the configuration of that cluster alone, but for the location's folder", () => {

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { isClusterName } from "../../core/fleet/settings.ts";
 import { timeLimit } from "../../core/fleet/time.ts";
 
 const HOUR = 3_600_000;
@@ -14,13 +13,3 @@ for (const [schedule, begun, hours] of [
   it(`a run of ${schedule} that was begun at ${begun} may last ${hours} h, whenever that is asked`, () => {
     assert.equal(timeLimit(undefined, { schedule }, new Date(begun)).ms, hours * HOUR);
   });
-
-for (const [name, may] of [
-  ["aws-eu.a", true],
-  ["aws-eu.prod_1", true],
-  ["gcp.europe-west1.prod", true],
-  ["aws-eu.", false],
-  ["aws-eu..", false],
-  ["prod.-/x", false],
-] as const)
-  it(`a cluster may ${may ? "" : "not "}be called ${name}`, () => assert.equal(isClusterName(name), may));
