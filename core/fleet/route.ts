@@ -1,4 +1,4 @@
-import { LifeboatError } from "../errors.ts";
+import { LifeboatError, messageOf } from "../errors.ts";
 import { type ClusterJob, type FleetJob, isOfLocation, type LockedJob } from "../job.ts";
 import type { Outcome } from "../jobs/context.ts";
 import { fleetKeys } from "../layout.ts";
@@ -77,11 +77,7 @@ async function ofEach(
   }
   const { listen, clusters: clouds, fleetTiming } = context;
   const { tried = 0 } = job;
-  if (tried === 0 && after === undefined) {
-    const swept = await sweepRuns(bucket, new Date(), signal);
-    if (swept > 0)
-      listen?.(logLine("info", "what old runs of the fleet had left is deleted", { objects: swept }), "info");
-  }
+  if (tried === 0 && after === undefined) await sweep(context);
   const found = await fleetClusters(config, clouds, signal);
   for (const problem of found.problems) listen?.(logLine("error", problem), "error");
   if (asksAgain(found, tried)) {
@@ -97,6 +93,21 @@ async function ofEach(
   if (found.failure === undefined) return eachOf(each, names, after);
   if (names.length === 0) throw found.failure;
   return eachOf(each, names, after, { ...each, tried: MOST_TRIES + 1 });
+}
+
+const SWEEP_MS = 60_000;
+
+/** Takes away what old runs have left, as far as that goes in a minute: retention of the clusters does not wait for it. */
+async function sweep({ bucket, listen, signal }: FleetContext): Promise<void> {
+  try {
+    const swept = await sweepRuns(bucket, new Date(), AbortSignal.any([signal, AbortSignal.timeout(SWEEP_MS)]));
+    if (swept > 0)
+      listen?.(logLine("info", "what old runs of the fleet had left is deleted", { objects: swept }), "info");
+  } catch (error) {
+    signal.throwIfAborted();
+    const message = `what old runs of the fleet had left is not all deleted: ${messageOf(error)}`;
+    listen?.(logLine("warning", message), "warning");
+  }
 }
 
 /** `last`: what is done when all have ended, else one of them. */

@@ -1,4 +1,5 @@
 import pLimit from "p-limit";
+import { isLifeboatError } from "../errors.ts";
 import { FLEET, fleetKeys } from "../layout.ts";
 import { listObjects } from "../once.ts";
 import type { Bucket } from "../ports.ts";
@@ -12,7 +13,8 @@ const DELETES_AT_ONCE = 16;
 
 /**
  * Deletes what nobody needs any more of a fleet's runs: of those that were summed up a day ago all but the summary and its members, and
- * after 90 days those too, but for each schedule's newest run. How many objects that were. Throws what the bucket throws.
+ * after 90 days those too, but for each schedule's newest run. How many objects that were. What the bucket holds is passed over; throws
+ * what else it throws, once all that may go is gone.
  */
 export async function sweepRuns(bucket: Bucket, now: Date, signal: AbortSignal): Promise<number> {
   const runs = new Map<string, { keys: string[]; summed: number; changed: number }>();
@@ -35,6 +37,9 @@ export async function sweepRuns(bucket: Bucket, now: Date, signal: AbortSignal):
     return now.getTime() - summed > ENDS_MS ? keys.filter((key) => key.startsWith(fleetKeys(name).ends)) : [];
   });
   const limit = pLimit(DELETES_AT_ONCE);
-  await Promise.all(old.map((key) => limit(() => bucket.delete(key, { signal }))));
-  return old.length;
+  const deletions = old.map((key) => limit(() => bucket.delete(key, { signal })));
+  const ends = await Promise.allSettled(deletions);
+  const refusals = ends.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
+  for (const error of refusals) if (!isLifeboatError(error, "conflict")) throw error;
+  return old.length - refusals.length;
 }

@@ -66,14 +66,16 @@ function fleet(clusters: Record<string, "good" | "denied" | "nosecret">, rest: o
   const lines: string[] = [];
   const broken = new Set<string>();
   const queue = { down: false };
-  const may = { delete: true };
+  const may = { delete: (_key: string): void => {} };
   const bucketAt = ({ pathname }: URL): Bucket => {
     const bucket = directoryBucket(pathname);
-    const denied = new LifeboatError("denied", "this credential may not delete");
     return {
       ...bucket,
       get: (...given) => (broken.has(pathname) ? Promise.reject(new Error(BROKEN)) : bucket.get(...given)),
-      delete: (...given) => (may.delete ? bucket.delete(...given) : Promise.reject(denied)),
+      delete: async (...given) => {
+        may.delete(given[0]);
+        await bucket.delete(...given);
+      },
     };
   };
   const enqueue = async (job: Job) => {
@@ -423,23 +425,44 @@ describe("a fleet's run", () => {
     assert.deepEqual([ended, (await readSummary(bucket, RUN))?.counts.good], [2, 1]);
   });
 
-  it("is summed up by who drives it though the bucket fails meanwhile", async () => {
-    const { run, bucket, broken, root } = fleet({ a: "good" });
-    let failed = 0;
+  for (const [when, isThen] of [
+    ["when it begins", ({ given }: FleetJob) => given === undefined],
+    ["meanwhile", ({ given }: FleetJob) => given !== undefined],
+  ] as const)
+    it(`is made by who drives it though the bucket fails ${when}`, async () => {
+      const { run, bucket, broken, root } = fleet({ a: "good" });
+      let calls = 0;
+      const driven = drive(
+        async (job, trigger) => {
+          const isNow = (job as LockedJob).kind === "fleet" && isThen(job as FleetJob);
+          if (isNow && ++calls < 3) broken.add(root);
+          const made = run(job as object, trigger?.loops);
+          await made.catch(() => {});
+          broken.clear();
+          return made;
+        },
+        NIGHTLY,
+        { atOnce: 1, signal: never, tryAgainMs: 1 },
+      );
+      assert.equal((await driven).phase, "Completed");
+      assert.deepEqual([calls, (await readSummary(bucket, RUN))?.counts.good], [3, 1]);
+    });
+
+  it("is given up by who drives it after four calls that failed, and each of its parts after one", async () => {
+    const { run, broken, root } = fleet({ a: "good" });
+    const calls: string[] = [];
     const driven = drive(
-      async (job, trigger) => {
-        const isRest = (job as FleetJob).given !== undefined;
-        if (isRest && ++failed < 3) broken.add(root);
-        const made = run(job as object, trigger?.loops);
-        await made.catch(() => {});
-        broken.clear();
-        return made;
+      (job, trigger) => {
+        const { kind } = job as LockedJob;
+        calls.push(kind);
+        if (kind === "backup") broken.add(root).add(`${root}/a`);
+        return run(job as object, trigger?.loops);
       },
       NIGHTLY,
       { atOnce: 1, signal: never, tryAgainMs: 1 },
     );
-    assert.equal((await driven).phase, "Completed");
-    assert.deepEqual([failed, (await readSummary(bucket, RUN))?.counts.good], [3, 1]);
+    assert.equal((await failure(driven)).name, "JobFailedTryAgain");
+    assert.deepEqual(calls, ["fleet", "backup", "fleet", "fleet", "fleet", "fleet"]);
   });
 
   it("is not begun while its schedule is paused; a cluster whose own is paused is left out", async () => {
@@ -501,7 +524,9 @@ it("a slot that could not be handed over is so by the next tick, of who may not 
   jobs.splice(0);
   const last = new Date(Date.now() - 60_000);
   queue.down = true;
-  may.delete = false;
+  may.delete = () => {
+    throw new LifeboatError("denied", "this credential may not delete");
+  };
   assert.match((await failure(tick(last, ["backup"]))).message, /the queue does not answer/);
   queue.down = false;
   await tick(last, ["backup"]);
@@ -558,6 +583,28 @@ describe("jobs of a fleet", () => {
     assert.equal(await later(91), 2);
     assert.deepEqual(await left(), kept);
   });
+
+  for (const [kind, told] of [
+    ["conflict", /deleted" objects=1$/],
+    ["denied", /level=warning msg="what old runs of the fleet had left is not all deleted: it must not go"/],
+  ] as const)
+    it(`of retention are handed over though what old runs had left is refused with ${kind}`, async () => {
+      const { run, jobs, workOff, bucket, root, may, lines } = fleet({ a: "good", b: "good" });
+      await run(NIGHTLY);
+      await workOff();
+      const old = new Date(Date.now() - 3 * 24 * 3_600_000);
+      for (const key of (await listFolder(bucket, "metadata/lifeboat/fleet/")).keys())
+        await utimes(join(root, key), old, old);
+      const held = `${fleetKeys(RUN).ends}a/`;
+      may.delete = (key) => {
+        if (key.startsWith(held)) throw new LifeboatError(kind, "it must not go");
+      };
+      await run({ kind: "retention" });
+      assert.equal(jobs.length, 2);
+      assert.match(lines.find((line) => /what old runs/.test(line)) ?? "", told);
+      const left = await listFolder(bucket, fleetKeys(RUN).ends);
+      assert.deepEqual([...left.keys()], [`${held}000001.json`]);
+    });
 
   it("of one cluster are its own", async () => {
     const { run, member } = fleet({ a: "good", b: "good" });
