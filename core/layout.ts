@@ -131,8 +131,8 @@ export function fleetKeys(run: string) {
     folder,
     /** That a clock has handed it over. */
     asked: `${folder}asked.json`,
-    /** Which clusters it is of. */
-    members: `${folder}members.json`,
+    /** Below it, by their digests, which clusters it is of: one such list, or of each delivery of the clock's job one. */
+    members: `${folder}members/`,
     /** Below it a row (once.ts) for each cluster: how its backup ended. */
     ends: `${folder}ends/`,
     /** What became of all of them; it is the last one. */

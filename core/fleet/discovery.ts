@@ -10,10 +10,11 @@ const DISCOVERED_BY = "lifeboat/discovered-by";
 
 type Cloud = keyof CloudReferences;
 
-/** The clusters of a fleet by their names; and what kept others from being found. */
+/** The clusters of a fleet by their names; and what kept others from being found, or may have. */
 export interface FleetClusters {
   clusters: Map<string, ConfiguredCluster>;
   problems: string[];
+  warnings: string[];
   /** Why a cloud could not be asked for all: an error that may pass, where there is one. */
   failure?: unknown;
 }
@@ -64,17 +65,20 @@ export async function fleetClusters(
   clouds: Platform["clusters"],
   signal: AbortSignal,
 ): Promise<FleetClusters> {
-  const found: FleetClusters = { clusters: new Map(Object.entries(clusters)), problems: [] };
+  const found: FleetClusters = { clusters: new Map(Object.entries(clusters)), problems: [], warnings: [] };
   await Promise.all(
     Object.entries(fleet.discover).map(async ([entry, discovery]) => {
       try {
+        let isEmpty = true;
         for await (const [name, cluster] of discovered(discovery, { entry, clouds, signal })) {
+          isEmpty = false;
           if (DISCOVERED_NAME.test(name)) found.clusters.set(name, cluster);
           else
             found.problems.push(
               `discover ${entry}: the cluster ${JSON.stringify(name)} has a name that can't be a folder's`,
             );
         }
+        if (isEmpty) found.warnings.push(`discover ${entry}: no cluster of it has these tags`);
       } catch (error) {
         signal.throwIfAborted();
         if (found.failure === undefined || !mayPass(found.failure)) found.failure = error;
@@ -86,6 +90,7 @@ export async function fleetClusters(
     ...found,
     clusters: new Map([...found.clusters].sort(([a], [b]) => (a < b ? -1 : 1))),
     problems: found.problems.sort(),
+    warnings: found.warnings.sort(),
   };
 }
 

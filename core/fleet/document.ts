@@ -76,8 +76,9 @@ interface Run {
   schedule: string;
   location: string;
   began: Date;
-  /** What kept clusters from being found. */
+  /** What kept clusters from being found, or may have. */
   problems: string[];
+  warnings: string[];
 }
 
 /** What became of a run: each of its clusters has an end. */
@@ -108,7 +109,7 @@ export function fleetDocument(run: Run, ends: ReadonlyMap<string, MemberEnd>, no
     items: sum(({ items }) => items),
     bytes: sum(({ bytes }) => bytes),
     clusters,
-    warnings: others.map((message) => ({ message })),
+    warnings: [...run.warnings, ...others].map((message) => ({ message })),
     errors: errors.map((message) => ({ message })),
   };
 }

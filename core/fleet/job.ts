@@ -1,12 +1,12 @@
 import pLimit from "p-limit";
 import { z } from "zod";
 import { FIRST_LOOK_MS, untilNextLook } from "../comeback.ts";
-import type { ConfiguredCluster, FleetConfig, FleetSchedule } from "../config.ts";
+import type { FleetSchedule } from "../config.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
 import { untilDue } from "../jobs/deadline.ts";
 import { fleetKeys } from "../layout.ts";
-import { type LockTiming, lockState } from "../lock.ts";
+import { type LockState, type LockTiming, lockState } from "../lock.ts";
 import { type Log, startRunLog } from "../log.ts";
 import { checkName, checkNewName } from "../names.ts";
 import { putJsonOnce } from "../once.ts";
@@ -15,12 +15,12 @@ import { slotOf } from "../schedule/due.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { scheduledName } from "../schedule/slots.ts";
 import { failureDocument, tell } from "../tell.ts";
-import { ASK_AGAIN_MS, asksAgain, fleetClusters } from "./discovery.ts";
+import { ASK_AGAIN_MS } from "./discovery.ts";
 import { type FleetDocument, type FleetRun, fleetDocument, type MemberEnd, readJson, readSummary } from "./document.ts";
-import { endsOf, type FleetBuckets, type Noted, notedIn, withoutBackup } from "./ends.ts";
+import { endsOf, type FleetBuckets, type Noted, notedIn } from "./ends.ts";
 import type { FleetContext } from "./member.ts";
+import { chooseMembers, keepMembers, keptMembers, type Members, newestMembers } from "./members.ts";
 import { memberLocation } from "./narrowed.ts";
-import { isChosen } from "./settings.ts";
 import { timeLimit } from "./time.ts";
 
 /** How a fleet's job ended: the members of a run are its parts, and what sums them up is the job itself, once more. */
@@ -52,13 +52,11 @@ const LOCKS_AT_ONCE = 16;
 /** In an error. */
 const MOST_NAMED = 10;
 
-/** What is noted of a run that is handed over. */
+/** That a run was handed over. */
 const askedSchema = z.object({
   schedule: z.string(),
   at: z.iso.datetime().transform((text) => new Date(text)),
 });
-const membersSchema = askedSchema.extend({ clusters: z.array(z.string()), problems: z.array(z.string()) });
-type Members = z.infer<typeof membersSchema>;
 
 /**
  * A fleet's schedule. The first time it chooses the clusters, once for all deliveries, and hands over a backup of each; then, as
@@ -96,26 +94,29 @@ async function goOn(job: FleetJob, context: RunContext, named: (name: string) =>
   checkNewName("backup", name);
   named(name);
   const before = await readSummary(bucket, name, signal);
-  if (before) {
-    await checkSummary(before, schedule, context);
-    return { document: before, duplicate: true };
-  }
-  if (slot !== undefined && job.given === undefined && (await isPaused(bucket, schedule, signal)))
+  if (!before && slot !== undefined && job.members === undefined && (await isPaused(bucket, schedule, signal)))
     return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
 
   const { log } = startRunLog({ fleet: name }, listen);
   const asked: Asked = { job, name, slot, schedule, log };
-  const members = await membersOf(asked, context);
+  const members = job.members
+    ? await keptMembers(bucket, name, job.members, signal)
+    : await chooseMembers(schedule, job, context, (problem) => log("warning", problem));
   if (!members) return askAgain(asked, context);
+  if (before) {
+    await checkSummary(before, runOf(asked), members, context);
+    return { document: before, duplicate: true };
+  }
+  const digest = job.members ?? (await keepMembers(bucket, name, members, signal));
   const { timeout } = config.fleet;
   const limit = timeLimit(timeout, schedule, members.at);
   const over = members.at.getTime() + limit.ms;
   const until = timeout === undefined ? undefined : new Date(over);
-  const run = { ...asked, members, until };
+  const run = { ...asked, job: { ...job, members: digest }, members, until };
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
   const { given = 0 } = job;
   if (Date.now() > over + (loops ? 0 : fleetTiming.poll)) {
-    const ends = await endsOf(name, members.clusters, context);
+    const ends = await endsOf(runOf(run), members.clusters, context);
     return sumUp(run, withLate(ends, { clusters: members.clusters, given, limit: limit.text }), context);
   }
   if (given < members.clusters.length) return handOver(run, given, context);
@@ -178,16 +179,18 @@ async function comeBack(run: Run, noted: Noted, context: RunContext): Promise<Fl
   const looks = now + untilNextLook(members.at.getTime(), now, fleetTiming.poll);
   const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), noted.newest);
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
-  const waitsFor = async (clusters: string[]) =>
-    clusters.length > 0 && (!mayBeLost || (await someAreHeld(clusters, name, context)));
+  const waitsFor = async (clusters: string[], state: LockState["state"] = "held") =>
+    clusters.length > 0 && (!mayBeLost || (await someAre(state, clusters, name, context)));
   const later = (): FleetOutcome => ({ duplicate: false, parts: [], next: restOf(run, {}, looks) });
   const left = members.clusters.filter((cluster) => !noted.ended.has(cluster));
   if (await waitsFor(left)) return later();
-  const ends = await endsOf(name, members.clusters, context);
+  const ends = await endsOf(runOf(run), members.clusters, context);
   const lost = members.clusters.filter((cluster) => !ends.has(cluster));
   if (lost.length === 0) return sumUp(run, ends, context);
   if (left.length === 0 && (await waitsFor(lost))) return later();
   if (job.again !== undefined) {
+    // Where nobody drives them, jobs may wait for their turn as long as the run lasts.
+    if (!loops && (await waitsFor(lost, "free"))) return later();
     const message = (cluster: string) =>
       noted.ended.has(cluster)
         ? "its backup is noted as made, and is not in its location"
@@ -202,6 +205,10 @@ async function comeBack(run: Run, noted: Noted, context: RunContext): Promise<Fl
   const parts = lost.map((cluster) => partOf(run, cluster));
   const again = new Date(now).toISOString();
   return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : looks) };
+}
+
+function runOf({ name, schedule }: Asked): { run: string; schedule: string } {
+  return { run: name, schedule: schedule.name };
 }
 
 type Ends = ReadonlyMap<string, MemberEnd>;
@@ -239,9 +246,9 @@ function partOf({ job, name, slot, schedule, until }: Run, cluster: string, at =
 
 /** The fleet's job, once more; `at` as of a part. */
 function restOf({ job, name, slot }: Asked, change: Partial<FleetJob>, at: number): LockedJob {
-  const { kind, schedule, caller, given, again } = job;
+  const { kind, schedule, caller, members, given, again } = job;
   return {
-    ...{ kind, schedule, caller, given, again },
+    ...{ kind, schedule, caller, members, given, again },
     ...(slot === undefined ? { name } : { slot }),
     ...change,
     ...(at > 0 && { notBefore: new Date(at).toISOString() }),
@@ -266,21 +273,22 @@ export async function readFleetRun(
   if (summary) return summary;
   const keys = fleetKeys(name);
   const about = { schemaVersion: 1, kind: "fleet", name, location: bucket.location } as const;
-  const members = await readJson(bucket, keys.members, membersSchema, signal);
+  const members = await newestMembers(bucket, name, signal);
   const begun = members ?? (await readJson(bucket, keys.asked, askedSchema, signal));
   if (!begun) throw new LifeboatError("missing", `there is no run "${name}" of the fleet in ${bucket.location}`);
-  const { clusters = [], problems = [] } = members ?? {};
+  const { clusters = [], problems = [], warnings = [] } = members ?? {};
   const noted = await notedIn(bucket, name, signal);
   const limit = timeLimit(config.fleet.timeout, config.fleet.schedules[begun.schedule], begun.at);
   const over = begun.at.getTime() + limit.ms;
   const left = clusters.filter((cluster) => !noted.ended.has(cluster));
   const isOver = Date.now() > over + GRACE_MS;
   const isQuiet = Date.now() - noted.newest > FLEET_TIMING.quiet;
-  if (isOver && isQuiet && !(await someAreHeld(left, name, { ...buckets, signal }))) {
+  if (isOver && isQuiet && !(await someAre("held", left, name, { ...buckets, signal }))) {
     const message = `${members ? "it has not ended" : "not begun"} within ${limit.text}, and nobody is at it any more`;
-    const known = await endsOf(name, clusters, { ...buckets, signal });
+    const known = await endsOf({ run: name, schedule: begun.schedule }, clusters, { ...buckets, signal });
     const ends = withFailed(known, clusters, () => ({ message, reason: "timeout" }));
-    const run = { name, schedule: begun.schedule, location: bucket.location, began: begun.at, problems };
+    const { location } = bucket;
+    const run = { name, schedule: begun.schedule, location, began: begun.at, problems, warnings };
     const document = fleetDocument(run, ends, new Date(over));
     return members ? document : { ...document, errors: [{ message }] };
   }
@@ -289,82 +297,51 @@ export async function readFleetRun(
   return { ...about, schedule: begun.schedule, phase: "InProgress", clusters: clusters.length, ended };
 }
 
-/**
- * The clusters of a run: those that its schedule chooses when they are first asked for. Undefined where a cloud should be asked
- * again before. Throws what the bucket throws.
- */
-async function membersOf({ job, name, schedule, log }: Asked, context: FleetContext): Promise<Members | undefined> {
-  const { config, bucket, clusters: clouds, signal } = context;
-  const key = fleetKeys(name).members;
-  const known = await readJson(bucket, key, membersSchema, signal);
-  if (known) return known;
-  const found = await fleetClusters(config, clouds, signal);
-  const { clusters, problems } = found;
-  if (asksAgain(found, job.tried ?? 0)) {
-    for (const problem of problems) log("warning", problem);
-    return undefined;
-  }
-  const at = new Date();
-  const members = { schedule: schedule.name, clusters: chosenOf(schedule, clusters), problems };
-  const content = { schemaVersion: 1, at: at.toISOString(), ...members };
-  if (await putJsonOnce(bucket, key, content, signal)) return { at, ...members };
-  return (await readJson(bucket, key, membersSchema, signal)) ?? { at, ...members };
-}
-
-function chosenOf({ clusters: choice }: FleetSchedule, clusters: Iterable<[string, ConfiguredCluster]>): string[] {
-  return [...clusters].flatMap(([name, { labels = {} }]) => (isChosen(choice, { name, labels }) ? [name] : []));
-}
-
-/** The clusters of the configuration that a schedule chooses and a run does not know: they were added since, or left out by somebody else. */
-function leftOut(schedule: FleetSchedule, { clusters }: FleetConfig, known: string[]): string[] {
-  const all = new Set(known);
-  return chosenOf(schedule, Object.entries(clusters)).filter((cluster) => !all.has(cluster));
-}
-
-/** Who may write in the fleet's folder must not be able to do away with a run: throws `conflict` for a summary of backups that aren't there. */
+/** Throws `conflict` for a summary that calls backups good which aren't there: who may write it must not be able to do away with a run. */
 async function checkSummary(
-  { name, clusters }: FleetDocument,
-  schedule: FleetSchedule,
+  { phase }: FleetDocument,
+  run: ReturnType<typeof runOf>,
+  { clusters }: Members,
   context: RunContext,
 ): Promise<void> {
-  const good = clusters.filter(({ phase }) => phase === "Completed").map(({ cluster }) => cluster);
-  const known = clusters.map(({ cluster }) => cluster);
-  const none = [...leftOut(schedule, context.config, known), ...(await withoutBackup(name, good, context))];
+  if (phase !== "Completed") return;
+  const ends = await endsOf(run, clusters, context);
+  const isGood = (phase = "") => phase === "Completed" || phase === "Skipped";
+  const none = clusters.filter((cluster) => !isGood(ends.get(cluster)?.phase));
   if (none.length === 0) return;
+  const { summary } = fleetKeys(run.run);
   throw new LifeboatError(
     "conflict",
-    `run "${name}" is summed up already, and ${someOf(none, MOST_NAMED)} have no backup of it`,
+    `run "${run.run}" is summed up as Completed, and of ${someOf(none, MOST_NAMED)} there is no good backup of it`,
     {
-      hint: `where nobody has deleted these, and they were of the fleet then, ${fleetKeys(name).summary} is not the run's: find out who writes there, and run the schedule again`,
+      hint: `where nobody has deleted these, and they were of the fleet then, ${summary} is not the run's: find out who writes there, and run the schedule again`,
     },
   );
 }
 
-/** Whether a run is at one of these clusters. One whose location can't be read is not waited for. */
-async function someAreHeld(
+/** Whether the lock of a run stands so at one of these clusters. One whose location can't be read is not waited for. */
+async function someAre(
+  state: LockState["state"],
   clusters: string[],
   name: string,
   { config, openMember, signal, timing }: FleetBuckets & { signal?: AbortSignal; timing?: LockTiming },
 ): Promise<boolean> {
   const limit = pLimit(LOCKS_AT_ONCE);
-  const isHeld = async (cluster: string) => {
+  const isSo = async (cluster: string) => {
     const bucket = await openMember(memberLocation(config.location, cluster));
-    return (await lockState({ bucket, kind: "backups", name }, { signal, timing })).state === "held";
+    return (await lockState({ bucket, kind: "backups", name }, { signal, timing })).state === state;
   };
-  const held = await Promise.all(clusters.map((cluster) => limit(isHeld, cluster).catch(() => false)));
+  const found = await Promise.all(clusters.map((cluster) => limit(isSo, cluster).catch(() => false)));
   signal?.throwIfAborted();
-  return held.includes(true);
+  return found.includes(true);
 }
 
 async function sumUp({ name, schedule, members, log }: Run, ends: Ends, context: RunContext): Promise<FleetOutcome> {
-  const { bucket, config, signal } = context;
-  const problems = leftOut(schedule, config, members.clusters).map(
-    (cluster) =>
-      `${cluster}: the schedule chooses it, but it is not in ${fleetKeys(name).members}, which the run began with`,
-  );
-  const run = { name, schedule: schedule.name, location: bucket.location, began: members.at };
+  const { bucket, signal } = context;
+  const { at: began, problems, warnings } = members;
+  const run = { name, schedule: schedule.name, location: bucket.location, began, problems, warnings };
   const inOrder = new Map(members.clusters.map((cluster) => [cluster, ends.get(cluster)!]));
-  const document = fleetDocument({ ...run, problems: [...members.problems, ...problems] }, inOrder, new Date());
+  const document = fleetDocument(run, inOrder, new Date());
   if (!(await putJsonOnce(bucket, fleetKeys(name).summary, document, signal)))
     return { document: (await readSummary(bucket, name, signal)) ?? document, duplicate: true };
   for (const { message } of document.errors) log("error", message);

@@ -141,7 +141,8 @@ export async function askOnce(
   const { asked, members, summary } = fleetKeys(name);
   const due = Date.parse(job.slot ?? "") || 0;
   for await (const { key, modified } of listObjects(bucket, fleetKeys(name).folder))
-    if ([asked, members, summary].includes(key) && modified.getTime() >= due - SKEW_MS) return false;
+    if ((key === asked || key === summary || key.startsWith(members)) && modified.getTime() >= due - SKEW_MS)
+      return false;
   await jobs.enqueue({ kind: "fleet", ...job });
   return putJsonOnce(bucket, asked, { schemaVersion: 1, at: new Date().toISOString(), ...job });
 }

@@ -11,10 +11,11 @@ import { listFolder } from "../../core/contents.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { type FleetDocument, readSummary } from "../../core/fleet/document.ts";
 import { drive } from "../../core/fleet/engine.ts";
+import { keepMembers, type Members } from "../../core/fleet/members.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
 import { sweepRuns } from "../../core/fleet/sweep.ts";
 import type { FleetJob, Job, LockedJob } from "../../core/job.ts";
-import { fleetKeys } from "../../core/layout.ts";
+import { fleetKeys, lockFolder } from "../../core/layout.ts";
 import { claimLock } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
@@ -26,6 +27,7 @@ const SLOT = "2026-11-23T02:00:00.000Z";
 const RUN = "nightly-20261123020000";
 const NIGHTLY: FleetJob = { kind: "fleet", schedule: "nightly", slot: SLOT };
 const TIMING = { renew: 300, valid: 30_000, poll: 50 };
+const CHOSEN: Members = { schedule: "nightly", at: new Date(), clusters: ["a"], problems: [], warnings: [] };
 const never = new AbortController().signal;
 
 let dir: string;
@@ -189,12 +191,34 @@ describe("a fleet's run", () => {
 
   it("keeps its clusters though the configuration gets others meanwhile", async () => {
     const { run, jobs, bucket } = fleet({ a: "good" });
-    await bucket.put(
-      fleetKeys(RUN).members,
-      Buffer.from(JSON.stringify({ schedule: "nightly", at: new Date(), clusters: ["b"], problems: [] })),
-    );
-    await run(NIGHTLY);
+    const digest = await keepMembers(bucket, RUN, { ...CHOSEN, clusters: ["b"] }, never);
+    await run({ ...NIGHTLY, members: digest });
     assert.deepEqual(clustersOf(jobs), ["b"]);
+  });
+
+  it("takes no clusters that others have chosen", async () => {
+    const { run, jobs, bucket } = fleet({ a: "good", b: "good" });
+    const { members } = fleetKeys(RUN);
+    await bucket.put(`${members}${"0".repeat(64)}.json`, Buffer.from(JSON.stringify({ ...CHOSEN, clusters: ["b"] })));
+    await run(NIGHTLY);
+    assert.deepEqual(clustersOf(jobs), ["a", "b"]);
+    assert.match((await failure(run({ ...NIGHTLY, members: "0".repeat(64) }))).message, /not what the run has stored/);
+  });
+
+  it("names a cluster that its schedule names and no cloud tells of", async () => {
+    const choice = { names: ["a", "aws.one"] };
+    const { run, workOff, bucket } = fleet(
+      { a: "good" },
+      {
+        fleet: { discover: { aws: { eks: { region: "eu-west-1", tags: { backup: "yes" } } } } },
+        schedules: { nightly: { schedule: "0 2 * * *", clusters: choice } },
+      },
+    );
+    await run({ ...NIGHTLY, tried: 9 });
+    await workOff();
+    const { phase, errors } = (await readSummary(bucket, RUN))!;
+    assert.equal(phase, "PartiallyFailed");
+    assert(errors.some(({ message }) => message === "aws.one: the schedule names it, and it is not found"));
   });
 
   it("of no cluster fails: a typing error would else be a night without backups", async () => {
@@ -206,9 +230,23 @@ describe("a fleet's run", () => {
     assert.match((await readSummary(bucket, "now"))?.errors[0]?.message ?? "", /chooses no cluster/);
   });
 
-  it("hands over once more what got lost, and then names it", async () => {
-    const { run, jobs, workOff, bucket, lines } = fleet({ a: "good", b: "good" });
+  it("hands over once more what was not begun, and waits for that as long as it may last", async () => {
+    const { run, jobs, workOff, bucket, lines } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1s" } });
     await run(NIGHTLY);
+    let times = 0;
+    await workOff((job) => job.kind === "backup" && job.cluster === "b" && ++times > 0);
+    assert.equal(times, 2);
+    assert.equal(jobs.length, 0);
+    assert(lines.some((line) => /handed over again.* clusters=1/.test(line)));
+    assert.equal((await readSummary(bucket, RUN))?.errors[0]?.message, "b: it has not ended within fleet.timeout 1s");
+  });
+
+  it("hands over once more what died, and then names it", async () => {
+    const { run, jobs, workOff, bucket, root, lines } = fleet({ a: "good", b: "good" });
+    await run(NIGHTLY);
+    const died = join("b", lockFolder("backups", RUN), "000001.json");
+    await bucket.put(died, Buffer.from(JSON.stringify({ run: "one", state: "held" })));
+    await utimes(join(root, died), new Date(0), new Date(0));
     let times = 0;
     const ends = await workOff((job) => job.kind === "backup" && job.cluster === "b" && ++times > 0);
     assert.equal(times, 2);
@@ -232,11 +270,8 @@ describe("a fleet's run", () => {
 
   it("ends when its time is over", async () => {
     const { run, bucket } = fleet({ a: "good" }, { fleet: { timeout: "1h" } });
-    await bucket.put(
-      fleetKeys(RUN).members,
-      Buffer.from(JSON.stringify({ schedule: "nightly", at: SLOT, clusters: ["a"], problems: [] })),
-    );
-    await failure(run({ ...NIGHTLY, given: 1 }));
+    const members = await keepMembers(bucket, RUN, { ...CHOSEN, at: new Date(SLOT) }, never);
+    await failure(run({ ...NIGHTLY, members, given: 1 }));
     assert.match(
       (await readSummary(bucket, RUN))?.errors[0]?.message ?? "",
       /^a: it has not ended within fleet.timeout 1h/,
@@ -247,15 +282,13 @@ describe("a fleet's run", () => {
     const { fetch, run, jobs, bucket, member, root } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1h" } });
     await run(NIGHTLY);
     await run(jobs[0]!);
-    const { members, ends } = fleetKeys(RUN);
-    const begun = JSON.parse(Buffer.concat(await Array.fromAsync(await bucket.get(members))).toString());
-    await bucket.delete(members);
-    const at = new Date(Date.now() - 2 * 3_600_000).toISOString();
-    await bucket.put(members, Buffer.from(JSON.stringify({ ...begun, at })));
+    const { ends } = fleetKeys(RUN);
+    const at = new Date(Date.now() - 2 * 3_600_000);
+    await keepMembers(bucket, RUN, { ...CHOSEN, clusters: ["a", "b"], at }, never);
     const look = async () =>
       (await (await fetch(new Request(`http://lifeboat/v1/fleet/${RUN}`))).json()) as FleetDocument;
     assert.equal((await look()).phase, "InProgress", "something was heard just now");
-    await utimes(join(root, ends, "a/000001.json"), new Date(at), new Date(at));
+    await utimes(join(root, ends, "a/000001.json"), at, at);
     const claim = await claimLock({ bucket: member("b"), kind: "backups", name: RUN }, { signal: never });
     await claim.take();
     assert.equal((await look()).phase, "InProgress", "a run is at b");
@@ -300,6 +333,7 @@ describe("a fleet's run", () => {
   });
 
   const forged: [what: string, key: string, content: object][] = [
+    ["that it is left out", `${fleetKeys(RUN).ends}b/000001.json`, { phase: "Skipped", message: "paused" }],
     ["that a backup was made", `${fleetKeys(RUN).ends}b/000001.json`, { phase: "Completed" }],
     ["what no one can read", `${fleetKeys(RUN).ends}b/000001.json`, []],
     ["that a backup is being made", `${fleetKeys(RUN).ends}b/tries/000001.json`, { phase: "InProgress" }],
@@ -318,12 +352,13 @@ describe("a fleet's run", () => {
     });
 
   it("believes no note of a backup that is not there", async () => {
-    const { run, workOff, bucket } = fleet({ a: "good", b: "good" });
-    await run(NIGHTLY);
+    const { run, bucket } = fleet({ a: "good", b: "good" });
+    const { parts = [], next } = await run(NIGHTLY, true);
+    await run(parts[0]!, true);
     await bucket.put(`${fleetKeys(RUN).ends}b/000001.json`, Buffer.from('{"phase":"Completed"}'));
-    let times = 0;
-    await workOff((job) => job.kind === "backup" && job.cluster === "b" && ++times > 0);
-    assert.equal(times, 2);
+    const again = await run(next!, true);
+    assert.deepEqual(clustersOf(again.parts ?? []), ["b"]);
+    await failure(run(again.next!, true));
     const summary = await readSummary(bucket, RUN);
     assert.deepEqual(
       [summary?.counts.good, summary?.errors[0]?.message],
@@ -341,7 +376,7 @@ describe("a fleet's run", () => {
     assert.equal((await readSummary(bucket, RUN))?.phase, "Completed");
   });
 
-  it("fails where its summary was there before the backups, or its clusters are not the configuration's", async () => {
+  it("fails where its summary was there before the backups", async () => {
     const { run, workOff, bucket } = fleet({ a: "good", b: "good" });
     await run(NIGHTLY);
     await workOff();
@@ -350,17 +385,17 @@ describe("a fleet's run", () => {
     await bucket.put(fleetKeys(other).summary, Buffer.from(JSON.stringify({ ...summary, name: other })));
     const tomorrow = { ...NIGHTLY, slot: "2026-11-24T02:00:00.000Z" };
     const failed = await failure(run(tomorrow));
-    assert.match(failed.message, /is summed up already, and a, b have no backup of it/);
+    assert.match(failed.message, /is summed up as Completed, and of a, b there is no good backup of it/);
     assert.equal(failed.name, "JobFailedForGood");
 
     const third = "nightly-20261125020000";
-    const members = { schedule: "nightly", at: new Date(), clusters: ["a"], problems: [] };
-    await bucket.put(fleetKeys(third).members, Buffer.from(JSON.stringify(members)));
-    await run({ ...NIGHTLY, slot: "2026-11-25T02:00:00.000Z" });
-    await workOff();
-    const { phase, errors } = (await readSummary(bucket, third))!;
-    assert.equal(phase, "PartiallyFailed");
-    assert.match(errors[0]?.message ?? "", /^b: the schedule chooses it, but it is not in .*members.json/);
+    const skipped = summary.clusters.map(({ cluster }) => ({ cluster, phase: "Skipped" }));
+    await bucket.put(
+      fleetKeys(third).summary,
+      Buffer.from(JSON.stringify({ ...summary, name: third, clusters: skipped })),
+    );
+    const after = await failure(run({ ...NIGHTLY, slot: "2026-11-25T02:00:00.000Z" }));
+    assert.match(after.message, /of a, b there is no good backup of it/);
   });
 
   it("that is over fails for good: nobody begins what is left", async () => {
@@ -390,7 +425,7 @@ describe("a fleet's run", () => {
       [["fleet", "PartiallyFailed"]],
     );
     const name = "nightly-20261124020000";
-    await bucket.put(fleetKeys(name).members, Buffer.from("damaged"));
+    await bucket.put(fleetKeys(name).summary, Buffer.from("damaged"));
     for (let time = 0; time < 2; time++) await failure(run({ kind: "fleet", schedule: "nightly", name }));
     assert.deepEqual(
       told.map(({ kind, phase, name }) => [kind, phase, name]),
@@ -574,12 +609,14 @@ describe("jobs of a fleet", () => {
       await workOff();
     }
     const left = async () =>
-      [...(await listFolder(bucket, "metadata/lifeboat/fleet/")).keys()].map((key) => key.split("/fleet/")[1]);
+      [...(await listFolder(bucket, "metadata/lifeboat/fleet/")).keys()].map((key) =>
+        key.split("/fleet/")[1]?.replace(/\w{64}/, "…"),
+      );
     const later = (days: number) => sweepRuns(bucket, new Date(Date.now() + days * 24 * 3_600_000), never);
     assert.equal(await later(0), 0);
     assert.equal(await later(2), 2);
-    const kept = [`${RUN}/members.json`, `${RUN}/summary.json`];
-    assert.deepEqual(await left(), [`${older}/members.json`, `${older}/summary.json`, ...kept]);
+    const kept = [`${RUN}/members/….json`, `${RUN}/summary.json`];
+    assert.deepEqual(await left(), [`${older}/members/….json`, `${older}/summary.json`, ...kept]);
     assert.equal(await later(91), 2);
     assert.deepEqual(await left(), kept);
   });
