@@ -22,7 +22,7 @@ export const LOCK_TIMING: LockTiming = { renew: 60_000, valid: 180_000, poll: 2_
 export interface Lock extends AsyncDisposable {
   /** Aborts with `busy` once the lock is lost, and with `conflict` once somebody asked the run to stop. */
   readonly signal: AbortSignal;
-  /** Stops renewing it and removes what it has left: for whoever may delete. Nobody need give it back then. */
+  /** Stops renewing it and removes what it has left, unless somebody else has taken it over: for whoever may delete. Nobody need give it back then. */
   remove(signal?: AbortSignal): Promise<void>;
 }
 
@@ -33,8 +33,12 @@ export interface LockScope {
   name: string;
 }
 
-/** Only the run of a restore looks for being called off: looking costs a LIST every `poll`. */
+/** Only a restore can be called off, and only its run looks for that: looking costs a LIST every `poll`. */
 export type Cancellable = LockScope & { kind: "restores" };
+
+function isCancellable(scope: LockScope): scope is Cancellable {
+  return scope.kind === "restores";
+}
 
 /** One numbered object: whoever creates the next number takes, keeps or gives back the lock, or calls its work off. */
 interface Rung {
@@ -295,7 +299,7 @@ function hold(
   let asked: number | undefined;
 
   async function tick(signal: AbortSignal): Promise<void> {
-    const caller = scope.kind === "restores" ? await cancelledBy(scope, first, signal) : undefined;
+    const caller = isCancellable(scope) ? await cancelledBy(scope, first, signal) : undefined;
     if (caller !== undefined) {
       end = "cancelled";
       throw new LifeboatError("conflict", `cancelled${caller && ` by ${caller}`}`);
@@ -338,6 +342,7 @@ function hold(
     async remove(signal) {
       await stop(10_000);
       const keys = await Array.fromAsync(listObjects(scope.bucket, folderOf(scope), signal));
+      if ((await newestRung(scope, signal))?.rung.run !== rung.run) return;
       for (const { key } of keys) await scope.bucket.delete(key, { signal });
     },
     async [Symbol.asyncDispose]() {
@@ -367,7 +372,9 @@ async function newestRung(scope: LockScope, signal?: AbortSignal): Promise<Place
   const newest = await newestOf(scope.bucket, folderOf(scope), signal);
   if (!newest) return undefined;
   const rung = await readRung(scope, newest.key, signal);
-  return { number: newest.number, modified: newest.modified.getTime(), rung };
+  // Of what nobody can call off it says no more than that nobody has the lock.
+  const state = rung.state === "cancelled" && !isCancellable(scope) ? "released" : rung.state;
+  return { number: newest.number, modified: newest.modified.getTime(), rung: { ...rung, state } };
 }
 
 async function readRung({ bucket }: LockScope, key: string, signal?: AbortSignal): Promise<Rung> {

@@ -130,7 +130,7 @@ async function makeBackup(run: BackupRun, slice?: Slice, shards?: number): Promi
       throw error;
     });
     // What can't be removed goes with retention.
-    if (sliced) await removeSlices({ bucket, folder: pieceFolder(name), signal }).catch(() => {});
+    if (slice) await removeSlices({ bucket, folder: pieceFolder(name), signal }).catch(() => {});
     await releaseCopies({ ...run, log: run.log.log }, archived.outcome.volumes);
     return { ...committed, adopted };
   });

@@ -65,8 +65,8 @@ type Chosen = NonNullable<VerifyJob["backups"]>;
 /**
  * Verifies the backups of the location that the job, else the configuration, chooses, under a lock of its own; what was
  * found of each is said at once. Those go first that were not verified for longest. What there is no time for is left to the next
- * slice. A slot is verified once, however often it is triggered. Throws `timeout` where there was no time for a single step, and what the
- * bucket throws.
+ * slice. A slot is verified once, however often it is triggered: damage that is noted of it is told again, all else is skipped. Throws
+ * `timeout` where there was no time for a single step, and what the bucket throws.
  */
 export async function runLocationVerification(
   job: VerifyJob,
@@ -79,14 +79,18 @@ export async function runLocationVerification(
   const { bucket, signal, by, slice, timing = LOCK_TIMING } = context;
   const { slot, run: id = newRun() } = job;
   const scope = { bucket, kind: "verification", name: ALL } as const;
-  let done: VerifyListDocument | undefined;
+  let done = undefined as VerifyListDocument | undefined;
   const settled = async () => {
     const last = slot === undefined ? undefined : await lastLocationVerification(bucket, signal);
     done = last?.slot === slot ? last?.document : undefined;
     return done !== undefined;
   };
   const lock = await takeLock(scope, { settled, signal, timing, by });
-  if (lock === "settled") return { document: done!, duplicate: true };
+  if (lock === "settled") {
+    if (!done?.ok) return { document: done!, duplicate: true };
+    // Whoever may create objects can have noted that all is well.
+    return { duplicate: true, skipped: `the verification of ${slot} is noted in ${bucket.location} already` };
+  }
   if (typeof lock === "string") {
     const who = heldText(await lockState(scope, { signal }));
     return { duplicate: true, skipped: `another run verifies ${bucket.location}${who}` };

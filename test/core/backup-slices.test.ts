@@ -16,7 +16,18 @@ import { numberedKey } from "../../core/once.ts";
 import type { Bucket, Signer } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { embeddedCluster } from "./embedded-cluster.ts";
-import { cluster, contents, failing, runOn, sideFiles, signal, signer, sliceOf, untilMade } from "./slice-sample.ts";
+import {
+  cluster,
+  contents,
+  ENDLESS,
+  failing,
+  runOn,
+  sideFiles,
+  signal,
+  signer,
+  sliceOf,
+  untilMade,
+} from "./slice-sample.ts";
 
 const { kube } = await embeddedCluster(cluster());
 
@@ -127,6 +138,21 @@ describe("a backup in slices", () => {
       [],
     );
     assert.equal((await verifyBackup(bucket, "b", { read: 1, signal })).ok, true);
+  });
+
+  it("leaves no pieces, though its first slice is the only one", async () => {
+    const bucket = memoryBucket();
+    const pieces: string[] = [];
+    const watched: Bucket = {
+      ...bucket,
+      put: (key, ...rest) => {
+        if (key.startsWith(PIECES)) pieces.push(key);
+        return bucket.put(key, ...rest);
+      },
+    };
+    const result = await backupSlice(runOf(watched), { ...ENDLESS, pieceBytes: 10_000 });
+    assert.ok("record" in result && pieces.length > 1);
+    assert.deepEqual([...(await listFolder(bucket, PIECES)).keys()], []);
   });
 
   it("is no other backup's", async () => {

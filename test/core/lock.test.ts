@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { readObject } from "../../core/contents.ts";
 import { isLifeboatError, LifeboatError } from "../../core/errors.ts";
+import { lockFolder } from "../../core/layout.ts";
 import { type Cancellable, cancelWork, type Lock, lockState, reopen, takeLock, tryLock } from "../../core/lock.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
@@ -147,6 +149,18 @@ describe("the lock of a backup or restore", () => {
     assert.equal(next.signal.aborted, false);
   });
 
+  for (const kind of ["backups", "shards", "verification", "retention"] as const)
+    test(`nobody calls off what isn't a restore: of ${kind} such an object is no lock, nor does it stay`, async () => {
+      const scope = { bucket: memoryBucket(), kind, name: "r-1" };
+      const folder = lockFolder(kind, "r-1");
+      await scope.bucket.put(`${folder}000001.json`, Buffer.from('{"run":"x","state":"cancelled"}'));
+      assert.equal((await lockState(scope)).state, "free");
+      const options = { settled: async () => false, signal: AbortSignal.timeout(10_000), timing: TIMING };
+      await held(await takeLock(scope, options))[Symbol.asyncDispose]();
+      const newest = await readObject(scope.bucket, `${folder}000003.json`);
+      assert.equal(JSON.parse(newest.toString()).state, "released");
+    });
+
   test("a bucket that answers no more costs the lock in time", async () => {
     const bucket = memoryBucket();
     let hangs = false;
@@ -287,6 +301,16 @@ describe("the lock of a backup or restore", () => {
     }
     await sleep(150);
     assert.deepEqual(await Array.fromAsync(bucket.list(FOLDER)), []);
+  });
+
+  test("a lock that somebody else has taken over isn't removed", async () => {
+    const scope = scopeOf();
+    await using lock = held(await take(scope));
+    const other = `${FOLDER}000002.json`;
+    await scope.bucket.put(other, Buffer.from('{"run":"other","state":"held"}'));
+    await lock.remove();
+    assert.equal((await lockState(scope, { timing: TIMING })).state, "held");
+    assert.equal(await tryLock(scope, { signal: AbortSignal.timeout(10_000), timing: TIMING }), "running");
   });
 
   test("a credential that can neither overwrite nor delete is enough", async () => {

@@ -139,14 +139,24 @@ describe("the verification of a location", () => {
   });
 
   it("of a slot is made once, however often and by however many it is triggered", async () => {
-    const { run } = service();
+    const { run, lines } = service();
     const job = { ...JOB, slot: "2026-11-24T05:00:00Z" };
     const ended = await Promise.all(Array.from({ length: 5 }, () => run(job)));
     assert.equal(ended.filter(({ duplicate }) => !duplicate).length, 1);
-    assert.equal((await run(job)).duplicate, true);
+    const skipped = "the verification of 2026-11-24T05:00:00Z is noted in memory:// already";
+    assert.deepEqual(await run(job), { duplicate: true, skipped });
     const rows = await listFolder(bucket, verifiedFolder("hourly-20261123030000"));
     assert.equal(rows.size, 1);
+    assert.equal(lines.filter((line) => line.includes("phase=Completed")).length, 1);
     assert.equal((await run({ ...job, slot: "2026-11-25T05:00:00Z" })).duplicate, false);
+  });
+
+  it("of a slot that found damage is a failure whenever it is delivered", async () => {
+    await tear("nightly-20261123020000");
+    const { run, lines } = service();
+    for (let delivery = 0; delivery < 2; delivery++)
+      assert.equal((await failure(run({ ...JOB, slot: "2026-11-24T05:00:00Z" }))).name, "JobFailedForGood");
+    assert.equal(lines.filter((line) => line.includes("is damaged")).length, 1);
   });
 
   it("leaves what its time doesn't reach to a job of its own, which looks at nothing twice", async () => {
