@@ -36,6 +36,8 @@ export { anyScheduleOf, clusterOf, everySchedule, scheduleOf } from "./configure
 export { listFolder } from "./contents.ts";
 export type { CopyWish } from "./copies.ts";
 export { deleteBackup } from "./delete.ts";
+export { deliver } from "./delivery.ts";
+export { openBucket } from "./deployment.ts";
 export {
   type BackupDocument,
   backupDocument,
@@ -147,9 +149,10 @@ export { missedSlots, nameTime, readScheduledName, scheduledName } from "./sched
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";
-export { createService, deliver, type JobStatus, openBucket, readClockKinds, type Service } from "./service.ts";
+export { createService, readClockKinds, type Service } from "./service.ts";
 export { checkBackupFilters, checkPolicies, type FilterSpec } from "./specs.ts";
 export { counting, type Usage } from "./usage.ts";
+export type { JobStatus } from "./verdict.ts";
 export { copiesText } from "./volumes/copies.ts";
 export { isRefusal, orRemoved } from "./volumes/leftover.ts";
 export { type VolumeMeans, volumeMeans } from "./volumes/means.ts";

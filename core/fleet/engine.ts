@@ -1,7 +1,8 @@
 import pLimit from "p-limit";
 import { pause, pauseUntil } from "../abort.ts";
 import type { LockedJob } from "../job.ts";
-import { JobFailed, type JobStatus, type Service } from "../service.ts";
+import type { Service } from "../service.ts";
+import { JobFailed, type JobStatus } from "../verdict.ts";
 
 /** How often a call of a fleet's own job is tried again, and after how many milliseconds: its slot does not come back. */
 const TRIES = 3;

@@ -8,7 +8,8 @@ import { readSummary } from "../../core/fleet/document.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
 import type { Job, LockedJob } from "../../core/job.ts";
 import type { Bucket, EksReference, ManagedClusters, Platform } from "../../core/ports.ts";
-import { createService, type JobFailed, type JobStatus } from "../../core/service.ts";
+import { createService } from "../../core/service.ts";
+import type { JobFailed, JobStatus } from "../../core/verdict.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
 const SLOT = "2026-11-23T02:00:00.000Z";

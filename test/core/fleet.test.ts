@@ -20,7 +20,8 @@ import { claimLock } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { scheduledName } from "../../core/schedule/slots.ts";
-import { createService, type JobFailed, type JobStatus } from "../../core/service.ts";
+import { createService } from "../../core/service.ts";
+import type { JobFailed, JobStatus } from "../../core/verdict.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 
 const SLOT = "2026-11-23T02:00:00.000Z";

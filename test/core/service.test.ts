@@ -12,6 +12,7 @@ import type { KubernetesObject } from "../../core/archive/item.ts";
 import { listBackups, readBackup, readLog, readRestore } from "../../core/catalog.ts";
 import { listFolder } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
+import { deliver } from "../../core/delivery.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { lastVerification } from "../../core/integrity/verified.ts";
@@ -21,7 +22,8 @@ import type { Bucket, Platform } from "../../core/ports.ts";
 import { abandonJob, readRun, submitJob } from "../../core/requests.ts";
 import { dueSlot, dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
-import { createService, deliver, type JobFailed, readClockKinds } from "../../core/service.ts";
+import { createService, readClockKinds } from "../../core/service.ts";
+import type { JobFailed } from "../../core/verdict.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import { DAY_MS, putBackup } from "./retention-sample.ts";
 

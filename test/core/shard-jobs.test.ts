@@ -14,7 +14,8 @@ import { lockFolder, PIECES } from "../../core/layout.ts";
 import { memoryJobs } from "../../core/memoryjobs.ts";
 import { putJsonOnce } from "../../core/once.ts";
 import type { Platform } from "../../core/ports.ts";
-import { createService, type JobStatus, type Service } from "../../core/service.ts";
+import { createService, type Service } from "../../core/service.ts";
+import type { JobStatus } from "../../core/verdict.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { cluster, signal } from "./slice-sample.ts";
 

@@ -13,7 +13,8 @@ import { backupKeys, PROGRESS, verifiedFolder } from "../../core/layout.ts";
 import { lockState } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { scheduleDocument } from "../../core/schedule/standing.ts";
-import { createService, JobFailed, type JobStatus } from "../../core/service.ts";
+import { createService } from "../../core/service.ts";
+import { JobFailed, type JobStatus } from "../../core/verdict.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 import { backupOf, settings } from "./integrity-sample.ts";
 

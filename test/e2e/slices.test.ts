@@ -13,7 +13,7 @@ import { readObject } from "../../core/contents.ts";
 import { readResourceList } from "../../core/documents.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import { readOutcomes } from "../../core/restore/outcomes.ts";
-import type { JobFailed } from "../../core/service.ts";
+import type { JobFailed } from "../../core/verdict.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
 import type { KubeObject } from "../rig/api.ts";
 import { type Cluster, CONTROL_PLANE, startCluster } from "../rig/cluster.ts";

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { openBucket } from "../../core/deployment.ts";
 import { readLocation } from "../../core/location.ts";
-import { openBucket } from "../../core/service.ts";
 import { terminal } from "../../functions/cli/platform.ts";
 import { read, rejects } from "../conformance/bucket.ts";
 
