@@ -9,14 +9,14 @@ import { type RecordedJob, readJob, recordedJobSchema } from "./job.ts";
 import { backupKeys, RUN_KINDS, type RunKind, recordIn, restoreKeys, runFolder, runKeys } from "./layout.ts";
 import { lockState, reopen } from "./lock.ts";
 import { checkNewName } from "./names.ts";
-import { putOnce } from "./once.ts";
+import { listObjects, putOnce } from "./once.ts";
 import type { Bucket, Jobs } from "./ports.ts";
 import type { Problem } from "./report.ts";
 import { checkNoPlan, hasPlan, readPlan } from "./restore/plan/plandocument.ts";
 import { selection } from "./restore/selection.ts";
 import { checkSpec } from "./restore/spec.ts";
 import { putFailure } from "./runs.ts";
-import { nameStem, nameTime } from "./schedule/slots.ts";
+import { hasCome, nameStem, nameTime } from "./schedule/slots.ts";
 import { checkMoving } from "./volumes/means.ts";
 
 /** A job that somebody asked for, named. */
@@ -141,16 +141,17 @@ export async function submitJob(job: NamedJob, deps: Deps): Promise<RunDocument>
 }
 
 /**
- * Submits the backup of a slot, unless it has been made or asked for before; whether it did. Of two that do so at once,
+ * Submits the backup of a slot, unless it has been made before, or asked for since that slot; whether it did. Of two that do so at once,
  * as two timers of one minute do, one does it: both would put a request of the same name.
  */
 export async function submitOnce(job: NamedJob & { slot: string }, deps: Deps): Promise<boolean> {
   const { bucket } = deps;
   const kind = RUN_KINDS[job.kind];
   const folder = await listFolder(bucket, backupKeys(job.name).folder);
-  const { requests, handedOver, newest } = await readRequests(bucket, kind, job.name);
-  if (handedOver.length > 0 || recordIn(folder, job.name)) return false;
-  const slot = new Date(job.slot).toISOString();
+  const { requests, handedOver, stored, newest } = await readRequests(bucket, kind, job.name);
+  const begins = new Date(job.slot);
+  if (handedOver.some((key) => hasCome(begins, stored.get(key)!)) || recordIn(folder, job.name)) return false;
+  const slot = begins.toISOString();
   const time = newest?.slice(0, slot.length) ?? slot;
   const keys = runKeys(kind, job.name, `${time}-slot-${String(requests.length).padStart(3, "0")}`);
   const request = requestFor(job, new Date().toISOString(), randomUUID());
@@ -211,19 +212,21 @@ export function abandonJob(bucket: Bucket, job: Pick<NamedJob, "kind" | "name">,
 
 /**
  * The keys of what was asked for and of how runs ended, oldest first. `handedOver`: the requests that were not withdrawn,
- * which leaves a result of the request's own name; `open`: those of them since the last run that ended. `newest`: what
- * follows the folder in the newest key.
+ * which leaves a result of the request's own name; `open`: those of them since the last run that ended. `stored`: when each key
+ * was. `newest`: what follows the folder in the newest key.
  */
 async function readRequests(bucket: Bucket, kind: RunKind, name: string, signal?: AbortSignal) {
   const folder = runFolder(kind, name);
-  const keys = [...(await listFolder(bucket, folder, signal)).keys()].sort();
+  const listed = await Array.fromAsync(listObjects(bucket, folder, signal));
+  const stored = new Map(listed.map(({ key, modified }) => [key, modified]));
+  const keys = [...stored.keys()].sort();
   const requests = keys.filter((key) => key.endsWith("-job.json"));
   const results = keys.filter((key) => key.endsWith("-result.json"));
   const withdrawals = new Set(requests.map((key) => key.replace(/-job\.json$/, "-result.json")));
   const ended = results.findLast((key) => !withdrawals.has(key)) ?? "";
   const handedOver = requests.filter((key) => !results.includes(key.replace(/-job\.json$/, "-result.json")));
   const open = handedOver.filter((key) => key > ended);
-  return { requests, result: results.at(-1), open, handedOver, newest: keys.at(-1)?.slice(folder.length) };
+  return { requests, result: results.at(-1), open, handedOver, stored, newest: keys.at(-1)?.slice(folder.length) };
 }
 
 /**

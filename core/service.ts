@@ -157,7 +157,7 @@ async function enqueueRest(all: LockedJob[], jobs: Jobs, signal: AbortSignal): P
 
 /** What has come due since `last`, each as what hands it over. */
 async function handingOver(
-  { jobs, configuration, bucketAt }: Deployment,
+  { jobs, configuration, bucketAt, listen }: Deployment,
   last: Date | undefined,
   kinds: readonly ClockKind[],
 ): Promise<(() => Promise<unknown>)[]> {
@@ -174,8 +174,10 @@ async function handingOver(
     if (await isPaused(bucket, schedule)) return;
     const name = scheduledName(schedule.name, slot);
     const job = { schedule: schedule.name, slot: slot.toISOString() };
-    if (isFleet(config)) await askOnce(bucket, name, job, jobs);
-    else await submitOnce({ kind: "backup", ...job, name }, { bucket, jobs });
+    const handedOver = isFleet(config)
+      ? await askOnce(bucket, name, job, jobs)
+      : await submitOnce({ kind: "backup", ...job, name }, { bucket, jobs });
+    if (!handedOver) listen(logLine("info", "the slot was handed over before", job), "info");
   });
   if (kinds.includes("retention") && dueSlot(config.retentionSchedule, last, now))
     all.push(() => jobs.enqueue({ kind: "retention" }));

@@ -5,6 +5,7 @@ import { fleetKeys } from "../layout.ts";
 import { logLine } from "../log.ts";
 import { listObjects, putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";
+import { hasCome } from "../schedule/slots.ts";
 import { ASK_AGAIN_MS, asksAgain, fleetClusters, MOST_TRIES } from "./discovery.ts";
 import { type FleetOutcome, type FleetTiming, MOST_PARTS, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";
@@ -124,13 +125,9 @@ function eachOf(
   return { duplicate: false, skipped: "the fleet has no cluster that it would be of" };
 }
 
-/** How far the clocks of a platform and of its bucket may differ, in milliseconds. */
-const SKEW_MS = 60_000;
-
 /**
- * Hands over a fleet's schedule, unless a run of that name was before: whether it did. It is noted afterwards, so that what could
- * not be handed over is once more: of a job that comes twice there is one run. What lies there since before its slot is no trace of
- * a run. Throws what the bucket and the platform's `Jobs` throw.
+ * Hands over a fleet's schedule, unless a run of that name was before, since its slot: whether it did. It is noted afterwards, so that
+ * what could not be handed over is once more: of a job that comes twice there is one run. Throws what the bucket and the platform's `Jobs` throw.
  */
 export async function askOnce(
   bucket: Bucket,
@@ -139,10 +136,10 @@ export async function askOnce(
   jobs: Jobs,
 ): Promise<boolean> {
   const { asked, members, summary } = fleetKeys(name);
-  const due = Date.parse(job.slot ?? "") || 0;
+  const slot = new Date(job.slot ?? 0);
   for await (const { key, modified } of listObjects(bucket, fleetKeys(name).folder))
-    if ((key === asked || key === summary || key.startsWith(members)) && modified.getTime() >= due - SKEW_MS)
-      return false;
+    if ((key === asked || key === summary || key.startsWith(members)) && hasCome(slot, modified)) return false;
   await jobs.enqueue({ kind: "fleet", ...job });
-  return putJsonOnce(bucket, asked, { schemaVersion: 1, at: new Date().toISOString(), ...job });
+  await putJsonOnce(bucket, asked, { schemaVersion: 1, at: new Date().toISOString(), ...job });
+  return true;
 }

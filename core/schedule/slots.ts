@@ -24,6 +24,14 @@ export function readScheduledName(name: string): { schedule: string; slot: Date 
   return !Number.isNaN(slot.getTime()) && scheduledName(schedule, slot) === name ? { schedule, slot } : undefined;
 }
 
+/** How far the clocks of machines and of buckets may differ, in milliseconds. */
+const SKEW_MS = 60_000;
+
+/** Whether a slot had come at a time, which may be another clock's: what lies in a bucket since before is no trace of a run of it. */
+export function hasCome(slot: Date, time: Date): boolean {
+  return time.getTime() >= slot.getTime() - SKEW_MS;
+}
+
 /** More missed slots than these are not counted. */
 export const MOST_MISSED = 100;
 

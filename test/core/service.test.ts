@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { listBackups, readBackup, readLog, readRestore } from "../../core/catalog.ts";
@@ -16,12 +17,13 @@ import { deliver } from "../../core/delivery.ts";
 import { LifeboatError } from "../../core/errors.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { lastVerification } from "../../core/integrity/verified.ts";
-import { backupKeys } from "../../core/layout.ts";
+import { backupKeys, runKeys } from "../../core/layout.ts";
 import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { abandonJob, readRun, submitJob } from "../../core/requests.ts";
 import { dueSlot, dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
+import { scheduledName } from "../../core/schedule/slots.ts";
 import { createService, readClockKinds } from "../../core/service.ts";
 import type { JobFailed } from "../../core/verdict.ts";
 import { directoryBucket } from "../../functions/cli/bucket.ts";
@@ -501,6 +503,26 @@ describe("a platform with one clock for all schedules", () => {
     assert.equal((await run(jobs[0])).phase, "Completed");
   });
 
+  test("hands over a slot though a request lies there since before it, and tells of one that has been", async () => {
+    const { tick, jobs, bucket, lines } = service();
+    const hour = 3_600_000;
+    const begun = Math.floor(Date.now() / hour) * hour;
+    for (const slot of [begun, begun + hour]) {
+      const { job } = runKeys("backups", scheduledName("hourly", new Date(slot)), "2020-01-01T00:00:00.000Z-x");
+      await bucket.put(job, Buffer.from("{}"));
+      const before = new Date(slot - 120_000);
+      await utimes(join(fileURLToPath(bucket.location), job), before, before);
+    }
+    await tick(minutesAgo(60));
+    assert.equal(jobs.length, 1);
+    assert.deepEqual(lines, []);
+    await tick(minutesAgo(60));
+    const { slot } = jobs[0] as { slot: string };
+    assert.equal(jobs.length, 1);
+    assert.match(lines.join("\n"), /level=info msg="the slot was handed over before" schedule=hourly slot="/);
+    assert.ok(lines.join().includes(slot));
+  });
+
   test("hands over again what could not be handed over", async () => {
     const { jobs, platform } = away();
     const { tick } = createService(platform, { env: OFTEN, listen: () => {} });
@@ -526,7 +548,10 @@ describe("a platform with one clock for all schedules", () => {
       for (let round = 0; round < 10; round++) {
         const { bucket, jobs, platform } = away({ deletes, slow: true });
         jobs.away = false;
-        const { tick } = createService(platform, { env: HOURLY, listen: (line) => told.push(line) });
+        const { tick } = createService(platform, {
+          env: HOURLY,
+          listen: (line, level) => level !== "info" && told.push(line),
+        });
         await Promise.all([tick(minutesAgo(60)), tick(minutesAgo(15))]);
         assert.equal(jobs.taken.length, 1);
         const { name } = jobs.taken[0] as { name: string };
