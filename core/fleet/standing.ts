@@ -1,5 +1,6 @@
 import pLimit from "p-limit";
 import { z } from "zod";
+import { rowProblem } from "../catalog.ts";
 import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
 import { dictionary } from "../configured.ts";
 import { messageOf, unlessMissing } from "../errors.ts";
@@ -45,7 +46,7 @@ const newestRunSchema = fleetDocumentSchema.pick({
   ...{ name: true, schedule: true, phase: true, startTimestamp: true, counts: true },
 });
 
-/** How the clusters of a fleet stand; `problems`: what kept others from being found. */
+/** How the clusters of a fleet stand; `problems`: what kept others from being found, and which runs can't be read. */
 export const clusterListSchema = z.object({
   schemaVersion: z.literal(1),
   kind: z.literal("clusterList"),
@@ -77,15 +78,16 @@ export interface FleetReading extends FleetBuckets {
  */
 export async function fleetStanding(reading: FleetReading, now = new Date()): Promise<ClusterListDocument> {
   const { config, bucket, signal } = reading;
-  const [{ members, problems }, runs, pauses] = await Promise.all([
+  const [{ members, problems }, newest, pauses] = await Promise.all([
     readMembers(reading, now),
     Promise.all(
       Object.keys(config.fleet.schedules).map((name) =>
-        newestRun(bucket, name, (run) => readFleetRun(reading, run, signal), signal),
+        newestRun(bucket, { schedule: name, now, signal }, (run) => readFleetRun(reading, run, signal)),
       ),
     ),
     fleetPauses(config, bucket, signal),
   ]);
+  const runs = newest.flatMap(({ run }) => run ?? []);
   const clusters = members.map(({ found, unread, ...about }): ClusterDocument => {
     if (unread !== undefined) return { ...about, overdue: false, problems: [`its location can't be read: ${unread}`] };
     if (about.gone) {
@@ -98,9 +100,9 @@ export async function fleetStanding(reading: FleetReading, now = new Date()): Pr
   return {
     ...{ schemaVersion: 1, kind: "clusterList", location: bucket.location },
     clusters,
-    runs: runs.flatMap((run) => (run ? [newestRunSchema.parse(run)] : [])),
+    runs: runs.map((run) => newestRunSchema.parse(run)),
     unread: members.filter(({ unread }) => unread !== undefined).length,
-    problems,
+    problems: [...problems, ...newest.flatMap(({ problems }) => problems)],
   };
 }
 
@@ -173,11 +175,11 @@ function clusterStanding(
 }
 
 /** In words: of each schedule what failed last, what is damaged or late; and what the fleet's newest run knows of it alone. */
-function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: (FleetDocument | undefined)[]): string[] {
+function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: FleetDocument[]): string[] {
   if (schedules.length === 0) return ["no schedule chooses it"];
   return schedules.flatMap(
     ({ name, lastBackup, lastGood, lastFailure, lastVerified, overdue, paused, fleetPaused }) => {
-      const run = runs.find((run) => run?.schedule === name);
+      const run = runs.find((run) => run.schedule === name);
       const end = run?.clusters.find((end) => end.cluster === cluster);
       const isNews =
         end?.message !== undefined && run!.name > (lastBackup?.name ?? "") && lastFailure?.name !== run!.name;
@@ -194,19 +196,23 @@ function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: (Fleet
   );
 }
 
-/** The newest run of a schedule that has ended, as `read` tells of one by its name. */
+/** The newest run of a schedule that has ended, as `read` tells of one by its name; `problems`: which newer ones can't be read. */
 async function newestRun(
   bucket: Bucket,
-  schedule: string,
+  range: Parameters<typeof slotFolders>[2],
   read: (name: string) => Promise<FleetDocument | FleetRun | undefined>,
-  signal?: AbortSignal,
-): Promise<FleetDocument | undefined> {
-  const runs = await slotFolders(bucket, FLEET, schedule, signal);
-  for (const { name } of runs.reverse().slice(0, MOST_RUNS)) {
-    const run = await unlessMissing(read(name));
-    if (run && "counts" in run) return run;
+): Promise<{ run?: FleetDocument; slot?: Date; problems: string[] }> {
+  const runs = await slotFolders(bucket, FLEET, range);
+  const problems: string[] = [];
+  for (const { name, slot } of runs.reverse().slice(0, MOST_RUNS)) {
+    try {
+      const run = await unlessMissing(read(name));
+      if (run && "counts" in run) return { run, slot, problems };
+    } catch (error) {
+      problems.push(`run ${name}: ${rowProblem(error)}`);
+    }
   }
-  return undefined;
+  return { problems };
 }
 
 /** The slot of a schedule's newest backup, be it of one cluster or of a fleet; undefined where there is none. */
@@ -216,11 +222,12 @@ export async function lastSlot(
   now: Date,
   signal?: AbortSignal,
 ): Promise<Date | undefined> {
-  const last =
-    "clusters" in schedule
-      ? await newestRun(bucket, schedule.name, (run) => readSummary(bucket, run, signal), signal)
-      : (await scheduleDocument(bucket, schedule, now, signal)).lastBackup;
-  return readScheduledName(last?.name ?? "")?.slot;
+  if ("clusters" in schedule) {
+    const range = { schedule: schedule.name, now, signal };
+    return (await newestRun(bucket, range, (run) => readSummary(bucket, run, signal))).slot;
+  }
+  const { lastBackup } = await scheduleDocument(bucket, schedule, now, signal);
+  return readScheduledName(lastBackup?.name ?? "")?.slot;
 }
 
 /**
@@ -233,15 +240,16 @@ export async function fleetScheduleDocuments(
   now: Date,
 ): Promise<ScheduleDocument[]> {
   const { bucket, signal } = reading;
-  const { members, problems } = await readMembers(reading, now);
+  const { members, problems: unfound } = await readMembers(reading, now);
   return Promise.all(
     schedules.map(async (schedule): Promise<ScheduleDocument> => {
       const { name } = schedule;
       const clock = readClock(schedule);
-      const [paused, last] = await Promise.all([
+      const [paused, { run: last, problems: unread }] = await Promise.all([
         isPaused(bucket, schedule, signal),
-        newestRun(bucket, name, (run) => readFleetRun(reading, run, signal), signal),
+        newestRun(bucket, { schedule: name, now, signal }, (run) => readFleetRun(reading, run, signal)),
       ]);
+      const problems = [...unfound, ...unread];
       const chosen = members
         .filter(({ schedules }) => schedules.includes(name))
         .map((member) => ({ cluster: member.name, own: member.found.find((found) => found.name === name) }));

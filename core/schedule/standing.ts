@@ -10,7 +10,7 @@ import type { Bucket } from "../ports.ts";
 import { timestamp } from "../timestamp.ts";
 import { type Clock, readClock } from "./cron.ts";
 import { readPause } from "./pause.ts";
-import { missedSlots, readScheduledName } from "./slots.ts";
+import { hasCome, missedSlots, readScheduledName } from "./slots.ts";
 
 /** How a schedule stands: the same for the command line, HTTP and functions. Times are RFC 3339. */
 export interface ScheduleDocument {
@@ -36,7 +36,7 @@ export interface ScheduleDocument {
   lastGood?: StandingBackup;
   /** Of a fleet: the clusters that have none, or whose location can't be read. */
   withoutGood?: string[];
-  /** Of a fleet: what kept clusters from being found, of whose backups nothing is told then. */
+  /** Of a fleet: what kept clusters from being found, of whose backups nothing is told then; which of its runs can't be read. */
   problems?: string[];
   /** Its newest backup that a job has verified, when, and whether it is good. */
   lastVerified?: { name: string; at: string; ok: boolean };
@@ -75,15 +75,13 @@ export async function scheduleDocument(
 ): Promise<ScheduleDocument> {
   const { name, cluster } = schedule;
   const clock = readClock(schedule);
-  const [pause, last] = await Promise.all([
-    readPause(bucket, schedule, signal),
-    newestCommitted(bucket, name, { signal }),
-  ]);
+  const range = { schedule: name, now, signal };
+  const [pause, last] = await Promise.all([readPause(bucket, schedule, signal), newestCommitted(bucket, range)]);
   const [good, lastVerified] = await Promise.all([
-    newestCommitted(bucket, name, { signal, good: true }),
-    newestVerified(bucket, name, signal),
+    newestCommitted(bucket, range, { good: true }),
+    newestVerified(bucket, range),
   ]);
-  const failed = await failedRuns(bucket, name, last?.slot, signal);
+  const failed = await failedRuns(bucket, last?.slot, range);
   const next = pause.paused ? undefined : clock.next(now);
   const first = failed[0] && new Date(failed[0].slot.getTime() - 1);
   const since = missedSlots(clock, { newest: last?.slot ?? first, since: pause.at, until: now });
@@ -114,27 +112,30 @@ export function expectation(clock: Clock, now: Date, paused: boolean, since: Dat
   return { intervalSeconds: intervalMs / 1000, overdue };
 }
 
-/** The folders in one of the location's that are called as the backups of a schedule's slots, oldest first. */
+/** The folders in one of the location's that are called as the backups of a schedule's slots up to `now`, oldest first. */
 export async function slotFolders(
   bucket: Bucket,
   folder: string,
-  schedule: string,
-  signal?: AbortSignal,
+  { schedule, now, signal }: SlotRange,
 ): Promise<{ name: string; slot: Date }[]> {
   const names = await folderNames(bucket, folder, { stem: `${schedule}-`, signal });
   return names.flatMap((name) => {
     const read = readScheduledName(name);
-    return read?.schedule === schedule ? { name, slot: read.slot } : [];
+    return read?.schedule === schedule && hasCome(read.slot, now) ? { name, slot: read.slot } : [];
   });
 }
 
+/** Of which schedule's slots, up to when: whoever may write there can call what he likes by one that lies ahead. */
+interface SlotRange {
+  schedule: string;
+  now: Date;
+  signal?: AbortSignal;
+}
+
 /** By their names: Velero's backups of a schedule of that name are among them. */
-async function newestCommitted(
-  bucket: Bucket,
-  schedule: string,
-  { good, signal }: { good?: boolean; signal?: AbortSignal },
-) {
-  const found = await slotFolders(bucket, BACKUPS, schedule, signal);
+async function newestCommitted(bucket: Bucket, range: SlotRange, { good }: { good?: boolean } = {}) {
+  const { signal } = range;
+  const found = await slotFolders(bucket, BACKUPS, range);
   for (const { name, slot } of found.reverse()) {
     const backup = await committed(bucket, name, signal);
     if (!backup || (good && backup.phase !== "Completed")) continue;
@@ -145,9 +146,9 @@ async function newestCommitted(
 }
 
 /** By the backups' names. */
-async function newestVerified(bucket: Bucket, schedule: string, signal?: AbortSignal) {
-  const name = (await slotFolders(bucket, VERIFIED, schedule, signal)).at(-1)?.name;
-  const verified = name === undefined ? undefined : await readVerified(bucket, name, signal);
+async function newestVerified(bucket: Bucket, range: SlotRange) {
+  const name = (await slotFolders(bucket, VERIFIED, range)).at(-1)?.name;
+  const verified = name === undefined ? undefined : await readVerified(bucket, name, range.signal);
   return name !== undefined && verified ? { name, at: verified.at, ok: verified.ok } : undefined;
 }
 
@@ -176,13 +177,14 @@ interface FailedRun {
 }
 
 /** The runs of slots after `newest` that failed, by slot, oldest first. */
-async function failedRuns(bucket: Bucket, schedule: string, newest: Date | undefined, signal?: AbortSignal) {
+async function failedRuns(bucket: Bucket, newest: Date | undefined, { schedule, now, signal }: SlotRange) {
   const prefix = runFolder("backups", `${schedule}-`).slice(0, -1);
   const failed = new Map<string, FailedRun>();
   for await (const { key = "" } of bucket.list(prefix, { signal })) {
     const name = `${schedule}-${key.slice(prefix.length).split("/", 1)[0]}`;
     const read = readScheduledName(name);
-    if (!key.endsWith("-result.json") || read?.schedule !== schedule || (newest && read.slot <= newest)) continue;
+    if (!key.endsWith("-result.json") || read?.schedule !== schedule) continue;
+    if ((newest && read.slot <= newest) || !hasCome(read.slot, now)) continue;
     failed.set(name, { name, slot: read.slot, result: key });
   }
   return [...failed.values()];

@@ -3,9 +3,10 @@ import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseConfig } from "../../core/config.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { fleetDocument } from "../../core/fleet/document.ts";
 import { isFleet } from "../../core/fleet/narrowed.ts";
-import { fleetStanding } from "../../core/fleet/standing.ts";
-import { backupKeys } from "../../core/layout.ts";
+import { fleetScheduleDocuments, fleetStanding, lastSlot } from "../../core/fleet/standing.ts";
+import { backupKeys, fleetKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
 
@@ -65,6 +66,39 @@ describe("how a fleet stands", () => {
       },
     );
     assert.deepEqual(found[7]?.problems, ["its location can't be read: this location is not ours"]);
+  });
+
+  it("is told by the newest run that can be read, whatever else lies there, of slots ahead too", async () => {
+    const text =
+      "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { nightly: { schedule: '0 2 * * *', clusters: {} } } }";
+    const { config } = parseConfig(text, {});
+    assert(isFleet(config));
+    const bucket = memoryBucket();
+    const summary = (day: string, content?: string) => {
+      const name = `nightly-${day}020000`;
+      const run = { name, schedule: "nightly", location: "memory://f", began: NOW, problems: [], warnings: [] };
+      const document = fleetDocument(run, new Map([["own", { phase: "Completed" }]]), NOW);
+      return bucket.put(fleetKeys(name).summary, Buffer.from(content ?? JSON.stringify(document)));
+    };
+    await summary("20261121");
+    await summary("20261122");
+    await summary("20261123", "garbage");
+    await summary("29991231");
+    await summary("29991230", "garbage");
+    const reading = { config, bucket, clouds: {}, openMember: async () => memoryBucket(), signal };
+    const { runs, problems } = await fleetStanding(reading, NOW);
+    assert.deepEqual(
+      runs.map(({ name }) => name),
+      ["nightly-20261122020000"],
+    );
+    const { nightly = assert.fail() } = config.fleet.schedules;
+    const [schedule] = await fleetScheduleDocuments(reading, [nightly], NOW);
+    assert.equal(schedule?.lastBackup?.name, "nightly-20261122020000");
+    for (const told of [problems, schedule.problems])
+      assert.deepEqual(told, [
+        `run nightly-20261123020000: ${fleetKeys("nightly-20261123020000").summary} does not hold what its name says`,
+      ]);
+    assert.deepEqual(await lastSlot(bucket, nightly, NOW, signal), new Date("2026-11-22T02:00:00Z"));
   });
 
   it("takes a folder for that of a cluster which is gone only where backups or restores lie in it, by two requests at most", async () => {

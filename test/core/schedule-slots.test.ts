@@ -210,6 +210,21 @@ describe("how a schedule stands", () => {
     assert.deepEqual([paused, next, missed], [true, undefined, []]);
   });
 
+  it("takes nothing of slots that lie ahead, but for what clocks differ", async () => {
+    const bucket = memoryBucket();
+    await put(bucket, "hourly-20260821060000", "Completed");
+    await put(bucket, "hourly-20260821070000", "Completed");
+    await put(bucket, "hourly-29991231000000", "Completed");
+    await fail(bucket, "hourly-29991231000000", "1", "forged");
+    const last = async (time: string) => {
+      const { lastBackup, lastGood, lastFailure } = await scheduleDocument(bucket, schedule, at(time));
+      assert.equal(lastFailure, undefined);
+      return [lastBackup?.name, lastGood?.name];
+    };
+    assert.deepEqual(await last("06:58:59"), Array(2).fill("hourly-20260821060000"));
+    assert.deepEqual(await last("06:59:01"), Array(2).fill("hourly-20260821070000"));
+  });
+
   it("tells a backup whose record can't be read", async () => {
     const bucket = memoryBucket();
     await put(bucket, "hourly-20260821060000", "broken");
