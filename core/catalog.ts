@@ -48,6 +48,12 @@ export const SCHEDULE_LABEL = "velero.io/schedule-name";
 /** The label of a backup that holds what a restore was about to touch: that restore's name, as a label's value. */
 export const BEFORE_RESTORE_LABEL = "lifeboat/before-restore";
 
+/** The annotation of a backup that tells its spec as it was asked for, as JSON: `spec` is how it was carried out. */
+export const ASKED_SPEC = "lifeboat/asked-spec";
+
+/** The annotation of a restore's record that names the plan which it was made by. */
+export const PLAN = "lifeboat/plan";
+
 /** The annotation of an undo's record: the restore that it undoes. */
 export const UNDOES = "lifeboat/undoes";
 

@@ -1,6 +1,7 @@
 import type { Finding } from "./backup/lint.ts";
 import type { Consistency } from "./backup/photograph.ts";
 import {
+  ASKED_SPEC,
   type Backup,
   backupKeysOf,
   CALLER,
@@ -118,6 +119,11 @@ const NO_COUNTS: RestoreCounts = {
   blocked: 0,
   failed: 0,
 };
+
+/** The spec of a backup as it was asked for; undefined where the record doesn't tell it, as Velero's don't. */
+export function askedSpec({ metadata }: Backup): object | undefined {
+  return parseOr<object | undefined>(metadata.annotations?.[ASKED_SPEC], undefined);
+}
 
 /** What a run or its `-results.gz` says beside the record. */
 export interface RunReport {

@@ -1,5 +1,6 @@
 import type { IndexDigests } from "../archive/index.ts";
 import {
+  ASKED_SPEC,
   type Backup,
   CALLER,
   CLUSTER,
@@ -126,6 +127,7 @@ export function backupRecord(
         "lifeboat/resource-version": consistency.resourceVersion,
         "lifeboat/exceptions": JSON.stringify(consistency.exceptions),
         "lifeboat/bytes": String(outcome.bytes),
+        [ASKED_SPEC]: JSON.stringify(header.spec),
         ...(encrypted && { [ENCRYPTION]: encrypted.suffix }),
         ...(secrets && { [SECRETS]: secrets.suffix, "lifeboat/secrets-count": String(secrets.count) }),
         ...(secrets && "indexEnd" in secrets && { [SECRETS_INDEX_END]: secrets.indexEnd }),

@@ -57,6 +57,19 @@ export function readTrustedKeys(
   );
 }
 
+/**
+ * By one of which what is made here has to be signed: the keys that are trusted, and the one that signs; none where nothing is to be
+ * signed. Throws as `openSigner`.
+ */
+export async function expectedKeys(
+  { key, publicKeys }: SigningKeys,
+  secrets: CachedSecrets,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const own = key === undefined ? [] : [(await openSigner(secrets, key, signal)).publicKey];
+  return [...own, ...(await readTrustedKeys(secrets, publicKeys, signal))];
+}
+
 function readKey(what: string, text: string, wanted: keyof typeof HINTS, parse: (pem: string) => KeyObject): KeyObject {
   const refuse = (reason: string) => new LifeboatError("invalid", `${what} ${reason}`, { hint: HINTS[wanted] });
   const [label, another] = [...text.matchAll(LABEL)].map(([, label = ""]) => label);

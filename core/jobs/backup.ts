@@ -1,19 +1,20 @@
 import { NEVER } from "../abort.ts";
 import { type BackupRun, backup, backupSlice, type ShardRun } from "../backup/backup.ts";
 import { backupShard } from "../backup/shards.ts";
-import { CLUSTER, readBackup, SCHEDULE_LABEL } from "../catalog.ts";
+import { type Backup, CLUSTER, readBackup, SCHEDULE_LABEL } from "../catalog.ts";
 import { scheduleOf } from "../configured.ts";
-import { backupDocument, readBackupDocument } from "../documents.ts";
-import { LifeboatError } from "../errors.ts";
-import { configuredSigner } from "../integrity/keys.ts";
+import { askedSpec, backupDocument, readBackupDocument } from "../documents.ts";
+import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { configuredSigner, expectedKeys } from "../integrity/keys.ts";
+import { checkTrusted } from "../integrity/seal.ts";
 import type { BackupJob } from "../job.ts";
 import { slotOf } from "../schedule/due.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { scheduledName } from "../schedule/slots.ts";
 import { counting } from "../usage.ts";
 import { type ClusterRun, onCluster } from "./cluster.ts";
-import type { NamedContext, Outcome } from "./context.ts";
-import { checkSame, committed, locked } from "./locked.ts";
+import type { JobContext, NamedContext, Outcome } from "./context.ts";
+import { checkSame, checkSameSpec, committed, locked } from "./locked.ts";
 import { nameOf } from "./name.ts";
 import { runShardJob, shardJobs } from "./shards.ts";
 
@@ -38,8 +39,10 @@ export async function runBackupJob(job: BackupJob, given: NamedContext): Promise
   const found = async () => {
     const record = await committed(() => readBackup(bucket, name, signal));
     if (!record) return undefined;
+    await checkSigned(record, context);
     checkSame("backup", name, "schedule", record.metadata.labels?.[SCHEDULE_LABEL], schedule?.name);
     checkSame("backup", name, "cluster", record.metadata.annotations?.[CLUSTER], cluster);
+    checkSameSpec("backup", name, askedSpec(record), schedule ? undefined : (job.spec ?? {}));
     return readBackupDocument(bucket, record, signal);
   };
   const runOf = (run: ClusterRun): ShardRun => {
@@ -69,4 +72,18 @@ export async function runBackupJob(job: BackupJob, given: NamedContext): Promise
     return backupDocument(record, bucket.location, { ...outcome, durationMs: run.elapsed(), usage: { ...usage } });
   });
   return locked({ kind: "backup", name, found, next: rest }, context, work);
+}
+
+/** Throws `conflict` where keys are configured and none of them has signed the record: whoever may create objects can have left it. */
+async function checkSigned(record: Backup, { bucket, config, secrets, signal }: JobContext): Promise<void> {
+  try {
+    checkTrusted(record, await expectedKeys(config.signing, secrets, signal));
+  } catch (cause) {
+    if (!isLifeboatError(cause, "corrupt")) throw cause;
+    const what = `${cause.message}: it lies in ${bucket.location} under the name of one that is to be made`;
+    throw new LifeboatError("conflict", what, {
+      hint: `find out who wrote it; "lifeboat backup delete ${record.metadata.name}" takes it away, and the same job then makes the backup`,
+      cause,
+    });
+  }
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
 import type { LockedJob, RecordedJob } from "../job.ts";
 import { RUN_KINDS } from "../layout.ts";
@@ -95,4 +96,21 @@ export function checkSame(
     `there is a ${kind} "${name}" already, of the ${what} "${there}", not "${wanted}"`,
     { hint: "choose another name" },
   );
+}
+
+/** As `checkSame`, of specs: which fields differ. */
+export function checkSameSpec(kind: RecordedJob["kind"], name: string, there?: object, wanted?: object): void {
+  if (there === undefined || wanted === undefined) return;
+  const [theirs, ours] = [asStored(there), asStored(wanted)];
+  const fields = Object.keys({ ...theirs, ...ours }).filter((field) => !isDeepStrictEqual(theirs[field], ours[field]));
+  if (fields.length === 0) return;
+  throw new LifeboatError(
+    "conflict",
+    `there is a ${kind} "${name}" already, of a spec that differs in ${fields.sort().join(", ")}`,
+    { hint: "choose another name" },
+  );
+}
+
+function asStored(spec: object): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(spec));
 }

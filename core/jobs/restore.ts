@@ -1,4 +1,4 @@
-import { CLUSTER, newestBackup, readRestore } from "../catalog.ts";
+import { CLUSTER, newestBackup, PLAN, readRestore } from "../catalog.ts";
 import { readObject } from "../contents.ts";
 import { readRestoreDocument, restoreDocument } from "../documents.ts";
 import { configuredSigner, readTrustedKeys } from "../integrity/keys.ts";
@@ -12,7 +12,7 @@ import type { RestoreSpec } from "../restore/spec.ts";
 import { settleRequest } from "../runs.ts";
 import { onCluster } from "./cluster.ts";
 import type { JobContext, NamedContext, Outcome } from "./context.ts";
-import { checkSame, committed, type LockedRun, locked } from "./locked.ts";
+import { checkSame, checkSameSpec, committed, type LockedRun, locked } from "./locked.ts";
 import { nameOf } from "./name.ts";
 
 /** Makes a restore, or the plan of one. */
@@ -26,6 +26,9 @@ export async function runRestoreJob(job: RestoreJob, context: NamedContext): Pro
     if (!record) return undefined;
     checkSame("restore", name, "backup", record.spec.backupName, backupName);
     checkSame("restore", name, "cluster", record.metadata.annotations?.[CLUSTER], job.cluster);
+    checkSame("restore", name, "plan", record.metadata.annotations?.[PLAN], job.plan);
+    const { backupName: _, ...there } = record.spec;
+    checkSameSpec("restore", name, there, job.spec && filters);
     return readRestoreDocument(bucket, record, signal);
   };
   const work = onCluster(job.cluster, context, async (run) => {

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import type { KubernetesObject } from "../../core/archive/item.ts";
 import { listBackups, readBackup, readLog, readRestore } from "../../core/catalog.ts";
-import { listFolder } from "../../core/contents.ts";
+import { listFolder, readObject } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { deliver } from "../../core/delivery.ts";
 import { LifeboatError } from "../../core/errors.ts";
@@ -349,6 +349,45 @@ describe("a job that fails", () => {
     assert.match(error.message, /of the cluster "a"/);
   });
 
+  const OF_SHOP = { includedNamespaces: ["shop"], ttl: "720h" };
+  const BACKUPS: [spec: object | undefined, other: object | undefined, differs: RegExp][] = [
+    [OF_SHOP, {}, /includedNamespaces, ttl/],
+    [OF_SHOP, undefined, /includedNamespaces, ttl/],
+    [undefined, OF_SHOP, /includedNamespaces, ttl/],
+    [{ excludedNamespaces: ["shop"] }, {}, /excludedNamespaces/],
+    [{ includedResources: ["configmaps"] }, { includedResources: ["configmaps", "secrets"] }, /includedResources/],
+  ];
+  for (const [spec, other, differs] of BACKUPS)
+    test(`since a backup of ${JSON.stringify(spec)} is none of ${JSON.stringify(other)} says so`, async () => {
+      const { run } = service();
+      const job = { kind: "backup", cluster: "a", name: "x" };
+      await run({ ...job, spec });
+      assert.deepEqual(await run({ ...job, spec }), { kind: "backup", name: "x", phase: "Completed", duplicate: true });
+      const error = await failure(run({ ...job, spec: other }));
+      assert.deepEqual([kindOf(error), error.name], ["conflict", "JobFailedForGood"]);
+      assert.match(error.message, differs);
+    });
+
+  test("since a restore of its name is of another spec, or plan, says so", async () => {
+    const { run } = service();
+    await run({ kind: "backup", cluster: "a", name: "x" });
+    const spec = { backupName: "x", existingResourcePolicy: "update", namespaceMapping: { shop: "store" } };
+    const job = { kind: "restore", cluster: "b" };
+    for (const name of ["p", "q"]) await run({ ...job, name, spec, dryRun: true });
+    const jobs = [
+      { ...job, name: "of-spec", spec },
+      { ...job, name: "of-plan", plan: "p" },
+    ];
+    for (const one of jobs) {
+      assert.equal((await run(one)).duplicate, false);
+      assert.equal((await run(one)).duplicate, true);
+    }
+    const fewer = await failure(run({ ...jobs[0], spec: { backupName: "x", namespaceMapping: { shop: "store" } } }));
+    assert.deepEqual([kindOf(fewer), /existingResourcePolicy/.test(fewer.message)], ["conflict", true]);
+    const other = await failure(run({ ...jobs[1], plan: "q" }));
+    assert.deepEqual([kindOf(other), /of the plan "p", not "q"/.test(other.message)], ["conflict", true]);
+  });
+
   test("unexpectedly tells the platform nothing of it, and the log all", async () => {
     const { bucket, ...made } = service();
     const platform = {
@@ -421,19 +460,61 @@ describe("a verification", () => {
 });
 
 describe("a scheduled backup where backups are signed", () => {
+  const publicKeys: Record<string, string | undefined> = {};
+  before(async () => {
+    for (const name of ["signing", "other"]) {
+      const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+      await writeFile(join(dir, `${name}.pem`), privateKey.export({ format: "pem", type: "pkcs8" }));
+      await writeFile(join(dir, `${name}.pub`), publicKey.export({ format: "pem", type: "spki" }));
+      publicKeys[name] = publicKey.export({ format: "jwk" }).x;
+    }
+  });
+  const signs = (name: string) => ({ LIFEBOAT_SIGNING_KEY: `file:${join(dir, `${name}.pem`)}` });
+  const trusts = (name: string) => ({ LIFEBOAT_SIGNING_PUBLIC_KEYS: `file:${join(dir, `${name}.pub`)}` });
+
   test("is signed, and restored by who trusts its key", async () => {
-    const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-    await writeFile(join(dir, "signing.pem"), privateKey.export({ format: "pem", type: "pkcs8" }));
-    await writeFile(join(dir, "signing.pub"), publicKey.export({ format: "pem", type: "spki" }));
-    const { run, bucket } = service({
-      LIFEBOAT_SIGNING_KEY: `file:${join(dir, "signing.pem")}`,
-      LIFEBOAT_SIGNING_PUBLIC_KEYS: `file:${join(dir, "signing.pub")}`,
-    });
+    const { run, bucket } = service({ ...signs("signing"), ...trusts("signing") });
     const { name = "" } = await run(SCHEDULED);
-    const key = publicKey.export({ format: "jwk" }).x;
-    assert.equal(signedBy(await readBackup(bucket, name)), key);
+    assert.equal(signedBy(await readBackup(bucket, name)), publicKeys.signing);
     const spec = { backupName: name, existingResourcePolicy: "update" };
     assert.equal((await run({ kind: "restore", cluster: "b", name: "r", spec })).phase, "Completed");
+  });
+
+  const THERE: [what: string, made: Record<string, string>, now: () => Record<string, string>, refused?: RegExp][] = [
+    ["is not signed", {}, () => signs("signing"), /is not signed/],
+    ["is not signed, where keys are only trusted", {}, () => trusts("signing"), /is not signed/],
+    [
+      "is signed by another key",
+      { by: "other" },
+      () => ({ ...signs("signing"), ...trusts("signing") }),
+      /not a trusted/,
+    ],
+    ["is signed by the key that signs", { by: "signing" }, () => signs("signing")],
+    ["is signed by a trusted key", { by: "other" }, () => ({ ...signs("signing"), ...trusts("other") })],
+  ];
+  for (const [what, { by }, now, refused] of THERE)
+    test(`${refused ? "is not made" : "is made"} where what lies there ${what}`, async () => {
+      const made = service(by === undefined ? {} : signs(by));
+      const { name = "" } = await made.run(SCHEDULED);
+      const { run, bucket, lines } = service(now());
+      for (const key of (await listFolder(made.bucket, backupKeys(name).folder)).keys())
+        await bucket.put(key, await readObject(made.bucket, key));
+      if (!refused) return assert.equal((await run(SCHEDULED)).duplicate, true);
+      const error = await failure(run(SCHEDULED));
+      assert.deepEqual([kindOf(error), error.name], ["conflict", "JobFailedForGood"]);
+      assert.match(error.message, refused);
+      assert.match(error.message, /lifeboat backup delete hourly-20261123020000/);
+      assert.deepEqual(
+        lines.filter((line) => line.includes("job ended")),
+        [],
+      );
+    });
+
+  test("is not made by a few bytes under its name", async () => {
+    const { run, bucket } = service(signs("signing"));
+    const record = { kind: "Backup", metadata: { name: "hourly-20261123020000" }, status: { phase: "Completed" } };
+    await bucket.put(backupKeys(record.metadata.name).metadata, Buffer.from(JSON.stringify(record)));
+    assert.equal(kindOf(await failure(run(SCHEDULED))), "conflict");
   });
 });
 
