@@ -1,5 +1,5 @@
 import { openManaged } from "../cluster.ts";
-import type { ConfiguredCluster, FleetConfig } from "../config.ts";
+import type { ConfiguredCluster, FleetConfig, FleetSchedule } from "../config.ts";
 import { LifeboatError, mayPass, messageOf } from "../errors.ts";
 import type { CloudReferences } from "../kube/clouds.ts";
 import type { Platform } from "../ports.ts";
@@ -26,6 +26,13 @@ export const ASK_AGAIN_MS = 30_000;
 /** Whether it is worth while to ask the clouds again, `tried` times after it was in vain. */
 export function asksAgain({ failure }: FleetClusters, tried: number): boolean {
   return failure !== undefined && tried < MOST_TRIES && mayPass(failure);
+}
+
+/** The clusters that a schedule names and that are not found, in words: a mistyped tag or name would else be a night without backups. */
+export function notFound({ name, clusters: { names = [] } }: FleetSchedule, { clusters }: FleetClusters): string[] {
+  return names
+    .filter((cluster) => !clusters.has(cluster))
+    .map((cluster) => `${cluster}: schedule "${name}" names it, and it is not found`);
 }
 
 /**

@@ -7,7 +7,7 @@ import type { FleetJob } from "../job.ts";
 import { fleetKeys } from "../layout.ts";
 import { listObjects, putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
-import { asksAgain, fleetClusters } from "./discovery.ts";
+import { asksAgain, fleetClusters, notFound } from "./discovery.ts";
 import { readJson } from "./document.ts";
 import type { FleetContext } from "./member.ts";
 import { isChosen } from "./settings.ts";
@@ -29,7 +29,7 @@ export type Members = z.infer<typeof membersSchema>;
  * why. Throws the signal's reason.
  */
 export async function chooseMembers(
-  { name: schedule, clusters: choice }: FleetSchedule,
+  schedule: FleetSchedule,
   { tried = 0 }: Pick<FleetJob, "tried">,
   { config, clusters: clouds, signal }: Pick<FleetContext, "config" | "clusters" | "signal">,
   warn: (problem: string) => void,
@@ -40,11 +40,10 @@ export async function chooseMembers(
     return undefined;
   }
   const clusters = [...found.clusters].flatMap(([name, { labels = {} }]) =>
-    isChosen(choice, { name, labels }) ? [name] : [],
+    isChosen(schedule.clusters, { name, labels }) ? [name] : [],
   );
-  const unknown = (choice.names ?? []).filter((name) => !found.clusters.has(name));
-  const problems = [...found.problems, ...unknown.map((name) => `${name}: the schedule names it, and it is not found`)];
-  return { schedule, at: new Date(), clusters, problems, warnings: found.warnings };
+  const problems = [...found.problems, ...notFound(schedule, found)];
+  return { schedule: schedule.name, at: new Date(), clusters, problems, warnings: found.warnings };
 }
 
 /**

@@ -11,7 +11,7 @@ import { isPaused } from "../schedule/pause.ts";
 import { readScheduledName } from "../schedule/slots.ts";
 import { expectation, type ScheduleDocument, scheduleDocument, slotFolders } from "../schedule/standing.ts";
 import { timestamp } from "../timestamp.ts";
-import { fleetClusters } from "./discovery.ts";
+import { fleetClusters, notFound } from "./discovery.ts";
 import { type FleetDocument, type FleetRun, fleetDocumentSchema, readSummary } from "./document.ts";
 import type { FleetBuckets } from "./ends.ts";
 import { readFleetRun } from "./job.ts";
@@ -117,7 +117,8 @@ async function readMembers(
   { config, bucket, clouds, openMember, signal }: FleetReading,
   now: Date,
 ): Promise<{ members: Member[]; problems: string[] }> {
-  const { clusters, problems } = await fleetClusters(config, clouds, signal);
+  const found = await fleetClusters(config, clouds, signal);
+  const { clusters } = found;
   const stored = await storedClusters(bucket, clusters, signal);
   const limit = pLimit(LOCATIONS_AT_ONCE);
   const read = async (name: string): Promise<Member> => {
@@ -137,7 +138,8 @@ async function readMembers(
     }
   };
   const members = await Promise.all([...clusters.keys(), ...stored].sort().map((name) => limit(read, name)));
-  return { members, problems };
+  const unfound = Object.values(config.fleet.schedules).flatMap((schedule) => notFound(schedule, found));
+  return { members, problems: [...found.problems, ...unfound] };
 }
 
 /** Of a cluster whose folder alone is known: as if all schedules chose it. */

@@ -208,7 +208,7 @@ describe("a fleet's run", () => {
 
   it("names a cluster that its schedule names and no cloud tells of", async () => {
     const choice = { names: ["a", "aws.one"] };
-    const { run, workOff, bucket } = fleet(
+    const { run, workOff, bucket, fetch } = fleet(
       { a: "good" },
       {
         fleet: { discover: { aws: { eks: { region: "eu-west-1", tags: { backup: "yes" } } } } },
@@ -219,7 +219,9 @@ describe("a fleet's run", () => {
     await workOff();
     const { phase, errors } = (await readSummary(bucket, RUN))!;
     assert.equal(phase, "PartiallyFailed");
-    assert(errors.some(({ message }) => message === "aws.one: the schedule names it, and it is not found"));
+    const list = await (await fetch(new Request("http://lifeboat/v1/fleet"))).json();
+    assert.match(JSON.stringify(list), /aws.one: schedule .*nightly.* names it, and it is not found/);
+    assert(errors.some(({ message }) => message === 'aws.one: schedule "nightly" names it, and it is not found'));
   });
 
   it("of no cluster fails: a typing error would else be a night without backups", async () => {
