@@ -1,6 +1,6 @@
 import { PIECE_BYTES, PIECE_MS } from "../../core/backup/slices.ts";
 import { FIRST_LOOK_MS, untilNextLook } from "../../core/comeback.ts";
-import { MOST_PARTS } from "../../core/fleet/job.ts";
+import { MOST_PARTS } from "../../core/fleet/parts.ts";
 import { BACKUP_RESERVE_MS, BACKUP_RESERVE_SHARE, SLICE_END_MS, SLICE_END_SHARE } from "../../core/jobs/deadline.ts";
 import { MOST_TIMES } from "../../core/jobs/shards.ts";
 import { TOTAL_MS } from "../../core/kube/retry.ts";

@@ -21,6 +21,7 @@ import { endsOf, type FleetBuckets, type Noted, notedIn } from "./ends.ts";
 import type { FleetContext } from "./member.ts";
 import { chooseMembers, keepMembers, keptMembers, type Members, newestMembers } from "./members.ts";
 import { memberLocation } from "./narrowed.ts";
+import { inOneAnswer, MOST_PARTS } from "./parts.ts";
 import { timeLimit } from "./time.ts";
 
 /** How a fleet's job ended: the members of a run are its parts, and what sums them up is the job itself, once more. */
@@ -46,8 +47,6 @@ export interface FleetTiming {
 
 const FLEET_TIMING: FleetTiming = { poll: FIRST_LOOK_MS, quiet: 300_000 };
 const MINUTE_MS = 60_000;
-/** More jobs are not handed over at once: answers of functions, and what engines keep of them, are limited (some 256 KiB). */
-export const MOST_PARTS = 500;
 const LOCKS_AT_ONCE = 16;
 /** In an error. */
 const MOST_NAMED = 10;
@@ -160,12 +159,14 @@ function handOver(
   const { members, log } = run;
   const now = Date.now();
   const { perMinute } = config.fleet;
-  const most = loops ? MOST_PARTS : Math.min(perMinute ?? MOST_PARTS, MOST_PARTS);
-  const upTo = Math.min(members.clusters.length, given + most);
-  const parts = members.clusters.slice(given, upTo).map((cluster, at) => {
-    const minute = perMinute === undefined ? 0 : Math.floor(at / perMinute);
-    return partOf(run, cluster, minute && now + minute * MINUTE_MS);
-  });
+  const left = members.clusters.slice(given, loops ? undefined : given + (perMinute ?? MOST_PARTS));
+  const parts = inOneAnswer(
+    left.map((cluster, at) => {
+      const minute = perMinute === undefined ? 0 : Math.floor(at / perMinute);
+      return partOf(run, cluster, minute && now + minute * MINUTE_MS);
+    }),
+  );
+  const upTo = given + parts.length;
   log("info", "clusters are backed up", { clusters: parts.length, of: members.clusters.length });
   const wait = upTo === members.clusters.length ? fleetTiming.poll : MINUTE_MS;
   return { duplicate: false, parts, next: restOf(run, { given: upTo }, loops ? 0 : now + wait) };
@@ -202,7 +203,7 @@ async function comeBack(run: Run, noted: Noted, context: RunContext): Promise<Fl
     );
   }
   log("warning", "nothing is heard of clusters: they are handed over again", { clusters: lost.length });
-  const parts = lost.map((cluster) => partOf(run, cluster));
+  const parts = inOneAnswer(lost.map((cluster) => partOf(run, cluster)));
   const again = new Date(now).toISOString();
   return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : looks) };
 }

@@ -7,8 +7,9 @@ import { listObjects, putJsonOnce } from "../once.ts";
 import type { Bucket, Jobs } from "../ports.ts";
 import { hasCome } from "../schedule/slots.ts";
 import { ASK_AGAIN_MS, asksAgain, fleetClusters, MOST_TRIES } from "./discovery.ts";
-import { type FleetOutcome, type FleetTiming, MOST_PARTS, runFleetJob } from "./job.ts";
+import { type FleetOutcome, type FleetTiming, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";
+import { inOneAnswer } from "./parts.ts";
 import { isChosen } from "./settings.ts";
 import { storedClusters } from "./stored.ts";
 import { sweepRuns } from "./sweep.ts";
@@ -22,43 +23,17 @@ export async function runInFleet(
   job: LockedJob,
   context: FleetContext & { loops?: boolean; fleetTiming?: FleetTiming },
 ): Promise<Outcome | FleetOutcome> {
-  if (job.kind === "fleet") return ofSchedule(job, context);
+  if (job.kind === "fleet") return runFleetJob(job, context);
   const { cluster } = job;
   if (cluster !== undefined) return runMember({ ...job, cluster }, context);
   if (job.kind === "backup" && job.schedule !== undefined) {
     const { schedule, slot, name, caller, notBefore } = job;
-    return ofSchedule({ kind: "fleet", schedule, slot, name, caller, notBefore }, context);
+    return runFleetJob({ kind: "fleet", schedule, slot, name, caller, notBefore }, context);
   }
   if (job.kind === "retention" || (job.kind === "verify" && isOfLocation(job))) return ofEach(job, context);
   throw new LifeboatError("invalid", `the job names no cluster of the fleet, and a ${job.kind} is of one`, {
     hint: 'name it: "cluster"',
   });
-}
-
-/** The fleet's job; those of its parts for which one answer has no room are the next one's. */
-async function ofSchedule(
-  job: FleetJob,
-  context: FleetContext & { loops?: boolean; fleetTiming?: FleetTiming },
-): Promise<FleetOutcome> {
-  const outcome = await runFleetJob(job, context);
-  if (!context.loops || !outcome.next) return outcome;
-  const { next } = outcome;
-  const parts = inOneAnswer(outcome.parts);
-  if (next.kind !== "fleet" || next.given === job.given || parts.length === outcome.parts.length) return outcome;
-  return { ...outcome, parts, next: { ...next, given: (job.given ?? 0) + parts.length } };
-}
-
-/** What engines take as an answer is limited, Step Functions to 256 KiB; in bytes, without what stands beside the parts. */
-const MOST_BYTES = 240 * 1024;
-
-/** The first of the parts, as many as one answer has room for. */
-function inOneAnswer(parts: LockedJob[]): LockedJob[] {
-  let bytes = 0;
-  const over = parts.findIndex((part) => {
-    bytes += Buffer.byteLength(JSON.stringify(part)) + 1;
-    return bytes > MOST_BYTES;
-  });
-  return over < 0 ? parts : parts.slice(0, over);
 }
 
 /**
@@ -119,7 +94,7 @@ function eachOf(
   last?: LockedJob,
 ): FleetOutcome {
   const left = names.filter((name) => name > after);
-  const parts = inOneAnswer(left.slice(0, MOST_PARTS).map((cluster): LockedJob => ({ ...job, cluster })));
+  const parts = inOneAnswer(left.map((cluster): LockedJob => ({ ...job, cluster })));
   const next = left.length > parts.length ? { ...job, after: left[parts.length - 1]! } : (last ?? parts.pop());
   if (next) return { duplicate: false, next, parts };
   return { duplicate: false, skipped: "the fleet has no cluster that it would be of" };
