@@ -274,7 +274,9 @@ async function apiDeps(
     check: (cluster, signal) => checkHere(deployment, member?.cluster ?? cluster, { signal, listen }),
     removal: () => configuredRemoval({ config, secrets, clusters, disks }),
     trustedKeys: () => readTrustedKeys(secrets, config.signing.publicKeys, signal),
-    fleet: isFleet(config) ? { config, clouds: clusters, openMember: memberBuckets(config, bucketAt) } : undefined,
+    fleet: isFleet(config)
+      ? { config, secrets, clouds: clusters, openMember: memberBuckets(config, bucketAt) }
+      : undefined,
     into,
     jobs: member ? jobsOf(member.cluster, jobs) : jobs,
   };

@@ -3,10 +3,13 @@ import { readBackup } from "../catalog.ts";
 import type { FleetConfig } from "../config.ts";
 import { readBackupDocument } from "../documents.ts";
 import { unlessMissing } from "../errors.ts";
+import { expectedKeys } from "../integrity/keys.ts";
+import { distrustOf } from "../integrity/seal.ts";
 import { fleetKeys } from "../layout.ts";
 import { listObjects } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { isPaused } from "../schedule/pause.ts";
+import type { CachedSecrets } from "../secrets.ts";
 import { newestState, READS_AT_ONCE, say } from "../state.ts";
 import { type MemberEnd, memberEndSchema } from "./document.ts";
 import { memberLocation } from "./narrowed.ts";
@@ -15,6 +18,8 @@ import { memberLocation } from "./narrowed.ts";
 export interface FleetBuckets {
   config: FleetConfig;
   bucket: Bucket;
+  /** Where the keys are by which backups are to be signed. */
+  secrets: CachedSecrets;
   openMember: (location: string) => Promise<Bucket>;
 }
 
@@ -98,16 +103,18 @@ export async function endsOf(
   return new Map(ends.flatMap(([cluster, end]) => (end ? [[cluster, end]] : [])));
 }
 
-/** How a backup ended by its record; undefined where there is none. */
+/** How a backup ended by its record; undefined where there is none. One that no configured key has signed has failed. */
 async function storedEnd(
   run: string,
   cluster: string,
-  { config, openMember, signal }: Pick<FleetBuckets, "config" | "openMember"> & { signal?: AbortSignal },
+  { config, secrets, openMember, signal }: Omit<FleetBuckets, "bucket"> & { signal?: AbortSignal },
 ): Promise<MemberEnd | undefined> {
   const unmarked = { pins: new Map(), verified: new Map() };
   const bucket = await openMember(memberLocation(config.location, cluster));
   const record = await unlessMissing(readBackup(bucket, run, signal));
   if (!record) return undefined;
+  const distrust = distrustOf(record, await expectedKeys(config.signing, secrets, signal));
+  if (distrust !== undefined) return { phase: "Failed", message: distrust };
   const document = await readBackupDocument(bucket, record, signal, unmarked);
   const { phase, name, items, bytes, durationMs, errors } = document;
   return { phase, name, items, bytes, durationMs, ...(errors[0] && { message: errors[0].message }) };

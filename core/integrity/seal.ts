@@ -65,12 +65,19 @@ export function signedBy({ metadata: { annotations = {} } }: Backup): string | u
   return signerOf(annotations[SIGNATURE] ?? "", annotations[DIGEST] ?? "");
 }
 
-/** Throws `corrupt`, where there are trusted keys, for a record that `checkSeal` has passed and none of them has signed. */
-export function checkTrusted(record: Backup, trustedKeys: string[] = []): void {
+/** Why, where there are trusted keys, a record that `checkSeal` has passed isn't trusted: none of them has signed it. */
+export function distrustOf(record: Backup, trustedKeys: string[]): string | undefined {
   const key = signedBy(record);
-  if (trustedKeys.length === 0 || (key !== undefined && trustedKeys.includes(key))) return;
+  if (trustedKeys.length === 0 || (key !== undefined && trustedKeys.includes(key))) return undefined;
   const reason = key === undefined ? "is not signed" : `is signed by ${key}, which is not a trusted key`;
-  throw new LifeboatError("corrupt", `backup "${record.metadata.name}" ${reason}`, {
+  return `backup "${record.metadata.name}" ${reason}`;
+}
+
+/** Throws `corrupt` for what `distrustOf` finds. */
+export function checkTrusted(record: Backup, trustedKeys: string[] = []): void {
+  const distrust = distrustOf(record, trustedKeys);
+  if (distrust === undefined) return;
+  throw new LifeboatError("corrupt", distrust, {
     hint: "only what a key of signing.publicKeys, or --trusted-key, has signed is trusted here",
   });
 }

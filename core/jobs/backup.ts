@@ -4,9 +4,9 @@ import { backupShard } from "../backup/shards.ts";
 import { type Backup, CLUSTER, readBackup, SCHEDULE_LABEL } from "../catalog.ts";
 import { scheduleOf } from "../configured.ts";
 import { askedSpec, backupDocument, readBackupDocument } from "../documents.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { LifeboatError } from "../errors.ts";
 import { configuredSigner, expectedKeys } from "../integrity/keys.ts";
-import { checkTrusted } from "../integrity/seal.ts";
+import { distrustOf } from "../integrity/seal.ts";
 import type { BackupJob } from "../job.ts";
 import { slotOf } from "../schedule/due.ts";
 import { isPaused } from "../schedule/pause.ts";
@@ -76,14 +76,13 @@ export async function runBackupJob(job: BackupJob, given: NamedContext): Promise
 
 /** Throws `conflict` where keys are configured and none of them has signed the record: whoever may create objects can have left it. */
 async function checkSigned(record: Backup, { bucket, config, secrets, signal }: JobContext): Promise<void> {
-  try {
-    checkTrusted(record, await expectedKeys(config.signing, secrets, signal));
-  } catch (cause) {
-    if (!isLifeboatError(cause, "corrupt")) throw cause;
-    const what = `${cause.message}: it lies in ${bucket.location} under the name of one that is to be made`;
-    throw new LifeboatError("conflict", what, {
+  const distrust = distrustOf(record, await expectedKeys(config.signing, secrets, signal));
+  if (distrust === undefined) return;
+  throw new LifeboatError(
+    "conflict",
+    `${distrust}: it lies in ${bucket.location} under the name of one that is to be made`,
+    {
       hint: `find out who wrote it; "lifeboat backup delete ${record.metadata.name}" takes it away, and the same job then makes the backup`,
-      cause,
-    });
-  }
+    },
+  );
 }

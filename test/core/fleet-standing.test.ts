@@ -12,6 +12,7 @@ import { memoryBucket } from "../memory-bucket.ts";
 
 const CLUSTERS = 500;
 const LATENCY_MS = 10;
+const secrets = { read: async () => assert.fail("asks for a secret") };
 const NOW = new Date("2026-11-23T05:00:00Z");
 const signal = new AbortController().signal;
 
@@ -46,7 +47,7 @@ describe("how a fleet stands", () => {
     let requests = 0;
     const member = await location(() => requests++);
     const began = performance.now();
-    const reading = { config, bucket: memoryBucket(), clouds: {}, signal };
+    const reading = { config, bucket: memoryBucket(), secrets, clouds: {}, signal };
     const openMember = async (location: string) => {
       if (location.endsWith("/c-007")) throw new LifeboatError("denied", "this location is not ours");
       return member;
@@ -85,7 +86,7 @@ describe("how a fleet stands", () => {
     await summary("20261123", "garbage");
     await summary("29991231");
     await summary("29991230", "garbage");
-    const reading = { config, bucket, clouds: {}, openMember: async () => memoryBucket(), signal };
+    const reading = { config, bucket, secrets, clouds: {}, openMember: async () => memoryBucket(), signal };
     const { runs, problems } = await fleetStanding(reading, NOW);
     assert.deepEqual(
       runs.map(({ name }) => name),
@@ -120,7 +121,7 @@ describe("how a fleet stands", () => {
         return bucket.list(prefix, options);
       },
     };
-    const reading = { config, bucket: counting, clouds: {}, openMember: async () => memoryBucket(), signal };
+    const reading = { config, bucket: counting, secrets, clouds: {}, openMember: async () => memoryBucket(), signal };
     const { clusters } = await fleetStanding(reading, NOW);
     assert.deepEqual(
       clusters.map(({ name, gone }) => [name, gone]),

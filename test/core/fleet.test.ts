@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -15,7 +16,7 @@ import { keepMembers, type Members } from "../../core/fleet/members.ts";
 import type { ClusterDocument } from "../../core/fleet/standing.ts";
 import { sweepRuns } from "../../core/fleet/sweep.ts";
 import type { FleetJob, Job, LockedJob } from "../../core/job.ts";
-import { fleetKeys, lockFolder } from "../../core/layout.ts";
+import { backupKeys, fleetKeys, lockFolder } from "../../core/layout.ts";
 import { claimLock } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
@@ -353,6 +354,22 @@ describe("a fleet's run", () => {
       );
       assert.equal((await readSummary(bucket, RUN))?.counts.good, 2);
     });
+
+  it("takes no backup for good that isn't signed where backups are", async () => {
+    const { privateKey } = generateKeyPairSync("ed25519");
+    await writeFile(join(dir, "signing.pem"), privateKey.export({ format: "pem", type: "pkcs8" }));
+    const signing = { key: `file:${join(dir, "signing.pem")}` };
+    const { run, workOff, bucket, member } = fleet({ a: "good", b: "good" }, { signing });
+    const record = { kind: "Backup", metadata: { name: RUN }, status: { phase: "Completed" } };
+    await member("b").put(backupKeys(RUN).metadata, Buffer.from(JSON.stringify(record)));
+    await run(NIGHTLY);
+    await workOff();
+    const summary = await readSummary(bucket, RUN);
+    assert.deepEqual(
+      [summary?.phase, summary?.counts.good, summary?.errors],
+      ["PartiallyFailed", 1, [{ message: `b: backup "${RUN}" is not signed` }]],
+    );
+  });
 
   it("believes no note of a backup that is not there", async () => {
     const { run, bucket } = fleet({ a: "good", b: "good" });

@@ -11,7 +11,8 @@ export async function fleetReading(
 ): Promise<FleetReading> {
   const identity = options.identity ?? config.encryption.identity;
   const open = async (location: string) => unlockedBy(await openBucket(terminal, location), identity, secrets());
-  return { config, bucket: await open(config.location), clouds: terminal.clusters, openMember: open, signal };
+  const bucket = await open(config.location);
+  return { config, bucket, secrets: secrets(), clouds: terminal.clusters, openMember: open, signal };
 }
 
 /** The fleet that the cluster of `--cluster` is one of, whose own location `--location` says; undefined where there is none. */
