@@ -300,7 +300,7 @@ describe("a job that fails", () => {
     await writeFile(join(dir, "slow.yaml"), source.kubeconfig.replaceAll(source.url, slow.url));
     const { run, bucket, jobs } = service({ LIFEBOAT_CLUSTERS_A_KUBECONFIG: `file:${join(dir, "slow.yaml")}` });
     let next: unknown;
-    for (let deadlineMs = 400; !next; deadlineMs *= 1.5) {
+    for (let deadlineMs = 400; !next; deadlineMs *= 1.15) {
       next = (await run(SCHEDULED, { deadline: new Date(Date.now() + deadlineMs) }).catch(() => undefined))?.next;
       assert.deepEqual(await listBackups(bucket), []);
     }
