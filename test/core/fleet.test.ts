@@ -235,14 +235,25 @@ describe("a fleet's run", () => {
   });
 
   it("hands over once more what was not begun, and waits for that as long as it may last", async () => {
-    const { run, jobs, workOff, bucket, lines } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1s" } });
+    const { run, jobs, bucket, lines } = fleet({ a: "good", b: "good" }, { fleet: { timeout: "1h" } });
     await run(NIGHTLY);
-    let times = 0;
-    await workOff((job) => job.kind === "backup" && job.cluster === "b" && ++times > 0);
-    assert.equal(times, 2);
-    assert.equal(jobs.length, 0);
+    const [backup = assert.fail(), , next = assert.fail()] = jobs.splice(0);
+    await run(backup);
+    await run(next);
+    const [again, rest = assert.fail()] = jobs.splice(0);
+    assert.deepEqual(clustersOf([again!]), ["b"]);
     assert(lines.some((line) => /handed over again.* clusters=1/.test(line)));
-    assert.equal((await readSummary(bucket, RUN))?.errors[0]?.message, "b: it has not ended within fleet.timeout 1s");
+    await run(rest);
+    assert.deepEqual(
+      jobs.map(({ kind }) => kind),
+      ["fleet"],
+    );
+    const at = new Date(Date.now() - 2 * 3_600_000);
+    const members = await keepMembers(bucket, RUN, { ...CHOSEN, clusters: ["a", "b"], at }, never);
+    await failure(run({ ...rest, members }));
+    assert.deepEqual((await readSummary(bucket, RUN))?.errors, [
+      { message: "b: it has not ended within fleet.timeout 1h" },
+    ]);
   });
 
   it("hands over once more what died, and then names it", async () => {
