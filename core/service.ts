@@ -132,11 +132,11 @@ async function runHere(
   const bucket = await bucketAt(config);
   const { clusters, disks } = platform;
   // One process that does all it is told to gains nothing by sharing work with itself.
-  const run = { delivery, deadline, spreads: by === undefined, signal, listen, by, timing };
+  const run = { delivery, deadline, spreads: by === undefined, loops, signal, listen, by, timing };
   const context: JobContext = { config, bucket, secrets, clusters, disks, ...run };
   if (isFleet(config)) {
     const { runInFleet } = await import("./fleet/route.ts");
-    return runInFleet(job, { ...context, config, openMember: memberBuckets(config, bucketAt), loops, fleetTiming });
+    return runInFleet(job, { ...context, config, openMember: memberBuckets(config, bucketAt), fleetTiming });
   }
   if (job.kind === "fleet") throw new LifeboatError("invalid", "the configuration is not a fleet's");
   if ((job.kind === "verify" || job.kind === "retention") && job.cluster !== undefined)

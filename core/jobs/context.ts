@@ -43,6 +43,8 @@ export interface JobContext {
   deadline?: Date;
   /** Whether jobs that a job leaves are run by others, at the same time. */
   spreads?: boolean;
+  /** Somebody runs what a job leaves to its end, and then `next`; else that is up to the jobs themselves. */
+  loops?: boolean;
   signal: AbortSignal;
   /** Each line of the run's log as it is written. */
   listen?: Listen;

@@ -2,18 +2,18 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, afterEach, before, beforeEach, describe, mock, test } from "node:test";
 import { type ApiServer, startApiServer } from "../../core/apiserver/server.ts";
 import { listBackups } from "../../core/catalog.ts";
 import { listFolder } from "../../core/contents.ts";
 import { isLifeboatError } from "../../core/errors.ts";
 import { verifyBackup } from "../../core/integrity/verify.ts";
-import type { Job, LockedJob } from "../../core/job.ts";
+import type { BackupJob, Job, LockedJob } from "../../core/job.ts";
 import { shardJobs } from "../../core/jobs/shards.ts";
 import { lockFolder, PIECES } from "../../core/layout.ts";
 import { memoryJobs } from "../../core/memoryjobs.ts";
 import { putJsonOnce } from "../../core/once.ts";
-import type { Platform } from "../../core/ports.ts";
+import type { Bucket, Platform } from "../../core/ports.ts";
 import { createService, type Service } from "../../core/service.ts";
 import type { JobStatus } from "../../core/verdict.ts";
 import { memoryBucket } from "../memory-bucket.ts";
@@ -153,6 +153,62 @@ describe("a sharded backup's jobs", () => {
     assert.deepEqual([handed?.times, (handed?.items ?? 0) > 0], [1, true]);
   });
 
+  describe("in a queue where all else comes first", () => {
+    const MINUTE = 60_000;
+    const HOUR = 60 * MINUTE;
+    const scope = (shard: number) => lockFolder("shards", `b/shard-${shard}`);
+
+    /** What is handed over until so much time has passed, as minutes and shards. `passes`: hears of each minute. */
+    async function handedOver(
+      bucket: Bucket,
+      lasts: number,
+      passes: (minute: number) => Promise<void> = async () => {},
+    ) {
+      const begun = Date.now();
+      const given: [minute: number, shard: number][] = [];
+      for (let job: BackupJob & { name: string } = { kind: "backup", name: "b" }; Date.now() - begun < lasts; ) {
+        const shards = { unread: [1, 2], of: 2, since: new Date(begun).toISOString() };
+        const { parts = [], next } = await shardJobs(job, { more: true, items: 0, shards }, { bucket, signal });
+        const minutes = Math.floor((Date.now() - begun) / MINUTE);
+        given.push(...parts.map(({ shard = 0 }) => [minutes, shard] as [number, number]));
+        const { notBefore, ...rest } = next;
+        for (const due = Date.parse(notBefore ?? ""); Date.now() < due; ) {
+          await passes(Math.floor((Date.now() - begun) / MINUTE));
+          mock.timers.setTime(Math.min(due, Date.now() + MINUTE));
+        }
+        job = { ...rest, name: "b" };
+      }
+      return given;
+    }
+
+    beforeEach(() => mock.timers.enable({ apis: ["Date"], now: Date.parse("2026-11-27T02:00:00Z") }));
+    afterEach(() => mock.timers.reset());
+
+    test("are handed over again ever more seldom, and given up after a day", async () => {
+      const minutes = (await handedOver(memoryBucket(), 24 * HOUR)).flatMap(([minute, shard]) =>
+        shard === 1 ? minute : [],
+      );
+      assert.deepEqual(minutes.slice(0, 5), [0, 3, 6, 9, 12]);
+      assert.ok(minutes.length < 80, `${minutes.length} times`);
+      const waits = minutes.map((minute, at) => minute - (minutes[at - 1] ?? minute));
+      assert.ok(Math.max(...waits) <= 36, `${Math.max(...waits)} minutes`);
+      await assert.rejects(handedOver(memoryBucket(), 25 * HOUR), /still unread, a day after/);
+    });
+
+    test("are handed over at once where a lock has died, once for each death", async () => {
+      const bucket = memoryBucket();
+      const given = await handedOver(bucket, 3 * HOUR, async (minute) => {
+        if (minute === 100) await putJsonOnce(bucket, `${scope(2)}000001.json`, { run: "lost", state: "held" });
+      });
+      const around = given.filter(([minute]) => minute > 100 && minute < 110);
+      assert.deepEqual(
+        around.map(([, shard]) => shard),
+        [2],
+        JSON.stringify(given),
+      );
+    });
+  });
+
   test("are given up where nobody does them", async () => {
     const { run, bucket } = service();
     let { next } = await run({ kind: "backup", name: "b", shards: 3 }, { loops: true });
@@ -168,7 +224,7 @@ describe("a sharded backup's jobs", () => {
       },
       (error: Error) => {
         assert.ok(isLifeboatError(error.cause, "timeout"));
-        return /3 of 3 shards of backup "b" are still unread: 20 times they were handed over/.test(error.message);
+        return /3 of 3 shards of backup "b" are still unread: 3 times they were handed over/.test(error.message);
       },
     );
     assert.deepEqual(await listBackups(bucket), []);
