@@ -19,6 +19,8 @@ const ENGINES = [
 ] as const;
 
 const RETRIES = 1;
+/** Of parts, of which a fleet of three clusters has more. */
+const CONCURRENCY = 2;
 /** Sixteen pages, for which there is no time in one run. */
 const OBJECTS = 8000;
 const PAGE_MS = 250;
@@ -43,9 +45,9 @@ describe("the state machine of the aws module", {
   /** The function, and the same with little time. */
   let lambda: Lambda;
   let hurried: Lambda;
-  /** What they were given, and how many they worked on at once, at most. */
+  /** What they were given, and from when to when, in milliseconds, they worked on each cluster. */
   let events: { loops: boolean; delivery: string; job: Record<string, unknown> }[];
-  let most: number;
+  let worked: Map<unknown, { begun: number; ended: number }>;
   /** How many left something to the next one. */
   let cut: number;
 
@@ -85,7 +87,7 @@ describe("the state machine of the aws module", {
   });
   beforeEach(() => {
     events = [];
-    most = 0;
+    worked = new Map();
     cut = 0;
   });
 
@@ -94,11 +96,12 @@ describe("the state machine of the aws module", {
 
   /** A task of the function; `instead` answers for it, where it answers. */
   function taskOf(called: Lambda, instead: (job: Record<string, unknown>) => unknown = () => undefined): Task {
-    let running = 0;
     return async (given) => {
       const event = given as (typeof events)[number];
       events.push(event);
-      most = Math.max(most, ++running);
+      const { cluster } = event.job;
+      const begun = worked.get(cluster)?.begun ?? performance.now();
+      worked.set(cluster, { begun, ended: Number.POSITIVE_INFINITY });
       try {
         const answer = instead(event.job);
         if (answer) return answer;
@@ -107,14 +110,15 @@ describe("the state machine of the aws module", {
         if (Object(payload).next) cut++;
         return payload;
       } finally {
-        running--;
+        worked.set(cluster, { begun, ended: performance.now() });
       }
     };
   }
 
   for (const { engine, start, part } of ENGINES)
     describe(`on ${engine}`, { skip: requireOrSkip("rig", [part]) }, () => {
-      const machineOf = (task: Task): Promise<StateMachine> => start(task, { retries: RETRIES, concurrency: 2 });
+      const machineOf = (task: Task): Promise<StateMachine> =>
+        start(task, { retries: RETRIES, concurrency: CONCURRENCY });
       const named = (name: string) => `${part.replace(/\W/g, "-")}-${name}`;
 
       test("makes a backup for which a run has no time in as many as it takes", async () => {
@@ -193,7 +197,10 @@ describe("the state machine of the aws module", {
         assert.deepEqual([...new Set(shards)].sort(), ["a 1", "a 2", "b 1", "b 2"]);
         const letters = machine.letters.map(({ job }) => Object(job)).map(({ kind, cluster }) => `${kind} ${cluster}`);
         assert.deepEqual(letters, ["backup dead", "fleet undefined"]);
-        assert(most > 1, "one after the other");
+        worked.delete(undefined);
+        const spans = [...worked.values()];
+        const atOnce = spans.map(({ begun }) => spans.filter((one) => one.begun <= begun && begun < one.ended).length);
+        assert.equal(Math.max(...atOnce), CONCURRENCY);
       });
 
       test("waits until a job may begin, without the function", async () => {
