@@ -4,7 +4,7 @@ import { throwIfGone } from "../kube/gone.ts";
 import { listPages, METADATA_ONLY } from "../kube/list.ts";
 import { type Resource, resourceKey } from "../kube/resource.ts";
 import { EVENTS } from "../objects/resources.ts";
-import { collectedListings, participants } from "./collect.ts";
+import { collectedListings, participants } from "./participants.ts";
 import type { Listing } from "./photograph.ts";
 import type { ClusterReading } from "./readcluster.ts";
 

@@ -1,6 +1,6 @@
 import { settle } from "../backup/capture.ts";
-import { listNamespaces, type Namespaces, participants } from "../backup/collect.ts";
 import { HOOK_ANNOTATION, PODS } from "../backup/hooks.ts";
+import { listNamespaces, type Namespaces, participants } from "../backup/participants.ts";
 import type { Listing } from "../backup/photograph.ts";
 import { policiesText } from "../backup/policies.ts";
 import { type BackupSpec, backupResources } from "../backup/scope.ts";

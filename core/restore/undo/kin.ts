@@ -1,5 +1,5 @@
 import type { ItemId, KubernetesObject } from "../../archive/item.ts";
-import { sharedNamespace } from "../../backup/collect.ts";
+import { sharedNamespace } from "../../backup/participants.ts";
 import { isLifeboatError, messageOf } from "../../errors.ts";
 import type { Kube } from "../../kube/client.ts";
 import { throwIfGone } from "../../kube/gone.ts";
