@@ -1,5 +1,6 @@
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
+import { z } from "zod";
 import { sha256 } from "./archive/gzip.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { putOnce } from "./once.ts";
@@ -73,4 +74,14 @@ export async function readObject(bucket: Bucket, key: string, signal?: AbortSign
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/** What a small object of JSON holds. Throws `missing`, `corrupt` where that is something else, and what the bucket throws. */
+export async function readJson<T>(bucket: Bucket, key: string, schema: z.ZodType<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return schema.parse(JSON.parse((await readObject(bucket, key, signal)).toString()));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError) && !(cause instanceof z.ZodError)) throw cause;
+    throw new LifeboatError("corrupt", `${key} does not hold what its name says`, { cause });
+  }
 }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { newestBackup, readBackup, readRestorable } from "./catalog.ts";
 import type { Config } from "./config.ts";
 import { clusterName, scheduleOf } from "./configured.ts";
-import { listFolder, readObject } from "./contents.ts";
+import { listFolder, readJson, readObject } from "./contents.ts";
 import { isLifeboatError, LifeboatError } from "./errors.ts";
 import { type RecordedJob, readJob, recordedJobSchema } from "./job.ts";
 import { backupKeys, RUN_KINDS, type RunKind, recordIn, restoreKeys, runFolder, runKeys } from "./layout.ts";
@@ -281,13 +281,4 @@ function runDocument(
     warnings: [],
     errors: [],
   };
-}
-
-async function readJson<T>(bucket: Bucket, key: string, schema: z.ZodType<T>, signal?: AbortSignal): Promise<T> {
-  try {
-    return schema.parse(JSON.parse((await readObject(bucket, key, signal)).toString()));
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError) && !(cause instanceof z.ZodError)) throw cause;
-    throw new LifeboatError("corrupt", `${key} does not hold what its name says`, { cause });
-  }
 }

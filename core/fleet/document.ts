@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { readObject } from "../contents.ts";
-import { isLifeboatError, LifeboatError } from "../errors.ts";
+import { readJson } from "../contents.ts";
+import { unlessMissing } from "../errors.ts";
 import { fleetKeys } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 
@@ -52,23 +52,7 @@ export type FleetRun = z.infer<typeof fleetRunSchema>;
 
 /** The summary of a run; undefined while there is none. Throws `corrupt` for one that can't be read. */
 export function readSummary(bucket: Bucket, run: string, signal?: AbortSignal): Promise<FleetDocument | undefined> {
-  return readJson(bucket, fleetKeys(run).summary, fleetDocumentSchema, signal);
-}
-
-/** What an object of JSON holds; undefined where it isn't there. Throws `corrupt` for something else. */
-export async function readJson<T>(
-  bucket: Bucket,
-  key: string,
-  schema: z.ZodType<T>,
-  signal?: AbortSignal,
-): Promise<T | undefined> {
-  try {
-    return schema.parse(JSON.parse((await readObject(bucket, key, signal)).toString()));
-  } catch (cause) {
-    if (isLifeboatError(cause, "missing")) return undefined;
-    if (!(cause instanceof SyntaxError) && !(cause instanceof z.ZodError)) throw cause;
-    throw new LifeboatError("corrupt", `${key} does not hold what its name says`, { cause });
-  }
+  return unlessMissing(readJson(bucket, fleetKeys(run).summary, fleetDocumentSchema, signal));
 }
 
 interface Run {

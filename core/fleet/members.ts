@@ -1,14 +1,13 @@
 import { hash } from "node:crypto";
 import { z } from "zod";
 import type { FleetSchedule } from "../config.ts";
-import { readObject } from "../contents.ts";
+import { readJson, readObject } from "../contents.ts";
 import { LifeboatError } from "../errors.ts";
 import type { FleetJob } from "../job.ts";
 import { fleetKeys } from "../layout.ts";
 import { listObjects, putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { asksAgain, fleetClusters, notFound } from "./discovery.ts";
-import { readJson } from "./document.ts";
 import type { FleetContext } from "./member.ts";
 import { isChosen } from "./settings.ts";
 
