@@ -161,13 +161,14 @@ const jobSchema = z.discriminatedUnion("kind", [
     /** In its place, where it is not a clock that asks: what the backups are called. */
     name: runName.optional(),
     /** What it says to itself: the SHA-256 of which clusters it is of (fleet/members.ts), how many of them have been handed over, and when
-     * those were once more of which nothing was heard. */
+     * those were once more of which nothing was heard: all, or those up to `after`. */
     members: z
       .string()
       .regex(/^[0-9a-f]{64}$/)
       .optional(),
     given: z.number().int().min(0).optional(),
     again: time.optional(),
+    after,
     tried,
   }),
   z.strictObject({

@@ -76,9 +76,13 @@ export async function takeLock(
     const taken = await lockOrHolder(scope, { now, timing, by, signal });
     if ("signal" in taken) {
       // Whoever held it before may have ended its work between our looking at that and at the lock.
-      if (!(await settled())) return taken;
-      await taken[Symbol.asyncDispose]();
-      return "settled";
+      let kept = false;
+      try {
+        kept = !(await settled());
+        return kept ? taken : "settled";
+      } finally {
+        if (!kept) await taken[Symbol.asyncDispose]();
+      }
     }
     if (taken.rung.state === "cancelled") return "cancelled";
     met ??= taken.number;

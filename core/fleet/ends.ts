@@ -2,7 +2,7 @@ import pLimit from "p-limit";
 import { readBackup } from "../catalog.ts";
 import type { FleetConfig } from "../config.ts";
 import { readBackupDocument } from "../documents.ts";
-import { unlessMissing } from "../errors.ts";
+import { mayPass, messageOf, unlessMissing } from "../errors.ts";
 import { expectedKeys } from "../integrity/keys.ts";
 import { distrustOf } from "../integrity/seal.ts";
 import { fleetKeys } from "../layout.ts";
@@ -49,19 +49,20 @@ export async function noteTry(bucket: Bucket, run: string, cluster: string, end:
   await say(bucket, triesFolder(run, cluster), memberEndSchema, () => end, AbortSignal.timeout(NOTE_MS));
 }
 
-/** Of which clusters it is noted that their backup has ended, and when anything was last heard. */
+/** Of which clusters it is noted that their backup has ended, or that a run failed; and when anything was last heard. */
 export interface Noted {
   ended: Set<string>;
+  tried: Set<string>;
   /** Milliseconds since the epoch, by the bucket's clock; 0 where nothing was. */
   newest: number;
 }
 
 export async function notedIn(bucket: Bucket, run: string, signal?: AbortSignal): Promise<Noted> {
   const { ends } = fleetKeys(run);
-  const noted: Noted = { ended: new Set(), newest: 0 };
+  const noted: Noted = { ended: new Set(), tried: new Set(), newest: 0 };
   for await (const { key, modified } of listObjects(bucket, ends, signal)) {
     const [cluster = "", file = ""] = key.slice(ends.length).split("/");
-    if (file !== TRIES) noted.ended.add(cluster);
+    (file === TRIES ? noted.tried : noted.ended).add(cluster);
     noted.newest = Math.max(noted.newest, modified.getTime());
   }
   return noted;
@@ -70,7 +71,7 @@ export async function notedIn(bucket: Bucket, run: string, signal?: AbortSignal)
 /**
  * How the backups of these clusters ended in a run of a schedule, as far as that is known. What is in the cluster's own location counts:
  * of a backup that isn't there no note says that it is, or needn't be. Who may write notes must not be able to do away with a backup.
- * Throws the signal's reason, what the fleet's own bucket throws, and what that of a cluster does whose backup is noted as made.
+ * Throws the signal's reason, and what the fleet's own bucket throws.
  */
 export async function endsOf(
   { run, schedule }: { run: string; schedule: string },
@@ -95,7 +96,8 @@ export async function endsOf(
     if (noted?.state?.phase === "Failed") return noted.state;
     const tried = await newestState(bucket, triesFolder(run, cluster), memberEndSchema, signal);
     if (tried?.state?.phase === "Failed") return tried.state;
-    if (noted && failure !== undefined) throw failure;
+    if (noted && failure !== undefined && !mayPass(failure))
+      return { phase: "Failed", message: `its backup can't be read: ${messageOf(failure)}` };
   };
   const ends = await Promise.all(
     clusters.map((cluster) => limit(async () => [cluster, await endOf(cluster)] as const)),

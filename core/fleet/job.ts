@@ -2,8 +2,8 @@ import pLimit from "p-limit";
 import { z } from "zod";
 import { FIRST_LOOK_MS, untilNextLook } from "../comeback.ts";
 import type { FleetSchedule } from "../config.ts";
-import { readJson } from "../contents.ts";
-import { LifeboatError, unlessMissing } from "../errors.ts";
+import { listFolder, readJson } from "../contents.ts";
+import { isLifeboatError, LifeboatError, mayPass, unlessMissing } from "../errors.ts";
 import type { FleetJob, LockedJob } from "../job.ts";
 import { untilDue } from "../jobs/deadline.ts";
 import { fleetKeys } from "../layout.ts";
@@ -11,7 +11,7 @@ import { type LockState, type LockTiming, lockState } from "../lock.ts";
 import { type Log, startRunLog } from "../log.ts";
 import { checkName, checkNewName } from "../names.ts";
 import { putJsonOnce } from "../once.ts";
-import { someOf } from "../report.ts";
+import type { Bucket } from "../ports.ts";
 import { slotOf } from "../schedule/due.ts";
 import { isPaused } from "../schedule/pause.ts";
 import { scheduledName } from "../schedule/slots.ts";
@@ -49,8 +49,6 @@ export interface FleetTiming {
 const FLEET_TIMING: FleetTiming = { poll: FIRST_LOOK_MS, quiet: 300_000 };
 const MINUTE_MS = 60_000;
 const LOCKS_AT_ONCE = 16;
-/** In an error. */
-const MOST_NAMED = 10;
 
 /** That a run was handed over. */
 const askedSchema = z.object({
@@ -61,7 +59,8 @@ const askedSchema = z.object({
 /**
  * A fleet's schedule. The first time it chooses the clusters, once for all deliveries, and hands over a backup of each; then, as
  * `next`, it comes back until all have ended, hands over once more those that got lost, and in the end leaves the summary: one,
- * whoever comes. Who leaves it tells all that want to know, as does a job that fails before.
+ * whoever comes. Who leaves it tells all that want to know, as does a job that fails for good before. A summary that is there already
+ * does away with nothing: what became of the run is judged by the clusters' own locations each time.
  *
  * `loops`: somebody runs the parts and waits for them, else that is up to the jobs themselves.
  */
@@ -75,7 +74,7 @@ export async function runFleetJob(job: FleetJob, context: RunContext): Promise<F
     return await goOn(job, context, named);
   } catch (error) {
     const { location } = context.bucket;
-    if (!context.signal.aborted)
+    if (!context.signal.aborted && !mayPass(error))
       await tell(failureDocument({ kind: "fleet", name, schedule, location }, error), context);
     throw error;
   }
@@ -93,8 +92,9 @@ async function goOn(job: FleetJob, context: RunContext, named: (name: string) =>
   const name = job.name ?? scheduledName(schedule.name, new Date(slot!));
   checkNewName("backup", name);
   named(name);
-  const before = await readSummary(bucket, name, signal);
-  if (!before && slot !== undefined && job.members === undefined && (await isPaused(bucket, schedule, signal)))
+  const isFirst = job.members === undefined;
+  const isThere = isFirst && (await isSummedUp(bucket, name, signal));
+  if (!isThere && isFirst && slot !== undefined && (await isPaused(bucket, schedule, signal)))
     return { duplicate: false, skipped: `schedule "${schedule.name}" is paused` };
 
   const { log } = startRunLog({ fleet: name }, listen);
@@ -103,16 +103,16 @@ async function goOn(job: FleetJob, context: RunContext, named: (name: string) =>
     ? await keptMembers(bucket, name, job.members, signal)
     : await chooseMembers(schedule, job, context, (problem) => log("warning", problem));
   if (!members) return askAgain(asked, context);
-  if (before) {
-    await checkSummary(before, runOf(asked), members, context);
-    return { document: before, duplicate: true };
+  if (isThere) {
+    const ends = await endsOf(runOf(asked), members.clusters, context);
+    if (members.clusters.every((cluster) => ends.has(cluster))) return sumUp({ ...asked, members }, ends, context);
   }
   const digest = job.members ?? (await keepMembers(bucket, name, members, signal));
   const { timeout } = config.fleet;
   const limit = timeLimit(timeout, schedule, members.at);
   const over = members.at.getTime() + limit.ms;
   const until = timeout === undefined ? undefined : new Date(over);
-  const run = { ...asked, job: { ...job, members: digest }, members, until };
+  const run = { ...asked, job: { ...job, members: digest }, members, over, until };
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
   const { given = 0 } = job;
   if (Date.now() > over + (loops ? 0 : fleetTiming.poll)) {
@@ -135,7 +135,9 @@ interface Asked {
 /** The same once its clusters are chosen. */
 interface Run extends Asked {
   members: Members;
-  /** When it is over, where the configuration says so: what runs then is cut off. */
+  /** When it is over, in milliseconds since the epoch. */
+  over: number;
+  /** The same, where the configuration says so: what runs then is cut off. */
   until?: Date;
 }
 
@@ -175,39 +177,43 @@ function handOver(
 
 /** All have been handed over: waits for those that are left, hands over once more what is lost, and in the end goes without them. */
 async function comeBack(run: Run, noted: Noted, context: RunContext): Promise<FleetOutcome> {
-  const { job, name, members, log } = run;
+  const { job, name, members, over, log } = run;
   const { loops = false, fleetTiming = FLEET_TIMING } = context;
   const now = Date.now();
-  const looks = now + untilNextLook(members.at.getTime(), now, fleetTiming.poll);
+  const looks = Math.min(now + untilNextLook(members.at.getTime(), now, fleetTiming.poll), over + fleetTiming.poll + 1);
   const heard = Math.max(Date.parse(job.again ?? members.at.toISOString()), noted.newest);
   const mayBeLost = loops || now - heard > fleetTiming.quiet;
   const waitsFor = async (clusters: string[], state: LockState["state"] = "held") =>
     clusters.length > 0 && (!mayBeLost || (await someAre(state, clusters, name, context)));
   const later = (): FleetOutcome => ({ duplicate: false, parts: [], next: restOf(run, {}, looks) });
+  // Where nobody drives them, jobs that were handed over twice may wait for their turn as long as the run lasts.
+  const waitsForTurn = async (clusters: string[]) =>
+    !loops && job.again !== undefined && job.after === undefined && (await waitsFor(clusters, "free"));
   const left = members.clusters.filter((cluster) => !noted.ended.has(cluster));
-  if (await waitsFor(left)) return later();
+  const unheard = left.filter((cluster) => !noted.tried.has(cluster));
+  if ((await waitsFor(left)) || (await waitsForTurn(unheard))) return later();
   const ends = await endsOf(runOf(run), members.clusters, context);
   const lost = members.clusters.filter((cluster) => !ends.has(cluster));
   if (lost.length === 0) return sumUp(run, ends, context);
   if (left.length === 0 && (await waitsFor(lost))) return later();
-  if (job.again !== undefined) {
-    // Where nobody drives them, jobs may wait for their turn as long as the run lasts.
-    if (!loops && (await waitsFor(lost, "free"))) return later();
-    const message = (cluster: string) =>
-      noted.ended.has(cluster)
-        ? "its backup is noted as made, and is not in its location"
-        : "its run has ended without a word: it was killed, or could not be begun";
-    return sumUp(
-      run,
-      withFailed(ends, lost, (cluster) => ({ message: message(cluster) })),
-      context,
-    );
+  const { again, after = again === undefined ? "" : undefined } = job;
+  const once = after === undefined ? [] : lost.filter((cluster) => cluster > after);
+  if (once.length > 0) {
+    log("warning", "nothing is heard of clusters: they are handed over again", { clusters: once.length });
+    const parts = inOneAnswer(once.map((cluster) => partOf(run, cluster)));
+    const change = {
+      again: new Date(now).toISOString(),
+      after: parts.length < once.length ? once[parts.length - 1] : undefined,
+    };
+    return { duplicate: false, parts, next: restOf(run, change, loops ? 0 : looks) };
   }
-  log("warning", "nothing is heard of clusters: they are handed over again", { clusters: lost.length });
-  const parts = inOneAnswer(lost.map((cluster) => partOf(run, cluster)));
-  const again = new Date(now).toISOString();
-  return { duplicate: false, parts, next: restOf(run, { again }, loops ? 0 : looks) };
+  if (await waitsForTurn(lost)) return later();
+  const how = (cluster: string) => ({ message: noted.ended.has(cluster) ? NOT_THERE : NOT_A_WORD });
+  return sumUp(run, withFailed(ends, lost, how), context);
 }
+
+const NOT_THERE = "its backup is noted as made, and is not in its location";
+const NOT_A_WORD = "its run has ended without a word: it was killed, or could not be begun";
 
 function runOf({ name, schedule }: Asked): { run: string; schedule: string } {
   return { run: name, schedule: schedule.name };
@@ -248,9 +254,9 @@ function partOf({ job, name, slot, schedule, until }: Run, cluster: string, at =
 
 /** The fleet's job, once more; `at` as of a part. */
 function restOf({ job, name, slot }: Asked, change: Partial<FleetJob>, at: number): LockedJob {
-  const { kind, schedule, caller, members, given, again } = job;
+  const { kind, schedule, caller, members, given, again, after } = job;
   return {
-    ...{ kind, schedule, caller, members, given, again },
+    ...{ kind, schedule, caller, members, given, again, after },
     ...(slot === undefined ? { name } : { slot }),
     ...change,
     ...(at > 0 && { notBefore: new Date(at).toISOString() }),
@@ -299,26 +305,13 @@ export async function readFleetRun(
   return { ...about, schedule: begun.schedule, phase: "InProgress", clusters: clusters.length, ended };
 }
 
-/** Throws `conflict` for a summary that calls backups good which aren't there: who may write it must not be able to do away with a run. */
-async function checkSummary(
-  { phase }: FleetDocument,
-  run: ReturnType<typeof runOf>,
-  { clusters }: Members,
-  context: RunContext,
-): Promise<void> {
-  if (phase !== "Completed") return;
-  const ends = await endsOf(run, clusters, context);
-  const isGood = (phase = "") => phase === "Completed" || phase === "Skipped";
-  const none = clusters.filter((cluster) => !isGood(ends.get(cluster)?.phase));
-  if (none.length === 0) return;
-  const { summary } = fleetKeys(run.run);
-  throw new LifeboatError(
-    "conflict",
-    `run "${run.run}" is summed up as Completed, and of ${someOf(none, MOST_NAMED)} there is no good backup of it`,
-    {
-      hint: `where nobody has deleted these, and they were of the fleet then, ${summary} is not the run's: find out who writes there, and run the schedule again`,
-    },
-  );
+/** Whether there is a summary of a run, be it one that can't be read. */
+async function isSummedUp(bucket: Bucket, name: string, signal: AbortSignal): Promise<boolean> {
+  return (await listFolder(bucket, fleetKeys(name).summary, signal)).size > 0;
+}
+
+function unlessCorrupt(error: unknown): undefined {
+  if (!isLifeboatError(error, "corrupt")) throw error;
 }
 
 /** Whether the lock of a run stands so at one of these clusters. One whose location can't be read is not waited for. */
@@ -338,14 +331,22 @@ async function someAre(
   return found.includes(true);
 }
 
-async function sumUp({ name, schedule, members, log }: Run, ends: Ends, context: RunContext): Promise<FleetOutcome> {
+async function sumUp(
+  { name, schedule, members, log }: Pick<Run, "name" | "schedule" | "members" | "log">,
+  ends: Ends,
+  context: RunContext,
+): Promise<FleetOutcome> {
   const { bucket, signal } = context;
   const { at: began, problems, warnings } = members;
   const run = { name, schedule: schedule.name, location: bucket.location, began, problems, warnings };
   const inOrder = new Map(members.clusters.map((cluster) => [cluster, ends.get(cluster)!]));
   const document = fleetDocument(run, inOrder, new Date());
-  if (!(await putJsonOnce(bucket, fleetKeys(name).summary, document, signal)))
-    return { document: (await readSummary(bucket, name, signal)) ?? document, duplicate: true };
+  const { summary } = fleetKeys(name);
+  if (!(await putJsonOnce(bucket, summary, document, signal))) {
+    const there = await readSummary(bucket, name, signal).catch(unlessCorrupt);
+    if (there?.phase === document.phase) return { document: there, duplicate: true };
+    log("error", `${summary} was there before, and says something else`, { phase: there?.phase ?? "unreadable" });
+  }
   for (const { message } of document.errors) log("error", message);
   for (const { message } of document.warnings) log("warning", message);
   const { clusters, good, failed } = document.counts;

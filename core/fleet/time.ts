@@ -36,7 +36,7 @@ export async function inTime<T>(
   if (until === undefined) return work(signal);
   const limit = timeout === undefined ? `the run's end at ${until}` : `fleet.timeout ${timeout}`;
   const left = Date.parse(until) - Date.now();
-  const late = (message: string) => new LifeboatError("timeout", message, { retry: false });
+  const late = (message: string, cause?: unknown) => new LifeboatError("timeout", message, { retry: false, cause });
   if (left <= 0) throw late(`not begun before ${limit} was over`);
   const over = new AbortController();
   const cut = () => over.abort(late(`cut off by ${limit}`));
@@ -44,7 +44,8 @@ export async function inTime<T>(
   try {
     return await work(AbortSignal.any([signal, over.signal]));
   } catch (error) {
-    throw over.signal.aborted && !signal.aborted ? over.signal.reason : error;
+    if (!over.signal.aborted || signal.aborted || error === over.signal.reason) throw error;
+    throw late(`cut off by ${limit}`, error);
   } finally {
     clearTimeout(timer);
   }

@@ -58,16 +58,17 @@ export function readTrustedKeys(
 }
 
 /**
- * By one of which what is made here has to be signed: the keys that are trusted, and the one that signs; none where nothing is to be
- * signed. Throws as `openSigner`.
+ * By one of which what is made here has to be signed: the one that signs, and those that are trusted; none where nothing signs, as
+ * where keys are trusted for restores alone. Throws as `openSigner`.
  */
 export async function expectedKeys(
   { key, publicKeys }: SigningKeys,
   secrets: CachedSecrets,
   signal?: AbortSignal,
 ): Promise<string[]> {
-  const own = key === undefined ? [] : [(await openSigner(secrets, key, signal)).publicKey];
-  return [...own, ...(await readTrustedKeys(secrets, publicKeys, signal))];
+  if (key === undefined) return [];
+  const own = (await openSigner(secrets, key, signal)).publicKey;
+  return [own, ...(await readTrustedKeys(secrets, publicKeys, signal))];
 }
 
 function readKey(what: string, text: string, wanted: keyof typeof HINTS, parse: (pem: string) => KeyObject): KeyObject {

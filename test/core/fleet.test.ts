@@ -407,26 +407,63 @@ describe("a fleet's run", () => {
     assert.equal((await readSummary(bucket, RUN))?.phase, "Completed");
   });
 
-  it("fails where its summary was there before the backups", async () => {
-    const { run, workOff, bucket } = fleet({ a: "good", b: "good" });
-    await run(NIGHTLY);
-    await workOff();
-    const summary = (await readSummary(bucket, RUN))!;
-    const other = "nightly-20261124020000";
-    await bucket.put(fleetKeys(other).summary, Buffer.from(JSON.stringify({ ...summary, name: other })));
-    const tomorrow = { ...NIGHTLY, slot: "2026-11-24T02:00:00.000Z" };
-    const failed = await failure(run(tomorrow));
-    assert.match(failed.message, /is summed up as Completed, and of a, b there is no good backup of it/);
-    assert.equal(failed.name, "JobFailedForGood");
+  const summaries: [what: string, text: (summary: FleetDocument) => string][] = [
+    ["all are good", (summary) => JSON.stringify(summary)],
+    ["it is of no cluster", (summary) => JSON.stringify({ ...summary, clusters: [] })],
+    ["it has failed", (summary) => JSON.stringify({ ...summary, phase: "Failed" })],
+    ["nobody can read", () => "damaged"],
+  ];
+  for (const [what, text] of summaries)
+    it(`makes its backups though a summary is there before which says that ${what}`, async () => {
+      const { run, workOff, bucket, member } = fleet({ a: "good", b: "denied" });
+      await run(NIGHTLY);
+      await workOff();
+      const name = "nightly-20261124020000";
+      const content = text({ ...(await readSummary(bucket, RUN))!, name, phase: "Completed" });
+      await bucket.put(fleetKeys(name).summary, Buffer.from(content));
+      await run({ ...NIGHTLY, slot: "2026-11-24T02:00:00.000Z" });
+      const ends = await workOff();
+      assert.deepEqual(
+        (await listBackups(member("a"))).map(({ name }) => name),
+        [RUN, name],
+      );
+      const last = ends.at(-1);
+      assert.match(
+        last instanceof Error ? last.message : "",
+        /is PartiallyFailed: 1 of 2 clusters have no good backup: b; /,
+      );
+    });
 
-    const third = "nightly-20261125020000";
-    const skipped = summary.clusters.map(({ cluster }) => ({ cluster, phase: "Skipped" }));
-    await bucket.put(
-      fleetKeys(third).summary,
-      Buffer.from(JSON.stringify({ ...summary, name: third, clusters: skipped })),
+  it("hands over all that got lost, though one answer has no room for them, and then names them", async () => {
+    const names = Array.from({ length: 600 }, (_, number) => `c${1000 + number}`);
+    const { run } = fleet(Object.fromEntries(names.map((name) => [name, "good" as const])));
+    const batches: number[] = [];
+    let job: LockedJob | undefined = NIGHTLY;
+    const ended = await failure(
+      (async () => {
+        while (job) {
+          const { parts = [], next }: JobStatus = await run(job, true);
+          batches.push(parts.length);
+          job = next;
+        }
+      })(),
     );
-    const after = await failure(run({ ...NIGHTLY, slot: "2026-11-25T02:00:00.000Z" }));
-    assert.match(after.message, /of a, b there is no good backup of it/);
+    assert.deepEqual(batches, [500, 100, 500, 100]);
+    assert.match(ended.message, /600 of 600 clusters have no good backup/);
+  });
+
+  it("is summed up though the backup of a cluster can't be read any more", async () => {
+    const { run, workOff, bucket, member } = fleet({ a: "good", b: "good" });
+    await run(NIGHTLY);
+    await workOff(({ kind }) => kind === "fleet");
+    const { metadata } = backupKeys(RUN);
+    await member("b").delete(metadata);
+    await member("b").put(metadata, Buffer.from("damaged"));
+    const { next } = await run({ ...NIGHTLY }, true);
+    await failure(run(next!, true));
+    const summary = await readSummary(bucket, RUN);
+    assert.deepEqual([summary?.counts.good, summary?.counts.failed], [1, 1]);
+    assert.match(summary?.errors[0]?.message ?? "", /^b: its backup can't be read: /);
   });
 
   it("that is over fails for good: nobody begins what is left", async () => {
@@ -456,8 +493,9 @@ describe("a fleet's run", () => {
       [["fleet", "PartiallyFailed"]],
     );
     const name = "nightly-20261124020000";
-    await bucket.put(fleetKeys(name).summary, Buffer.from("damaged"));
-    for (let time = 0; time < 2; time++) await failure(run({ kind: "fleet", schedule: "nightly", name }));
+    const members = "0".repeat(64);
+    await bucket.put(`${fleetKeys(name).members}${members}.json`, Buffer.from("damaged"));
+    for (let time = 0; time < 2; time++) await failure(run({ kind: "fleet", schedule: "nightly", name, members }));
     assert.deepEqual(
       told.map(({ kind, phase, name }) => [kind, phase, name]),
       [["fleet", "Failed", name]],

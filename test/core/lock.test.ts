@@ -48,6 +48,17 @@ describe("the lock of a backup or restore", () => {
     assert.equal(await take(scope), "running");
   });
 
+  test("a run that fails when it looks once more gives it back", async () => {
+    const scope = scopeOf();
+    let looked = 0;
+    const failing = async () => {
+      if (++looked > 1) throw new LifeboatError("unreachable", "the bucket does not answer");
+      return false;
+    };
+    await assert.rejects(take(scope, failing), /does not answer/);
+    assert.equal((await lockState(scope)).state, "free");
+  });
+
   test("what was given back can be taken at once", async () => {
     const scope = scopeOf();
     await held(await take(scope))[Symbol.asyncDispose]();

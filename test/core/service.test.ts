@@ -482,7 +482,7 @@ describe("a scheduled backup where backups are signed", () => {
 
   const THERE: [what: string, made: Record<string, string>, now: () => Record<string, string>, refused?: RegExp][] = [
     ["is not signed", {}, () => signs("signing"), /is not signed/],
-    ["is not signed, where keys are only trusted", {}, () => trusts("signing"), /is not signed/],
+    ["is not signed, as what it makes itself, where keys are only trusted", {}, () => trusts("signing")],
     [
       "is signed by another key",
       { by: "other" },

@@ -64,6 +64,7 @@ export async function runFleet(
     const document = await readSummary(bucket, name, signal);
     progress.end();
     if (!document) throw causeOf(failure) ?? new LifeboatError("busy", "nobody has summed up the run");
+    if (document.phase === "Completed" && failure !== undefined) throw causeOf(failure);
     await printResult(options.output, document, () => summaryOf(document));
     const failed = document.clusters.find(({ phase }) => phase !== "Completed" && phase !== "Skipped");
     if (failed && (options.output ?? "table") === "table") say(nextSteps(name, failed.cluster, options));
