@@ -145,7 +145,7 @@ export { previewRetention } from "./retention/retention.ts";
 export { readClock } from "./schedule/cron.ts";
 export { readPause, setPaused } from "./schedule/pause.ts";
 export { type ClockCloud, renderSchedules } from "./schedule/render.ts";
-export { missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
+export { hasCome, missedSlots, nameTime, readScheduledName, scheduledName } from "./schedule/slots.ts";
 export { type ScheduleDocument, scheduleDocument } from "./schedule/standing.ts";
 export { type CachedSecrets, openSecrets } from "./secrets.ts";
 export { type LabelSelector, nameFilter, parseSelector, selectorText } from "./select.ts";

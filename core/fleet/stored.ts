@@ -1,5 +1,6 @@
 import pLimit from "p-limit";
 import { folderNames } from "../contents.ts";
+import { isLifeboatError } from "../errors.ts";
 import { BACKUPS, OURS, RESTORES } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
 import { isClusterName } from "./settings.ts";
@@ -8,7 +9,7 @@ const LISTS_AT_ONCE = 16;
 
 /**
  * The clusters beside the `known` ones of which backups or restores lie in a fleet's location: they are of the fleet no longer, or
- * were not found. Throws what the bucket throws.
+ * were not found. One whose folder may not be read counts: whoever reads it is told. Throws what else the bucket throws.
  */
 export async function storedClusters(
   bucket: Bucket,
@@ -18,7 +19,11 @@ export async function storedClusters(
   const folders = await folderNames(bucket, "", { signal });
   const others = folders.filter((name) => isClusterName(name) && !known.has(name));
   const limit = pLimit(LISTS_AT_ONCE);
-  const stored = (name: string) => limit(holdsAny, bucket, name, [BACKUPS, RESTORES], signal);
+  const stored = (name: string) =>
+    limit(holdsAny, bucket, name, [BACKUPS, RESTORES], signal).catch((error: unknown) => {
+      if (isLifeboatError(error, "denied")) return true;
+      throw error;
+    });
   const are = await Promise.all(others.map(stored));
   return others.filter((_, at) => are[at]);
 }

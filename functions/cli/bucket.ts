@@ -239,9 +239,15 @@ async function checkRoot(root: string): Promise<void> {
   if (!found.isDirectory()) throw notBoth();
 }
 
+/** Of a folder that may not be read that isn't known: it is there, and whoever looks into it is told. */
 async function holdsObject(root: string, folder: string, signal: AbortSignal | undefined): Promise<boolean> {
-  for await (const _ of walk(root, folder, "", undefined, signal)) return true;
-  return false;
+  try {
+    for await (const _ of walk(root, folder, "", undefined, signal)) return true;
+    return false;
+  } catch (error) {
+    if (codeOf(error) === "EACCES" || codeOf(error) === "EPERM") return true;
+    throw error;
+  }
 }
 
 async function removeAbandoned(root: string): Promise<void> {

@@ -102,6 +102,35 @@ describe("how a fleet stands", () => {
     assert.deepEqual(await lastSlot(bucket, nightly, NOW, signal), new Date("2026-11-22T02:00:00Z"));
   });
 
+  it("names a folder that may not be read, and tells how the others stand", async () => {
+    const text =
+      "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { s: { schedule: '0 2 * * *', clusters: {} } } }";
+    const { config } = parseConfig(text, {});
+    assert(isFleet(config));
+    const bucket = memoryBucket();
+    await bucket.put("shut/backups/b/x", Buffer.from("x"));
+    const denied = new LifeboatError("denied", "this folder is not ours");
+    const shut: Bucket = {
+      ...bucket,
+      async *list(prefix, options) {
+        if (prefix.startsWith("shut/")) throw denied;
+        yield* bucket.list(prefix, options);
+      },
+    };
+    const openMember = async (location: string) => {
+      if (location.endsWith("/shut")) throw denied;
+      return memoryBucket();
+    };
+    const { clusters } = await fleetStanding({ config, bucket: shut, secrets, clouds: {}, openMember, signal }, NOW);
+    assert.deepEqual(
+      clusters.map(({ name, problems }) => [name, problems]),
+      [
+        ["own", ["s: it has no good backup"]],
+        ["shut", ["its location can't be read: this folder is not ours"]],
+      ],
+    );
+  });
+
   it("takes a folder for that of a cluster which is gone only where backups or restores lie in it, by two requests at most", async () => {
     const text =
       "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { s: { schedule: '0 2 * * *', clusters: {} } } }";

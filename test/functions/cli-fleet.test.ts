@@ -39,6 +39,12 @@ describe("the command line and a fleet", () => {
     assert.equal(partly.code, 3);
     assert.match(partly.stdout, /Clusters: +2 of 3 good, 1 failed.*Errors:\n {2}lost: .*none/s);
     const name = /all-\d+/.exec(partly.stdout)?.[0];
+    const again = await run("schedule", "run", "all", name!);
+    assert.equal(again.code, 3);
+    assert.match(again.stderr, /This run had ended at .*, and nothing is done again/);
+    const ahead = await run("schedule", "run", "all", "all-20990101000000");
+    assert.equal(ahead.code, 2);
+    assert.match(ahead.stderr, /of a slot that is still ahead/);
     const flags = `--config ${config} --cluster lost`;
     assert(
       partly.stderr.includes(`location check ${flags}\n`) && partly.stderr.includes(`backup logs ${name} ${flags}\n`),

@@ -41,6 +41,7 @@ export async function runFleet(
       },
     },
   );
+  const begun = Date.now();
   let ended = 0;
   let failure: unknown;
   try {
@@ -66,6 +67,8 @@ export async function runFleet(
     if (!document) throw causeOf(failure) ?? new LifeboatError("busy", "nobody has summed up the run");
     if (document.phase === "Completed" && failure !== undefined) throw causeOf(failure);
     await printResult(options.output, document, () => summaryOf(document));
+    if (Date.parse(document.completionTimestamp) < begun)
+      say(`This run had ended at ${document.completionTimestamp}, and nothing is done again: run the schedule anew`);
     const failed = document.clusters.find(({ phase }) => phase !== "Completed" && phase !== "Skipped");
     if (failed && (options.output ?? "table") === "table") say(nextSteps(name, failed.cluster, options));
     return EXITS[document.phase];

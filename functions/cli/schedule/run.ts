@@ -2,6 +2,7 @@ import {
   anyScheduleOf,
   type BackupDocument,
   EXIT_CODES,
+  hasCome,
   isFleet,
   LifeboatError,
   readScheduledName,
@@ -23,9 +24,14 @@ export async function runSchedule({ args, options, signal }: Invocation): Promis
   const config = await fleetConfig(options);
   const { name: scheduled } = anyScheduleOf(config, args[0] as string);
   const name = (args[1] as string | undefined) ?? scheduledName(scheduled, new Date());
-  if (readScheduledName(name)?.schedule !== scheduled)
+  const named = readScheduledName(name);
+  if (named?.schedule !== scheduled)
     throw new LifeboatError("invalid", `${name} is no backup of the schedule ${scheduled}`, {
       hint: `they are called like ${scheduledName(scheduled, new Date())}`,
+    });
+  if (!hasCome(named.slot, new Date()))
+    throw new LifeboatError("invalid", `${name} is of a slot that is still ahead: its own run would not be made`, {
+      hint: "leave the name out for a backup as of now",
     });
   if (isFleet(config)) return runFleet(config, { schedule: scheduled, name }, { options, signal });
   const schedule = scheduleOf(config, scheduled);
