@@ -7,12 +7,13 @@ import { entryPage } from "./pages.ts";
 import { routes } from "./routes.ts";
 
 /** Adds what the API can do with retention. */
-export function addRetention(app: OpenAPIHono<Env>, { config, bucket, jobs }: ApiDeps): void {
+export function addRetention(app: OpenAPIHono<Env>, { config, bucket, jobs, trustedKeys }: ApiDeps): void {
   app.openapi(routes.previewRetention, async (context) => {
     const { schedule, limit, continue: token } = context.req.valid("query");
     if (schedule !== undefined) scheduleOf(config, schedule);
     const { signal } = context.req.raw;
-    const document = await previewRetention({ bucket, config, schedule, now: new Date(), signal });
+    const scope = { bucket, config, schedule, now: new Date(), trustedKeys: await trustedKeys?.(), signal };
+    const document = await previewRetention(scope);
     const { entries, next } = entryPage(document.rows, { limit, start: offsetOf(token) });
     return context.json({ ...document, rows: entries, continue: tokenOf(next) }, 200);
   });

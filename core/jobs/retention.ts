@@ -1,4 +1,5 @@
 import { scheduleOf } from "../configured.ts";
+import { readTrustedKeys } from "../integrity/keys.ts";
 import type { RetentionJob } from "../job.ts";
 import { bucketClock, heldText, LOCK_TIMING, lockState, takeLock } from "../lock.ts";
 import { startRunLog } from "../log.ts";
@@ -11,7 +12,7 @@ import type { JobContext } from "./context.ts";
 /**
  * Runs retention under its lock: one run at a time for a location. Ages are judged by the earlier of two clocks, this
  * machine's and the bucket's: one that is ahead deletes nothing too soon. What there is no time for is left to the next slice. Throws
- * `invalid` for an unknown schedule, `timeout` where there was no time for a single deletion.
+ * `invalid` for an unknown schedule, as `readTrustedKeys`, `timeout` where there was no time for a single deletion.
  */
 export async function runRetentionJob(
   job: RetentionJob,
@@ -24,6 +25,7 @@ export async function runRetentionJob(
   const { bucket, config, secrets, clusters, disks, signal, listen, by, slice, timing = LOCK_TIMING } = context;
   const { schedule, run: id = newRun() } = job;
   if (schedule !== undefined) scheduleOf(config, schedule);
+  const trustedKeys = await readTrustedKeys(secrets, config.signing.publicKeys, signal);
   const scope = { bucket, kind: "retention", name: retentionName(undefined) } as const;
   const lock = await takeLock(scope, { settled: async () => false, signal, timing, by });
   if (typeof lock === "string") {
@@ -46,7 +48,7 @@ export async function runRetentionJob(
   };
   const more = () => ({ duplicate: false as const, next: { ...job, run: id, notBefore: undefined }, items });
   try {
-    const retention = { bucket, config, schedule, now, log, by, volumes, signal: running };
+    const retention = { bucket, config, schedule, now, trustedKeys, log, by, volumes, signal: running };
     const document = await runRetentionSlice(retention, { ...progress, goOn });
     if (!document) return more();
     await progress.end();

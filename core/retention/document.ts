@@ -77,6 +77,8 @@ export interface RetentionScope {
   /** Only the backups of this schedule, and nothing else. */
   schedule?: string;
   now: Date;
+  /** The public keys that are trusted: where there are some, what none of them has signed stands for no other backup. */
+  trustedKeys?: string[];
   /** By what copies of volumes are removed; without it backups that have some stay. Asked once some are to go. */
   volumes?: () => Promise<RemovalMeans>;
   /** Who takes the locks of what is deleted. */

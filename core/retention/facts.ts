@@ -1,9 +1,19 @@
 import { type Backup, BEFORE_RESTORE_LABEL, type CatalogRow, RETAINED_UNTIL, SCHEDULE_LABEL } from "../catalog.ts";
 import { addDuration, parseDuration } from "../duration.ts";
 import { isLifeboatError, LifeboatError } from "../errors.ts";
-import { RUN } from "../integrity/seal.ts";
+import { distrustOf, RUN } from "../integrity/seal.ts";
 import type { Pin } from "../pins.ts";
 import type { BackupFacts } from "./judge.ts";
+
+/** What besides its record tells of a backup. */
+interface FactsScope {
+  pin?: Pin;
+  /** A verification found it damaged. */
+  damaged?: boolean;
+  /** Where there are some, one of them has to have signed the record. */
+  trustedKeys?: string[];
+  restoreTTL?: string;
+}
 
 /**
  * What retention knows of a backup, ours or Velero's. Its life ends at `status.expiration`, else `spec.ttl` after its
@@ -11,7 +21,7 @@ import type { BackupFacts } from "./judge.ts";
  */
 export function factsOf(
   { name, record, problem }: CatalogRow<Backup>,
-  { pin, damaged, restoreTTL }: { pin?: Pin; damaged?: boolean; restoreTTL?: string },
+  { pin, damaged, trustedKeys = [], restoreTTL }: FactsScope,
 ): BackupFacts {
   if (!record) return { name, problem, phase: "", own: false, pin, damaged };
   const { metadata, spec = {}, status = {} } = record;
@@ -26,6 +36,7 @@ export function factsOf(
     own: annotations[RUN] !== undefined,
     pin,
     damaged,
+    untrusted: distrustOf(record, trustedKeys) !== undefined,
     retained: dateOf(annotations[RETAINED_UNTIL]),
   };
   const isBefore = facts.own && metadata.labels?.[BEFORE_RESTORE_LABEL] !== undefined;

@@ -21,6 +21,8 @@ export interface BackupFacts {
   pin?: Pin;
   /** A verification found it damaged. */
   damaged?: boolean;
+  /** Keys are trusted, and none of them has signed it. */
+  untrusted?: boolean;
   /** Until when the bucket it was made in holds it against deletion, by its record; a copy may lie in another. */
   retained?: Date;
 }
@@ -47,8 +49,8 @@ type Dated = BackupFacts & { start: Date };
  * Which backups go, and why, as of `now`; in the order given. A backup goes where its end has come or, if it is of a
  * schedule with rules, where no rule keeps it, and nothing of this speaks against it: it can't be judged, is pinned, is
  * held by its bucket, is younger than an hour, is the newest good one of its schedule, or its schedule has stopped and it would go
- * by age. What is damaged goes when it would go if it were not, but stands for no other: neither as the newest good one, nor in a
- * rule's count. Rules count backups, not days: a clock that is wrong, or a schedule that makes none, costs no backup.
+ * by age. What is damaged or not trusted goes when it would go if it were neither, but stands for no other: not as the newest good one,
+ * nor in a rule's count. Rules count backups, not days: a clock that is wrong, or a schedule that makes none, costs no backup.
  */
 export function judge(now: Date, backups: readonly BackupFacts[], rules: ScheduleRules): Verdict[] {
   const groups = Map.groupBy(backups, ({ schedule, own, name }) => JSON.stringify(schedule ? [schedule, own] : name));
@@ -62,7 +64,7 @@ function judgeGroup(now: Date, group: BackupFacts[], rules: ScheduleRules): [Bac
   const rule = schedule && own ? rules.get(schedule) : undefined;
   const sound = group.filter((backup) => faultOf(backup, now) === undefined) as Dated[];
   const newestFirst = sound.sort((a, b) => b.start.getTime() - a.start.getTime() || (a.name < b.name ? 1 : -1));
-  const intact = newestFirst.filter(({ damaged }) => !damaged);
+  const intact = newestFirst.filter(isIntact);
   const byRules = rule && new Map([...keptByRules(newestFirst, rule), ...keptByRules(intact, rule)]);
   const safe = schedule ? newestGood(newestFirst) : undefined;
   const stopped = schedule ? stoppedSince(newestFirst, now) : undefined;
@@ -137,16 +139,17 @@ function keptWhatever({ pin, retained, start }: BackupFacts, now: Date): string 
   return start && now.getTime() - start.getTime() < GRACE_MS ? "younger than the grace of 1h" : undefined;
 }
 
-/** The backup of a schedule that is kept whatever becomes of the others: a damaged one where there is no other. */
+/** The backup of a schedule that is kept whatever becomes of the others: one that is damaged or not trusted where there is no other. */
 function newestGood(newestFirst: Dated[]): { backup: BackupFacts; reason: string } | undefined {
-  const intact = newestFirst.filter(({ damaged }) => !damaged);
+  const intact = newestFirst.filter(isIntact);
   const good = intact.find(isGood);
   if (good === newestFirst[0] && good) return { backup: good, reason: "newest good backup of the schedule" };
   if (good) {
-    const newer = newestFirst.slice(0, newestFirst.indexOf(good)).some(({ damaged }) => damaged)
-      ? "have failed or are damaged"
-      : "have failed";
-    return { backup: good, reason: `newest good backup of the schedule: all newer ones ${newer}` };
+    const newer = newestFirst.slice(0, newestFirst.indexOf(good));
+    const damaged = newer.some(({ damaged }) => damaged) ? " or are damaged" : "";
+    const untrusted = newer.some(({ untrusted }) => untrusted) ? " or are not trusted" : "";
+    const reason = `newest good backup of the schedule: all newer ones have failed${damaged}${untrusted}`;
+    return { backup: good, reason };
   }
   const backup = intact.find(isPartial) ?? newestFirst.find(isGood) ?? newestFirst.find(isPartial);
   return backup && { backup, reason: "newest backup of the schedule, which has no good one" };
@@ -160,6 +163,10 @@ function stoppedSince(newestFirst: Dated[], now: Date): Date | undefined {
   const starts = newestFirst.slice(0, INTERVALS + 1).map(({ start }) => start.getTime());
   const longest = Math.max(...starts.slice(1).map((start, at) => starts[at]! - start));
   return now.getTime() - starts[0]! > 2 * longest && starts.length > 1 ? newestFirst[0]!.start : undefined;
+}
+
+function isIntact({ damaged, untrusted }: BackupFacts): boolean {
+  return !damaged && !untrusted;
 }
 
 function isGood({ phase }: BackupFacts): boolean {

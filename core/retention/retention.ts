@@ -45,6 +45,7 @@ const factsSchema: z.ZodType<BackupFacts> = z.object({
   ...{ name: z.string(), problem: z.string().optional(), phase: z.string(), start: z.coerce.date().optional() },
   end: z.object({ at: z.coerce.date(), by: z.string() }).optional(),
   ...{ schedule: z.string().optional(), own: z.boolean(), damaged: z.boolean().optional() },
+  untrusted: z.boolean().optional(),
   retained: z.coerce.date().optional(),
 });
 
@@ -235,7 +236,7 @@ async function judgeAll(scope: RetentionScope, gone: BackupFacts[] = []): Promis
 }
 
 async function judgeBackups(
-  { bucket, config, schedule, now, by, signal }: RetentionScope,
+  { bucket, config, schedule, now, by, trustedKeys, signal }: RetentionScope,
   { folders, records, gone }: { folders: Map<string, Folder>; records: CatalogRow<Backup>[]; gone: BackupFacts[] },
 ): Promise<Judged[]> {
   const { pins, verified } = await readMarks(bucket, signal);
@@ -243,6 +244,7 @@ async function judgeBackups(
     factsOf(record, {
       pin: pins.get(record.name),
       damaged: verified.get(record.name)?.ok === false,
+      trustedKeys,
       restoreTTL: config.restoreTTL,
     }),
   );
@@ -260,11 +262,12 @@ async function judgeBackups(
 }
 
 function backupRow(
-  { name, schedule, phase, start }: BackupFacts,
-  { action, reason }: Verdict,
+  { name, schedule, phase, start, untrusted }: BackupFacts,
+  { action, reason: why }: Verdict,
   { folder, copies }: { folder?: Folder; copies?: CopyOwner },
 ): RetentionRow {
   const startTimestamp = start && timestamp(start);
+  const reason = untrusted ? `${why}; no trusted key has signed it` : why;
   const volumeCopies = copies?.whose === "ours" ? copies.count : undefined;
   const row = { kind: "backup", name, action, reason, schedule, phase, startTimestamp, ...sizeOf(folder) } as const;
   return { ...row, ...(volumeCopies && { volumeCopies }) };

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { BEFORE_RESTORE_LABEL, RETAINED_UNTIL, SCHEDULE_LABEL } from "../../core/catalog.ts";
 import { RUN, sealRecord } from "../../core/integrity/seal.ts";
 import { backupKeys } from "../../core/layout.ts";
-import type { Bucket } from "../../core/ports.ts";
+import type { Bucket, Signer } from "../../core/ports.ts";
 import { PERIODS, type Retention } from "../../core/retention/rules.ts";
 import { timestamp } from "../../core/timestamp.ts";
 
@@ -32,11 +32,13 @@ export interface Sample {
   foreign?: boolean;
   beforeRestore?: string;
   retained?: Date;
+  /** Signs its record. */
+  signer?: Signer;
 }
 
 /** Puts a backup that is committed, as far as retention looks at it. */
 export async function putBackup(bucket: Bucket, { name, start, ...sample }: Sample): Promise<void> {
-  const { phase = "Completed", schedule, ttl, expiration, foreign, beforeRestore, retained } = sample;
+  const { phase = "Completed", schedule, ttl, expiration, foreign, beforeRestore, retained, signer } = sample;
   const keys = backupKeys(name);
   for (const key of [keys.tar, keys.index, keys.log, keys.resourceList]) await bucket.put(key, Buffer.from(name));
   const labels = {
@@ -50,6 +52,6 @@ export async function putBackup(bucket: Bucket, { name, start, ...sample }: Samp
   const record = { kind: "Backup" as const, metadata, spec: { ...(ttl && { ttl }) }, status };
   const body = foreign
     ? Buffer.from(JSON.stringify(record))
-    : (await sealRecord(record, { files: {}, indexEnd: "" })).body;
+    : (await sealRecord(record, { files: {}, indexEnd: "" }, signer)).body;
   await bucket.put(keys.metadata, body);
 }

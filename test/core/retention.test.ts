@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { afterEach, describe, it, mock } from "node:test";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import fc from "fast-check";
@@ -6,6 +7,7 @@ import type { Config, Schedule } from "../../core/config.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { type ErrorKind, LifeboatError } from "../../core/errors.ts";
 import type { VerifyDocument } from "../../core/integrity/document.ts";
+import { openSigner } from "../../core/integrity/keys.ts";
 import {
   lastLocationVerification,
   noteLocationVerification,
@@ -74,10 +76,13 @@ const preview = (bucket: Bucket, given: Config, now = NOW, schedule?: string) =>
   asOf(now, () => previewRetention({ bucket, config: given, schedule, now: new Date(), signal }));
 
 async function run(bucket: Bucket, given: Config, now = NOW, schedule?: string): Promise<RetentionDocument> {
-  const context = { bucket, config: given, signal } as JobContext;
+  const context = { bucket, config: given, secrets: texts, signal } as JobContext;
   const { document } = await asOf(now, () => runRetentionJob({ kind: "retention", schedule }, context));
   return document ?? assert.fail("it was not run");
 }
+
+/** Secrets whose references are their texts. */
+const texts = { read: async (reference: string) => reference };
 
 const keysOf = async (bucket: Bucket) => [...(await filesIn(bucket)).keys()];
 const told = ({ rows }: RetentionDocument) =>
@@ -102,6 +107,34 @@ describe("a run of retention", () => {
       noteVerification(bucket, documentOf("aged-2026-11-23", [{ key: "k", reason: "torn" }]), 0),
     );
     assert.deepEqual(goes(await run(bucket, config({}))), ["backup aged-2026-11-21", "backup aged-2026-11-23"]);
+  });
+
+  it("takes no backup for good that no trusted key has signed, where some are trusted", async () => {
+    const keys = ["ours", "theirs"].map(() => generateKeyPairSync("ed25519"));
+    const [ours, theirs] = keys.map(({ privateKey }) => String(privateKey.export({ format: "pem", type: "pkcs8" })));
+    const publicKeys = [String(keys[0]!.publicKey.export({ format: "pem", type: "spki" }))];
+    const bucket = memoryBucket();
+    const by = { 5: ours, 4: ours, 3: ours, 2: theirs, 1: undefined };
+    for (const schedule of ["ruled", "aged"])
+      for (const [days, key] of Object.entries(by)) {
+        const start = ago(Number(days));
+        const signer = key === undefined ? undefined : await openSigner(texts, key);
+        await putBackup(bucket, { name: `${schedule}-${days}`, start, schedule, signer, ttl: "12h" });
+      }
+    const without = config({ ruled: { keepLast: 2 } });
+    const kept = ({ rows }: RetentionDocument) =>
+      rows.flatMap(({ name, action, reason }) => (action === "keep" ? [`${name}: ${reason}`] : []));
+    const names = (document: RetentionDocument) => kept(document).map((text) => text.split(":")[0]);
+    assert.deepEqual(names(await preview(bucket, without)), ["aged-1", "ruled-1", "ruled-2"]);
+
+    const given = { ...without, signing: { publicKeys } };
+    assert.deepEqual(kept(await run(bucket, given)), [
+      "aged-3: newest good backup of the schedule: all newer ones have failed or are not trusted",
+      "ruled-1: among the newest (keepLast 1 of 2); no trusted key has signed it",
+      "ruled-2: among the newest (keepLast 2 of 2); no trusted key has signed it",
+      "ruled-3: among the newest (keepLast 1 of 2)",
+      "ruled-4: among the newest (keepLast 2 of 2)",
+    ]);
   });
 
   it("deletes what its preview tells, wholly, and nothing else", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,12 +15,14 @@ import { listFolder, readObject } from "../../core/contents.ts";
 import { deleteBackup } from "../../core/delete.ts";
 import { deliver } from "../../core/delivery.ts";
 import { LifeboatError } from "../../core/errors.ts";
+import { openSigner } from "../../core/integrity/keys.ts";
 import { signedBy } from "../../core/integrity/seal.ts";
 import { lastVerification } from "../../core/integrity/verified.ts";
 import { backupKeys, runKeys } from "../../core/layout.ts";
 import { cancelWork, lockState } from "../../core/lock.ts";
 import type { Bucket, Platform } from "../../core/ports.ts";
 import { abandonJob, readRun, submitJob } from "../../core/requests.ts";
+import type { RetentionDocument } from "../../core/retention/document.ts";
 import { dueSlot, dueSlots } from "../../core/schedule/due.ts";
 import { setPaused } from "../../core/schedule/pause.ts";
 import { scheduledName } from "../../core/schedule/slots.ts";
@@ -509,6 +511,32 @@ describe("a scheduled backup where backups are signed", () => {
         [],
       );
     });
+
+  test("stays, though newer ones are not signed, where keys are trusted: for retention and its preview", async () => {
+    const { run, fetch, bucket } = service({
+      ...trusts("signing"),
+      LIFEBOAT_SCHEDULES_HOURLY_RETENTION_KEEP_LAST: "1",
+    });
+    const read = (path: string) => readFile(path, "utf8");
+    const signer = await openSigner({ read }, join(dir, "signing.pem"));
+    for (const [days, by] of [
+      [3, signer],
+      [2, signer],
+      [1, undefined],
+    ] as const) {
+      const start = new Date(Date.now() - days * DAY_MS);
+      await putBackup(bucket, { name: `hourly-${days}`, start, schedule: "hourly", signer: by });
+    }
+    const response = await fetch(new Request("http://a/v1/retention"));
+    const { rows } = (await response.json()) as RetentionDocument;
+    const kept = rows.flatMap(({ name, action }) => (action === "keep" ? [name] : []));
+    assert.deepEqual(kept, ["hourly-1", "hourly-2"]);
+    await run({ kind: "retention" });
+    assert.deepEqual(
+      (await listBackups(bucket)).map(({ name }) => name),
+      kept,
+    );
+  });
 
   test("is not made by a few bytes under its name", async () => {
     const { run, bucket } = service(signs("signing"));

@@ -9,7 +9,7 @@ import {
 import { loadConfig } from "../config.ts";
 import type { Invocation } from "../options.ts";
 import { columns, countText, phaseText, printable, printResult, say, timeText } from "../output.ts";
-import { openBucket } from "../session.ts";
+import { openBucket, trustedKeysOf } from "../session.ts";
 
 const COLUMNS: Record<string, (row: RetentionRow) => string> = {
   ACTION: ({ action }) => action,
@@ -35,7 +35,8 @@ export async function previewOf({ options, signal }: Invocation<{ schedule?: str
   const config = await loadConfig(options);
   if (schedule !== undefined) scheduleOf(config, schedule);
   const bucket = await openBucket({ ...options, location: config.location });
-  return previewRetention({ bucket, config, schedule, now: new Date(), signal });
+  const trustedKeys = await trustedKeysOf(options, signal);
+  return previewRetention({ bucket, config, schedule, now: new Date(), trustedKeys, signal });
 }
 
 /** What goes, and, with `details`, what stays. */
