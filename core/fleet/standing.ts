@@ -4,6 +4,7 @@ import { rowProblem } from "../catalog.ts";
 import type { Config, FleetConfig, FleetSchedule, Schedule } from "../config.ts";
 import { dictionary } from "../configured.ts";
 import { messageOf, unlessMissing } from "../errors.ts";
+import { readTrustedKeys } from "../integrity/keys.ts";
 import { FLEET } from "../layout.ts";
 import type { Bucket, Platform } from "../ports.ts";
 import { readClock } from "../schedule/cron.ts";
@@ -26,7 +27,7 @@ export const clusterDocumentSchema = z.object({
   location: z.string(),
   labels: z.record(z.string(), z.string()).optional(),
   schedules: z.array(z.string()),
-  /** Its newest backup that is Completed and not known to be damaged. */
+  /** Its newest backup that is Completed, trusted and not known to be damaged. */
   lastGood: z.object({ name: z.string(), schedule: z.string(), startTimestamp: z.string().optional() }).optional(),
   ageSeconds: z.number().optional(),
   /** Of that backup. */
@@ -74,7 +75,7 @@ export interface FleetReading extends FleetBuckets {
 
 /**
  * How each cluster of the fleet stands, by what lies in its own location, read anew. One whose location can't be read is told as
- * that. Throws what the fleet's own bucket throws.
+ * that. Throws what the fleet's own bucket and `readTrustedKeys` throw.
  */
 export async function fleetStanding(reading: FleetReading, now = new Date()): Promise<ClusterListDocument> {
   const { config, bucket, signal } = reading;
@@ -114,10 +115,13 @@ interface Member extends Pick<ClusterDocument, "name" | "location" | "labels" | 
 
 /** Reads the location of each cluster. One that can't be read is told as that. */
 async function readMembers(
-  { config, bucket, clouds, openMember, signal }: FleetReading,
+  { config, bucket, clouds, secrets, openMember, signal }: FleetReading,
   now: Date,
 ): Promise<{ members: Member[]; problems: string[] }> {
-  const found = await fleetClusters(config, clouds, signal);
+  const [found, trustedKeys] = await Promise.all([
+    fleetClusters(config, clouds, signal),
+    readTrustedKeys(secrets, config.signing.publicKeys, signal),
+  ]);
   const { clusters } = found;
   const stored = await storedClusters(bucket, clusters, signal);
   const limit = pLimit(LOCATIONS_AT_ONCE);
@@ -130,7 +134,11 @@ async function readMembers(
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
     try {
       const bucket = await openMember(own.location);
-      return { ...about, location: bucket.location, found: await schedulesOf(own, bucket, now, patience) };
+      return {
+        ...about,
+        location: bucket.location,
+        found: await schedulesOf(own, bucket, now, { trustedKeys, signal: patience }),
+      };
     } catch (error) {
       signal.throwIfAborted();
       const unread = patience.aborted ? `it does not answer for ${PATIENCE_MS / 1000} s` : messageOf(error);
@@ -154,9 +162,9 @@ function schedulesOf(
   { schedules }: Config,
   bucket: Bucket,
   now: Date,
-  signal: AbortSignal,
+  trust: { trustedKeys: string[]; signal: AbortSignal },
 ): Promise<ScheduleDocument[]> {
-  return Promise.all(Object.values(schedules).map((schedule) => scheduleDocument(bucket, schedule, now, signal)));
+  return Promise.all(Object.values(schedules).map((schedule) => scheduleDocument(bucket, schedule, now, trust)));
 }
 
 function clusterStanding(
@@ -189,6 +197,7 @@ function problemsOf(cluster: string, schedules: ScheduleDocument[], runs: FleetD
         ...(lastFailure ? [`${lastFailure.name}: ${lastFailure.message}`] : []),
         ...(isNews ? [`${run!.name}: ${end.message}`] : []),
         ...(lastBackup && lastBackup.phase !== "Completed" ? [`${lastBackup.name} is ${lastBackup.phase}`] : []),
+        ...(lastBackup?.distrust ? [lastBackup.distrust] : []),
         ...(lastVerified?.ok === false ? [`${lastVerified.name} is damaged`] : []),
         ...(overdue ? [`${name}: its last good backup is too old`] : []),
         ...(lastGood || lastFailure || isNews ? [] : [`${name}: it has no good backup`]),
@@ -228,13 +237,13 @@ export async function lastSlot(
     const range = { schedule: schedule.name, now, signal };
     return (await newestRun(bucket, range, (run) => readSummary(bucket, run, signal))).slot;
   }
-  const { lastBackup } = await scheduleDocument(bucket, schedule, now, signal);
+  const { lastBackup } = await scheduleDocument(bucket, schedule, now, { signal });
   return readScheduledName(lastBackup?.name ?? "")?.slot;
 }
 
 /**
  * How these schedules of a fleet stand, by the summaries of their runs and by what lies in each cluster's own location. Throws
- * what the fleet's own bucket and `readPause` throw.
+ * what the fleet's own bucket, `readPause` and `readTrustedKeys` throw.
  */
 export async function fleetScheduleDocuments(
   reading: FleetReading,

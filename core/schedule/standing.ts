@@ -4,6 +4,7 @@ import type { Schedule } from "../config.ts";
 import { folderNames, readObject } from "../contents.ts";
 import { backupDocument } from "../documents.ts";
 import { isLifeboatError } from "../errors.ts";
+import { distrustOf } from "../integrity/seal.ts";
 import { readVerified } from "../integrity/verified.ts";
 import { BACKUPS, runFolder, VERIFIED } from "../layout.ts";
 import type { Bucket } from "../ports.ts";
@@ -30,8 +31,8 @@ export interface ScheduleDocument {
   /** Its newest backup that was committed. */
   lastBackup?: StandingBackup;
   /**
-   * Its newest backup that is Completed and not known to be damaged, the one above or an older one; of a fleet, of its clusters' the
-   * oldest.
+   * Its newest backup that is Completed, trusted and not known to be damaged, the one above or an older one; of a fleet, of its
+   * clusters' the oldest.
    */
   lastGood?: StandingBackup;
   /** Of a fleet: the clusters that have none, or whose location can't be read. */
@@ -59,6 +60,8 @@ export interface StandingBackup {
   startTimestamp?: string;
   items?: number;
   bytes?: number;
+  /** Why it isn't trusted: keys are, and none of them has signed it. */
+  distrust?: string;
 }
 
 /** A slot of which nothing is known is not missed yet for so long: its run may be under way, no function runs longer. */
@@ -66,16 +69,16 @@ const GRACE_MS = 15 * 60_000;
 
 const resultSchema = z.object({ errors: z.array(z.object({ message: z.string() })).min(1) });
 
-/** How a schedule stands at a time. Throws what the bucket and `readPause` throw. */
+/** How a schedule stands at a time; all backups are trusted where no `trustedKeys` are given. Throws what the bucket and `readPause` throw. */
 export async function scheduleDocument(
   bucket: Bucket,
   schedule: Schedule,
   now: Date,
-  signal?: AbortSignal,
+  { trustedKeys, signal }: { trustedKeys?: string[]; signal?: AbortSignal } = {},
 ): Promise<ScheduleDocument> {
   const { name, cluster } = schedule;
   const clock = readClock(schedule);
-  const range = { schedule: name, now, signal };
+  const range = { schedule: name, now, trustedKeys, signal };
   const [pause, last] = await Promise.all([readPause(bucket, schedule, signal), newestCommitted(bucket, range)]);
   const [good, lastVerified] = await Promise.all([
     newestCommitted(bucket, range, { good: true }),
@@ -132,13 +135,16 @@ interface SlotRange {
   signal?: AbortSignal;
 }
 
+/** Where there are some, one of them has to have signed a good backup. */
+type Trusting = SlotRange & { trustedKeys?: string[] };
+
 /** By their names: Velero's backups of a schedule of that name are among them. */
-async function newestCommitted(bucket: Bucket, range: SlotRange, { good }: { good?: boolean } = {}) {
-  const { signal } = range;
+async function newestCommitted(bucket: Bucket, range: Trusting, { good }: { good?: boolean } = {}) {
+  const { trustedKeys, signal } = range;
   const found = await slotFolders(bucket, BACKUPS, range);
   for (const { name, slot } of found.reverse()) {
-    const backup = await committed(bucket, name, signal);
-    if (!backup || (good && backup.phase !== "Completed")) continue;
+    const backup = await committed(bucket, name, { trustedKeys, signal });
+    if (!backup || (good && (backup.phase !== "Completed" || backup.distrust))) continue;
     if (good && (await readVerified(bucket, name, signal))?.ok === false) continue;
     return { backup, slot };
   }
@@ -153,14 +159,23 @@ async function newestVerified(bucket: Bucket, range: SlotRange) {
 }
 
 /** Undefined for what an interrupted run left, or one that is under way. */
-async function committed(bucket: Bucket, name: string, signal?: AbortSignal): Promise<ScheduleDocument["lastBackup"]> {
+async function committed(
+  bucket: Bucket,
+  name: string,
+  { trustedKeys = [], signal }: { trustedKeys?: string[]; signal?: AbortSignal },
+): Promise<ScheduleDocument["lastBackup"]> {
   try {
     const record = await readBackup(bucket, name, signal);
     const { phase, startTimestamp, items, bytes } = backupDocument(record, bucket.location, {
       warnings: [],
       errors: [],
     });
-    return { name, phase, startTimestamp, items, ...(bytes !== undefined && { bytes }) };
+    const distrust = distrustOf(record, trustedKeys);
+    return {
+      ...{ name, phase, startTimestamp, items },
+      ...(bytes !== undefined && { bytes }),
+      ...(distrust !== undefined && { distrust }),
+    };
   } catch (error) {
     if (isLifeboatError(error, "missing")) return undefined;
     rowProblem(error);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseConfig } from "../../core/config.ts";
@@ -6,9 +7,11 @@ import { LifeboatError } from "../../core/errors.ts";
 import { fleetDocument } from "../../core/fleet/document.ts";
 import { isFleet } from "../../core/fleet/narrowed.ts";
 import { fleetScheduleDocuments, fleetStanding, lastSlot } from "../../core/fleet/standing.ts";
+import { openSigner } from "../../core/integrity/keys.ts";
 import { backupKeys, fleetKeys } from "../../core/layout.ts";
 import type { Bucket } from "../../core/ports.ts";
 import { memoryBucket } from "../memory-bucket.ts";
+import { putBackup } from "./retention-sample.ts";
 
 const CLUSTERS = 500;
 const LATENCY_MS = 10;
@@ -67,6 +70,34 @@ describe("how a fleet stands", () => {
       },
     );
     assert.deepEqual(found[7]?.problems, ["its location can't be read: this location is not ours"]);
+  });
+
+  it("passes over what no trusted key has signed, where some are trusted, and tells of it", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+    const texts: Record<string, string> = {
+      "env:KEY": String(privateKey.export({ format: "pem", type: "pkcs8" })),
+      "env:TRUSTED": String(publicKey.export({ format: "pem", type: "spki" })),
+    };
+    const secrets = { read: async (reference: string) => texts[reference] ?? assert.fail(reference) };
+    const signer = await openSigner(secrets, "env:KEY");
+    const member = memoryBucket();
+    const [signed, unsigned] = ["nightly-20261122020000", "nightly-20261123020000"] as const;
+    await putBackup(member, { name: signed, start: new Date("2026-11-22T02:00:00Z"), signer });
+    await putBackup(member, { name: unsigned, start: new Date("2026-11-23T02:00:00Z") });
+    const told = async (signing: object) => {
+      const schedules = { nightly: { schedule: "0 2 * * *", clusters: {} } };
+      const given = { location: "memory://f", clusters: { a: { kubeconfig: "env:NONE" } }, schedules, signing };
+      const { config } = parseConfig(JSON.stringify(given), {});
+      assert(isFleet(config));
+      const bucket = memoryBucket();
+      const reading = { config, bucket, secrets, clouds: {}, openMember: async () => member, signal };
+      const { clusters } = await fleetStanding(reading, NOW);
+      const [schedule] = await fleetScheduleDocuments(reading, Object.values(config.fleet.schedules), NOW);
+      return [clusters[0]?.lastGood?.name, schedule?.lastGood?.name, clusters[0]?.problems];
+    };
+    assert.deepEqual(await told({}), [unsigned, unsigned, []]);
+    const problems = [`backup "${unsigned}" is not signed`];
+    assert.deepEqual(await told({ publicKeys: ["env:TRUSTED"] }), [signed, signed, problems]);
   });
 
   it("is told by the newest run that can be read, whatever else lies there, of slots ahead too", async () => {

@@ -6,6 +6,7 @@ import {
   fleetPauses,
   fleetScheduleDocuments,
   isFleet,
+  readTrustedKeys,
   type ScheduleDocument,
   scheduleDocument,
   someOf,
@@ -25,6 +26,7 @@ import {
   say,
   timeText,
 } from "../output.ts";
+import { secrets } from "../platform.ts";
 import { lineBlock } from "../problems.ts";
 import { COMMAND, locationFlags, openConfigBucket } from "../session.ts";
 
@@ -84,7 +86,8 @@ async function documentsOf(
   const root = fleet && (await fleetReading(fleet, options, signal)).bucket;
   const pauses = fleet && root ? await fleetPauses(fleet, root, signal) : new Set<string>();
   const own = schedules.flatMap((schedule) => ("clusters" in schedule ? [] : [schedule]));
-  const documents = await Promise.all(own.map((schedule) => scheduleDocument(bucket, schedule, now, signal)));
+  const trust = { trustedKeys: await readTrustedKeys(secrets(), config.signing.publicKeys, signal), signal };
+  const documents = await Promise.all(own.map((schedule) => scheduleDocument(bucket, schedule, now, trust)));
   return { location: bucket.location, documents: documents.map((document) => underFleet(document, pauses)) };
 }
 
@@ -94,7 +97,9 @@ function table(documents: ScheduleDocument[], options: SharedOptions): string {
     lastFailure ? [`${lastFailure.name}: ${lastFailure.message}`] : [],
   );
   const logs = `"${COMMAND} backup logs NAME${locationFlags(options)}" tells more`;
-  const problems = new Set(documents.flatMap(({ problems = [] }) => problems));
+  const problems = new Set(
+    documents.flatMap(({ problems = [], lastBackup }) => problems.concat(lastBackup?.distrust ?? [])),
+  );
   const blocks = lineBlock(`Failed (${logs})`, failures) + lineBlock("Problems", [...problems]);
   return columns([Object.keys(COLUMNS), ...rows]) + blocks;
 }
