@@ -78,15 +78,20 @@ export async function endsOf(
   clusters: readonly string[],
   buckets: FleetBuckets & { signal?: AbortSignal },
 ): Promise<Map<string, MemberEnd>> {
-  const { config, bucket, openMember, signal } = buckets;
+  const { config, bucket, secrets, openMember, signal } = buckets;
   const limit = pLimit(READS_AT_ONCE);
+  let expected: Promise<string[]> | undefined;
+  const keys = () => {
+    expected ??= expectedKeys(config.signing, secrets, signal);
+    return expected;
+  };
   const configured = config.fleet.schedules[schedule];
   const isLeftOut = async (cluster: string) =>
     configured !== undefined &&
     (await isPaused(await openMember(memberLocation(config.location, cluster)), configured, signal));
   const endOf = async (cluster: string): Promise<MemberEnd | undefined> => {
     let failure: unknown;
-    const stored = await storedEnd(run, cluster, buckets).catch((error: unknown) => {
+    const stored = await storedEnd(run, cluster, { ...buckets, keys }).catch((error: unknown) => {
       signal?.throwIfAborted();
       failure = error;
     });
@@ -105,17 +110,22 @@ export async function endsOf(
   return new Map(ends.flatMap(([cluster, end]) => (end ? [[cluster, end]] : [])));
 }
 
-/** How a backup ended by its record; undefined where there is none. One that no configured key has signed has failed. */
+/** How a backup ended by its record; undefined where there is none. One that none of the `keys` has signed has failed. */
 async function storedEnd(
   run: string,
   cluster: string,
-  { config, secrets, openMember, signal }: Omit<FleetBuckets, "bucket"> & { signal?: AbortSignal },
+  {
+    config,
+    keys,
+    openMember,
+    signal,
+  }: Pick<FleetBuckets, "config" | "openMember"> & { keys: () => Promise<string[]>; signal?: AbortSignal },
 ): Promise<MemberEnd | undefined> {
   const unmarked = { pins: new Map(), verified: new Map() };
   const bucket = await openMember(memberLocation(config.location, cluster));
   const record = await unlessMissing(readBackup(bucket, run, signal));
   if (!record) return undefined;
-  const distrust = distrustOf(record, await expectedKeys(config.signing, secrets, signal));
+  const distrust = distrustOf(record, await keys());
   if (distrust !== undefined) return { phase: "Failed", message: distrust };
   const document = await readBackupDocument(bucket, record, signal, unmarked);
   const { phase, name, items, bytes, durationMs, errors } = document;

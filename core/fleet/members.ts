@@ -9,7 +9,7 @@ import { listObjects, putOnce } from "../once.ts";
 import type { Bucket } from "../ports.ts";
 import { asksAgain, fleetClusters, notFound } from "./discovery.ts";
 import type { FleetContext } from "./member.ts";
-import { isChosen } from "./settings.ts";
+import { chosenNames } from "./settings.ts";
 
 const membersSchema = z.object({
   schedule: z.string(),
@@ -38,9 +38,7 @@ export async function chooseMembers(
     found.problems.forEach(warn);
     return undefined;
   }
-  const clusters = [...found.clusters].flatMap(([name, { labels = {} }]) =>
-    isChosen(schedule.clusters, { name, labels }) ? [name] : [],
-  );
+  const clusters = chosenNames(schedule.clusters, found.clusters);
   const problems = [...found.problems, ...notFound(schedule, found)];
   return { schedule: schedule.name, at: new Date(), clusters, problems, warnings: found.warnings };
 }

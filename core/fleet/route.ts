@@ -10,7 +10,7 @@ import { ASK_AGAIN_MS, asksAgain, fleetClusters, MOST_TRIES } from "./discovery.
 import { type FleetOutcome, type FleetTiming, runFleetJob } from "./job.ts";
 import { type FleetContext, runMember } from "./member.ts";
 import { inOneAnswer } from "./parts.ts";
-import { isChosen } from "./settings.ts";
+import { chosenNames } from "./settings.ts";
 import { storedClusters } from "./stored.ts";
 import { sweepRuns } from "./sweep.ts";
 
@@ -62,9 +62,7 @@ async function ofEach(
   }
   if (found.failure !== undefined && tried > MOST_TRIES) throw found.failure;
   const schedule = job.schedule === undefined ? undefined : config.fleet.schedules[job.schedule];
-  const names = [...found.clusters].flatMap(([name, { labels = {} }]) =>
-    schedule === undefined || isChosen(schedule.clusters, { name, labels }) ? [name] : [],
-  );
+  const names = schedule ? chosenNames(schedule.clusters, found.clusters) : [...found.clusters.keys()];
   const each = { ...job, notBefore: undefined };
   if (found.failure === undefined) return eachOf(each, names, after);
   if (names.length === 0) throw found.failure;

@@ -82,6 +82,14 @@ export function isChosen(
   return selects ? matchesSelector(selector, labels) : names === undefined;
 }
 
+/** The names of those clusters that a schedule is of. */
+export function chosenNames(
+  choice: ClusterChoice,
+  clusters: Iterable<[name: string, cluster: { labels?: Record<string, string> }]>,
+): string[] {
+  return [...clusters].flatMap(([name, { labels = {} }]) => (isChosen(choice, { name, labels }) ? [name] : []));
+}
+
 /** Which clusters a schedule is of, for people: "prod-eu, tier=prod", "all". */
 export function choiceText({ names = [], matchLabels = {}, matchExpressions = [] }: ClusterChoice): string {
   const labels = Object.entries(matchLabels).map((pair) => pair.join("="));
@@ -141,9 +149,9 @@ export function choiceWarnings(
   schedules: [name: string, choice: ClusterChoice][],
 ): string[] {
   if (discover.length > 0) return [];
-  const all = Object.entries(clusters).map(([name, { labels = {} }]) => ({ name, labels }));
+  const all = Object.entries(clusters);
   return schedules.flatMap(([schedule, choice]) =>
-    all.some((cluster) => isChosen(choice, cluster)) ? [] : [`schedules.${schedule}.clusters chooses no cluster`],
+    chosenNames(choice, all).length > 0 ? [] : [`schedules.${schedule}.clusters chooses no cluster`],
   );
 }
 

@@ -40,6 +40,15 @@ async function location(asked: () => void): Promise<Bucket> {
   };
 }
 
+/** A fleet of one cluster, and one schedule of that name. */
+function ownOnly(schedule: string) {
+  const clusters = { own: { kubeconfig: "env:NONE" } };
+  const schedules = { [schedule]: { schedule: "0 2 * * *", clusters: {} } };
+  const { config } = parseConfig(JSON.stringify({ location: "memory://f", clusters, schedules }), {});
+  assert(isFleet(config));
+  return config;
+}
+
 describe("how a fleet stands", () => {
   it("is read of 500 clusters in seconds, by ten requests of each at most, and names those that can't be read", async (t) => {
     const names = Array.from({ length: CLUSTERS }, (_, number) => `c-${String(number).padStart(3, "0")}`);
@@ -101,10 +110,7 @@ describe("how a fleet stands", () => {
   });
 
   it("is told by the newest run that can be read, whatever else lies there, of slots ahead too", async () => {
-    const text =
-      "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { nightly: { schedule: '0 2 * * *', clusters: {} } } }";
-    const { config } = parseConfig(text, {});
-    assert(isFleet(config));
+    const config = ownOnly("nightly");
     const bucket = memoryBucket();
     const summary = (day: string, content?: string) => {
       const name = `nightly-${day}020000`;
@@ -134,10 +140,7 @@ describe("how a fleet stands", () => {
   });
 
   it("names a folder that may not be read, and tells how the others stand", async () => {
-    const text =
-      "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { s: { schedule: '0 2 * * *', clusters: {} } } }";
-    const { config } = parseConfig(text, {});
-    assert(isFleet(config));
+    const config = ownOnly("s");
     const bucket = memoryBucket();
     await bucket.put("shut/backups/b/x", Buffer.from("x"));
     const denied = new LifeboatError("denied", "this folder is not ours");
@@ -163,10 +166,7 @@ describe("how a fleet stands", () => {
   });
 
   it("takes a folder for that of a cluster which is gone only where backups or restores lie in it, by two requests at most", async () => {
-    const text =
-      "{ location: memory://f, clusters: { own: { kubeconfig: env:NONE } }, schedules: { s: { schedule: '0 2 * * *', clusters: {} } } }";
-    const { config } = parseConfig(text, {});
-    assert(isFleet(config));
+    const config = ownOnly("s");
     const bucket = memoryBucket();
     for (const key of [
       ...["own/metadata/x", "gone/backups/b/velero-backup.json", "restored/restores/r/restore-r.log"],
